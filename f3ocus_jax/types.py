@@ -1,0 +1,147 @@
+"""What the stages pass to each other: axis letters, batches, the state and the record of a round.
+
+Numerical arrays carry their axes in their names, as in `scores_KL` or `logits_BC`:
+
+    K clients      L layers        B batch          T tokens       C answer classes
+    P population   D dimensions    N probe examples M objectives   S local steps
+    H image height W image width   R rows of the stack that a client trains
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import jax
+from flax import struct
+
+Params: TypeAlias = Any
+"""A pytree of float arrays."""
+
+Rows: TypeAlias = Any
+"""A pytree whose leaves share a leading layer axis, L (the whole stack) or R (chosen rows)."""
+
+
+@struct.dataclass
+class Batch:
+    """Examples of one client, padded to a fixed shape.
+
+    Attributes:
+      images_BHWC: uint8 in [0, 255], or float already normalised as the model wants it.
+      input_ids_BT: int32 token ids of the question.
+      attention_mask_BT: int32, 1 for a token and 0 for padding.
+      labels_B: int32 index into the answer vocabulary; -1 for an answer outside it, which no
+        prediction can match and no loss is taken from.
+      example_mask_B: float32, 1 for an example and 0 for padding.
+    """
+
+    images_BHWC: jax.Array
+    input_ids_BT: jax.Array
+    attention_mask_BT: jax.Array
+    labels_B: jax.Array
+    example_mask_B: jax.Array
+
+
+@struct.dataclass
+class ServerState:
+    """All that crosses a round on the server, and all that a resumed run needs.
+
+    Attributes:
+      rows_L: the selectable layers, a pytree with leading axis L.
+      head: the answer head, trained by every client.
+      round: int32 [], rounds finished so far.
+      front_mask_PKL: the last Pareto front's layer choices, which seed the next search; rows that
+        are not in use are all False.
+    """
+
+    rows_L: Rows
+    head: Params
+    round: jax.Array
+    front_mask_PKL: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class ClientRecord:
+    """What one client did in one round, as written to the records.
+
+    Attributes:
+      client: its name.
+      train_examples: size of its training split.
+      budget: how many layers it may train.
+      eigenvalues: λ_1 of every layer's NTK, length L; empty where no scores were taken.
+      residuals: relative Lanczos residual of every eigenvalue, length L.
+      scores: importance of every layer, length L, summing to 1.
+      own_layers: the layers the client itself would choose, ascending.
+      layers: the layers it trained, after the server's refinement, ascending.
+      train_loss: mean loss over its local steps; None in round 0.
+      test: metric name to value on its test split, as `metrics.accuracy_report` gives them.
+    """
+
+    client: str
+    train_examples: int
+    budget: int
+    eigenvalues: list[float]
+    residuals: list[float]
+    scores: list[float]
+    own_layers: list[int]
+    layers: list[int]
+    train_loss: float | None
+    test: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectionRecord:
+    """The server's choice of one round.
+
+    Attributes:
+      algorithm: name of the selector.
+      front: (importance, variance) of every point on the front, importance ascending.
+      pick: index into `front`.
+      own_point: (importance, variance) of the clients' own choices.
+      hypervolume: of the front, inside the box [least importance, largest variance] of its seeds.
+    """
+
+    algorithm: str
+    front: list[tuple[float, float]]
+    pick: int
+    own_point: tuple[float, float]
+    hypervolume: float
+
+
+@dataclasses.dataclass(frozen=True)
+class RoundRecord:
+    """One line of records.jsonl, the only source of tables, figures and the report.
+
+    Attributes:
+      round: 0 is the starting model, evaluated before any training.
+      accuracy: mean of the clients' test accuracies.
+      loss: mean of the clients' test losses.
+      clients: one record each, in the federation's order.
+      selection: the server's choice; None in round 0.
+      seconds: wall time by stage ("importance", "selection", "training", "evaluation").
+    """
+
+    round: int
+    accuracy: float
+    loss: float
+    clients: list[ClientRecord]
+    selection: SelectionRecord | None
+    seconds: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the record as plain lists and dicts."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "RoundRecord":
+        """Rebuilds a record from `to_json`'s output after a trip through JSON text."""
+        selection = value["selection"]
+        if selection is not None:
+            selection = SelectionRecord(
+                **{
+                    **selection,
+                    "front": [tuple(point) for point in selection["front"]],
+                    "own_point": tuple(selection["own_point"]),
+                }
+            )
+        clients = [ClientRecord(**client) for client in value["clients"]]
+        return cls(**{**value, "clients": clients, "selection": selection})

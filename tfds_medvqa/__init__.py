@@ -1,0 +1,1 @@
+"""TFDS builders of the medical visual question answering datasets."""

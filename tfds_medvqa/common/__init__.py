@@ -1,0 +1,1 @@
+"""What every builder shares: the feature spec and how images are encoded."""
