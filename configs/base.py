@@ -1,0 +1,81 @@
+"""The settings every federated run starts from, and their defaults."""
+
+import ml_collections
+
+
+def get_base() -> ml_collections.ConfigDict:
+    """Returns the defaults; what each setting means is in f3ocus_jax/config.py."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0
+
+    config.data = ml_collections.ConfigDict()
+    config.data.datasets = ("phantom_medvqa/clients",)
+    config.data.partition = "client"
+    config.data.data_dir = "runs/data"
+    config.data.manual_dir = ""
+    config.data.question_length = 20
+    config.data.minimum_answer_count = 1
+
+    config.model = ml_collections.ConfigDict()
+    config.model.family = "vilt"
+    config.model.weights = ""
+    config.model.architecture = ml_collections.ConfigDict()
+    config.model.adapter_size = 48
+    config.model.loss = "cross_entropy"
+
+    config.importance = ml_collections.ConfigDict()
+    config.importance.probe_examples = 16
+    config.importance.tolerance = 1e-4
+    config.importance.max_iterations = 32
+
+    config.selection = ml_collections.ConfigDict()
+    config.selection.algorithm = "nsga2"
+    config.selection.population = 100
+    config.selection.generations = 100
+    config.selection.pick = "knee"
+
+    config.training = ml_collections.ConfigDict()
+    config.training.unit = "adapter"
+    config.training.learning_rate = 1e-3
+    config.training.weight_decay = 0.01
+    config.training.batch_size = 32
+    config.training.local_epochs = 1.0
+    config.training.max_local_steps = 50
+
+    config.federated = ml_collections.ConfigDict()
+    config.federated.rounds = 30
+    config.federated.budgets = (4,)
+    config.federated.placement = "pmap"
+    config.federated.clients_at_once = 1
+
+    config.evaluation = ml_collections.ConfigDict()
+    config.evaluation.batch_size = 64
+
+    config.checkpoint = ml_collections.ConfigDict()
+    config.checkpoint.keep_last = 3
+    config.checkpoint.keep_best = 1
+    return config
+
+
+def vilt(*, width: int, layers: int, image_size: int, patch_size: int) -> dict[str, int]:
+    """Returns the sizes of a ViLT with heads of 32 dimensions, by their Hugging Face names.
+
+    Args:
+      width: D.
+      layers: L.
+      image_size: side of the square image, in pixels.
+      patch_size: side of a patch, in pixels.
+    """
+    return {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": width // 32,
+        "intermediate_size": 4 * width,
+        "image_size": image_size,
+        "patch_size": patch_size,
+    }
+
+
+def unknown_variant(variant: str, known: tuple[str, ...]) -> ValueError:
+    """Returns the error for a variant that a config file does not have."""
+    return ValueError(f"unknown variant {variant!r} of this config; known: {', '.join(known)}")

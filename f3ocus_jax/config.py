@@ -1,0 +1,390 @@
+"""Which settings exist, and which values of them are possible.
+
+A config file returns an `ml_collections.ConfigDict`; `parse` turns it, once, into the frozen
+dataclasses below. Nothing further down reads the raw dict.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+Dataclass = TypeVar("Dataclass")
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be: the message says what was given and what is allowed."""
+
+
+def require(condition: bool, name: str, given: object, allowed: str) -> None:
+    """Raises ConfigError unless a setting is possible.
+
+    Args:
+      condition: whether it is.
+      name: dotted name of the setting.
+      given: its value.
+      allowed: what would be possible, as the end of "..., must be ...".
+
+    Raises:
+      ConfigError: if `condition` is false.
+    """
+    if not condition:
+        raise ConfigError(f"config.{name} = {given!r}, must be {allowed}")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Where examples come from.
+
+    Attributes:
+      datasets: TFDS names with config, as in "phantom_medvqa/clients"; built where absent.
+      partition: the feature whose values are the clients ("client", "modality", ...), or "dataset"
+        for one client per dataset.
+      data_dir: where built datasets are.
+      manual_dir: where files that cannot or need not be downloaded are; "" for none.
+      question_length: T of the question, in tokens, with the first and last special token.
+      minimum_answer_count: how often an answer must occur in training to be in the vocabulary.
+    """
+
+    datasets: tuple[str, ...]
+    partition: str
+    data_dir: str
+    manual_dir: str
+    question_length: int
+    minimum_answer_count: int
+
+    def __post_init__(self) -> None:
+        require(len(self.datasets) > 0, "data.datasets", self.datasets, "one dataset or more")
+        require(self.question_length >= 3, "data.question_length", self.question_length, ">= 3")
+        count = self.minimum_answer_count
+        require(count >= 1, "data.minimum_answer_count", count, ">= 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Which vision-language model is tuned.
+
+    Attributes:
+      family: a key of `f3ocus_jax.models.FAMILIES`.
+      weights: a local Hugging Face directory; "" starts from random weights.
+      architecture: sizes of a random start by their Hugging Face names; empty with `weights`,
+        which bring their own.
+      adapter_size: bottleneck of the adapter in every block; 0 for none.
+      loss: a key of `f3ocus_jax.models.losses.LOSSES`.
+    """
+
+    family: str
+    weights: str
+    architecture: Mapping[str, Any]
+    adapter_size: int
+    loss: str
+
+    def __post_init__(self) -> None:
+        require(self.adapter_size >= 0, "model.adapter_size", self.adapter_size, ">= 0")
+        require(
+            not (self.weights and self.architecture),
+            "model.architecture",
+            dict(self.architecture),
+            f"empty, since config.model.weights = {self.weights!r} brings its own",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportanceConfig:
+    """How layers are scored (F³OCUS, section 3.2).
+
+    Attributes:
+      probe_examples: n, training examples the kernel is taken on, drawn anew every round.
+      tolerance: relative Lanczos residual at which an eigenvalue is accepted.
+      max_iterations: Lanczos iterations after which it is reported as not converged.
+    """
+
+    probe_examples: int
+    tolerance: float
+    max_iterations: int
+
+    def __post_init__(self) -> None:
+        require(self.probe_examples >= 1, "importance.probe_examples", self.probe_examples, ">= 1")
+        tolerance = self.tolerance
+        require(0 < tolerance < 1, "importance.tolerance", tolerance, "between 0 and 1")
+        require(self.max_iterations >= 1, "importance.max_iterations", self.max_iterations, ">= 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectionConfig:
+    """How the server chooses who trains which layer (F³OCUS, section 3.3).
+
+    Attributes:
+      algorithm: a key of `f3ocus_jax.selection.SELECTORS`.
+      population: P.
+      generations: how often the population is renewed each round.
+      pick: which point of the front is used; a key of `f3ocus_jax.selection.PICKS`.
+    """
+
+    algorithm: str
+    population: int
+    generations: int
+    pick: str
+
+    def __post_init__(self) -> None:
+        require(self.population >= 2, "selection.population", self.population, ">= 2")
+        require(self.generations >= 1, "selection.generations", self.generations, ">= 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """One client's local training.
+
+    Attributes:
+      unit: what a layer is: "adapter" (the adapter in a block) or "block".
+      learning_rate: of AdamW, for layers and head.
+      weight_decay: of AdamW.
+      batch_size: B.
+      local_epochs: passes over the client's training split in a round; may be below 1.
+      max_local_steps: upper bound of a client's steps in a round.
+    """
+
+    unit: str
+    learning_rate: float
+    weight_decay: float
+    batch_size: int
+    local_epochs: float
+    max_local_steps: int
+
+    def __post_init__(self) -> None:
+        require(self.unit in UNITS, "training.unit", self.unit, f"one of {UNITS}")
+        require(self.learning_rate > 0, "training.learning_rate", self.learning_rate, "> 0")
+        require(self.weight_decay >= 0, "training.weight_decay", self.weight_decay, ">= 0")
+        require(self.batch_size >= 1, "training.batch_size", self.batch_size, ">= 1")
+        require(self.local_epochs > 0, "training.local_epochs", self.local_epochs, "> 0")
+        require(
+            self.max_local_steps >= 1, "training.max_local_steps", self.max_local_steps, ">= 1"
+        )
+
+
+UNITS = ("adapter", "block")
+PLACEMENTS = ("pmap", "map", "loop")
+
+
+@dataclasses.dataclass(frozen=True)
+class FederatedConfig:
+    """The rounds, and how clients are laid out on this machine.
+
+    Attributes:
+      rounds: how many.
+      budgets: layers per client and round, one number for all or one per client.
+      placement: "pmap" over all devices, "map" on one, "loop" in Python (for debugging).
+      clients_at_once: clients that one device trains side by side; 1 skips the work of frozen
+        layers, larger values vectorise, which pays for small models.
+    """
+
+    rounds: int
+    budgets: tuple[int, ...]
+    placement: str
+    clients_at_once: int
+
+    def __post_init__(self) -> None:
+        require(self.rounds >= 0, "federated.rounds", self.rounds, ">= 0")
+        require(len(self.budgets) >= 1, "federated.budgets", self.budgets, "one number or more")
+        require(
+            all(budget >= 1 for budget in self.budgets),
+            "federated.budgets",
+            self.budgets,
+            "at least 1 layer each",
+        )
+        require(
+            self.placement in PLACEMENTS,
+            "federated.placement",
+            self.placement,
+            f"one of {PLACEMENTS}",
+        )
+        at_once = self.clients_at_once
+        require(at_once >= 1, "federated.clients_at_once", at_once, ">= 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """How the test splits are measured.
+
+    Attributes:
+      batch_size: examples per device and step.
+    """
+
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, "evaluation.batch_size", self.batch_size, ">= 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """Which rounds stay on disk.
+
+    Attributes:
+      keep_last: how many of the newest.
+      keep_best: how many of the most accurate.
+    """
+
+    keep_last: int
+    keep_best: int
+
+    def __post_init__(self) -> None:
+        require(self.keep_last >= 1, "checkpoint.keep_last", self.keep_last, ">= 1")
+        require(self.keep_best >= 0, "checkpoint.keep_best", self.keep_best, ">= 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """One federated run: everything `f3ocus_jax.train` needs to know."""
+
+    seed: int
+    data: DataConfig
+    model: ModelConfig
+    importance: ImportanceConfig
+    selection: SelectionConfig
+    training: TrainingConfig
+    federated: FederatedConfig
+    evaluation: EvaluationConfig
+    checkpoint: CheckpointConfig
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, "seed", self.seed, ">= 0")
+        require(
+            self.training.unit != "adapter" or self.model.adapter_size > 0,
+            "model.adapter_size",
+            self.model.adapter_size,
+            '> 0 where config.training.unit = "adapter"',
+        )
+
+    def budgets_for(self, num_clients: int, num_layers: int) -> tuple[int, ...]:
+        """Returns one budget per client.
+
+        Args:
+          num_clients: K.
+          num_layers: L.
+
+        Raises:
+          ConfigError: if their number is neither 1 nor K, or one is above L.
+        """
+        budgets = self.federated.budgets
+        require(
+            len(budgets) in (1, num_clients),
+            "federated.budgets",
+            budgets,
+            f"1 number or {num_clients}, one per client",
+        )
+        require(
+            max(budgets) <= num_layers,
+            "federated.budgets",
+            budgets,
+            f"at most {num_layers}, the number of selectable layers",
+        )
+        return budgets if len(budgets) > 1 else budgets * num_clients
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizationConfig:
+    """Training of all weights on pooled data.
+
+    Attributes:
+      steps: how many.
+      batch_size: B.
+      learning_rate: the peak of a cosine schedule with a linear warm-up over a tenth of the steps.
+      weight_decay: of AdamW.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, "optimization.steps", self.steps, ">= 1")
+        require(self.batch_size >= 1, "optimization.batch_size", self.batch_size, ">= 1")
+        require(self.learning_rate > 0, "optimization.learning_rate", self.learning_rate, "> 0")
+        require(self.weight_decay >= 0, "optimization.weight_decay", self.weight_decay, ">= 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+    """One foundation model trained on pooled data: what `f3ocus_jax.pretrain` needs to know."""
+
+    seed: int
+    data: DataConfig
+    model: ModelConfig
+    optimization: OptimizationConfig
+    evaluation: EvaluationConfig
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, "seed", self.seed, ">= 0")
+        require(
+            self.model.adapter_size == 0,
+            "model.adapter_size",
+            self.model.adapter_size,
+            "0: a foundation model has no adapters",
+        )
+
+
+def parse(kind: type[Dataclass], raw: Mapping[str, Any], prefix: str = "") -> Dataclass:
+    """Makes a validated config.
+
+    Args:
+      kind: ExperimentConfig, PretrainConfig or one of their parts.
+      raw: the mapping with exactly its fields.
+      prefix: dotted name of `raw` itself, for messages.
+
+    Returns:
+      An instance of `kind`.
+
+    Raises:
+      ConfigError: for an unknown key (the nearest known one is named), a missing key, a value of
+        another type, or a value out of range.
+    """
+    hints = typing.get_type_hints(kind)
+    for key in raw:
+        if key not in hints:
+            raise ConfigError(f"config.{prefix}{key} is unknown{nearest(key, hints)}")
+    for key in hints:
+        if key not in raw:
+            raise ConfigError(f"config.{prefix}{key} is missing")
+    return kind(**{key: _convert(hints[key], raw[key], prefix + key) for key in hints})
+
+
+def nearest(key: str, known: typing.Iterable[str]) -> str:
+    """Returns a hint at the known name most like `key`, as the end of a sentence."""
+    matches = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]}?" if matches else f"; known: {', '.join(sorted(known))}"
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        require(isinstance(value, Mapping) or hasattr(value, "keys"), name, value, "a section")
+        return parse(typing.cast(type, hint), value, f"{name}.")
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        member = typing.get_args(hint)[0]
+        values = value if isinstance(value, tuple | list) else (value,)
+        return tuple(_convert(member, item, name) for item in values)
+    if origin is not None:
+        require(hasattr(value, "keys"), name, value, "a section")
+        return types.MappingProxyType(dict(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    require(type(value) is hint, name, value, f"of type {hint.__name__}")
+    return value
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns every setting by its dotted name, as JSON keeps it (tuples become lists)."""
+    settings: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), prefix + field.name
+        if dataclasses.is_dataclass(value):
+            settings |= flatten(value, f"{name}.")
+        elif isinstance(value, Mapping):
+            settings[name] = dict(value)
+        else:
+            settings[name] = list(value) if isinstance(value, tuple) else value
+    return settings
