@@ -1,0 +1,66 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from f3ocus_jax.importance.lanczos import largest_eigenvalue
+
+
+def kernel_with(eigenvalues: list[float], seed: int = 0) -> np.ndarray:
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(eigenvalues),) * 2))
+    return rotation @ np.diag(eigenvalues) @ rotation.T
+
+
+def solve(matrix: np.ndarray, tolerance: float = 1e-5, max_iterations: int = 32):
+    start = jax.random.normal(jax.random.key(1), (len(matrix),))
+    operator = jnp.asarray(matrix, jnp.float32)
+
+    @jax.jit
+    def run(operator, start):
+        return largest_eigenvalue(
+            lambda vector: operator @ vector,
+            start,
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+        )
+
+    return run(operator, start)
+
+
+@pytest.mark.parametrize(
+    "eigenvalues",
+    [
+        [5.0, 3.0, 2.0, 1.0, 0.5, 0.1],
+        [4.0, 4.0, 4.0, 1.0],
+        [7.0, 0.0, 0.0, 0.0],
+        [2.5],
+        [1e6, 9.9e5, 1e-3, 0.0],
+        [1e-8, 1e-9, 0.0],
+    ],
+    ids=["spread", "repeated", "rank one", "one dimension", "large", "small"],
+)
+def test_value_and_vector_agree_with_eigvalsh(eigenvalues):
+    matrix = kernel_with(eigenvalues)
+    pair = solve(matrix)
+    expected = np.linalg.eigvalsh(matrix)[-1]
+    np.testing.assert_allclose(pair.value, expected, rtol=2e-6)
+    image = matrix @ np.asarray(pair.vector, np.float64)
+    np.testing.assert_allclose(image, expected * pair.vector, atol=3e-4 * expected)
+    assert pair.residual <= 1e-5
+
+
+def test_zero_operator_gives_zero_and_no_nan():
+    pair = solve(np.zeros((5, 5)))
+    assert pair.value == 0
+    assert pair.residual == 0
+    assert np.all(pair.vector == 0)
+
+
+def test_residual_says_when_it_has_not_converged():
+    matrix = kernel_with(list(np.linspace(1.0, 1.1, 50)))
+    pair = solve(matrix, tolerance=1e-6, max_iterations=3)
+    assert pair.iterations == 3
+    assert pair.residual > 1e-6
+    assert pair.value < np.linalg.eigvalsh(matrix)[-1]
+    gaps = np.abs(np.linalg.eigvalsh(matrix) - float(pair.value))
+    assert gaps.min() <= float(pair.residual * pair.value) + 1e-6
