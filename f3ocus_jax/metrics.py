@@ -1,0 +1,147 @@
+"""How good are the answers, by kind of question, and what would guessing from habit score?"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+UNKNOWN_ANSWER = -1
+"""The label of an answer outside the vocabulary, which no prediction can match."""
+
+
+def accuracy_report(
+    predictions_B: np.ndarray,
+    labels_B: np.ndarray,
+    answer_types: Sequence[str],
+    question_types: Sequence[str],
+    losses_B: np.ndarray,
+) -> dict[str, float]:
+    """Scores one client's answers, overall and by kind (F³OCUS, section 4: accuracy for VQA).
+
+    A group without examples has no entry, so that a mean over clients never meets a NaN. The loss
+    is the mean over the examples with a known answer, and has no entry when there are none.
+
+    Args:
+      predictions_B: int, index of the answer with the largest logit.
+      labels_B: int, index of the true answer; -1 for one outside the vocabulary, which counts as
+        answered wrongly.
+      answer_types: B strings, "closed" (yes or no) or "open".
+      question_types: B strings, such as "anatomy".
+      losses_B: float, loss of every example in nats; ignored where the label is -1.
+
+    Returns:
+      `examples` (how many), `accuracy`, `loss`, `closed`, `open`, and `type/<question type>`;
+      accuracies are fractions in [0, 1].
+
+    Raises:
+      ValueError: if there are no examples or the arguments differ in length.
+    """
+    _check_lengths(
+        predictions_B=len(predictions_B),
+        labels_B=len(labels_B),
+        answer_types=len(answer_types),
+        question_types=len(question_types),
+        losses_B=len(losses_B),
+    )
+    labels_B = np.asarray(labels_B)
+    known_B = labels_B != UNKNOWN_ANSWER
+    correct_B = (np.asarray(predictions_B) == labels_B) & known_B
+
+    report = {"examples": float(len(labels_B)), "accuracy": float(correct_B.mean())}
+    if known_B.any():
+        report["loss"] = float(np.asarray(losses_B, np.float64)[known_B].mean())
+    report |= _accuracy_by_group(correct_B, answer_types, prefix="")
+    report |= _accuracy_by_group(correct_B, question_types, prefix="type/")
+    return report
+
+
+def majority_answer(train_labels_B: np.ndarray, test_labels_B: np.ndarray) -> float:
+    """Scores the answer that is most common in training, given to every test question.
+
+    Args:
+      train_labels_B: int, the client's training answers; -1 (unknown) is never the majority.
+      test_labels_B: int, the client's test answers; -1 counts as answered wrongly.
+
+    Returns:
+      Accuracy on the test split, a fraction in [0, 1].
+
+    Raises:
+      ValueError: if either split is empty.
+    """
+    _check_splits(len(train_labels_B), len(test_labels_B))
+    guess = _most_common(train_labels_B)
+    return float(np.mean([guess == label != UNKNOWN_ANSWER for label in test_labels_B]))
+
+
+def majority_per_question(
+    train_questions: Sequence[str],
+    train_labels_B: np.ndarray,
+    test_questions: Sequence[str],
+    test_labels_B: np.ndarray,
+) -> float:
+    """Scores the most common training answer to the very same question text, blind to the image.
+
+    A question that training never asked gets the client's overall majority answer. This is the bar
+    that shows whether a model looks at the image at all.
+
+    Args:
+      train_questions: the client's training questions.
+      train_labels_B: int, their answers; -1 (unknown) is never the majority.
+      test_questions: the client's test questions.
+      test_labels_B: int, their answers; -1 counts as answered wrongly.
+
+    Returns:
+      Accuracy on the test split, a fraction in [0, 1].
+
+    Raises:
+      ValueError: if either split is empty, or its questions and labels differ in number.
+    """
+    _check_splits(len(train_labels_B), len(test_labels_B))
+    _check_lengths(train_questions=len(train_questions), train_labels_B=len(train_labels_B))
+    _check_lengths(test_questions=len(test_questions), test_labels_B=len(test_labels_B))
+    labels_by_question: dict[str, list[int]] = {}
+    for question, label in zip(train_questions, train_labels_B, strict=True):
+        labels_by_question.setdefault(question, []).append(int(label))
+    fallback = _most_common(train_labels_B)
+    guesses = {text: _most_common(labels) for text, labels in labels_by_question.items()}
+    correct = [
+        guesses.get(question, fallback) == label != UNKNOWN_ANSWER
+        for question, label in zip(test_questions, test_labels_B, strict=True)
+    ]
+    return float(np.mean(correct))
+
+
+def _accuracy_by_group(
+    correct_B: np.ndarray, groups: Sequence[str], prefix: str
+) -> dict[str, float]:
+    """Returns the accuracy of every group that occurs, in alphabetical order."""
+    groups_B = np.asarray(groups)
+    return {
+        f"{prefix}{group}": float(correct_B[groups_B == group].mean())
+        for group in sorted(set(groups))
+    }
+
+
+def _most_common(labels: Sequence[int] | np.ndarray) -> int:
+    """Returns the most frequent known label, the smallest on a tie, or -1 if none is known."""
+    counts = Counter(int(label) for label in labels if label != UNKNOWN_ANSWER)
+    return min(counts, key=lambda label: (-counts[label], label), default=UNKNOWN_ANSWER)
+
+
+def _check_splits(train_examples: int, test_examples: int) -> None:
+    """Raises if a baseline would have nothing to count or nothing to answer."""
+    for split, examples in (("training", train_examples), ("test", test_examples)):
+        if examples == 0:
+            raise ValueError(
+                f"the {split} split has 0 examples; a baseline needs at least 1: "
+                "leave the client out or give it data"
+            )
+
+
+def _check_lengths(**lengths: int) -> None:
+    """Raises if the named arguments are empty or disagree on the number of examples."""
+    found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+    if len(set(lengths.values())) != 1:
+        raise ValueError(f"one entry per example is needed, but the lengths differ: {found}")
+    if 0 in lengths.values():
+        raise ValueError(f"0 examples given ({found}); at least 1 is needed to report an accuracy")
