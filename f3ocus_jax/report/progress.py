@@ -1,0 +1,167 @@
+"""How far is the run? A live display on a terminal, one plain line per round elsewhere."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Column
+
+from f3ocus_jax.types import RoundRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class Display:
+    """What the round loop tells the person who waits.
+
+    Attributes:
+      stage: (round, stage, clients finished in it, clients in all) -> None; called as often as
+        there is news, such as `stage(3, "training", 2, 9)`.
+      finish: (record) -> None; called once per finished round.
+    """
+
+    stage: Callable[[int, str, int, int], None]
+    finish: Callable[[RoundRecord], None]
+
+
+@contextlib.contextmanager
+def show_progress(
+    rounds: int,
+    finished: int = 0,
+    console: Console | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Display]:
+    """Shows rounds, clients, loss, accuracy and the time left.
+
+    Args:
+      rounds: how many the run has in all, without round 0.
+      finished: how many were finished before this process started.
+      console: where to write; standard output by default.
+      clock: seconds that never go back.
+
+    Yields:
+      The display to report to.
+    """
+    console = console or Console()
+    time_left = _time_left(rounds, clock)
+    if console.is_terminal:
+        with _live_display(rounds, finished, console, time_left) as display:
+            yield display
+    else:
+        yield _plain_display(rounds, console, time_left)
+
+
+def describe_round(record: RoundRecord, rounds: int, time_left: float | None) -> str:
+    """Says in one line what a round achieved.
+
+    Args:
+      record: of the round.
+      rounds: how many the run has in all.
+      time_left: in seconds; None if unknown.
+
+    Returns:
+      Round, accuracy, losses, seconds taken and the time left.
+    """
+    losses = [client.train_loss for client in record.clients if client.train_loss is not None]
+    parts = [
+        f"round {record.round}/{rounds}",
+        f"accuracy {record.accuracy:.1%}",
+        f"test loss {record.loss:.3f}",
+    ]
+    if losses:
+        parts.append(f"train loss {sum(losses) / len(losses):.3f}")
+    parts.append(f"{sum(record.seconds.values()):.1f} s")
+    if record.round < rounds:
+        parts.append(f"left {format_duration(time_left)}")
+    return "  ".join(parts)
+
+
+def format_duration(seconds: float | None) -> str:
+    """Writes a duration the way people say it.
+
+    >>> [format_duration(s) for s in (None, 4.2, 75, 3723, 200000)]
+    ['unknown', '4 s', '1 min 15 s', '1 h 02 min', '2 d 07 h']
+    """
+    if seconds is None:
+        return "unknown"
+    minutes, second = divmod(max(0, round(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days} d {hour:02d} h"
+    if hours:
+        return f"{hours} h {minute:02d} min"
+    return f"{minutes} min {second:02d} s" if minutes else f"{second} s"
+
+
+def _time_left(rounds: int, clock: Callable[[], float]) -> Callable[[RoundRecord], float | None]:
+    """Makes an estimator, called once per finished round, that needs one full round to know.
+
+    The time up to the first report is left out, since it holds the compiling or round 0. The
+    estimate is the mean of the rounds after it.
+    """
+    first: list[tuple[int, float]] = []
+
+    def estimate(record: RoundRecord) -> float | None:
+        now = clock()
+        if not first:
+            first.append((record.round, now))
+        first_round, first_time = first[0]
+        if record.round >= rounds:
+            return 0.0
+        if record.round == first_round:
+            return None
+        return (now - first_time) / (record.round - first_round) * (rounds - record.round)
+
+    return estimate
+
+
+def _plain_display(
+    rounds: int, console: Console, time_left: Callable[[RoundRecord], float | None]
+) -> Display:
+    """Makes a display for logs and pipes: one line per round."""
+
+    def finish(record: RoundRecord) -> None:
+        line = describe_round(record, rounds, time_left(record))
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    return Display(stage=lambda *_: None, finish=finish)
+
+
+@contextlib.contextmanager
+def _live_display(
+    rounds: int,
+    finished: int,
+    console: Console,
+    time_left: Callable[[RoundRecord], float | None],
+) -> Iterator[Display]:
+    """Makes a display for a terminal: two bars that stay below the lines of finished rounds."""
+    bars = Progress(
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+        BarColumn(bar_width=20, table_column=Column(min_width=4)),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+        console=console,
+    )
+    rounds_bar = bars.add_task("rounds", total=rounds, completed=finished, note="left unknown")
+    stage_bar = bars.add_task("starting", total=None, note="")
+
+    def stage(number: int, name: str, clients_finished: int, clients: int) -> None:
+        bars.update(
+            stage_bar,
+            description=name,
+            completed=clients_finished,
+            total=clients,
+            note=f"clients, round {number}",
+        )
+
+    def finish(record: RoundRecord) -> None:
+        left = time_left(record)
+        console.print(describe_round(record, rounds, left), markup=False, highlight=False)
+        bars.update(rounds_bar, completed=record.round, note=f"left {format_duration(left)}")
+
+    with Live(bars, console=console, refresh_per_second=4, transient=True):
+        yield Display(stage, finish)

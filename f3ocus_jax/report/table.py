@@ -1,0 +1,246 @@
+"""What did every client get out of the run, and what did it pay? The final table."""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from f3ocus_jax.accounting import ClientCost, megabits
+from f3ocus_jax.types import RoundRecord
+
+COLUMNS = (
+    ("Start %", "accuracy_start", 100, "{:.1f}"),
+    ("Final %", "accuracy_final", 100, "{:.1f}"),
+    ("Best %", "accuracy_best", 100, "{:.1f}"),
+    ("Majority %", "majority_answer", 100, "{:.1f}"),
+    ("Majority per question %", "majority_per_question", 100, "{:.1f}"),
+    ("Closed %", "closed", 100, "{:.1f}"),
+    ("Open %", "open", 100, "{:.1f}"),
+    ("MBit up", "megabits_up", 1, "{:.2f}"),
+    ("MBit down", "megabits_down", 1, "{:.2f}"),
+    ("MBit head", "megabits_head", 1, "{:.2f}"),
+    ("Trained (M)", "trainable_parameters", 1e-6, "{:.4f}"),
+    ("Head (M)", "head_parameters", 1e-6, "{:.4f}"),
+    ("GFLOP / example", "gigaflops_per_example", 1, "{:.3g}"),
+    ("s / round", "seconds", 1, "{:.1f}"),
+)
+"""Heading, key in the summary, factor and format of every column beside the client's name."""
+
+COST_HEADINGS = frozenset(heading for heading, *_ in COLUMNS[7:])
+"""The columns from megabits on, which a narrow terminal shows in a table of their own."""
+
+NOTE = (
+    "Accuracies are on the test split; majority answers come from the training split. MBit and "
+    "millions of parameters (M) are those of the chosen layers per round; the head, which every client trains and "
+    "which travels both ways, is counted apart. Seconds share out the measured training time, in "
+    "which clients run in one program, by GFLOP times training examples."
+)
+
+
+def summary(
+    records: Sequence[RoundRecord],
+    costs: Sequence[ClientCost],
+    baselines: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    """Gathers the final table as plain data.
+
+    Args:
+      records: of the run, round 0 first.
+      costs: one per client, from `accounting.client_costs`, in any order.
+      baselines: "majority_answer" and "majority_per_question" to client to accuracy in [0, 1];
+        what is not given is left out of the table.
+
+    Returns:
+      `rounds`; `clients`, one dict per client with its name, `best_round` and the keys of `COLUMNS`; `mean` over them, which
+      has the mean of every number that all clients have; `seconds`, the run's total by stage.
+      A number that is not known (no closed questions, no baseline) has no key.
+
+    Raises:
+      ValueError: if there are no records, or a client has no cost.
+    """
+    if not records:
+        raise ValueError("0 records given; the table needs at least round 0: run at least one")
+    costs_by_client = {cost.client: cost for cost in costs}
+    names = [client.client for client in records[-1].clients]
+    missing = [name for name in names if name not in costs_by_client]
+    if missing:
+        raise ValueError(f"no cost for client {missing[0]!r}; known: {sorted(costs_by_client)}")
+    seconds = _training_seconds(records, [costs_by_client[name] for name in names])
+    rows = [
+        _accuracies(records, k)
+        | {kind: values[name] for kind, values in baselines.items() if name in values}
+        | _cost_columns(costs_by_client[name])
+        | {"seconds": seconds[k]}
+        for k, name in enumerate(names)
+    ]
+    return {
+        "rounds": records[-1].round,
+        "clients": rows,
+        "mean": _mean(rows),
+        "seconds": _seconds_by_stage(records),
+    }
+
+
+def print_table(summarised: Mapping[str, Any], console: Console | None = None) -> None:
+    """Prints the table with rich: in one piece, in two, or as a list, whichever the width allows.
+
+    Args:
+      summarised: from `summary`.
+      console: where to print; standard output by default.
+    """
+    console = console or Console()
+    cells = _cells(summarised)
+    first_cost = next(
+        (i for i, text in enumerate(cells[0]) if text in COST_HEADINGS), len(cells[0])
+    )
+    accuracies = [row[:first_cost] for row in cells]
+    costs = [[row[0], *row[first_cost:]] for row in cells]
+    for pieces in ([cells], [accuracies, costs]):
+        tables = [_rich_table(piece) for piece in pieces]
+        if all(_least_width(table, console) <= console.width for table in tables):
+            for table in tables:
+                console.print(table)
+            break
+    else:
+        _print_list(cells, console)
+    console.print(_totals(summarised), markup=False, highlight=False)
+
+
+def write_table(
+    summarised: Mapping[str, Any], directory: str | os.PathLike[str]
+) -> list[pathlib.Path]:
+    """Writes table.md for people and table.json for programs.
+
+    Args:
+      summarised: from `summary`.
+      directory: made if absent.
+
+    Returns:
+      The files written.
+    """
+    folder = pathlib.Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    markdown, data = folder / "table.md", folder / "table.json"
+    header, *rows = _cells(summarised)
+    lines = [_markdown_row(header), _markdown_row([":--"] + ["--:"] * (len(header) - 1))]
+    lines += [_markdown_row(row) for row in rows]
+    text = "\n".join(lines) + f"\n\n{_totals(summarised)}\n\n{NOTE}\n"
+    markdown.write_text(text, encoding="utf-8")
+    data.write_text(json.dumps(summarised, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return [markdown, data]
+
+
+def _accuracies(records: Sequence[RoundRecord], k: int) -> dict[str, Any]:
+    """Returns the accuracy columns of client k."""
+    history = [record.clients[k].test["accuracy"] for record in records]
+    last = records[-1].clients[k]
+    row: dict[str, Any] = {
+        "client": last.client,
+        "accuracy_start": history[0],
+        "accuracy_final": history[-1],
+        "accuracy_best": max(history),
+        "best_round": records[int(np.argmax(history))].round,
+    }
+    return row | {kind: last.test[kind] for kind in ("closed", "open") if kind in last.test}
+
+
+def _cost_columns(cost: ClientCost) -> dict[str, float]:
+    """Returns the columns that accounting gives."""
+    return {
+        "megabits_up": cost.megabits_up,
+        "megabits_down": cost.megabits_down,
+        "megabits_head": megabits(cost.head_parameters),
+        "trainable_parameters": cost.trainable_parameters,
+        "head_parameters": cost.head_parameters,
+        "gigaflops_per_example": cost.gigaflops_per_example,
+    }
+
+
+def _training_seconds(records: Sequence[RoundRecord], costs: Sequence[ClientCost]) -> list[float]:
+    """Shares out the mean training seconds of a round by every client's work."""
+    trained = [record.seconds["training"] for record in records if "training" in record.seconds]
+    work_K = np.array(
+        [
+            client.train_examples * cost.gigaflops_per_example
+            for client, cost in zip(records[-1].clients, costs, strict=True)
+        ]
+    )
+    if not trained or work_K.sum() == 0:
+        return [0.0] * len(costs)
+    return (np.mean(trained) * work_K / work_K.sum()).tolist()
+
+
+def _seconds_by_stage(records: Sequence[RoundRecord]) -> dict[str, float]:
+    """Adds up the wall time of every stage."""
+    totals: dict[str, float] = {}
+    for record in records:
+        for stage, value in record.seconds.items():
+            totals[stage] = totals.get(stage, 0.0) + value
+    return totals
+
+
+def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Averages every number that all clients have; hospitals count equally, as in the paper."""
+    shared = [key for key in rows[0] if all(key in row for row in rows)]
+    numbers = [key for key in shared if key not in ("client", "best_round")]
+    return {"client": "mean"} | {key: float(np.mean([row[key] for row in rows])) for key in numbers}
+
+
+def _cells(summarised: Mapping[str, Any]) -> list[list[str]]:
+    """Returns the table as text: heading first, the mean last; a column nobody has is left out."""
+    rows = [*summarised["clients"], summarised["mean"]]
+    columns = [column for column in COLUMNS if any(column[1] in row for row in rows)]
+    body = [
+        [
+            row["client"],
+            *(
+                form.format(factor * row[key]) if key in row else "-"
+                for _, key, factor, form in columns
+            ),
+        ]
+        for row in rows
+    ]
+    return [["Client", *(heading for heading, *_ in columns)], *body]
+
+
+def _totals(summarised: Mapping[str, Any]) -> str:
+    """Says in one line how long the run took and where the time went."""
+    seconds = summarised["seconds"]
+    stages = ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items())
+    return f"{summarised['rounds']} rounds, {sum(seconds.values()):.1f} s in all: {stages}"
+
+
+def _rich_table(cells: Sequence[Sequence[str]]) -> Table:
+    """Lays out text cells, heading first; only a client's name may be broken over lines."""
+    table = Table()
+    table.add_column(cells[0][0], overflow="fold", min_width=8)
+    for heading in cells[0][1:]:
+        table.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
+    for row in cells[1:]:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _least_width(table: Table, console: Console) -> int:
+    """Returns how many characters a table needs; measured on a wide console, as rich clips it."""
+    return Measurement.get(console, console.options.update(max_width=10_000), table).minimum
+
+
+def _print_list(cells: Sequence[Sequence[str]], console: Console) -> None:
+    """Prints one value per line, for terminals narrower than any table."""
+    for row in cells[1:]:
+        for heading, cell in zip(cells[0], row, strict=True):
+            console.print(f"{heading}: {cell}", markup=False, highlight=False)
+        console.print()
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    """Joins cells; a bar inside one is escaped."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

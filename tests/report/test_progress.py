@@ -1,0 +1,72 @@
+"""Does the display work on terminals of any width and in logs, and is its time left honest?"""
+
+import io
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from rich.console import Console
+
+from f3ocus_jax.report import progress
+from f3ocus_jax.types import RoundRecord
+
+MakeRecords = Callable[..., list[RoundRecord]]
+
+
+def ticking_clock(*seconds: float) -> Callable[[], float]:
+    """A clock that shows the given times, one per look."""
+    times: Iterator[float] = iter(seconds)
+    return lambda: next(times)
+
+
+def run_display(
+    records: list[RoundRecord], console: Console, clock: Callable[[], float], finished: int = 0
+) -> None:
+    rounds = records[-1].round
+    with progress.show_progress(rounds, finished, console=console, clock=clock) as display:
+        for record in records:
+            for client in range(len(record.clients)):
+                display.stage(record.round, "training", client + 1, len(record.clients))
+            display.finish(record)
+
+
+def test_a_log_gets_one_plain_line_per_round_with_the_time_left(make_records: MakeRecords) -> None:
+    output = io.StringIO()
+    run_display(
+        make_records(rounds=3), Console(file=output, width=20), ticking_clock(0, 60, 130, 190)
+    )
+    lines = output.getvalue().splitlines()
+    assert [re.match(r"round (\d)/3  accuracy [\d.]+%", line)[1] for line in lines] == list("0123")
+    assert lines[0].endswith("left unknown")
+    assert lines[1].endswith("left 2 min 00 s")
+    assert lines[2].endswith("left 1 min 05 s")
+    assert "left" not in lines[3]
+    assert "train loss" in lines[1]
+    assert "train loss" not in lines[0]
+    assert "\x1b" not in output.getvalue()
+
+
+def test_a_resumed_run_does_not_know_the_time_left_before_its_second_round(
+    make_records: MakeRecords,
+) -> None:
+    output = io.StringIO()
+    run_display(make_records(rounds=4)[2:], Console(file=output), ticking_clock(0, 10, 20), 1)
+    assert re.findall(r"left (\w+)", output.getvalue()) == ["unknown", "10"]
+
+
+@pytest.mark.parametrize("width", [1, 3, 10, 40, 200])
+def test_a_terminal_of_any_width_shows_the_run(make_records: MakeRecords, width: int) -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=width, height=10)
+    run_display(make_records(rounds=2), console, ticking_clock(0, 1, 2))
+    if width == 200:
+        assert "round 2/2" in output.getvalue()
+        assert "clients, round 2" in output.getvalue()
+
+
+def test_an_error_in_the_run_passes_through_and_restores_the_cursor() -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=80)
+    with pytest.raises(KeyError), progress.show_progress(3, console=console):
+        raise KeyError("from the run")
+    assert output.getvalue().count("\x1b[?25h") == output.getvalue().count("\x1b[?25l") == 1

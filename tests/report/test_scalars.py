@@ -1,0 +1,68 @@
+"""Are the event files what TensorBoard expects, and whole after a resume?"""
+
+import pathlib
+import struct
+from collections.abc import Callable, Iterator
+
+import pytest
+from tensorboardX.proto import event_pb2
+
+from f3ocus_jax.report import scalars
+from f3ocus_jax.types import RoundRecord
+
+MakeRecords = Callable[..., list[RoundRecord]]
+
+
+def read_events(directory: pathlib.Path) -> Iterator[event_pb2.Event]:
+    """Parses every event file: length, its checksum, the event, its checksum."""
+    for path in sorted(directory.iterdir()):
+        content = path.read_bytes()
+        while content:
+            (length,) = struct.unpack("<Q", content[:8])
+            yield event_pb2.Event.FromString(content[12 : 12 + length])
+            content = content[16 + length :]
+
+
+def shown_curve(directory: pathlib.Path, tag: str) -> list[tuple[int, float]]:
+    """What TensorBoard shows: a session that starts at step s purges what was there from s on."""
+    curve: list[tuple[int, float]] = []
+    for event in read_events(directory):
+        if event.session_log.status == event_pb2.SessionLog.START:
+            curve = [(step, value) for step, value in curve if step < event.step]
+        for value in event.summary.value:
+            if value.tag == tag:
+                curve.append((event.step, value.simple_value))
+    return curve
+
+
+def test_a_resumed_run_shows_every_round_once(
+    tmp_path: pathlib.Path, make_records: MakeRecords
+) -> None:
+    records = make_records(rounds=4)
+    with scalars.scalar_writer(tmp_path) as write:
+        for record in records[:4]:
+            write(record)
+    with scalars.scalar_writer(tmp_path, records[:2]) as write:
+        for record in records[2:]:
+            write(record)
+    curve = shown_curve(tmp_path, "accuracy/mean")
+    assert curve == [(r.round, pytest.approx(r.accuracy)) for r in records]
+
+
+def test_scalars_name_clients_stages_and_the_servers_choice(make_records: MakeRecords) -> None:
+    start, first = (scalars.scalars(record) for record in make_records(clients=1, rounds=1))
+    assert "train_loss/chest_xray" not in start
+    assert "selection/importance" not in start
+    assert {
+        "accuracy/mean",
+        "loss/mean",
+        "accuracy/chest_xray",
+        "loss/chest_xray",
+        "train_loss/chest_xray",
+        "question_types/chest_xray/closed",
+        "question_types/chest_xray/anatomy",
+        "selection/importance",
+        "selection/variance",
+        "selection/hypervolume",
+        "seconds/training",
+    } <= set(first)

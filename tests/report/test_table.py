@@ -1,0 +1,88 @@
+"""Does the final table say what the records and the accounting say, at any width?"""
+
+import io
+import json
+import pathlib
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from f3ocus_jax.accounting import ClientCost
+from f3ocus_jax.report import table
+from f3ocus_jax.types import RoundRecord
+
+MakeRecords = Callable[..., list[RoundRecord]]
+
+
+def costs_of(records: list[RoundRecord]) -> list[ClientCost]:
+    return [
+        ClientCost(client.client, 9.54, 28.6, 298_176.0, 10_000, 80.6 * (1 + k))
+        for k, client in enumerate(records[0].clients)
+    ]
+
+
+def test_summary_takes_start_final_and_best_from_the_records(make_records: MakeRecords) -> None:
+    records = make_records(clients=2, rounds=3)
+    summarised = table.summary(
+        records, costs_of(records), {"majority_answer": {"chest_xray": 0.3, "oct": 0.5}}
+    )
+    history = [record.clients[1].test["accuracy"] for record in records]
+    row = summarised["clients"][1]
+    assert row["client"] == "oct"
+    assert (row["accuracy_start"], row["accuracy_final"]) == (history[0], history[-1])
+    assert row["accuracy_best"] == max(history) == history[row["best_round"]]
+    assert row["majority_answer"] == 0.5
+    assert row["megabits_head"] == pytest.approx(0.32)
+    assert summarised["mean"]["majority_answer"] == pytest.approx(0.4)
+    assert summarised["seconds"]["training"] == 24.0
+
+
+def test_summary_shares_the_training_seconds_by_work(make_records: MakeRecords) -> None:
+    records = make_records(clients=3)
+    rows = table.summary(records, costs_of(records), {})["clients"]
+    assert sum(row["seconds"] for row in rows) == pytest.approx(8.0)
+    work = [c.train_examples * (1 + k) for k, c in enumerate(records[0].clients)]
+    assert rows[2]["seconds"] / rows[0]["seconds"] == pytest.approx(work[2] / work[0])
+
+
+def test_summary_of_the_start_alone(make_records: MakeRecords) -> None:
+    records = make_records(rounds=0)
+    summarised = table.summary(records, costs_of(records), {})
+    assert summarised["rounds"] == 0
+    assert [row["seconds"] for row in summarised["clients"]] == [0.0] * 3
+    assert "majority_answer" not in summarised["mean"]
+
+
+def test_summary_refuses_no_records_and_a_client_without_a_cost(make_records: MakeRecords) -> None:
+    records = make_records(clients=2)
+    with pytest.raises(ValueError, match="0 records"):
+        table.summary([], [], {})
+    with pytest.raises(ValueError, match="'oct'"):
+        table.summary(records, costs_of(records)[:1], {})
+
+
+def test_write_table_gives_markdown_and_json_of_the_same_numbers(
+    tmp_path: pathlib.Path, make_records: MakeRecords
+) -> None:
+    records = make_records(clients=2)
+    summarised = table.summary(records, costs_of(records), {})
+    markdown, data = table.write_table(summarised, tmp_path / "report")
+    assert json.loads(data.read_text()) == summarised
+    lines = markdown.read_text().splitlines()
+    assert len({line.count("|") for line in lines[:5]}) == 1
+    final = summarised["clients"][0]["accuracy_final"]
+    assert lines[2].startswith("| chest_xray |")
+    assert f"| {100 * final:.1f} |" in lines[2]
+
+
+@pytest.mark.parametrize("width", [1, 10, 60, 80, 100, 240])
+def test_every_number_is_printed_whole_at_any_width(make_records: MakeRecords, width: int) -> None:
+    records = make_records(clients=3)
+    summarised = table.summary(records, costs_of(records), {})
+    output = io.StringIO()
+    table.print_table(summarised, Console(file=output, width=width))
+    printed = output.getvalue() if width >= 60 else output.getvalue().replace("\n", "")
+    assert printed.count("0.2982") == 4
+    for row in summarised["clients"]:
+        assert f"{100 * row['accuracy_final']:.1f}" in printed
