@@ -38,9 +38,9 @@ COST_HEADINGS = frozenset(heading for heading, *_ in COLUMNS[7:])
 
 NOTE = (
     "Accuracies are on the test split; majority answers come from the training split. MBit and "
-    "millions of parameters (M) are those of the chosen layers per round; the head, which every client trains and "
-    "which travels both ways, is counted apart. Seconds share out the measured training time, in "
-    "which clients run in one program, by GFLOP times training examples."
+    "millions of parameters (M) are those of the chosen layers per round; the head, which every "
+    "client trains and which travels both ways, is counted apart. Seconds share out the measured "
+    "training time, in which clients run in one program, by GFLOP times training examples."
 )
 
 
@@ -58,9 +58,9 @@ def summary(
         what is not given is left out of the table.
 
     Returns:
-      `rounds`; `clients`, one dict per client with its name, `best_round` and the keys of `COLUMNS`; `mean` over them, which
-      has the mean of every number that all clients have; `seconds`, the run's total by stage.
-      A number that is not known (no closed questions, no baseline) has no key.
+      `rounds`; `clients`, one dict per client with its name, `best_round` and the keys of
+      `COLUMNS`; `mean`, the mean of every number that all clients have; `seconds`, the run's total
+      by stage. A number that is not known (no closed questions, no baseline) has no key.
 
     Raises:
       ValueError: if there are no records, or a client has no cost.
@@ -102,8 +102,9 @@ def print_table(summarised: Mapping[str, Any], console: Console | None = None) -
     )
     accuracies = [row[:first_cost] for row in cells]
     costs = [[row[0], *row[first_cost:]] for row in cells]
-    for pieces in ([cells], [accuracies, costs]):
-        tables = [_rich_table(piece) for piece in pieces]
+    layouts = (([cells], None), ([accuracies, costs], None), ([accuracies, costs], 10))
+    for pieces, name_width in layouts:
+        tables = [_rich_table(piece, name_width) for piece in pieces]
         if all(_least_width(table, console) <= console.width for table in tables):
             for table in tables:
                 console.print(table)
@@ -217,10 +218,10 @@ def _totals(summarised: Mapping[str, Any]) -> str:
     return f"{summarised['rounds']} rounds, {sum(seconds.values()):.1f} s in all: {stages}"
 
 
-def _rich_table(cells: Sequence[Sequence[str]]) -> Table:
+def _rich_table(cells: Sequence[Sequence[str]], name_width: int | None) -> Table:
     """Lays out text cells, heading first; only a client's name may be broken over lines."""
     table = Table()
-    table.add_column(cells[0][0], overflow="fold", min_width=8)
+    table.add_column(cells[0][0], overflow="fold", max_width=name_width)
     for heading in cells[0][1:]:
         table.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in cells[1:]:

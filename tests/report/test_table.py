@@ -76,13 +76,14 @@ def test_write_table_gives_markdown_and_json_of_the_same_numbers(
     assert f"| {100 * final:.1f} |" in lines[2]
 
 
-@pytest.mark.parametrize("width", [1, 10, 60, 80, 100, 240])
+@pytest.mark.parametrize("width", [1, 10, 60, 80, 120, 240])
 def test_every_number_is_printed_whole_at_any_width(make_records: MakeRecords, width: int) -> None:
-    records = make_records(clients=3)
+    records = make_records(clients=9)
     summarised = table.summary(records, costs_of(records), {})
     output = io.StringIO()
     table.print_table(summarised, Console(file=output, width=width))
     printed = output.getvalue() if width >= 60 else output.getvalue().replace("\n", "")
-    assert printed.count("0.2982") == 4
+    assert printed.count("0.2982") == 10
     for row in summarised["clients"]:
         assert f"{100 * row['accuracy_final']:.1f}" in printed
+    assert ("Client: oct" in output.getvalue()) == (width < 80)
