@@ -57,7 +57,9 @@ def get_base() -> ml_collections.ConfigDict:
     return config
 
 
-def vilt(*, width: int, layers: int, image_size: int, patch_size: int) -> dict[str, int]:
+def vilt(
+    *, width: int, layers: int, image_size: int, patch_size: int
+) -> ml_collections.ConfigDict:
     """Returns the sizes of a ViLT with heads of 32 dimensions, by their Hugging Face names.
 
     Args:
@@ -66,7 +68,7 @@ def vilt(*, width: int, layers: int, image_size: int, patch_size: int) -> dict[s
       image_size: side of the square image, in pixels.
       patch_size: side of a patch, in pixels.
     """
-    return {
+    sizes = {
         "hidden_size": width,
         "num_hidden_layers": layers,
         "num_attention_heads": width // 32,
@@ -74,6 +76,7 @@ def vilt(*, width: int, layers: int, image_size: int, patch_size: int) -> dict[s
         "image_size": image_size,
         "patch_size": patch_size,
     }
+    return ml_collections.ConfigDict(sizes)
 
 
 def unknown_variant(variant: str, known: tuple[str, ...]) -> ValueError:

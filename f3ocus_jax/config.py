@@ -6,7 +6,6 @@ dataclasses below. Nothing further down reads the raw dict.
 
 import dataclasses
 import difflib
-import types
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -369,7 +368,7 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return tuple(_convert(member, item, name) for item in values)
     if origin is not None:
         require(hasattr(value, "keys"), name, value, "a section")
-        return types.MappingProxyType(dict(value))
+        return dict(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     require(type(value) is hint, name, value, f"of type {hint.__name__}")

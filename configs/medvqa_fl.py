@@ -1,0 +1,48 @@
+"""MedVQA-FL: hospitals with one modality each (task 3 of F³OCUS).
+
+Variants:
+  "": all nine clients of MedMNIST's twelve subsets at 28 px.
+  "medmnist3": the three clients whose files are small (breast ultrasound, fundus, pneumonia),
+    12 layers, 4 adapter layers per client, 10 rounds; starts from `configs/pretrain.py:medmnist3`.
+  "medmnist3_lntk": the same, but every client trains its own best layers.
+  "tiny": the three clients and a random model that ends in seconds.
+"""
+
+import ml_collections
+
+from configs import base
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    """Returns the config of a variant."""
+    config = base.get_base()
+    config.data.datasets = ("medvqa_fl/all",)
+    config.model.architecture = base.vilt(width=768, layers=12, image_size=28, patch_size=4)
+    config.model.architecture.num_attention_heads = 12
+    if variant.startswith(("medmnist3", "tiny")):
+        config.data.datasets = (
+            "medvqa_fl/breast_ultrasound",
+            "medvqa_fl/fundus",
+            "medvqa_fl/chest_xray_pneumonia",
+        )
+    if variant in ("medmnist3", "medmnist3_lntk"):
+        config.model.weights = "runs/foundation_medmnist3"
+        config.model.architecture = ml_collections.ConfigDict()
+        config.federated.rounds = 10
+        config.training.max_local_steps = 60
+        config.training.learning_rate = 3e-3
+        if variant == "medmnist3_lntk":
+            config.selection.algorithm = "lntk"
+    elif variant == "tiny":
+        config.model.architecture = base.vilt(width=32, layers=4, image_size=28, patch_size=14)
+        config.model.adapter_size = 8
+        config.importance.probe_examples = 4
+        config.selection.population = 16
+        config.selection.generations = 8
+        config.training.batch_size = 8
+        config.training.max_local_steps = 2
+        config.federated.rounds = 2
+        config.federated.budgets = (1, 2, 1)
+    elif variant:
+        raise base.unknown_variant(variant, ("medmnist3", "medmnist3_lntk", "tiny"))
+    return config

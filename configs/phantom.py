@@ -1,0 +1,34 @@
+"""Nine hospitals with one modality each, from the embedded phantoms: `make demo`.
+
+The foundation model comes from `configs/pretrain.py`. Variants: "" and "tiny", which starts from
+random weights and ends in seconds.
+"""
+
+import ml_collections
+
+from configs import base
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    """Returns the config of a variant."""
+    config = base.get_base()
+    config.model.weights = "runs/foundation"
+    config.model.adapter_size = 16
+    config.training.learning_rate = 3e-3
+    config.federated.rounds = 8
+    config.federated.budgets = (2, 2, 3, 3, 2, 2, 3, 3, 2)
+    if variant == "tiny":
+        config.data.datasets = ("phantom_medvqa/tiny",)
+        config.model.weights = ""
+        config.model.architecture = base.vilt(width=32, layers=4, image_size=32, patch_size=16)
+        config.model.adapter_size = 8
+        config.importance.probe_examples = 4
+        config.selection.population = 16
+        config.selection.generations = 8
+        config.training.batch_size = 8
+        config.training.max_local_steps = 2
+        config.federated.rounds = 2
+        config.federated.budgets = (1, 2, 1, 2, 1, 2, 1, 2, 1)
+    elif variant:
+        raise base.unknown_variant(variant, ("tiny",))
+    return config

@@ -1,0 +1,39 @@
+"""A small ViLT trained on pooled public phantoms, whose seed and look are not the clients'.
+
+Variants: "" for the demo, "medmnist3" for `configs/medvqa_fl.py:medmnist3`, and "tiny", which ends
+in seconds.
+"""
+
+import ml_collections
+
+from configs import base
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    """Returns the config of a variant."""
+    defaults = base.get_base()
+    config = ml_collections.ConfigDict()
+    config.seed = 0
+    config.data = defaults.data
+    config.data.datasets = ("phantom_medvqa/public",)
+    config.model = defaults.model
+    config.model.adapter_size = 0
+    config.model.architecture = base.vilt(width=128, layers=6, image_size=32, patch_size=4)
+    config.evaluation = defaults.evaluation
+
+    config.optimization = ml_collections.ConfigDict()
+    config.optimization.steps = 600
+    config.optimization.batch_size = 32
+    config.optimization.learning_rate = 5e-4
+    config.optimization.weight_decay = 0.05
+    if variant == "tiny":
+        config.data.datasets = ("phantom_medvqa/tiny",)
+        config.model.architecture = base.vilt(width=32, layers=4, image_size=32, patch_size=16)
+        config.optimization.steps = 5
+        config.optimization.batch_size = 8
+    elif variant == "medmnist3":
+        config.model.architecture = base.vilt(width=128, layers=12, image_size=28, patch_size=4)
+        config.optimization.steps = 1000
+    elif variant:
+        raise base.unknown_variant(variant, ("medmnist3", "tiny"))
+    return config

@@ -1,0 +1,1 @@
+"""Examples of a client, from built datasets to fixed-shape batches."""

@@ -1,0 +1,78 @@
+"""What does a split of one client hold, as arrays ready for the model?"""
+
+import dataclasses
+
+import numpy as np
+
+from f3ocus_jax.types import Batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """N examples on the host.
+
+    Attributes:
+      images_NHWC: uint8, at the model's image size.
+      input_ids_NT: int32, tokens of the question.
+      attention_mask_NT: int32, 1 for a token and 0 for padding.
+      labels_N: int32, index into the answer vocabulary; -1 for an answer outside it.
+      questions: text, length N.
+      answers: text, length N.
+      question_types: length N.
+      answer_types: "closed" or "open", length N.
+      image_ids: length N.
+    """
+
+    images_NHWC: np.ndarray
+    input_ids_NT: np.ndarray
+    attention_mask_NT: np.ndarray
+    labels_N: np.ndarray
+    questions: list[str]
+    answers: list[str]
+    question_types: list[str]
+    answer_types: list[str]
+    image_ids: list[str]
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    def batch(self, indices: np.ndarray, mask: np.ndarray | None = None) -> Batch:
+        """Gathers examples.
+
+        Args:
+          indices: int, of any shape; its axes lead those of the result.
+          mask: float32 of the same shape, 0 where an example is padding; all ones unless given.
+
+        Returns:
+          A Batch whose arrays lead with the axes of `indices`.
+        """
+        if mask is None:
+            mask = np.ones(indices.shape, np.float32)
+        return Batch(
+            images_BHWC=self.images_NHWC[indices],
+            input_ids_BT=self.input_ids_NT[indices],
+            attention_mask_BT=self.attention_mask_NT[indices],
+            labels_B=self.labels_N[indices],
+            example_mask_B=mask.astype(np.float32),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ClientData:
+    """One client: its name and its two splits."""
+
+    name: str
+    train: Examples
+    test: Examples
+
+
+def concatenate(parts: list[Examples]) -> Examples:
+    """Puts examples of several clients behind each other."""
+    merged = {}
+    for field in dataclasses.fields(Examples):
+        values = [getattr(part, field.name) for part in parts]
+        if isinstance(values[0], np.ndarray):
+            merged[field.name] = np.concatenate(values)
+        else:
+            merged[field.name] = [item for value in values for item in value]
+    return Examples(**merged)

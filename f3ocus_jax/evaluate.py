@@ -1,0 +1,30 @@
+"""python -m f3ocus_jax.evaluate --workdir runs/x: how good is a run's model on every client?"""
+
+import json
+
+from absl import flags
+
+from f3ocus_jax import commands, experiment
+from f3ocus_jax.report import table
+
+ROUND = flags.DEFINE_integer(
+    "round", None, "which checkpoint; the most accurate one unless given", lower_bound=0
+)
+
+
+def main() -> None:
+    """Prints the accuracies of a checkpoint as a table and writes them as JSON."""
+    workdir = commands.existing_workdir()
+    parts = experiment.assemble(experiment.read_run(workdir).config)
+    state = experiment.load_state(workdir, parts.start, parts.settings, ROUND.value)
+    tests = parts.rounds.evaluate(state)
+    names = [client.name for client in parts.federation.clients]
+    reports = dict(zip(names, tests, strict=True))
+    path = workdir / f"evaluation_round_{int(state.round)}.json"
+    path.write_text(json.dumps({"round": int(state.round), "clients": reports}, indent=2) + "\n")
+    table.print_accuracies(reports)
+    print(f"round {int(state.round)}; written to {path}")
+
+
+if __name__ == "__main__":
+    commands.run(main)

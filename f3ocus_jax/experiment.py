@@ -1,0 +1,286 @@
+"""How does a federated run go from its config to its results? Parts, round loop, report."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from f3ocus_jax import accounting, config as config_lib, flops, metrics
+from f3ocus_jax.checkpoint import Checkpoints
+from f3ocus_jax.config import ConfigError, ExperimentConfig
+from f3ocus_jax.data.reading import Federation, read_federation
+from f3ocus_jax.foundation import Foundation, load_foundation
+from f3ocus_jax.models import trainable
+from f3ocus_jax.report import figures, progress, records as records_lib, scalars, table
+from f3ocus_jax.rounds import Round
+from f3ocus_jax.types import Params, RoundRecord, ServerState
+
+
+RUN_FILE = "run.json"
+CHECKPOINTS = "checkpoints"
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a run is made of.
+
+    Attributes:
+      config: its settings.
+      federation: the clients' data.
+      foundation: the model, its tokenizer and the weights the run starts from.
+      rounds: the compiled stages.
+      start: the server's state before round 1.
+      settings: what a checkpoint of this run is bound to.
+    """
+
+    config: ExperimentConfig
+    federation: Federation
+    foundation: Foundation
+    rounds: Round
+    start: ServerState
+    settings: Mapping[str, Any]
+
+    def params(self, state: ServerState) -> Params:
+        """Returns the whole model's parameters as of a state."""
+        unit = self.config.training.unit
+        return trainable.join(self.rounds.frozen, state.rows_L, state.head, unit)
+
+
+def assemble(config: ExperimentConfig) -> Parts:
+    """Builds the parts; everything that can be wrong with them is found here.
+
+    Args:
+      config: of the run.
+
+    Returns:
+      The parts.
+
+    Raises:
+      ConfigError: for settings that do not fit the data or the weights.
+      DataError: for data that cannot be used.
+      WeightsError: for weights that cannot be used.
+    """
+    tokenizer, image_size = Foundation.inputs(config.model)
+    federation = read_federation(config.data, image_size=image_size, tokenizer=tokenizer)
+    _check_probe(config, federation)
+    answers = federation.vocabulary.answers
+    foundation = load_foundation(config.model, answers, jax.random.key(config.seed))
+    frozen, start = _start(config, foundation, len(federation.clients))
+    rounds = Round(config, foundation.model, frozen, federation.clients)
+    return Parts(config, federation, foundation, rounds, start, _settings(config, foundation))
+
+
+def run(config: ExperimentConfig, workdir: pathlib.Path) -> list[RoundRecord]:
+    """Runs a federation to its last round, from its newest checkpoint if it has one.
+
+    Args:
+      config: of the run.
+      workdir: absolute path; holds checkpoints/, records.jsonl, tensorboard/, figures/, the final
+        table and the final model.
+
+    Returns:
+      The records of all rounds.
+
+    Raises:
+      ConfigError, DataError, WeightsError: before any compute.
+      RoundError: if a round fails numerically; the checkpoints of the rounds before it stay.
+    """
+    parts = assemble(config)
+    records_path = workdir / "records.jsonl"
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(
+            Checkpoints(workdir / CHECKPOINTS, config.checkpoint, parts.settings)
+        )
+        state, records = _resume(parts, checkpoints)
+        _write_run_file(parts, workdir)
+        records_lib.rewrite_records(records_path, records)
+        write_scalars = stack.enter_context(scalars.scalar_writer(workdir / "tensorboard", records))
+        display = stack.enter_context(
+            progress.show_progress(config.federated.rounds, int(state.round))
+        )
+        if not records:
+            records.append(parts.rounds.evaluate_start(state))
+            _keep(records, state, checkpoints, records_path, write_scalars, display)
+        while int(state.round) < config.federated.rounds:
+            state, record = parts.rounds.run(state, display.stage)
+            records.append(record)
+            _keep(records, state, checkpoints, records_path, write_scalars, display)
+    write_report(parts, state, records, workdir)
+    return records
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFile:
+    """What run.json keeps, so that a run's model can be used without its data.
+
+    Attributes:
+      config: the settings the run was last started with.
+      clients: their names.
+      answers: the answer vocabulary.
+    """
+
+    config: ExperimentConfig
+    clients: list[str]
+    answers: list[str]
+
+
+def read_run(workdir: pathlib.Path) -> RunFile:
+    """Reads run.json of a workdir."""
+    content = json.loads((workdir / RUN_FILE).read_text())
+    config = config_lib.parse(ExperimentConfig, content["config"])
+    return RunFile(config, content["clients"], content["answers"])
+
+
+def load_state(
+    workdir: pathlib.Path, template: ServerState, settings: Mapping[str, Any], round: int | None
+) -> ServerState:
+    """Reads a checkpoint of a run.
+
+    Args:
+      workdir: of the run.
+      template: a state of its shapes.
+      settings: what the checkpoint must have been written under.
+      round: which one; the most accurate if None.
+
+    Raises:
+      FileNotFoundError: if that round is not on disk.
+      ConfigError: if it was written under other settings or weights.
+    """
+    kept = read_run(workdir).config.checkpoint
+    with Checkpoints(workdir / CHECKPOINTS, kept, settings) as checkpoints:
+        state, _ = checkpoints.restore(template, checkpoints.best() if round is None else round)
+    return state
+
+
+def load_model(workdir: pathlib.Path, round: int | None) -> tuple[Foundation, Params, int]:
+    """Loads a run's model without its data.
+
+    Args:
+      workdir: of the run.
+      round: which checkpoint; the most accurate if None.
+
+    Returns:
+      (foundation, the whole model's parameters after that round, the round).
+
+    Raises:
+      FileNotFoundError: if that round is not on disk.
+      ConfigError, WeightsError: if the weights the run started from have changed or are gone.
+    """
+    made = read_run(workdir)
+    unit = made.config.training.unit
+    foundation = load_foundation(
+        made.config.model, made.answers, jax.random.key(made.config.seed)
+    )
+    frozen, template = _start(made.config, foundation, len(made.clients))
+    state = load_state(workdir, template, _settings(made.config, foundation), round)
+    return foundation, trainable.join(frozen, state.rows_L, state.head, unit), int(state.round)
+
+
+def write_report(
+    parts: Parts, state: ServerState, records: list[RoundRecord], workdir: pathlib.Path
+) -> None:
+    """Prints and writes the final table, draws the figures and exports the model.
+
+    Args:
+      parts: of the run.
+      state: the server's last state.
+      records: of all rounds.
+      workdir: where to write.
+    """
+    summary = table.summary(records, _costs(parts, state, records), _baselines(parts))
+    table.print_table(summary)
+    table.write_table(summary, workdir)
+    pictures = figures.write_all(records, workdir / "figures")
+    parts.foundation.save(workdir / "model", parts.params(state))
+    print(f"records, table and model: {workdir}")
+    print(f"{len(pictures)} figures: {workdir / 'figures'}")
+
+
+def _start(
+    config: ExperimentConfig, foundation: Foundation, clients: int
+) -> tuple[Params, ServerState]:
+    """Returns the frozen parameters and the state before round 1."""
+    frozen, rows_L, head = trainable.split(foundation.params, config.training.unit)
+    seeds = (config.selection.population, clients, foundation.model.num_layers)
+    return frozen, ServerState(rows_L, head, jnp.int32(0), np.zeros(seeds, bool))
+
+
+def _settings(config: ExperimentConfig, foundation: Foundation) -> dict[str, Any]:
+    """Returns what a checkpoint is bound to."""
+    return config_lib.flatten(config) | {"weights fingerprint": foundation.fingerprint}
+
+
+def _write_run_file(parts: Parts, workdir: pathlib.Path) -> None:
+    content = {
+        "config": dataclasses.asdict(parts.config),
+        "clients": [client.name for client in parts.federation.clients],
+        "answers": list(parts.federation.vocabulary.answers),
+    }
+    temporary = workdir / f"{RUN_FILE}.tmp"
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.replace(workdir / RUN_FILE)
+
+
+def _resume(parts: Parts, checkpoints: Checkpoints) -> tuple[ServerState, list[RoundRecord]]:
+    if checkpoints.latest() is None:
+        return parts.start, []
+    state, records = checkpoints.restore(parts.start)
+    print(f"resuming after round {int(state.round)}")
+    return state, records
+
+
+def _keep(records, state, checkpoints, records_path, write_scalars, display) -> None:
+    """Makes a finished round last: checkpoint first, since it is what a resume goes by."""
+    checkpoints.save(state, records)
+    records_lib.append_record(records_path, records[-1])
+    write_scalars(records[-1])
+    display.finish(records[-1])
+
+
+def _check_probe(config: ExperimentConfig, federation: Federation) -> None:
+    wanted = config.importance.probe_examples
+    for client in federation.clients:
+        if wanted > len(client.train):
+            raise ConfigError(
+                f"config.importance.probe_examples = {wanted}, must be at most "
+                f"{len(client.train)}, the training examples of client {client.name}"
+            )
+
+
+def _costs(
+    parts: Parts, state: ServerState, records: list[RoundRecord]
+) -> list[accounting.ClientCost]:
+    unit = parts.config.training.unit
+    batch = parts.federation.clients[0].train.batch(np.zeros(1, np.int64))
+    return accounting.client_costs(
+        records,
+        accounting.row_parameters(state.rows_L),
+        accounting.parameter_count(state.head),
+        flops.step_flops(parts.foundation.model, parts.params(state), batch, unit),
+    )
+
+
+def _baselines(parts: Parts) -> dict[str, dict[str, float]]:
+    clients = parts.federation.clients
+    return {
+        "majority_answer": {
+            client.name: metrics.majority_answer(client.train.labels_N, client.test.labels_N)
+            for client in clients
+        },
+        "majority_per_question": {
+            client.name: metrics.majority_per_question(
+                client.train.questions,
+                client.train.labels_N,
+                client.test.questions,
+                client.test.labels_N,
+            )
+            for client in clients
+        },
+    }
+

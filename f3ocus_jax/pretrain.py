@@ -1,0 +1,144 @@
+"""python -m f3ocus_jax.pretrain: where does a foundation model come from, if none can be had?
+
+Trains all weights of a model on a pooled public dataset and writes a Hugging Face directory that
+`config.model.weights` of a federated run takes.
+"""
+
+import functools
+import pathlib
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from f3ocus_jax import commands, config as config_lib, inference
+from f3ocus_jax.config import OptimizationConfig, PretrainConfig
+from f3ocus_jax.data import order
+from f3ocus_jax.data.examples import Examples, concatenate
+from f3ocus_jax.data.reading import read_federation
+from f3ocus_jax.foundation import Foundation, load_foundation
+from f3ocus_jax.models import base, losses
+from f3ocus_jax.models.base import Model
+from f3ocus_jax.rounds import RoundError
+from f3ocus_jax.types import Batch, Params
+
+REPORTS = 10
+"""How often the loss is printed."""
+
+CONFIG = commands.define_config()
+
+
+def main() -> None:
+    """Runs the command."""
+    config = config_lib.parse(PretrainConfig, CONFIG.value)
+    pretrain(config, commands.prepare_workdir())
+
+
+def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
+    """Trains a foundation model and writes it.
+
+    Args:
+      config: of the run.
+      workdir: where the Hugging Face directory is written.
+
+    Returns:
+      Accuracy on the pooled test split, in [0, 1].
+
+    Raises:
+      RoundError: if the loss becomes NaN; nothing is written then.
+    """
+    tokenizer, image_size = Foundation.inputs(config.model)
+    federation = read_federation(config.data, image_size=image_size, tokenizer=tokenizer)
+    train = concatenate([client.train for client in federation.clients])
+    test = concatenate([client.test for client in federation.clients])
+    answers = federation.vocabulary.answers
+    foundation = load_foundation(config.model, answers, jax.random.key(config.seed))
+    params = fit(foundation.model, foundation.params, train, config)
+    predict = inference.create(
+        foundation.model,
+        loss=config.model.loss,
+        batch_size=config.evaluation.batch_size,
+        placement_name="pmap",
+    )
+    predictions, _ = predict(params, test)
+    accuracy = float(np.mean(predictions == test.labels_N))
+    foundation.save(workdir, params)
+    print(f"test accuracy {accuracy:.1%} on {len(test)} examples; written to {workdir}")
+    return accuracy
+
+
+def fit(model: Model, params: Params, examples: Examples, config: PretrainConfig) -> Params:
+    """Minimises the loss over all weights.
+
+    Args:
+      model: the model.
+      params: its start.
+      examples: to train on.
+      config: of the run.
+
+    Returns:
+      The trained parameters.
+
+    Raises:
+      RoundError: if the loss is not finite.
+    """
+    settings = config.optimization
+    step, optimizer = _make_step(model, config.model.loss, settings)
+    state = optimizer.init(params)
+    indices_SB, mask_SB = order.training_indices(
+        order.generator(config.seed, 0, "public", "training"),
+        len(examples),
+        settings.steps,
+        settings.batch_size,
+    )
+    every = max(1, settings.steps // REPORTS)
+    start, recent = time.perf_counter(), []
+    for number, (indices_B, mask_B) in enumerate(zip(indices_SB, mask_SB, strict=True), start=1):
+        params, state, loss = step(params, state, examples.batch(indices_B, mask_B))
+        recent.append(loss)
+        if number % every == 0 or number == settings.steps:
+            mean = float(jnp.mean(jnp.stack(recent)))
+            if not np.isfinite(mean):
+                raise RoundError(
+                    f"pre-training, steps {number - len(recent) + 1} to {number}: the loss is "
+                    f"{mean}; lower config.optimization.learning_rate"
+                )
+            recent.clear()
+            elapsed = time.perf_counter() - start
+            left = elapsed / number * (settings.steps - number)
+            print(
+                f"step {number}/{settings.steps}  loss {mean:.3f}  {elapsed:.0f} s  left {left:.0f} s",
+                flush=True,
+            )
+    return params
+
+
+def _make_step(
+    model: Model, loss: str, settings: OptimizationConfig
+) -> tuple[Callable, optax.GradientTransformation]:
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, settings.learning_rate, max(1, settings.steps // 10), settings.steps
+    )
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.adamw(schedule, weight_decay=settings.weight_decay),
+    )
+
+    def objective(params: Params, batch: Batch) -> jax.Array:
+        logits_BC = base.apply(model, params, batch)
+        return losses.masked_mean(losses.LOSSES[loss](logits_BC, batch.labels_B), batch)
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def step(params: Params, state: optax.OptState, batch: Batch) -> tuple:
+        value, gradient = jax.value_and_grad(objective)(params, batch)
+        updates, state = optimizer.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state, value
+
+    return step, optimizer
+
+
+if __name__ == "__main__":
+    commands.run(main)

@@ -1,0 +1,16 @@
+"""python -m f3ocus_jax.train --config configs/x.py --workdir runs/x: runs or resumes a federation."""
+
+from f3ocus_jax import commands, config as config_lib, experiment
+from f3ocus_jax.config import ExperimentConfig
+
+CONFIG = commands.define_config()
+
+
+def main() -> None:
+    """Runs the command."""
+    config = config_lib.parse(ExperimentConfig, CONFIG.value)
+    experiment.run(config, commands.prepare_workdir())
+
+
+if __name__ == "__main__":
+    commands.run(main)

@@ -1,0 +1,126 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from f3ocus_jax.clients import Choice, LocalTask, local, placement
+from f3ocus_jax.models import trainable
+from tests.oracles import toy_batch, toy_model
+
+LAYERS, CLIENTS, STEPS = 4, 9, 3
+
+
+def tasks(seed=0):
+    """Nine clients with different data, layers, budgets and step counts."""
+    draw = np.random.default_rng(seed)
+    layers_KR = np.full((CLIENTS, 3), LAYERS, np.int32)
+    for client in range(CLIENTS):
+        budget = 1 + client % 3
+        layers_KR[client, :budget] = np.sort(draw.permutation(LAYERS)[:budget])
+    batches = [
+        [toy_batch(4, seed=100 * seed + 10 * client + step) for step in range(STEPS)]
+        for client in range(CLIENTS)
+    ]
+    stack = functools.partial(jax.tree.map, lambda *leaves: np.stack(leaves))
+    batches_KS = stack(*[stack(*steps) for steps in batches])
+    steps_K = np.array([1 + client % STEPS for client in range(CLIENTS)], np.int32)
+    return LocalTask(Choice(layers_KR), batches_KS, steps_K)
+
+
+def trainer(name, unit, *, clients_at_once=1, skip_frozen=True):
+    train = local.create(
+        toy_model(layers=LAYERS),
+        unit=unit,
+        loss="cross_entropy",
+        optimizer=optax.adamw(1e-2),
+        skip_frozen=skip_frozen,
+    )
+    return placement.create(
+        lambda shared, task: train(*shared, task), placement=name, clients_at_once=clients_at_once
+    )
+
+
+@pytest.fixture(scope="module")
+def shared():
+    return trainable.split(toy_model(layers=LAYERS).init(jax.random.key(0)), "block")
+
+
+@pytest.fixture(scope="module")
+def expected(shared):
+    return trainer("loop", "block")(shared, tasks())
+
+
+@pytest.mark.parametrize(
+    ("name", "clients_at_once", "skip_frozen"),
+    [("map", 1, True), ("map", 4, False), ("pmap", 1, True), ("pmap", 2, False)],
+)
+def test_every_placement_gives_what_the_loop_gives(
+    shared, expected, name, clients_at_once, skip_frozen
+):
+    assert jax.local_device_count() == 4
+    run = trainer(name, "block", clients_at_once=clients_at_once, skip_frozen=skip_frozen)
+    result = run(shared, tasks())
+    assert jax.tree.structure(result) == jax.tree.structure(expected)
+    for leaf, known in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
+        assert leaf.shape[0] == CLIENTS
+        np.testing.assert_allclose(leaf, known, atol=1e-6)
+
+
+def test_a_skipped_step_changes_nothing(shared):
+    run = trainer("map", "block")
+    one_step = tasks()
+    one_step = one_step.replace(steps=np.ones(CLIENTS, np.int32))
+    shorter = one_step.replace(
+        batches_S=jax.tree.map(lambda leaf: leaf[:, :1], one_step.batches_S)
+    )
+    padded, exact = run(shared, one_step), run(shared, shorter)
+    np.testing.assert_array_equal(padded.losses_S[:, 1:], 0)
+    for leaf, known in zip(
+        jax.tree.leaves((padded.rows_R, padded.head)),
+        jax.tree.leaves((exact.rows_R, exact.head)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(leaf, known)
+
+
+def test_training_lowers_the_loss_of_every_client(shared):
+    train = trainer("pmap", "block")
+    task = tasks()
+    repeated = task.replace(
+        batches_S=jax.tree.map(lambda leaf: np.repeat(leaf[:, :1], 20, axis=1), task.batches_S),
+        steps=np.full(CLIENTS, 20, np.int32),
+    )
+    losses_KS = train(shared, repeated).losses_S
+    assert np.all(losses_KS[:, -1] < losses_KS[:, 0])
+
+
+def test_other_layers_and_other_steps_compile_nothing_new(shared):
+    traces = []
+
+    def counted(shared, task):
+        traces.append(1)
+        return trainer_of_one(*shared, task)
+
+    trainer_of_one = local.create(
+        toy_model(layers=LAYERS),
+        unit="block",
+        loss="cross_entropy",
+        optimizer=optax.sgd(1e-2),
+        skip_frozen=True,
+    )
+    run = placement.create(counted, placement="pmap")
+    run(shared, tasks(seed=0))
+    first = len(traces)
+    run(shared, tasks(seed=1))
+    run(shared, tasks(seed=2).replace(steps=np.full(CLIENTS, STEPS, np.int32)))
+    assert len(traces) == first
+
+
+@pytest.mark.parametrize("clients", [1, 3, 4])
+def test_fewer_clients_than_devices_or_just_as_many(clients):
+    double = placement.create(lambda factor, value: {"twice": factor * value}, placement="pmap")
+    values_K = np.arange(clients, dtype=np.float32)
+    np.testing.assert_array_equal(double(jnp.float32(2), values_K)["twice"], 2 * values_K)

@@ -1,0 +1,102 @@
+import dataclasses
+import importlib
+
+import ml_collections
+import pytest
+
+from configs import phantom
+from f3ocus_jax import config as config_lib
+from f3ocus_jax.config import ConfigError, ExperimentConfig, PretrainConfig
+
+CONFIGS = {
+    "phantom": (ExperimentConfig, ("", "tiny")),
+    "medvqa_fl": (ExperimentConfig, ("", "medmnist3", "medmnist3_lntk", "tiny")),
+    "pretrain": (PretrainConfig, ("", "medmnist3", "tiny")),
+}
+
+
+def changed(**settings):
+    """The tiny config with some settings replaced, by dotted name."""
+    config = phantom.get_config("tiny")
+    with config.unlocked(), config.ignore_type():
+        for name, value in settings.items():
+            config.update_from_flattened_dict({name.replace("__", "."): value})
+    return config
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [(name, variant) for name, (_, variants) in CONFIGS.items() for variant in variants],
+)
+def test_every_shipped_config_is_valid(name, variant):
+    raw = importlib.import_module(f"configs.{name}").get_config(variant)
+    assert isinstance(raw, ml_collections.ConfigDict)
+    config_lib.parse(CONFIGS[name][0], raw)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_unknown_variant_lists_the_known_ones(name):
+    with pytest.raises(ValueError, match="known: .*tiny"):
+        importlib.import_module(f"configs.{name}").get_config("tinny")
+
+
+def test_unknown_key_names_the_nearest_valid_one():
+    raw = changed(federated__round=3)
+    with pytest.raises(ConfigError, match=r"config.federated.round is unknown; did you mean rounds"):
+        config_lib.parse(ExperimentConfig, raw)
+
+
+def test_missing_key_is_named():
+    raw = phantom.get_config("tiny")
+    with raw.unlocked():
+        del raw.training.unit
+    with pytest.raises(ConfigError, match=r"config.training.unit is missing"):
+        config_lib.parse(ExperimentConfig, raw)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("federated__budgets", (0,), r"federated.budgets = \(0,\), must be at least 1 layer each"),
+        ("federated__rounds", -1, "must be >= 0"),
+        ("federated__rounds", 1.5, "must be of type int"),
+        ("federated__rounds", True, "must be of type int"),
+        ("federated__placement", "vmap", "must be one of"),
+        ("training__unit", "head", "must be one of"),
+        ("training__learning_rate", 0.0, "must be > 0"),
+        ("importance__probe_examples", 0, "must be >= 1"),
+        ("importance__tolerance", 1.0, "must be between 0 and 1"),
+        ("model__adapter_size", 0, "must be > 0 where"),
+        ("model__weights", "somewhere", "must be empty, since"),
+        ("data__datasets", (), "must be one dataset or more"),
+        ("seed", -1, "must be >= 0"),
+        ("data", 3, "must be a section"),
+    ],
+)
+def test_impossible_value_says_what_was_given_and_what_is_allowed(setting, value, message):
+    with pytest.raises(ConfigError, match=message):
+        config_lib.parse(ExperimentConfig, changed(**{setting: value}))
+
+
+def test_whole_numbers_are_taken_for_floats():
+    parsed = config_lib.parse(ExperimentConfig, changed(training__learning_rate=1))
+    assert parsed.training.learning_rate == 1.0
+    assert isinstance(parsed.training.learning_rate, float)
+
+
+def test_budgets_are_one_for_all_or_one_per_client():
+    config = config_lib.parse(ExperimentConfig, changed(federated__budgets=(3,)))
+    assert config.budgets_for(2, 4) == (3, 3)
+    several = config_lib.parse(ExperimentConfig, changed(federated__budgets=(1, 4)))
+    assert several.budgets_for(2, 4) == (1, 4)
+    with pytest.raises(ConfigError, match="must be 1 number or 3, one per client"):
+        several.budgets_for(3, 4)
+    with pytest.raises(ConfigError, match="must be at most 3, the number of selectable layers"):
+        several.budgets_for(2, 3)
+
+
+def test_settings_survive_json_and_parse_back():
+    parsed = config_lib.parse(ExperimentConfig, phantom.get_config("tiny"))
+    again = config_lib.parse(ExperimentConfig, dataclasses.asdict(parsed))
+    assert again == parsed
+    assert config_lib.flatten(parsed)["federated.budgets"] == [1, 2, 1, 2, 1, 2, 1, 2, 1]
