@@ -86,4 +86,4 @@ def test_every_number_is_printed_whole_at_any_width(make_records: MakeRecords, w
     assert printed.count("0.2982") == 10
     for row in summarised["clients"]:
         assert f"{100 * row['accuracy_final']:.1f}" in printed
-    assert ("Client: oct" in output.getvalue()) == (width < 80)
+    assert ("┃" in output.getvalue()) == (width >= 80)

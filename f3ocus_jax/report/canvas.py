@@ -1,0 +1,144 @@
+"""How all figures look alike and come out the same, byte for byte, without a display."""
+
+import contextlib
+import functools
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ParamSpec
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from f3ocus_jax.types import RoundRecord
+
+Arguments = ParamSpec("Arguments")
+
+CLIENT_COLOURS = (
+    "#332288",
+    "#CC6677",
+    "#117733",
+    "#88CCEE",
+    "#AA4499",
+    "#DDCC77",
+    "#44AA99",
+    "#882255",
+    "#999933",
+)
+"""Paul Tol's "muted" scheme: nine colours that people with any colour vision tell apart."""
+
+LINE_STYLES = ("-", "--", ":", "-.")
+"""One more way to tell clients apart, for each time the colours are used up."""
+
+CHOSEN, OTHER, MEAN = "#CC3311", "#BBBBBB", "black"
+"""Colours of what was chosen, of what was not, and of the mean."""
+
+MAX_PANELS = 12
+"""A figure with a panel per client shows so many; a federation of hundreds fits on no page."""
+
+STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+}
+
+DOTS_PER_INCH = 200
+
+
+@contextlib.contextmanager
+def common_style() -> Iterator[None]:
+    """Sets the common style, whatever the user's matplotlibrc says, and restores theirs."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
+    """Gives a drawing function the common style."""
+
+    @functools.wraps(draw)
+    def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
+        with common_style():
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Makes an empty figure, in inches, that pyplot does not know of and so never leaks."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> pathlib.Path:
+    """Writes a PNG; a file that is there is replaced only once the new one is whole."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    # Ticks are made while drawing, so that the style has to hold here too.
+    with common_style():
+        # Without the library's version in the file, two installations can give the same bytes.
+        figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    os.replace(temporary, path)
+    return path
+
+
+def client_names(records: Sequence[RoundRecord]) -> list[str]:
+    """Returns the federation's clients in order."""
+    return [client.client for client in records[-1].clients]
+
+
+def client_colour(k: int) -> str:
+    """Returns the colour of client k."""
+    return CLIENT_COLOURS[k % len(CLIENT_COLOURS)]
+
+
+def client_line(k: int) -> str:
+    """Returns the line style of client k."""
+    return LINE_STYLES[k // len(CLIENT_COLOURS) % len(LINE_STYLES)]
+
+
+def panel_grid(panels: int) -> tuple[int, int]:
+    """Returns (rows, columns) of small panels that fill a page evenly."""
+    columns = {1: 1, 2: 2, 4: 2}.get(panels, 3)
+    return -(-panels // columns), columns
+
+
+def layer_ticks(num_layers: int, longest: int = 12) -> list[int]:
+    """Returns the layers to label: all of them, or every second, fourth, eighth.
+
+    >>> layer_ticks(6), layer_ticks(48)
+    ([0, 1, 2, 3, 4, 5], [0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44])
+    """
+    step = 1
+    while num_layers > longest * step:
+        step *= 2
+    return list(range(0, num_layers, step))
+
+
+def label_rounds(axes: Axes, rounds: Sequence[int], most: int = 6) -> None:
+    """Labels an axis whose positions 0, 1, 2 ... stand for the given rounds."""
+    step = -(-len(rounds) // most)
+    positions = range(0, len(rounds), step)
+    axes.set_xticks(list(positions), [str(rounds[position]) for position in positions])
+
+
+def too_many_clients(names: Sequence[str]) -> str:
+    """Returns the note that a figure shows only some of the clients, or nothing."""
+    if len(names) <= MAX_PANELS:
+        return ""
+    return f" (the first {MAX_PANELS} of {len(names)} clients)"

@@ -1,0 +1,201 @@
+"""How did the run go? Accuracy, loss and Pareto front, and the list of all figures of a run."""
+
+import math
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from f3ocus_jax.report import canvas, layer_figures
+from f3ocus_jax.types import RoundRecord, SelectionRecord
+
+MAX_LEGEND = 18
+"""So many clients are named beside a curve; the lines of more are drawn without a name."""
+
+
+def write_all(
+    records: Sequence[RoundRecord], directory: str | os.PathLike[str]
+) -> list[pathlib.Path]:
+    """Writes every figure that the records hold data for, as PNG.
+
+    Args:
+      records: of a run, rounds ascending.
+      directory: made if absent.
+
+    Returns:
+      The files written. A run without scores has no heatmap, one without a server's choice no
+      Pareto front, and no records give no files.
+    """
+    folder = pathlib.Path(directory)
+    return [
+        canvas.save(draw(records), folder / f"{name}.png")
+        for name, (draw, usable) in FIGURES.items()
+        if usable(records)
+    ]
+
+
+def searched(records: Sequence[RoundRecord]) -> list[tuple[int, SelectionRecord]]:
+    """Returns (round, choice) of the rounds in which the server searched a Pareto front."""
+    return [
+        (record.round, record.selection)
+        for record in records
+        if record.selection is not None and record.selection.front
+    ]
+
+
+@canvas.styled
+def accuracy(records: Sequence[RoundRecord]) -> Figure:
+    """Draws test accuracy over rounds, every client and their mean.
+
+    Args:
+      records: of a run; at least one.
+
+    Returns:
+      A figure with one panel.
+    """
+    figure = canvas.new_figure(6.4, 3.8)
+    axes = figure.subplots()
+    values_RK = _test_values(records, "accuracy")
+    _draw_curves(axes, records, values_RK, [record.accuracy for record in records])
+    axes.set_ylabel("test accuracy (%)")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
+    _add_legend(figure, axes)
+    return figure
+
+
+@canvas.styled
+def loss(records: Sequence[RoundRecord]) -> Figure:
+    """Draws training and test loss over rounds, every client and their mean.
+
+    Args:
+      records: of a run; at least one.
+
+    Returns:
+      A figure with two panels; training starts in round 1.
+    """
+    figure = canvas.new_figure(9.0, 3.8)
+    left, right = figure.subplots(1, 2, sharex=True, sharey=True)
+    train_RK = np.array(
+        [
+            [math.nan if client.train_loss is None else client.train_loss for client in r.clients]
+            for r in records
+        ]
+    )
+    _draw_curves(left, records, train_RK, _mean_of_known(train_RK))
+    _draw_curves(right, records, _test_values(records, "loss"), [r.loss for r in records])
+    left.set_title("training, mean over local steps", loc="left")
+    right.set_title("test", loc="left")
+    left.set_ylabel("loss (nats)")
+    _add_legend(figure, right)
+    return figure
+
+
+@canvas.styled
+def pareto_front(records: Sequence[RoundRecord]) -> Figure:
+    """Draws importance against variance: the last front, its pick, and the clients' own choice.
+
+    Args:
+      records: of a run; at least one round with a front.
+
+    Returns:
+      A figure with one panel; better is up and to the left, earlier fronts are faint.
+    """
+    shown = searched(records)
+    figure = canvas.new_figure(6.8, 3.8)
+    axes = figure.subplots()
+    for index, (_, selection) in enumerate(shown[:-1]):
+        axes.plot(
+            *_variance_and_importance(selection.front),
+            color=canvas.OTHER,
+            alpha=0.3 + 0.7 * (index + 1) / len(shown),
+            linewidth=0.8,
+            label="fronts of earlier rounds" if index == 0 else None,
+        )
+    last_round, last = shown[-1]
+    front, pick, own = (
+        _variance_and_importance(points)
+        for points in (last.front, [last.front[last.pick]], [last.own_point])
+    )
+    blue, red = canvas.CLIENT_COLOURS[0], canvas.CHOSEN
+    axes.plot(*front, "o-", color=blue, markersize=4, label=f"front of round {last_round}")
+    axes.plot(*own, "D", color="black", markersize=7, label="clients' own choices (LNTK)")
+    axes.plot(*pick, "*", color=red, markersize=15, markeredgecolor="white", label="the pick")
+    axes.set_xlabel("variance of the layer picks (clients², smaller is better)")
+    axes.set_ylabel("importance Σ S (larger is better)")
+    axes.set_title(f"{last.algorithm}, hypervolume {last.hypervolume:.3f}", loc="left")
+    axes.margins(0.06)
+    axes.grid()
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+def _variance_and_importance(
+    points: Sequence[tuple[float, float]],
+) -> tuple[list[float], list[float]]:
+    """Turns (importance, variance) pairs into what is drawn right and up, variance ascending."""
+    ordered = sorted((variance, importance) for importance, variance in points)
+    return [variance for variance, _ in ordered], [importance for _, importance in ordered]
+
+
+def _draw_curves(
+    axes: Axes, records: Sequence[RoundRecord], values_RK: np.ndarray, mean_R: Sequence[float]
+) -> None:
+    """Draws one thin line per client and a bold one for the mean; NaN leaves a gap."""
+    rounds = [record.round for record in records]
+    marker = "o" if len(rounds) <= 12 else ""
+    names = canvas.client_names(records)
+    for k, name in enumerate(names):
+        axes.plot(
+            rounds,
+            values_RK[:, k],
+            color=canvas.client_colour(k),
+            linestyle=canvas.client_line(k),
+            marker=marker,
+            markersize=2.5,
+            linewidth=1.0,
+            label=name if k < MAX_LEGEND else None,
+        )
+    axes.plot(
+        rounds, mean_R, color=canvas.MEAN, marker=marker, markersize=4, linewidth=2.4, label="mean"
+    )
+    axes.set_xlabel("round")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(axis="y")
+
+
+def _add_legend(figure: Figure, axes: Axes) -> None:
+    """Puts the names beside the panels, where they cover no line, and the mean first."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        [handles[-1], *handles[:-1]], [labels[-1], *labels[:-1]], loc="outside right upper"
+    )
+
+
+def _test_values(records: Sequence[RoundRecord], metric: str) -> np.ndarray:
+    """Returns float64 [rounds, K]; NaN where a client has no such metric."""
+    return np.array(
+        [[client.test.get(metric, math.nan) for client in record.clients] for record in records]
+    )
+
+
+def _mean_of_known(values_RK: np.ndarray) -> list[float]:
+    """Returns the mean over the clients that have a value; NaN where none has."""
+    return [
+        float(np.mean(row_K[~np.isnan(row_K)])) if not np.isnan(row_K).all() else math.nan
+        for row_K in values_RK
+    ]
+
+
+FIGURES: dict[str, tuple[Callable[[Sequence[RoundRecord]], Figure], Callable[..., object]]] = {
+    "accuracy": (accuracy, list),
+    "loss": (loss, list),
+    "layer_ranks": (layer_figures.layer_ranks, layer_figures.scored),
+    "layer_picks": (layer_figures.layer_picks, layer_figures.trained),
+    "eigenvalues": (layer_figures.eigenvalues, layer_figures.with_eigenvalues),
+    "pareto_front": (pareto_front, searched),
+}
+"""File name to the function that draws and the one that finds the rounds it can draw."""

@@ -1,0 +1,244 @@
+"""Which layers matter to which client, and who trains them before and after refinement?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from f3ocus_jax.report import canvas
+from f3ocus_jax.types import ClientRecord, RoundRecord
+
+RANK_COLOURS = "cividis_r"
+"""Even in lightness, and the same to people with any colour vision."""
+
+LARGEST_LINEAR_RATIO = 50.0
+"""Bars whose largest is more than so many times the smallest are drawn on a log scale."""
+
+
+def scored(records: Sequence[RoundRecord]) -> list[RoundRecord]:
+    """Returns the rounds in which every client scored its layers."""
+    return [record for record in records if all(client.scores for client in record.clients)]
+
+
+def trained(records: Sequence[RoundRecord]) -> list[RoundRecord]:
+    """Returns the rounds in which any client trained a layer."""
+    return [record for record in records if any(client.layers for client in record.clients)]
+
+
+def with_eigenvalues(records: Sequence[RoundRecord]) -> list[RoundRecord]:
+    """Returns the rounds in which every client took the eigenvalues of its layers."""
+    return [record for record in records if all(client.eigenvalues for client in record.clients)]
+
+
+def ranks(scores_L: Sequence[float], chosen: Sequence[int] = ()) -> np.ndarray:
+    """Ranks layers: the chosen before the others, and by importance among themselves.
+
+    Args:
+      scores_L: importance, larger is better; equal ones rank by depth, the first block first.
+      chosen: indices of the layers to put first.
+
+    Returns:
+      int64 [L], 1 for the first.
+    """
+    is_other_L = ~np.isin(np.arange(len(scores_L)), list(chosen))
+    order = np.lexsort((-np.asarray(scores_L), is_other_L))
+    ranks_L = np.empty(len(scores_L), np.int64)
+    ranks_L[order] = np.arange(1, len(scores_L) + 1)
+    return ranks_L
+
+
+@canvas.styled
+def layer_ranks(records: Sequence[RoundRecord]) -> Figure:
+    """Draws every client's layer ranks over rounds, before and after refinement.
+
+    Before, layers rank by the client's own importance (LNTK); after, the layers the server chose
+    come first. A black mark is a layer that is trained.
+
+    Args:
+      records: of a run; at least one round with scores.
+
+    Returns:
+      A figure with a pair of heatmaps per client.
+    """
+    shown = scored(records)
+    names = canvas.client_names(shown)
+    num_layers = len(shown[0].clients[0].scores)
+    rows, columns = canvas.panel_grid(min(len(names), canvas.MAX_PANELS))
+    width = float(np.clip(0.09 * len(shown), 1.2, 2.6))
+    height = float(np.clip(0.11 * num_layers, 1.3, 4.5))
+    figure = canvas.new_figure(columns * (2 * width + 0.4) + 1.1, rows * (height + 0.6) + 0.6)
+    ratios = (columns * (2 * width + 0.4), 0.8)
+    page, bar = figure.subfigures(1, 2, width_ratios=ratios, squeeze=False).ravel()
+    pages = page.subfigures(rows, columns, squeeze=False).ravel()
+    colours = Normalize(1, num_layers)
+    for k, name in enumerate(names[: canvas.MAX_PANELS]):
+        clients = [record.clients[k] for record in shown]
+        _draw_pair(pages[k], clients, [record.round for record in shown], colours)
+        pages[k].suptitle(name, x=0.08, ha="left", fontweight="bold")
+    _draw_colour_bar(bar, colours)
+    figure.suptitle("Layer ranks before and after refinement" + canvas.too_many_clients(names))
+    page.supxlabel("round")
+    page.supylabel("layer (0 = first block)")
+    return figure
+
+
+@canvas.styled
+def layer_picks(records: Sequence[RoundRecord]) -> Figure:
+    """Draws how often each layer was picked, by the clients themselves and after refinement.
+
+    The variance is the paper's objective, (1/L) Σ_l (n_l - n̄)², taken in every round; the title
+    gives its mean over the rounds.
+
+    Args:
+      records: of a run; at least one round that trained.
+
+    Returns:
+      A figure with two histograms over the layers.
+    """
+    shown = trained(records)
+    num_layers = _num_layers(shown)
+    figure = canvas.new_figure(float(np.clip(0.22 * num_layers + 1.5, 5, 11)), 4.4)
+    panels = figure.subplots(2, sharex=True, sharey=True)
+    before_RL = _picks([[client.own_layers for client in r.clients] for r in shown], num_layers)
+    after_RL = _picks([[client.layers for client in r.clients] for r in shown], num_layers)
+    for axes, name, picks_RL, colour in (
+        (panels[0], "Before: each client's own choice", before_RL, canvas.CLIENT_COLOURS[0]),
+        (panels[1], "After: the server's refinement", after_RL, canvas.CHOSEN),
+    ):
+        axes.bar(np.arange(num_layers), picks_RL.mean(axis=0), color=colour, width=0.8)
+        axes.axhline(picks_RL.mean(), color="black", linewidth=0.9, linestyle="--")
+        axes.set_title(f"{name} (variance {picks_RL.var(axis=1).mean():.2f})", loc="left")
+        axes.grid(axis="y")
+    panels[1].set_xticks(canvas.layer_ticks(num_layers, 24))
+    panels[1].set_xlabel("layer (0 = first block)")
+    figure.supylabel(f"clients per round (mean of {len(shown)} rounds)", fontsize=9)
+    panels[0].margins(y=0.08)
+    return figure
+
+
+@canvas.styled
+def eigenvalues(records: Sequence[RoundRecord]) -> Figure:
+    """Draws λ_1 of every layer's NTK for every client, in the last round that has them.
+
+    Args:
+      records: of a run; at least one round with eigenvalues.
+
+    Returns:
+      A figure with one bar chart per client on a shared axis.
+    """
+    record = with_eigenvalues(records)[-1]
+    names = canvas.client_names([record])
+    num_layers = len(record.clients[0].eigenvalues)
+    panels = min(len(names), canvas.MAX_PANELS)
+    rows, columns = canvas.panel_grid(panels)
+    width = float(np.clip(0.12 * num_layers, 2.2, 4.2))
+    figure = canvas.new_figure(columns * width + 0.6, rows * 1.6 + 1.0)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, client in zip(grid, record.clients[:panels], strict=False):
+        chosen_L = np.isin(np.arange(num_layers), client.layers)
+        colours = np.where(chosen_L, canvas.CHOSEN, canvas.OTHER)
+        axes.bar(np.arange(num_layers), client.eigenvalues, color=colours.tolist(), width=0.8)
+        axes.set_title(client.client, loc="left")
+        axes.set_xticks(canvas.layer_ticks(num_layers))
+        axes.grid(axis="y")
+    _scale_bars(grid[0], [value for client in record.clients for value in client.eigenvalues])
+    _hide_unused(grid, panels, columns)
+    figure.legend(
+        handles=[Patch(color=canvas.CHOSEN), Patch(color=canvas.OTHER)],
+        labels=["trained", "frozen"],
+        loc="outside lower right",
+        ncols=2,
+    )
+    figure.suptitle(
+        f"Largest NTK eigenvalue of every layer, round {record.round}"
+        + canvas.too_many_clients(names)
+    )
+    figure.supxlabel("layer (0 = first block)")
+    figure.supylabel("eigenvalue λ₁")
+    return figure
+
+
+def _draw_pair(
+    page: SubFigure,
+    clients: Sequence[ClientRecord],
+    rounds: Sequence[int],
+    colours: Normalize,
+) -> None:
+    """Draws one client's two heatmaps side by side."""
+    before, after = page.subplots(1, 2, sharey=True)
+    for axes, title, refined in ((before, "before", False), (after, "after", True)):
+        _draw_ranks(axes, clients, colours, refined)
+        axes.set_title(title, loc="left")
+        canvas.label_rounds(axes, rounds, most=4)
+
+
+def _draw_ranks(
+    axes: Axes, clients: Sequence[ClientRecord], colours: Normalize, refined: bool
+) -> None:
+    """Draws one heatmap, layers upwards and rounds to the right, and marks what is chosen."""
+    chosen = [client.layers if refined else client.own_layers for client in clients]
+    ranks_LR = np.stack(
+        [
+            ranks(client.scores, layers if refined else ())
+            for client, layers in zip(clients, chosen, strict=True)
+        ],
+        axis=1,
+    )
+    axes.imshow(ranks_LR, cmap=RANK_COLOURS, norm=colours, aspect="auto", origin="lower")
+    marks = [
+        Rectangle((column - 0.2, layer - 0.2), 0.4, 0.4)
+        for column, layers in enumerate(chosen)
+        for layer in layers
+    ]
+    axes.add_collection(PatchCollection(marks, facecolor="black", linewidth=0))
+    axes.set_yticks(canvas.layer_ticks(len(ranks_LR)))
+
+
+def _draw_colour_bar(page: SubFigure, colours: Normalize) -> None:
+    """Draws the scale of the ranks, the first on top, and says what a mark means."""
+    scale = ScalarMappable(colours, RANK_COLOURS)
+    bar = page.colorbar(scale, cax=page.subplots(), label="rank (1 = most important)")
+    bar.ax.invert_yaxis()
+    bar.ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    bar.ax.set_title("■ = trained")
+
+
+def _picks(layers_RK: Sequence[Sequence[Sequence[int]]], num_layers: int) -> np.ndarray:
+    """Counts n_l in every round: int64 [rounds, L]."""
+    return np.stack(
+        [
+            np.bincount(
+                np.array([layer for layers in layers_K for layer in layers], np.int64),
+                minlength=num_layers,
+            )
+            for layers_K in layers_RK
+        ]
+    )
+
+
+def _num_layers(records: Sequence[RoundRecord]) -> int:
+    """Returns L: as many as were scored or, without scores, up to the deepest layer trained."""
+    clients = [client for record in records for client in record.clients]
+    deepest = max(layer for client in clients for layer in [*client.layers, *client.own_layers])
+    return max(deepest + 1, *(len(client.scores) for client in clients))
+
+
+def _scale_bars(axes: Axes, values: Sequence[float]) -> None:
+    """Chooses a log axis where a linear one would hide the small bars; a zero has no bar there."""
+    positive = [value for value in values if value > 0]
+    if positive and max(positive) > LARGEST_LINEAR_RATIO * min(positive):
+        axes.set_yscale("log")
+        axes.set_ylim(min(positive) / 2, max(positive) * 2)
+
+
+def _hide_unused(grid: np.ndarray, panels: int, columns: int) -> None:
+    """Removes panels without a client and labels the layers on the panel above each."""
+    for index in range(panels, len(grid)):
+        grid[index].set_visible(False)
+        grid[index - columns].tick_params(labelbottom=True)
