@@ -40,6 +40,8 @@ MAX_PANELS = 12
 
 STYLE: Any = {
     "font.size": 9,
+    "figure.titlesize": 10,
+    "figure.labelsize": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,
     "axes.spines.top": False,
@@ -53,6 +55,9 @@ STYLE: Any = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
+
+ROUND_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+"""Distances between labelled rounds that people count in."""
 
 DOTS_PER_INCH = 200
 
@@ -130,11 +135,23 @@ def layer_ticks(num_layers: int, longest: int = 12) -> list[int]:
     return list(range(0, num_layers, step))
 
 
-def label_rounds(axes: Axes, rounds: Sequence[int], most: int = 6) -> None:
+def round_ticks(rounds: Sequence[int], most: int = 4) -> list[int]:
+    """Returns the positions in `rounds` to label: the first, and round multiples of 2, 5, 10 ...
+
+    >>> round_ticks(range(1, 31)), round_ticks(range(1, 9)), round_ticks([3])
+    ([0, 9, 19, 29], [1, 3, 5, 7], [0])
+    """
+    if len(rounds) <= most:
+        return list(range(len(rounds)))
+    step = next(s for s in ROUND_STEPS if len(rounds) <= most * s or s == ROUND_STEPS[-1])
+    first = [0] if step > 2 and rounds[0] % step else []
+    return first + [position for position, number in enumerate(rounds) if number % step == 0]
+
+
+def label_rounds(axes: Axes, rounds: Sequence[int]) -> None:
     """Labels an axis whose positions 0, 1, 2 ... stand for the given rounds."""
-    step = -(-len(rounds) // most)
-    positions = range(0, len(rounds), step)
-    axes.set_xticks(list(positions), [str(rounds[position]) for position in positions])
+    positions = round_ticks(rounds)
+    axes.set_xticks(positions, [str(rounds[position]) for position in positions])
 
 
 def too_many_clients(names: Sequence[str]) -> str:

@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from f3ocus_jax.report import canvas, layer_figures
 from f3ocus_jax.types import RoundRecord, SelectionRecord
 
-MAX_LEGEND = 18
-"""So many clients are named beside a curve; the lines of more are drawn without a name."""
+MAX_NAMED = 18
+"""So many clients get a colour and a name beside the curves; of more, the lines are all grey."""
 
 
 def write_all(
@@ -148,16 +148,17 @@ def _draw_curves(
     rounds = [record.round for record in records]
     marker = "o" if len(rounds) <= 12 else ""
     names = canvas.client_names(records)
+    few = len(names) <= MAX_NAMED
     for k, name in enumerate(names):
         axes.plot(
             rounds,
             values_RK[:, k],
-            color=canvas.client_colour(k),
-            linestyle=canvas.client_line(k),
+            color=canvas.client_colour(k) if few else canvas.OTHER,
+            linestyle=canvas.client_line(k) if few else "-",
             marker=marker,
             markersize=2.5,
-            linewidth=1.0,
-            label=name if k < MAX_LEGEND else None,
+            linewidth=1.0 if few else 0.4,
+            label=name if few else f"{len(names)} clients" if k == 0 else None,
         )
     axes.plot(
         rounds, mean_R, color=canvas.MEAN, marker=marker, markersize=4, linewidth=2.4, label="mean"

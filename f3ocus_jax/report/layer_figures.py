@@ -17,6 +17,9 @@ from f3ocus_jax.types import ClientRecord, RoundRecord
 RANK_COLOURS = "cividis_r"
 """Even in lightness, and the same to people with any colour vision."""
 
+MAX_SEPARATE_MARKS = 40
+"""With more rounds than this, marks side by side join to lines, which stay readable."""
+
 LARGEST_LINEAR_RATIO = 50.0
 """Bars whose largest is more than so many times the smallest are drawn on a log scale."""
 
@@ -58,7 +61,7 @@ def layer_ranks(records: Sequence[RoundRecord]) -> Figure:
     """Draws every client's layer ranks over rounds, before and after refinement.
 
     Before, layers rank by the client's own importance (LNTK); after, the layers the server chose
-    come first. A black mark is a layer that is trained.
+    come first. A black mark is a layer that is chosen.
 
     Args:
       records: of a run; at least one round with scores.
@@ -70,8 +73,8 @@ def layer_ranks(records: Sequence[RoundRecord]) -> Figure:
     names = canvas.client_names(shown)
     num_layers = len(shown[0].clients[0].scores)
     rows, columns = canvas.panel_grid(min(len(names), canvas.MAX_PANELS))
-    width = float(np.clip(0.09 * len(shown), 1.2, 2.6))
-    height = float(np.clip(0.11 * num_layers, 1.3, 4.5))
+    width = float(np.clip(0.06 * len(shown), 1.2, 2.0))
+    height = float(np.clip(0.11 * num_layers, 1.4, 4.2))
     figure = canvas.new_figure(columns * (2 * width + 0.4) + 1.1, rows * (height + 0.6) + 0.6)
     ratios = (columns * (2 * width + 0.4), 0.8)
     page, bar = figure.subfigures(1, 2, width_ratios=ratios, squeeze=False).ravel()
@@ -80,7 +83,7 @@ def layer_ranks(records: Sequence[RoundRecord]) -> Figure:
     for k, name in enumerate(names[: canvas.MAX_PANELS]):
         clients = [record.clients[k] for record in shown]
         _draw_pair(pages[k], clients, [record.round for record in shown], colours)
-        pages[k].suptitle(name, x=0.08, ha="left", fontweight="bold")
+        pages[k].suptitle(name, x=0.27 / (2 * width + 0.4), ha="left", fontweight="bold")
     _draw_colour_bar(bar, colours)
     figure.suptitle("Layer ranks before and after refinement" + canvas.too_many_clients(names))
     page.supxlabel("round")
@@ -116,8 +119,9 @@ def layer_picks(records: Sequence[RoundRecord]) -> Figure:
         axes.set_title(f"{name} (variance {picks_RL.var(axis=1).mean():.2f})", loc="left")
         axes.grid(axis="y")
     panels[1].set_xticks(canvas.layer_ticks(num_layers, 24))
+    panels[1].set_xlim(-0.6, num_layers - 0.4)
     panels[1].set_xlabel("layer (0 = first block)")
-    figure.supylabel(f"clients per round (mean of {len(shown)} rounds)", fontsize=9)
+    figure.supylabel(f"clients per round (mean of {len(shown)} rounds)")
     panels[0].margins(y=0.08)
     return figure
 
@@ -138,7 +142,7 @@ def eigenvalues(records: Sequence[RoundRecord]) -> Figure:
     panels = min(len(names), canvas.MAX_PANELS)
     rows, columns = canvas.panel_grid(panels)
     width = float(np.clip(0.12 * num_layers, 2.2, 4.2))
-    figure = canvas.new_figure(columns * width + 0.6, rows * 1.6 + 1.0)
+    figure = canvas.new_figure(max(columns * width, 3.4) + 1.4, rows * 1.6 + 0.8)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, client in zip(grid, record.clients[:panels], strict=False):
         chosen_L = np.isin(np.arange(num_layers), client.layers)
@@ -152,8 +156,7 @@ def eigenvalues(records: Sequence[RoundRecord]) -> Figure:
     figure.legend(
         handles=[Patch(color=canvas.CHOSEN), Patch(color=canvas.OTHER)],
         labels=["trained", "frozen"],
-        loc="outside lower right",
-        ncols=2,
+        loc="outside right upper",
     )
     figure.suptitle(
         f"Largest NTK eigenvalue of every layer, round {record.round}"
@@ -175,7 +178,7 @@ def _draw_pair(
     for axes, title, refined in ((before, "before", False), (after, "after", True)):
         _draw_ranks(axes, clients, colours, refined)
         axes.set_title(title, loc="left")
-        canvas.label_rounds(axes, rounds, most=4)
+        canvas.label_rounds(axes, rounds)
 
 
 def _draw_ranks(
@@ -191,8 +194,9 @@ def _draw_ranks(
         axis=1,
     )
     axes.imshow(ranks_LR, cmap=RANK_COLOURS, norm=colours, aspect="auto", origin="lower")
+    width = 0.4 if len(clients) <= MAX_SEPARATE_MARKS else 1.0
     marks = [
-        Rectangle((column - 0.2, layer - 0.2), 0.4, 0.4)
+        Rectangle((column - width / 2, layer - 0.2), width, 0.4)
         for column, layers in enumerate(chosen)
         for layer in layers
     ]
@@ -206,7 +210,7 @@ def _draw_colour_bar(page: SubFigure, colours: Normalize) -> None:
     bar = page.colorbar(scale, cax=page.subplots(), label="rank (1 = most important)")
     bar.ax.invert_yaxis()
     bar.ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-    bar.ax.set_title("■ = trained")
+    bar.ax.set_title("■ chosen")
 
 
 def _picks(layers_RK: Sequence[Sequence[Sequence[int]]], num_layers: int) -> np.ndarray:

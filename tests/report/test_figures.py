@@ -1,0 +1,169 @@
+"""Does every figure show the records' numbers, legibly, reproducibly and without traces?"""
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Callable
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from f3ocus_jax.report import canvas, figures, layer_figures
+from f3ocus_jax.types import RoundRecord
+
+MakeRecords = Callable[..., list[RoundRecord]]
+
+SIZES = {
+    "one of everything": {"clients": 1, "layers": 1, "rounds": 1, "budget": 1},
+    "three clients": {"clients": 3, "layers": 6, "rounds": 4, "budget": 2},
+    "the paper's": {"clients": 9, "layers": 12, "rounds": 30, "budget": 4},
+    "deep": {"clients": 9, "layers": 48, "rounds": 30, "budget": 8},
+}
+
+
+def visible_texts(figure: Figure) -> list[Text]:
+    """All texts on the page, without the labels of ticks that lie outside their axis."""
+    figure.draw_without_rendering()
+    of_ticks, shown = set(), set()
+    for axis in figure.findobj(Axis):
+        low, high = sorted(axis.get_view_interval())
+        for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+            of_ticks |= {tick.label1, tick.label2}
+            if low <= tick.get_loc() <= high:
+                shown |= {tick.label1, tick.label2}
+    return [
+        text
+        for text in figure.findobj(Text)
+        if text.get_visible()
+        and text.get_text().strip()
+        and (text not in of_ticks or text in shown)
+        and all(axes.get_visible() for axes in [text.axes] if axes is not None)
+    ]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_no_text_overlaps_another_or_leaves_the_page(
+    make_records: MakeRecords, size: str, name: str
+) -> None:
+    draw, _ = figures.FIGURES[name]
+    with canvas.common_style():
+        figure = draw(make_records(**SIZES[size]))
+        texts = visible_texts(figure)
+        boxes = [text.get_window_extent().padded(-1) for text in texts]
+    page = figure.bbox.padded(1)
+    for text, box in zip(texts, boxes, strict=True):
+        assert page.x0 <= box.x0 <= box.x1 <= page.x1, text
+        assert page.y0 <= box.y0 <= box.y1 <= page.y1, text
+    for (text, box), (other, other_box) in itertools.combinations(
+        zip(texts, boxes, strict=True), 2
+    ):
+        assert not box.overlaps(other_box), (text, other)
+
+
+def test_write_all_gives_a_png_per_figure_with_the_same_bytes_each_time(
+    tmp_path: pathlib.Path, make_records: MakeRecords
+) -> None:
+    first = figures.write_all(make_records(), tmp_path / "first")
+    second = figures.write_all(make_records(), tmp_path / "second")
+    assert [path.stem for path in first] == list(figures.FIGURES)
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert len(list((tmp_path / "first").iterdir())) == len(first)
+    for path in first:
+        with Image.open(path) as image:
+            assert image.format == "PNG"
+            assert "Software" not in image.info
+            assert np.asarray(image.convert("L")).std() > 1
+
+
+def test_write_all_leaves_the_users_style_alone_and_does_not_depend_on_it(
+    tmp_path: pathlib.Path, make_records: MakeRecords
+) -> None:
+    plain = figures.write_all(make_records(), tmp_path / "plain")
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "black"}):
+        styled = figures.write_all(make_records(), tmp_path / "styled")
+        assert matplotlib.rcParams["font.size"] == 20
+    assert [path.read_bytes() for path in plain] == [path.read_bytes() for path in styled]
+
+
+def test_write_all_leaves_out_what_the_records_do_not_hold(
+    tmp_path: pathlib.Path, make_records: MakeRecords
+) -> None:
+    def stems(records: list[RoundRecord]) -> set[str]:
+        return {path.stem for path in figures.write_all(records, tmp_path)}
+
+    records = make_records()
+    blind = [
+        dataclasses.replace(
+            record,
+            selection=None,
+            clients=[
+                dataclasses.replace(client, eigenvalues=[], residuals=[], scores=[])
+                for client in record.clients
+            ],
+        )
+        for record in records
+    ]
+    assert stems([]) == set()
+    assert stems(records[:1]) == {"accuracy", "loss"}
+    assert stems(blind) == {"accuracy", "loss", "layer_picks"}
+
+
+def test_curves_of_many_clients_are_drawn_without_their_names(make_records: MakeRecords) -> None:
+    records = [
+        dataclasses.replace(record, clients=record.clients * 20) for record in make_records()
+    ]
+    (legend,) = figures.accuracy(records).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["mean", "60 clients"]
+
+
+def test_a_client_without_a_test_loss_leaves_a_gap(make_records: MakeRecords) -> None:
+    record = make_records()[0]
+    client = dataclasses.replace(record.clients[0], test={"accuracy": 0.5})
+    figure = figures.loss([dataclasses.replace(record, clients=[client])])
+    assert np.isnan(figure.axes[1].lines[0].get_ydata()).all()
+
+
+def test_ranks_put_the_chosen_layers_first_and_order_by_score() -> None:
+    scores_L = [0.1, 0.4, 0.2, 0.3]
+    assert layer_figures.ranks(scores_L).tolist() == [4, 1, 3, 2]
+    assert layer_figures.ranks(scores_L, chosen=[0, 2]).tolist() == [2, 3, 1, 4]
+    assert layer_figures.ranks([0.5, 0.5]).tolist() == [1, 2]
+
+
+def test_layer_picks_shows_the_papers_variance(make_records: MakeRecords) -> None:
+    (_, record) = make_records(clients=2, layers=3, rounds=1, budget=1)
+    clients = [
+        dataclasses.replace(client, own_layers=[0], layers=[k])
+        for k, client in enumerate(record.clients)
+    ]
+    figure = layer_figures.layer_picks([dataclasses.replace(record, clients=clients)])
+    before, after = figure.axes
+    assert "variance 0.89" in before.get_title(loc="left")  # n = 2, 0, 0: (16 + 4 + 4) / 9 / 3
+    assert "variance 0.22" in after.get_title(loc="left")  # n = 1, 1, 0: (1 + 1 + 4) / 9 / 3
+    assert [bar.get_height() for bar in after.patches] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(("largest", "scale"), [(2.0, "linear"), (1e4, "log")])
+def test_eigenvalues_take_a_log_scale_when_bars_would_vanish(
+    make_records: MakeRecords, largest: float, scale: str
+) -> None:
+    record = make_records(clients=1, layers=3, rounds=1, budget=1)[1]
+    client = dataclasses.replace(record.clients[0], eigenvalues=[0.0, 1.0, largest])
+    figure = layer_figures.eigenvalues([dataclasses.replace(record, clients=[client])])
+    assert figure.axes[0].get_yscale() == scale
+
+
+def test_pareto_front_marks_the_pick_and_the_clients_own_point(make_records: MakeRecords) -> None:
+    records = make_records()
+    selection = records[-1].selection
+    *_, front, own, pick = figures.pareto_front(records).axes[0].lines
+    assert len(front.get_xdata()) == len(selection.front)
+    importance, variance = selection.front[selection.pick]
+    assert (pick.get_xdata()[0], pick.get_ydata()[0]) == (variance, importance)
+    assert (own.get_ydata()[0], own.get_xdata()[0]) == selection.own_point
