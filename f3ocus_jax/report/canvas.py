@@ -123,14 +123,14 @@ def panel_grid(panels: int) -> tuple[int, int]:
     return -(-panels // columns), columns
 
 
-def layer_ticks(num_layers: int, longest: int = 12) -> list[int]:
+def layer_ticks(num_layers: int, most: int = 12) -> list[int]:
     """Returns the layers to label: all of them, or every second, fourth, eighth.
 
     >>> layer_ticks(6), layer_ticks(48)
     ([0, 1, 2, 3, 4, 5], [0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44])
     """
     step = 1
-    while num_layers > longest * step:
+    while num_layers > most * step:
         step *= 2
     return list(range(0, num_layers, step))
 

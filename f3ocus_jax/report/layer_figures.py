@@ -142,14 +142,14 @@ def eigenvalues(records: Sequence[RoundRecord]) -> Figure:
     panels = min(len(names), canvas.MAX_PANELS)
     rows, columns = canvas.panel_grid(panels)
     width = float(np.clip(0.12 * num_layers, 2.2, 4.2))
-    figure = canvas.new_figure(max(columns * width, 3.4) + 1.4, rows * 1.6 + 0.8)
+    figure = canvas.new_figure(max(columns * width, 3.9) + 1.4, rows * 1.6 + 0.8)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, client in zip(grid, record.clients[:panels], strict=False):
         chosen_L = np.isin(np.arange(num_layers), client.layers)
         colours = np.where(chosen_L, canvas.CHOSEN, canvas.OTHER)
         axes.bar(np.arange(num_layers), client.eigenvalues, color=colours.tolist(), width=0.8)
         axes.set_title(client.client, loc="left")
-        axes.set_xticks(canvas.layer_ticks(num_layers))
+        axes.set_xticks(canvas.layer_ticks(num_layers, 8))
         axes.grid(axis="y")
     _scale_bars(grid[0], [value for client in record.clients for value in client.eigenvalues])
     _hide_unused(grid, panels, columns)
@@ -159,8 +159,7 @@ def eigenvalues(records: Sequence[RoundRecord]) -> Figure:
         loc="outside right upper",
     )
     figure.suptitle(
-        f"Largest NTK eigenvalue of every layer, round {record.round}"
-        + canvas.too_many_clients(names)
+        f"Largest NTK eigenvalue per layer, round {record.round}" + canvas.too_many_clients(names)
     )
     figure.supxlabel("layer (0 = first block)")
     figure.supylabel("eigenvalue λ₁")

@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
 
 from f3ocus_jax.accounting import ClientCost, megabits
+from f3ocus_jax.report import layout
 from f3ocus_jax.types import RoundRecord
 
 COLUMNS = (
@@ -97,21 +95,31 @@ def print_table(summarised: Mapping[str, Any], console: Console | None = None) -
     """
     console = console or Console()
     cells = _cells(summarised)
-    first_cost = next(
-        (i for i, text in enumerate(cells[0]) if text in COST_HEADINGS), len(cells[0])
-    )
-    accuracies = [row[:first_cost] for row in cells]
-    costs = [[row[0], *row[first_cost:]] for row in cells]
-    layouts = (([cells], None), ([accuracies, costs], None), ([accuracies, costs], 10))
-    for pieces, name_width in layouts:
-        tables = [_rich_table(piece, name_width) for piece in pieces]
-        if all(_least_width(table, console) <= console.width for table in tables):
-            for table in tables:
-                console.print(table)
-            break
-    else:
-        _print_list(cells, console)
+    costs = [index for index, heading in enumerate(cells[0]) if heading in COST_HEADINGS]
+    layout.print_cells(cells, console, cut=costs[0])
     console.print(_totals(summarised), markup=False, highlight=False)
+
+
+def print_accuracies(
+    reports: Mapping[str, Mapping[str, float]], console: Console | None = None
+) -> None:
+    """Prints how well one model answers every client's test questions, by kind of question.
+
+    Args:
+      reports: client to what `metrics.accuracy_report` gives.
+      console: where to print; standard output by default.
+    """
+    names = list(dict.fromkeys(metric for report in reports.values() for metric in report))
+    headings = [
+        name.capitalize()
+        if name in ("examples", "loss")
+        else f"{name.removeprefix('type/').capitalize()} %"
+        for name in names
+    ]
+    mean = _mean([{"client": client, **report} for client, report in reports.items()])
+    rows = [*({"client": client, **report} for client, report in reports.items()), mean]
+    body = [[row["client"], *(_format_metric(name, row) for name in names)] for row in rows]
+    layout.print_cells([["Client", *headings], *body], console or Console())
 
 
 def write_table(
@@ -129,10 +137,7 @@ def write_table(
     folder = pathlib.Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     markdown, data = folder / "table.md", folder / "table.json"
-    header, *rows = _cells(summarised)
-    lines = [_markdown_row(header), _markdown_row([":--"] + ["--:"] * (len(header) - 1))]
-    lines += [_markdown_row(row) for row in rows]
-    text = "\n".join(lines) + f"\n\n{_totals(summarised)}\n\n{NOTE}\n"
+    text = f"{layout.markdown(_cells(summarised))}\n\n{_totals(summarised)}\n\n{NOTE}\n"
     markdown.write_text(text, encoding="utf-8")
     data.write_text(json.dumps(summarised, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return [markdown, data]
@@ -211,37 +216,17 @@ def _cells(summarised: Mapping[str, Any]) -> list[list[str]]:
     return [["Client", *(heading for heading, *_ in columns)], *body]
 
 
+def _format_metric(name: str, row: Mapping[str, Any]) -> str:
+    """Writes one metric: a count, a loss in nats, or an accuracy in percent."""
+    if name not in row:
+        return "-"
+    if name == "examples":
+        return f"{row[name]:.0f}"
+    return f"{row[name]:.3f}" if name == "loss" else f"{100 * row[name]:.1f}"
+
+
 def _totals(summarised: Mapping[str, Any]) -> str:
     """Says in one line how long the run took and where the time went."""
     seconds = summarised["seconds"]
     stages = ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items())
     return f"{summarised['rounds']} rounds, {sum(seconds.values()):.1f} s in all: {stages}"
-
-
-def _rich_table(cells: Sequence[Sequence[str]], name_width: int | None) -> Table:
-    """Lays out text cells, heading first; only a client's name may be broken over lines."""
-    table = Table()
-    table.add_column(cells[0][0], overflow="fold", max_width=name_width)
-    for heading in cells[0][1:]:
-        table.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
-    for row in cells[1:]:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
-
-
-def _least_width(table: Table, console: Console) -> int:
-    """Returns how many characters a table needs; measured on a wide console, as rich clips it."""
-    return Measurement.get(console, console.options.update(max_width=10_000), table).minimum
-
-
-def _print_list(cells: Sequence[Sequence[str]], console: Console) -> None:
-    """Prints one value per line, for terminals narrower than any table."""
-    for row in cells[1:]:
-        for heading, cell in zip(cells[0], row, strict=True):
-            console.print(f"{heading}: {cell}", markup=False, highlight=False)
-        console.print()
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    """Joins cells; a bar inside one is escaped."""
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -87,3 +87,19 @@ def test_every_number_is_printed_whole_at_any_width(make_records: MakeRecords, w
     for row in summarised["clients"]:
         assert f"{100 * row['accuracy_final']:.1f}" in printed
     assert ("┃" in output.getvalue()) == (width >= 80)
+
+
+@pytest.mark.parametrize("width", [30, 120])
+def test_print_accuracies_shows_every_kind_of_question_and_the_mean(width: int) -> None:
+    output = io.StringIO()
+    table.print_accuracies(
+        {
+            "oct": {"examples": 8.0, "accuracy": 0.5, "loss": 1.25, "type/anatomy": 0.25},
+            "ct": {"examples": 4.0, "accuracy": 1.0, "loss": 0.75, "closed": 1.0},
+        },
+        Console(file=output, width=width),
+    )
+    printed = output.getvalue()
+    assert ("┃" in printed) == (width == 120)
+    for expected in ("25.0", "50.0", "75.0", "100.0", "1.250", "1.000", "Anatomy", "Closed"):
+        assert expected in printed

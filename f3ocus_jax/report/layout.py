@@ -1,0 +1,69 @@
+"""How is a table of text cells laid out on a terminal of any width, and in Markdown?"""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+Cells = Sequence[Sequence[str]]
+"""Rows of text, the heading first; the first column names what a row is about."""
+
+SHORT_NAME = 10
+"""Names are broken over lines of so many characters where the width asks for it."""
+
+
+def print_cells(cells: Cells, console: Console, cut: int | None = None) -> None:
+    """Prints a table in one piece, in two, or as a list, whichever the width allows.
+
+    Args:
+      cells: the table.
+      console: where to print.
+      cut: the column before which the table may be cut in two; both pieces have the names.
+    """
+    whole = [cells]
+    layouts: list[tuple[list[Cells], int | None]] = [(whole, None)]
+    if cut is not None:
+        halves = [[row[:cut] for row in cells], [[row[0], *row[cut:]] for row in cells]]
+        layouts += [(list(halves), None), (list(halves), SHORT_NAME)]
+    else:
+        layouts.append((whole, SHORT_NAME))
+    for pieces, name_width in layouts:
+        tables = [_rich_table(piece, name_width) for piece in pieces]
+        if all(_least_width(table, console) <= console.width for table in tables):
+            console.print(*tables, sep="\n")
+            return
+    _print_list(cells, console)
+
+
+def markdown(cells: Cells) -> str:
+    """Writes a table in Markdown, numbers to the right; a bar inside a cell is escaped."""
+    header, *body = cells
+    rows = [header, [":--"] + ["--:"] * (len(header) - 1), *body]
+    lines = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return "\n".join(lines)
+
+
+def _rich_table(cells: Cells, name_width: int | None) -> Table:
+    """Makes a table in which only the names may be broken over lines."""
+    table = Table()
+    table.add_column(cells[0][0], overflow="fold", max_width=name_width)
+    for heading in cells[0][1:]:
+        table.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
+    for row in cells[1:]:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _least_width(table: Table, console: Console) -> int:
+    """Returns how many characters a table needs; measured on a wide console, as rich clips it."""
+    return Measurement.get(console, console.options.update(max_width=10_000), table).minimum
+
+
+def _print_list(cells: Cells, console: Console) -> None:
+    """Prints one value per line, for terminals narrower than any table."""
+    for row in cells[1:]:
+        for heading, cell in zip(cells[0], row, strict=True):
+            console.print(f"{heading}: {cell}", markup=False, highlight=False)
+        console.print()
