@@ -18,8 +18,8 @@ def count_flops(function: Callable[..., Any], *args: Any) -> float:
     """Counts the operations of matrix products and convolutions in one call.
 
     Unlike XLA's cost analysis it multiplies the body of a scan by its length, and takes of a
-    `cond` the dearest branch. Elementwise work and reductions are left out: in a transformer of
-    width 768 they are about 1 %.
+    `cond` the dearest branch. Elementwise work and reductions are left out: of a ViLT-B/32 they
+    are 1.5 % of XLA's count.
 
     Args:
       function: what jax can trace.

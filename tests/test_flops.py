@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from f3ocus_jax import flops
+from f3ocus_jax import accounting, flops
+from f3ocus_jax.models import vilt
 from f3ocus_jax.models.base import Model, apply
 from f3ocus_jax.types import Batch
 
@@ -214,3 +215,34 @@ def test_an_unknown_unit_is_refused(batch: Batch) -> None:
     model = toy_model()
     with pytest.raises(ValueError, match=r"'bias'.*adapter.*block"):
         flops.step_flops(model, model.init(jax.random.key(0)), batch, "bias")
+
+
+def test_vilt_is_counted_within_two_percent_of_xla() -> None:
+    model = vilt.create(vilt.ViltConfig(num_answers=100, adapter_size=48))
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    tokens = jax.ShapeDtypeStruct((1, 40), jnp.int32)
+    example = Batch(
+        images_BHWC=jax.ShapeDtypeStruct((1, 384, 384, 3), jnp.uint8),
+        input_ids_BT=tokens,
+        attention_mask_BT=tokens,
+        labels_B=jax.ShapeDtypeStruct((1,), jnp.int32),
+        example_mask_B=jax.ShapeDtypeStruct((1,), jnp.float32),
+    )
+
+    def unrolled(params: Any, example: Batch) -> jax.Array:
+        hidden_BTD, context = model.embed(params["embeddings"], example)
+        for layer in range(model.num_layers):
+            rows = (row_at(params["blocks"], layer), row_at(params["adapters"], layer))
+            hidden_BTD = model.block(*rows, hidden_BTD, context)
+        return model.readout(params["readout"], params["head"], hidden_BTD, context)
+
+    counted = flops.step_flops(model, params, example, "adapter")
+    assert counted.forward == pytest.approx(xla_flops(unrolled, params, example), rel=0.02)
+    assert accounting.row_parameters(params["adapters"]).tolist() == [74_544] * 12
+
+    def step(trained: Any, params: Any, example: Batch) -> Any:
+        return jax.grad(lambda trained: unrolled({**params, **trained}, example).sum())(trained)
+
+    trained = {key: params[key] for key in ("adapters", "head")}
+    expected = xla_flops(step, trained, params, example)
+    assert counted.training(np.ones(12, bool)) == pytest.approx(expected, rel=0.02)

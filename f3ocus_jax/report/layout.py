@@ -22,13 +22,12 @@ def print_cells(cells: Cells, console: Console, cut: int | None = None) -> None:
       console: where to print.
       cut: the column before which the table may be cut in two; both pieces have the names.
     """
-    whole = [cells]
-    layouts: list[tuple[list[Cells], int | None]] = [(whole, None)]
+    pieces: list[Cells] = [cells]
+    layouts: list[tuple[list[Cells], int | None]] = [(pieces, None)]
     if cut is not None:
-        halves = [[row[:cut] for row in cells], [[row[0], *row[cut:]] for row in cells]]
-        layouts += [(list(halves), None), (list(halves), SHORT_NAME)]
-    else:
-        layouts.append((whole, SHORT_NAME))
+        pieces = [[row[:cut] for row in cells], [[row[0], *row[cut:]] for row in cells]]
+        layouts.append((pieces, None))
+    layouts.append((pieces, SHORT_NAME))
     for pieces, name_width in layouts:
         tables = [_rich_table(piece, name_width) for piece in pieces]
         if all(_least_width(table, console) <= console.width for table in tables):
