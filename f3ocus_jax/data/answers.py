@@ -1,0 +1,80 @@
+"""Which answers can the clients of a federation give?"""
+
+import collections
+import dataclasses
+import functools
+import re
+from collections.abc import Iterable, Sequence
+
+from f3ocus_jax.config import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class AnswerVocabulary:
+    """The classes of the answer head.
+
+    Attributes:
+      answers: normalised, each once; the place of an answer is its class.
+    """
+
+    answers: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        counts = collections.Counter(self.answers)
+        twice = sorted(answer for answer, count in counts.items() if count > 1)
+        if twice:
+            raise ConfigError(f"the answer {twice[0]!r} occurs twice among the answers")
+
+    @classmethod
+    def from_answers(
+        cls, clients: Sequence[Iterable[str]], minimum_count: int = 1
+    ) -> "AnswerVocabulary":
+        """Makes the vocabulary of a federation.
+
+        Args:
+          clients: the training answers of every client; never test answers, which would tell the
+            model what it will be asked.
+          minimum_count: how often an answer must occur in all clients together.
+
+        Returns:
+          The vocabulary, sorted, so that the order of clients and examples does not matter.
+
+        Raises:
+          ConfigError: if no answer is that frequent.
+        """
+        counts = collections.Counter(normalise(answer) for client in clients for answer in client)
+        frequent = sorted(answer for answer, count in counts.items() if count >= minimum_count)
+        if not frequent:
+            highest = max(counts.values(), default=0)
+            raise ConfigError(
+                f"config.data.minimum_answer_count = {minimum_count}, must be at most {highest}: "
+                "no training answer occurs more often"
+            )
+        return cls(tuple(frequent))
+
+    @functools.cached_property
+    def _classes(self) -> dict[str, int]:
+        return {answer: index for index, answer in enumerate(self.answers)}
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    def index(self, answer: str) -> int:
+        """Returns the class of an answer, in any spelling `normalise` takes away; -1 if unknown."""
+        return self._classes.get(normalise(answer), -1)
+
+
+def normalise(answer: str) -> str:
+    """Takes away what makes no difference between answers.
+
+    Args:
+      answer: as written.
+
+    Returns:
+      Lower case, single spaces, no space around and no punctuation behind.
+
+    >>> normalise("  Left  Lung. ")
+    'left lung'
+    """
+    collapsed = re.sub(r"\s+", " ", answer.lower()).strip()
+    return re.sub(r"[\s.,;:!?]+$", "", collapsed)

@@ -1,0 +1,159 @@
+"""How does a question become token ids? WordPiece as BERT does it."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tokenizers
+from tokenizers.decoders import WordPiece as WordPieceDecoder
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+
+from f3ocus_jax.config import ConfigError
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+EMBEDDED_VOCABULARY = pathlib.Path(__file__).with_name("vocab.txt")
+"""English function words, words of radiology and microscopy, and every printable ASCII character,
+so that any English question can be written without [UNK]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokenizer:
+    """Turns questions into rows of one length: [CLS] question [SEP] [PAD] …
+
+    Attributes:
+      pieces: the tokenizer that cuts text into word pieces; it is never changed.
+    """
+
+    pieces: tokenizers.Tokenizer
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Entries of the vocabulary; token ids are below it."""
+        return self.pieces.get_vocab_size()
+
+    def encode(self, questions: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Encodes questions.
+
+        Args:
+          questions: B texts.
+          length: T, tokens of every row; longer questions lose their end, [SEP] stays.
+
+        Returns:
+          (input_ids_BT, attention_mask_BT), int32; the mask is 1 for a token and 0 for padding.
+
+        Raises:
+          ValueError: if `length` leaves no room for a word.
+        """
+        if length < 3:
+            raise ValueError(
+                f"length = {length}, must be at least 3: [CLS], one word piece and [SEP]"
+            )
+        ids = self.pieces.get_vocab()
+        padding, start, end = ids["[PAD]"], ids["[CLS]"], ids["[SEP]"]
+        input_ids_BT = np.full((len(questions), length), padding, np.int32)
+        attention_mask_BT = np.zeros((len(questions), length), np.int32)
+        encodings = self.pieces.encode_batch(list(questions), add_special_tokens=False)
+        for row, encoding in enumerate(encodings):
+            token_ids = [start, *encoding.ids[: length - 2], end]
+            input_ids_BT[row, : len(token_ids)] = token_ids
+            attention_mask_BT[row, : len(token_ids)] = 1
+        return input_ids_BT, attention_mask_BT
+
+    def save(self, directory: pathlib.Path) -> None:
+        """Writes tokenizer.json, vocab.txt and tokenizer_config.json as Hugging Face names them.
+
+        Args:
+          directory: an existing folder.
+        """
+        by_id = sorted(self.pieces.get_vocab().items(), key=lambda entry: entry[1])
+        self.pieces.save(str(directory / "tokenizer.json"))
+        (directory / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in by_id))
+        settings = {
+            "tokenizer_class": "BertTokenizer",
+            "do_lower_case": getattr(self.pieces.normalizer, "lowercase", True),
+            **{f"{token[1:-1].lower()}_token": token for token in SPECIAL_TOKENS},
+        }
+        (directory / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def load_tokenizer(directory: pathlib.Path | str | None = None) -> Tokenizer:
+    """Reads a tokenizer.
+
+    Args:
+      directory: of a checkpoint, with tokenizer.json or vocab.txt; None for the vocabulary that
+        comes with this package.
+
+    Returns:
+      The tokenizer.
+
+    Raises:
+      ConfigError: if neither file is there, one cannot be read, or its vocabulary lacks a special
+        token or names a token twice.
+    """
+    if directory is None:
+        return _from_vocabulary(EMBEDDED_VOCABULARY, lower_case=True)
+    folder = pathlib.Path(directory)
+    if (folder / "tokenizer.json").is_file():
+        return _from_json(folder / "tokenizer.json")
+    if (folder / "vocab.txt").is_file():
+        return _from_vocabulary(folder / "vocab.txt", _lower_case(folder))
+    raise ConfigError(f"{folder} holds no tokenizer: neither tokenizer.json nor vocab.txt is there")
+
+
+def _from_json(path: pathlib.Path) -> Tokenizer:
+    try:
+        pieces = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises plain Exception
+        raise ConfigError(f"{path} is no tokenizer file: {error}") from error
+    pieces.no_truncation()
+    pieces.no_padding()
+    return _checked(pieces, path)
+
+
+def _from_vocabulary(path: pathlib.Path, lower_case: bool) -> Tokenizer:
+    tokens = path.read_text(encoding="utf-8").splitlines()
+    ids = {token: index for index, token in enumerate(tokens)}
+    if len(ids) != len(tokens):
+        twice = next(token for index, token in enumerate(tokens) if ids[token] != index)
+        raise ConfigError(f"{path} names {twice!r} twice, every line must be another token")
+    pieces = tokenizers.Tokenizer(WordPiece(ids, unk_token="[UNK]"))
+    pieces.normalizer = BertNormalizer(lowercase=lower_case)
+    pieces.pre_tokenizer = BertPreTokenizer()
+    pieces.decoder = WordPieceDecoder()
+    tokenizer = _checked(pieces, path)
+    frame = [(token, ids[token]) for token in ("[CLS]", "[SEP]")]
+    pieces.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=frame
+    )
+    pieces.add_special_tokens(list(SPECIAL_TOKENS))
+    # A tokenizer whose vocabulary was not taken up still runs, and calls every word [UNK].
+    if tokenizer.vocabulary_size != len(tokens):
+        raise ConfigError(
+            f"{path} has {len(tokens)} tokens, the tokenizer made of it {tokenizer.vocabulary_size}"
+        )
+    return tokenizer
+
+
+def _checked(pieces: tokenizers.Tokenizer, path: pathlib.Path) -> Tokenizer:
+    missing = [token for token in SPECIAL_TOKENS if pieces.token_to_id(token) is None]
+    if missing:
+        raise ConfigError(f"{path} lacks {', '.join(missing)}: it is no vocabulary of BERT's kind")
+    if pieces.get_vocab_size() == len(SPECIAL_TOKENS):
+        raise ConfigError(f"{path} holds special tokens only, every word would become [UNK]")
+    return Tokenizer(pieces)
+
+
+def _lower_case(folder: pathlib.Path) -> bool:
+    """Whether a checkpoint's text is lower-cased; so says tokenizer_config.json, if it is there."""
+    path = folder / "tokenizer_config.json"
+    if not path.is_file():
+        return True
+    try:
+        return bool(json.loads(path.read_text()).get("do_lower_case", True))
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"{path} is no JSON object: {error}") from error

@@ -1,0 +1,23 @@
+"""How is a flax module used as two pure functions, one that draws parameters and one that runs?"""
+
+from typing import Any, cast
+
+import flax.linen as nn
+import jax
+
+from f3ocus_jax.types import Params
+
+
+def draw(module: nn.Module, key: jax.Array, *inputs: Any) -> Params:
+    """Returns fresh parameters of a module for inputs of these shapes."""
+    return module.init(key, *inputs)["params"]
+
+
+def run(module: nn.Module, params: Params, *inputs: Any) -> jax.Array:
+    """Returns a module's output; it keeps no state and draws nothing."""
+    return cast(jax.Array, module.apply({"params": params}, *inputs))
+
+
+def parameter_count(params: Params) -> int:
+    """Returns how many numbers a pytree of arrays, or of their shapes, holds."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,114 @@
+"""How large is a ViLT, and which sizes are possible?"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from f3ocus_jax.config import ConfigError, nearest
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "relu": jax.nn.relu,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ViltConfig:
+    """Sizes of a ViLT by their Hugging Face names; the defaults are those of ViLT-B/32.
+
+    Attributes:
+      num_answers: C, classes of the answer head.
+      adapter_size: bottleneck of the adapter in every block; 0 for none.
+      vocab_size: entries of the tokenizer's vocabulary.
+      type_vocab_size: kinds of text segment; only the first is used.
+      modality_type_vocab_size: kinds of input; the first is text, the second an image.
+      max_position_embeddings: longest question, in tokens.
+      hidden_size: D.
+      num_hidden_layers: L.
+      num_attention_heads: heads, each of D / heads dimensions.
+      intermediate_size: width of the feed-forward part.
+      hidden_act: its activation, a key of `ACTIVATIONS`.
+      layer_norm_eps: of every LayerNorm but the head's.
+      image_size: side of the square image, in pixels.
+      patch_size: side of a patch, in pixels.
+      num_channels: of the image.
+      qkv_bias: whether queries, keys and values have a bias.
+    """
+
+    num_answers: int
+    adapter_size: int = 0
+    vocab_size: int = 30522
+    type_vocab_size: int = 2
+    modality_type_vocab_size: int = 2
+    max_position_embeddings: int = 40
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    layer_norm_eps: float = 1e-12
+    image_size: int = 384
+    patch_size: int = 32
+    num_channels: int = 3
+    qkv_bias: bool = True
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            self._check_value(field.name, {"adapter_size": 0, "modality_type_vocab_size": 2})
+        if self.hidden_act not in ACTIVATIONS:
+            raise ConfigError(
+                f"ViLT hidden_act = {self.hidden_act!r}, must be one of {sorted(ACTIVATIONS)}"
+            )
+        for size, divisor in (
+            ("hidden_size", "num_attention_heads"),
+            ("image_size", "patch_size"),
+        ):
+            if getattr(self, size) % getattr(self, divisor) != 0:
+                raise ConfigError(
+                    f"ViLT {size} = {getattr(self, size)}, must be a multiple of "
+                    f"{divisor} = {getattr(self, divisor)}"
+                )
+
+    def _check_value(self, name: str, minimums: dict[str, int]) -> None:
+        """Checks the type of a size, and that it is large enough."""
+        value, minimum = getattr(self, name), minimums.get(name, 1)
+        kind = {"hidden_act": str, "qkv_bias": bool, "layer_norm_eps": float}.get(name, int)
+        if type(value) is not kind:
+            raise ConfigError(f"ViLT {name} = {value!r}, must be of type {kind.__name__}")
+        if kind is int and value < minimum:
+            raise ConfigError(f"ViLT {name} = {value}, must be at least {minimum}")
+
+    @property
+    def num_patches(self) -> int:
+        """Patches of an image."""
+        return (self.image_size // self.patch_size) ** 2
+
+
+def from_settings(
+    settings: Mapping[str, Any], *, num_answers: int, adapter_size: int
+) -> ViltConfig:
+    """Makes a config from the sizes a user gave.
+
+    Args:
+      settings: Hugging Face names of sizes to their values; absent ones keep their default.
+      num_answers: C.
+      adapter_size: bottleneck of the adapters; 0 for none.
+
+    Returns:
+      The config.
+
+    Raises:
+      ConfigError: for a name that is none of ViLT's sizes (the nearest one is named), or a value
+        that cannot be.
+    """
+    known = {field.name for field in dataclasses.fields(ViltConfig)} - {
+        "num_answers",
+        "adapter_size",
+    }
+    for name in settings:
+        if name not in known:
+            raise ConfigError(f"ViLT has no size {name!r}{nearest(name, known)}")
+    return ViltConfig(num_answers=num_answers, adapter_size=adapter_size, **settings)
