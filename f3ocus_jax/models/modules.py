@@ -16,8 +16,3 @@ def draw(module: nn.Module, key: jax.Array, *inputs: Any) -> Params:
 def run(module: nn.Module, params: Params, *inputs: Any) -> jax.Array:
     """Returns a module's output; it keeps no state and draws nothing."""
     return cast(jax.Array, module.apply({"params": params}, *inputs))
-
-
-def parameter_count(params: Params) -> int:
-    """Returns how many numbers a pytree of arrays, or of their shapes, holds."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -14,6 +14,9 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
 }
 
+MINIMUMS = {"adapter_size": 0, "modality_type_vocab_size": 2}
+"""Of the sizes that are not at least 1."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ViltConfig:
@@ -57,7 +60,13 @@ class ViltConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            self._check_value(field.name, {"adapter_size": 0, "modality_type_vocab_size": 2})
+            value = getattr(self, field.name)
+            if type(value) is not field.type:
+                kind = getattr(field.type, "__name__", field.type)
+                raise ConfigError(f"ViLT {field.name} = {value!r}, must be of type {kind}")
+            minimum = MINIMUMS.get(field.name, 1)
+            if type(value) is int and value < minimum:
+                raise ConfigError(f"ViLT {field.name} = {value}, must be at least {minimum}")
         if self.hidden_act not in ACTIVATIONS:
             raise ConfigError(
                 f"ViLT hidden_act = {self.hidden_act!r}, must be one of {sorted(ACTIVATIONS)}"
@@ -71,15 +80,6 @@ class ViltConfig:
                     f"ViLT {size} = {getattr(self, size)}, must be a multiple of "
                     f"{divisor} = {getattr(self, divisor)}"
                 )
-
-    def _check_value(self, name: str, minimums: dict[str, int]) -> None:
-        """Checks the type of a size, and that it is large enough."""
-        value, minimum = getattr(self, name), minimums.get(name, 1)
-        kind = {"hidden_act": str, "qkv_bias": bool, "layer_norm_eps": float}.get(name, int)
-        if type(value) is not kind:
-            raise ConfigError(f"ViLT {name} = {value!r}, must be of type {kind.__name__}")
-        if kind is int and value < minimum:
-            raise ConfigError(f"ViLT {name} = {value}, must be at least {minimum}")
 
     @property
     def num_patches(self) -> int:
