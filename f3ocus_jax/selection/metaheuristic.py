@@ -1,0 +1,108 @@
+"""What do the metaheuristics share? An evosax algorithm told vectors, and the J clients it changes.
+
+evosax's own `init`, `ask` and `tell` ravel every solution into one float vector and compare
+scalars. Here a solution is a row of `Choices` and its fitness a row of objectives_PM, so the three
+are overridden; what a subclass writes is evosax's `_default_params`, `_init`, `_ask` and `_tell`.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from evosax.algorithms.base import Params as BaseParams
+from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
+from flax import struct
+
+from f3ocus_jax.selection import choices as choices_lib
+from f3ocus_jax.selection.choices import Choices
+from f3ocus_jax.selection.local_search import Block
+from f3ocus_jax.selection.problem import Problem
+
+
+@struct.dataclass
+class Params(BaseParams):
+    """What changes from round to round without compiling anything.
+
+    Attributes:
+      problem: scores and budgets of the round.
+    """
+
+    problem: Problem
+
+
+class Metaheuristic(PopulationBasedAlgorithm):
+    """An evosax algorithm for choosing layers, told two objectives instead of one fitness."""
+
+    def __init__(self, population_size: int, clients: int, layers: int) -> None:
+        """Fixes the shapes.
+
+        Args:
+          population_size: P.
+          clients: K.
+          layers: L.
+        """
+        with jax.ensure_compile_time_eval():
+            words_KW = jnp.zeros((clients, choices_lib.num_words(layers)), jnp.uint32)
+            template = Choices(words_KW, jnp.zeros(layers, jnp.int32), jnp.float32(0))
+            super().__init__(population_size, template)
+        self.clients, self.layers = clients, layers
+        self.visits = min(clients, max(16, -(-clients // 10)))
+
+    @property
+    def _default_params(self) -> Params:
+        scores_KL = jnp.zeros((self.clients, self.layers))
+        return Params(Problem(scores_KL, jnp.ones(self.clients, jnp.int32)))
+
+    @functools.partial(jax.jit, static_argnames=("self",))
+    def init(
+        self, key: jax.Array, population: Choices, objectives_PM: jax.Array, params: Any
+    ) -> Any:
+        """Starts from an evaluated first generation."""
+        return self._tell(key, population, objectives_PM, self._init(key, params), params)
+
+    @functools.partial(jax.jit, static_argnames=("self",))
+    def ask(self, key: jax.Array, state: Any, params: Any) -> tuple[Choices, Any]:
+        """Returns P new choices, each within its clients' budgets."""
+        return self._ask(key, state, params)
+
+    @functools.partial(jax.jit, static_argnames=("self",))
+    def tell(
+        self,
+        key: jax.Array,
+        population: Choices,
+        objectives_PM: jax.Array,
+        state: Any,
+        params: Any,
+    ) -> tuple[Any, dict[str, jax.Array]]:
+        """Learns from evaluated choices."""
+        state = self._tell(key, population, objectives_PM, state, params)
+        return state.replace(generation_counter=state.generation_counter + 1), {}
+
+    def elites(self, state: Any) -> Choices:
+        """Returns the choices among which the algorithm's front is."""
+        return state.population
+
+    def _empty(self) -> Choices:
+        """Returns P places that hold no choice."""
+        words_PKW = jnp.zeros((self.population_size, *self.solution.words_PKW.shape), jnp.uint32)
+        histogram_PL = jnp.zeros((self.population_size, self.layers), jnp.int32)
+        return Choices(words_PKW, histogram_PL, jnp.zeros(self.population_size))
+
+    def _block_start(self, generation: jax.Array) -> jax.Array:
+        """Returns the first of the J clients whose turn it is."""
+        blocks = -(-self.clients // self.visits)
+        return jnp.minimum(generation % blocks * self.visits, self.clients - self.visits)
+
+    def _open(self, choices: Choices, start: jax.Array, problem: Problem) -> Block:
+        """Unpacks the rows of the J clients from `start` on."""
+        words_PJW = jax.lax.dynamic_slice_in_dim(choices.words_PKW, start, self.visits, axis=1)
+        rows_JPL = choices_lib.unpack(jnp.swapaxes(words_PJW, 0, 1), self.layers)
+        scores_JL = jax.lax.dynamic_slice_in_dim(problem.scores_KL, start, self.visits)
+        return Block(rows_JPL, scores_JL, choices.histogram_PL, choices.importance_P)
+
+    def _close(self, choices: Choices, start: jax.Array, block: Block) -> Choices:
+        """Puts a block's rows and totals back."""
+        words_PJW = jnp.swapaxes(choices_lib.pack(block.rows_JPL), 0, 1)
+        words_PKW = jax.lax.dynamic_update_slice_in_dim(choices.words_PKW, words_PJW, start, axis=1)
+        return Choices(words_PKW, block.histogram_PL, block.importance_P)

@@ -1,0 +1,47 @@
+"""What is a choice of layers worth? Importance and variance, and the only flip of their signs."""
+
+import jax
+import jax.numpy as jnp
+
+
+def objectives(mask_KL: jax.Array, scores_KL: jax.Array) -> jax.Array:
+    """Evaluates who trains which layer (F³OCUS, section 3.3).
+
+    Args:
+      mask_KL: bool [..., K, L], client k trains layer l.
+      scores_KL: float32 [K, L], importance S of every layer to every client.
+
+    Returns:
+      objectives_M: float32 [..., 2], both to be minimised: minus the importance, then the variance.
+    """
+    scores_KL = jnp.broadcast_to(scores_KL, mask_KL.shape)
+    importance = jnp.sum(jnp.where(mask_KL, scores_KL, 0.0), axis=(-2, -1))
+    return from_totals(importance, jnp.sum(mask_KL, axis=-2))
+
+
+def from_totals(importance: jax.Array, histogram_L: jax.Array) -> jax.Array:
+    """Evaluates a choice from its running totals.
+
+    Args:
+      importance: float32 [...], Σ_k Σ_l m_kl S_kl.
+      histogram_L: int32 [..., L], n_l = Σ_k m_kl, how many clients picked each layer.
+
+    Returns:
+      objectives_M: float32 [..., 2], both to be minimised: minus the importance, then the variance
+      (1/L) Σ_l (n_l − n̄)² of the layer-pick histogram.
+    """
+    histogram_L = histogram_L.astype(jnp.float32)
+    deviation_L = histogram_L - jnp.mean(histogram_L, axis=-1, keepdims=True)
+    return jnp.stack([-importance, jnp.mean(deviation_L**2, axis=-1)], axis=-1)
+
+
+def as_reported(objectives_M: jax.Array) -> jax.Array:
+    """Turns minimised objectives into what people read: (importance, variance), and back again.
+
+    Args:
+      objectives_M: float32 [..., 2].
+
+    Returns:
+      float32 [..., 2], the importance with its own sign.
+    """
+    return jnp.stack([-objectives_M[..., 0], objectives_M[..., 1]], axis=-1)

@@ -1,0 +1,124 @@
+"""What does the server answer? One frozen result, the same for searches and for simple policies."""
+
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from f3ocus_jax.selection import objectives, pareto, picks, problem as problem_lib, seeds
+from f3ocus_jax.selection.problem import Problem
+
+PICKS = {"knee": picks.knee, "importance": picks.importance, "index": picks.index}
+
+
+@struct.dataclass
+class Selection:
+    """Who trains which layer this round, and what else was possible.
+
+    Attributes:
+      mask_KL: bool, client k trains layer l; exactly the budget in every row.
+      ranks_KL: int32, the refined ranking: 0 for the layer a client needs most, L − 1 for the
+        least; its picks first, then what more points of the front pick, then the higher score.
+      own_mask_KL: bool, what every client would choose by itself.
+      own_objectives_M: float32 [2], (importance, variance) of the clients' own choices.
+      front_mask_PKL: bool, the front's choices; rows not in use are all False.
+      front_objectives_PM: float32 [P, 2], (importance, variance), the valid ones first and by
+        ascending importance; 0 in rows not in use.
+      front_valid_P: bool, rows in use.
+      pick: int32, the row of the front that `mask_KL` is.
+      hypervolume: float32 in [0, 1], share of the box between the clients' own choice (most
+        importance, largest variance) and an even deal (the other ends) that the front dominates.
+      scores_finite: bool, False if a score was NaN or infinite; such a score is worth less than
+        any other.
+    """
+
+    mask_KL: jax.Array
+    ranks_KL: jax.Array
+    own_mask_KL: jax.Array
+    own_objectives_M: jax.Array
+    front_mask_PKL: jax.Array
+    front_objectives_PM: jax.Array
+    front_valid_P: jax.Array
+    pick: jax.Array
+    hypervolume: jax.Array
+    scores_finite: jax.Array
+
+
+class Select(Protocol):
+    """The server's step of a round (F³OCUS, section 3.3); jitted, pure, and without any data."""
+
+    def __call__(
+        self, key: jax.Array, scores_KL: jax.Array, budgets_K: jax.Array, seeds_PKL: jax.Array
+    ) -> Selection:
+        """Chooses who trains which layer.
+
+        Args:
+          key: of the search's draws.
+          scores_KL: float32, importance of every layer to every client, higher is better.
+          budgets_K: int32 in 1 … L, how many layers each client trains.
+          seeds_PKL: bool, the last front; rows not in use are all False.
+
+        Returns:
+          Selection.
+        """
+
+
+def answer(
+    front_mask_PKL: jax.Array,
+    problem: Problem,
+    scores_KL: jax.Array,
+    *,
+    pick: str,
+    pick_value: float,
+) -> Selection:
+    """Evaluates candidates exactly, keeps their front, and picks from it.
+
+    Args:
+      front_mask_PKL: bool, candidates; rows not in use are all False.
+      problem: of this round.
+      scores_KL: float32, as the clients sent them.
+      pick: a key of `PICKS`.
+      pick_value: what that pick is told.
+
+    Returns:
+      Selection.
+    """
+    own_KL = problem_lib.own_choice(problem)
+    points_PM = jax.lax.map(
+        lambda mask_KL: objectives.objectives(mask_KL, problem.scores_KL), front_mask_PKL
+    )
+    valid_P = pareto.front(points_PM, jnp.any(front_mask_PKL, axis=(1, 2)))
+    order_P = jnp.argsort(jnp.where(valid_P, -points_PM[:, 0], jnp.inf))
+    points_PM, valid_P = points_PM[order_P], valid_P[order_P]
+    masks_PKL = front_mask_PKL[order_P] & valid_P[:, None, None]
+    chosen = PICKS[pick](points_PM, valid_P, pick_value)
+    own_M = objectives.objectives(own_KL, problem.scores_KL)
+    return Selection(
+        mask_KL=masks_PKL[chosen],
+        ranks_KL=_ranking(masks_PKL, masks_PKL[chosen], problem.scores_KL),
+        own_mask_KL=own_KL,
+        own_objectives_M=objectives.as_reported(own_M),
+        front_mask_PKL=masks_PKL,
+        front_objectives_PM=jnp.where(valid_P[:, None], objectives.as_reported(points_PM), 0.0),
+        front_valid_P=valid_P,
+        pick=chosen,
+        hypervolume=_share_of_box(points_PM, valid_P, own_M, problem),
+        scores_finite=jnp.all(jnp.isfinite(scores_KL)),
+    )
+
+
+def _ranking(masks_PKL: jax.Array, mask_KL: jax.Array, scores_KL: jax.Array) -> jax.Array:
+    votes_KL = jnp.sum(masks_PKL, axis=0, dtype=jnp.int32)
+    order_KL = jnp.lexsort((-scores_KL, -votes_KL, ~mask_KL), axis=1)
+    return jnp.argsort(order_KL, axis=1).astype(jnp.int32)
+
+
+def _share_of_box(
+    points_PM: jax.Array, valid_P: jax.Array, own_M: jax.Array, problem: Problem
+) -> jax.Array:
+    even_M = objectives.objectives(seeds.even_choice(problem), problem.scores_KL)
+    lows_M, extent_M = jnp.minimum(own_M, even_M), jnp.abs(own_M - even_M)
+    extent_M = jnp.where(extent_M > 0, extent_M, 1.0)
+    scaled_PM = (points_PM - lows_M[None]) / extent_M[None]
+    return pareto.hypervolume(jnp.maximum(scaled_PM, 0.0), jnp.ones(2), valid_P)

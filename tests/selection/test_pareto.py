@@ -1,0 +1,105 @@
+import jax
+import numpy as np
+import pytest
+from pymoo.indicators.hv import HV
+from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+
+from f3ocus_jax.selection import pareto
+from tests.selection import brute_force
+
+
+def draw_points(kind: str, seed: int) -> np.ndarray:
+    draw = np.random.default_rng(seed)
+    if kind == "floats":
+        return draw.random((30, 2)).astype(np.float32)
+    if kind == "ties and duplicates":
+        return draw.integers(0, 4, (30, 2)).astype(np.float32)
+    if kind == "all equal":
+        return np.full((7, 2), 0.5, np.float32)
+    if kind == "one":
+        return draw.random((1, 2)).astype(np.float32)
+    points_PM = draw.integers(0, 5, (20, 2)).astype(np.float32)
+    points_PM[draw.random((20, 2)) < 0.2] = np.nan
+    return points_PM
+
+
+KINDS = ("floats", "ties and duplicates", "all equal", "one", "with NaN")
+cases = pytest.mark.parametrize(
+    ("kind", "seed"), [(kind, seed) for kind in KINDS for seed in range(4)]
+)
+
+
+@cases
+def test_ranks_agree_with_peeling_by_hand(kind, seed):
+    points_PM = draw_points(kind, seed)
+    np.testing.assert_array_equal(jax.jit(pareto.ranks)(points_PM), brute_force.ranks(points_PM))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ranks_agree_with_pymoo_for_three_objectives(seed):
+    points_PM = np.random.default_rng(seed).random((40, 3)).astype(np.float32)
+    ranks_P = np.asarray(pareto.ranks(points_PM))
+    fronts = NonDominatedSorting().do(points_PM)
+    for rank, members in enumerate(fronts):
+        assert set(np.flatnonzero(ranks_P == rank)) == set(members)
+
+
+@cases
+def test_front_holds_every_nondominated_point_once(kind, seed):
+    points_PM = draw_points(kind, seed)
+    marked = points_PM[np.asarray(jax.jit(pareto.front)(points_PM))]
+    assert len(marked) == len({tuple(point) for point in marked})
+    assert {tuple(point) for point in marked} == brute_force.front(points_PM)
+
+
+@cases
+def test_hypervolume_agrees_with_pymoo_and_with_counting_cells(kind, seed):
+    points_PM = draw_points(kind, seed)
+    reference_M = np.array([0.8, 0.9] if kind == "floats" else [3.0, 3.5], np.float32)
+    got = jax.jit(pareto.hypervolume)(points_PM, reference_M)
+    np.testing.assert_allclose(got, brute_force.hypervolume(points_PM, reference_M), rtol=1e-5)
+    numbers_PM = points_PM[~np.isnan(points_PM).any(axis=1)]
+    np.testing.assert_allclose(got, HV(ref_point=reference_M)(numbers_PM), rtol=1e-5, atol=1e-6)
+
+
+def test_points_on_the_reference_add_no_hypervolume():
+    points_PM = np.array([[1.0, 0.0], [0.0, 1.0], [2.0, -5.0]], np.float32)
+    assert pareto.hypervolume(points_PM, np.ones(2, np.float32)) == 0
+
+
+def test_rows_not_in_use_neither_rank_nor_dominate_nor_fill_the_area():
+    points_PM = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]], np.float32)
+    valid_P = np.array([False, True, True])
+    np.testing.assert_array_equal(pareto.ranks(points_PM, valid_P), [3, 0, 1])
+    np.testing.assert_array_equal(pareto.front(points_PM, valid_P), [False, True, False])
+    reference_M = np.array([3.0, 3.0], np.float32)
+    assert pareto.hypervolume(points_PM, reference_M, valid_P) == 4
+    order_P, ranks_P, _ = pareto.best(points_PM, 3, valid_P)
+    assert list(order_P) == [1, 2, 0]
+    assert list(ranks_P) == [0, 1, 4]
+
+
+def test_crowding_is_infinite_at_the_ends_and_the_neighbours_gap_between_them():
+    points_PM = np.array([[0.0, 4.0], [1.0, 2.0], [3.0, 1.0], [4.0, 0.0], [5.0, 5.0]], np.float32)
+    ranks_P = pareto.ranks(points_PM)
+    got = jax.jit(pareto.crowding)(points_PM, ranks_P)
+    expected = [np.inf, 3 / 4 + 3 / 4, 3 / 4 + 2 / 4, np.inf, np.inf]
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_best_keeps_the_ends_and_prefers_other_points_to_duplicates():
+    points_PM = np.array(
+        [[0.0, 2.0], [0.0, 2.0], [1.0, 1.0], [1.0, 1.0], [2.0, 0.0], [3.0, 3.0]], np.float32
+    )
+    order_P, ranks_P, _ = jax.jit(pareto.best, static_argnames="size")(points_PM, size=4)
+    assert set(np.asarray(order_P)[:2]) == {0, 4}
+    assert list(np.asarray(order_P)[2:]) == [2, 5]
+    assert list(ranks_P) == [0, 0, 0, 1]
+
+
+@cases
+def test_best_loses_no_front_point_while_there_is_room(kind, seed):
+    points_PM = draw_points(kind, seed)
+    order_P, ranks_P, _ = pareto.best(points_PM, len(points_PM))
+    kept = points_PM[np.asarray(order_P)[np.asarray(ranks_P) == 0]]
+    assert {tuple(point) for point in kept} == brute_force.front(points_PM)
