@@ -33,6 +33,7 @@ def get_base() -> ml_collections.ConfigDict:
     config.selection.population = 100
     config.selection.generations = 100
     config.selection.pick = "knee"
+    config.selection.pick_value = 0.0
 
     config.training = ml_collections.ConfigDict()
     config.training.unit = "adapter"
@@ -57,9 +58,7 @@ def get_base() -> ml_collections.ConfigDict:
     return config
 
 
-def vilt(
-    *, width: int, layers: int, image_size: int, patch_size: int
-) -> ml_collections.ConfigDict:
+def vilt(*, width: int, layers: int, image_size: int, patch_size: int) -> ml_collections.ConfigDict:
     """Returns the sizes of a ViLT with heads of 32 dimensions, by their Hugging Face names.
 
     Args:

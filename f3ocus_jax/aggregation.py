@@ -7,9 +7,7 @@ from f3ocus_jax.types import Params, Rows
 
 
 @jax.jit
-def aggregate(
-    rows_L: Rows, layers_KR: jax.Array, weights_K: jax.Array, rows_KR: Rows
-) -> Rows:
+def aggregate(rows_L: Rows, layers_KR: jax.Array, weights_K: jax.Array, rows_KR: Rows) -> Rows:
     """Averages every layer over the clients that trained it (F³OCUS, section 3.1).
 
     Args:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import ml_collections
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from f3ocus_jax.config import ConfigError, nearest
@@ -42,6 +42,7 @@ def run(main: Callable[[], None]) -> None:
         except EXPECTED_ERRORS as error:
             stop(str(error))
 
+    logging.set_verbosity(logging.WARNING)
     app.run(guarded, flags_parser=_parse_flags)
 
 

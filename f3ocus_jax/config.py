@@ -120,12 +120,14 @@ class SelectionConfig:
       population: P.
       generations: how often the population is renewed each round.
       pick: which point of the front is used; a key of `f3ocus_jax.selection.PICKS`.
+      pick_value: the largest variance allowed for "importance", the place on the front for "index".
     """
 
     algorithm: str
     population: int
     generations: int
     pick: str
+    pick_value: float
 
     def __post_init__(self) -> None:
         require(self.population >= 2, "selection.population", self.population, ">= 2")
@@ -158,9 +160,7 @@ class TrainingConfig:
         require(self.weight_decay >= 0, "training.weight_decay", self.weight_decay, ">= 0")
         require(self.batch_size >= 1, "training.batch_size", self.batch_size, ">= 1")
         require(self.local_epochs > 0, "training.local_epochs", self.local_epochs, "> 0")
-        require(
-            self.max_local_steps >= 1, "training.max_local_steps", self.max_local_steps, ">= 1"
-        )
+        require(self.max_local_steps >= 1, "training.max_local_steps", self.max_local_steps, ">= 1")
 
 
 UNITS = ("adapter", "block")
@@ -349,6 +349,27 @@ def parse(kind: type[Dataclass], raw: Mapping[str, Any], prefix: str = "") -> Da
         if key not in raw:
             raise ConfigError(f"config.{prefix}{key} is missing")
     return kind(**{key: _convert(hints[key], raw[key], prefix + key) for key in hints})
+
+
+def choose(name: str, given: str, known: Mapping[str, Any]) -> Any:
+    """Looks a setting up in a registry.
+
+    Args:
+      name: dotted name of the setting.
+      given: its value.
+      known: the registry.
+
+    Returns:
+      The entry.
+
+    Raises:
+      ConfigError: if there is none; lists the choices.
+    """
+    if given not in known:
+        raise ConfigError(
+            f"config.{name} = {given!r} is unknown; choose {', '.join(sorted(known))}"
+        )
+    return known[given]
 
 
 def nearest(key: str, known: typing.Iterable[str]) -> str:

@@ -2,25 +2,31 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from f3ocus_jax import accounting, config as config_lib, flops, metrics
+from f3ocus_jax import (
+    accounting,
+    config as config_lib,
+    flops,
+    foundation as foundation_lib,
+    metrics,
+)
 from f3ocus_jax.checkpoint import Checkpoints
 from f3ocus_jax.config import ConfigError, ExperimentConfig
 from f3ocus_jax.data.reading import Federation, read_federation
-from f3ocus_jax.foundation import Foundation, load_foundation
+from f3ocus_jax.foundation import Foundation
 from f3ocus_jax.models import trainable
 from f3ocus_jax.report import figures, progress, records as records_lib, scalars, table
 from f3ocus_jax.rounds import Round
 from f3ocus_jax.types import Params, RoundRecord, ServerState
-
 
 RUN_FILE = "run.json"
 CHECKPOINTS = "checkpoints"
@@ -66,11 +72,11 @@ def assemble(config: ExperimentConfig) -> Parts:
       DataError: for data that cannot be used.
       WeightsError: for weights that cannot be used.
     """
-    tokenizer, image_size = Foundation.inputs(config.model)
+    tokenizer, image_size = foundation_lib.inputs(config.model)
     federation = read_federation(config.data, image_size=image_size, tokenizer=tokenizer)
     _check_probe(config, federation)
     answers = federation.vocabulary.answers
-    foundation = load_foundation(config.model, answers, jax.random.key(config.seed))
+    foundation = foundation_lib.load(config.model, answers, jax.random.key(config.seed))
     frozen, start = _start(config, foundation, len(federation.clients))
     rounds = Round(config, foundation.model, frozen, federation.clients)
     return Parts(config, federation, foundation, rounds, start, _settings(config, foundation))
@@ -104,13 +110,15 @@ def run(config: ExperimentConfig, workdir: pathlib.Path) -> list[RoundRecord]:
         display = stack.enter_context(
             progress.show_progress(config.federated.rounds, int(state.round))
         )
+        append = functools.partial(records_lib.append_record, records_path)
+        outlets = (append, write_scalars, display.finish)
         if not records:
             records.append(parts.rounds.evaluate_start(state))
-            _keep(records, state, checkpoints, records_path, write_scalars, display)
+            _keep(records, state, checkpoints, outlets)
         while int(state.round) < config.federated.rounds:
             state, record = parts.rounds.run(state, display.stage)
             records.append(record)
-            _keep(records, state, checkpoints, records_path, write_scalars, display)
+            _keep(records, state, checkpoints, outlets)
     write_report(parts, state, records, workdir)
     return records
 
@@ -174,7 +182,7 @@ def load_model(workdir: pathlib.Path, round: int | None) -> tuple[Foundation, Pa
     """
     made = read_run(workdir)
     unit = made.config.training.unit
-    foundation = load_foundation(
+    foundation = foundation_lib.load(
         made.config.model, made.answers, jax.random.key(made.config.seed)
     )
     frozen, template = _start(made.config, foundation, len(made.clients))
@@ -235,12 +243,16 @@ def _resume(parts: Parts, checkpoints: Checkpoints) -> tuple[ServerState, list[R
     return state, records
 
 
-def _keep(records, state, checkpoints, records_path, write_scalars, display) -> None:
+def _keep(
+    records: list[RoundRecord],
+    state: ServerState,
+    checkpoints: Checkpoints,
+    outlets: Sequence[Callable[[RoundRecord], None]],
+) -> None:
     """Makes a finished round last: checkpoint first, since it is what a resume goes by."""
     checkpoints.save(state, records)
-    records_lib.append_record(records_path, records[-1])
-    write_scalars(records[-1])
-    display.finish(records[-1])
+    for tell in outlets:
+        tell(records[-1])
 
 
 def _check_probe(config: ExperimentConfig, federation: Federation) -> None:
@@ -283,4 +295,3 @@ def _baselines(parts: Parts) -> dict[str, dict[str, float]]:
             for client in clients
         },
     }
-

@@ -1,4 +1,4 @@
-"""python -m f3ocus_jax.predict --workdir runs/x --image f.png --question "…": what is the answer?"""
+"""python -m f3ocus_jax.predict --workdir runs/x --image f.png --question "…": what is shown?"""
 
 import pathlib
 

@@ -14,12 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from f3ocus_jax import commands, config as config_lib, inference
+from f3ocus_jax import commands, config as config_lib, foundation as foundation_lib, inference
 from f3ocus_jax.config import OptimizationConfig, PretrainConfig
 from f3ocus_jax.data import order
 from f3ocus_jax.data.examples import Examples, concatenate
 from f3ocus_jax.data.reading import read_federation
-from f3ocus_jax.foundation import Foundation, load_foundation
 from f3ocus_jax.models import base, losses
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.rounds import RoundError
@@ -50,12 +49,12 @@ def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
     Raises:
       RoundError: if the loss becomes NaN; nothing is written then.
     """
-    tokenizer, image_size = Foundation.inputs(config.model)
+    tokenizer, image_size = foundation_lib.inputs(config.model)
     federation = read_federation(config.data, image_size=image_size, tokenizer=tokenizer)
     train = concatenate([client.train for client in federation.clients])
     test = concatenate([client.test for client in federation.clients])
     answers = federation.vocabulary.answers
-    foundation = load_foundation(config.model, answers, jax.random.key(config.seed))
+    foundation = foundation_lib.load(config.model, answers, jax.random.key(config.seed))
     params = fit(foundation.model, foundation.params, train, config)
     predict = inference.create(
         foundation.model,
@@ -109,10 +108,8 @@ def fit(model: Model, params: Params, examples: Examples, config: PretrainConfig
             recent.clear()
             elapsed = time.perf_counter() - start
             left = elapsed / number * (settings.steps - number)
-            print(
-                f"step {number}/{settings.steps}  loss {mean:.3f}  {elapsed:.0f} s  left {left:.0f} s",
-                flush=True,
-            )
+            progress = f"step {number}/{settings.steps}  loss {mean:.3f}"
+            print(f"{progress}  {elapsed:.0f} s  left {left:.0f} s", flush=True)
     return params
 
 

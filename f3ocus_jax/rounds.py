@@ -1,9 +1,9 @@
 """What happens in one round? Score, select, train, aggregate, evaluate."""
 
 import contextlib
-import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,10 @@ import optax
 from f3ocus_jax import importance, inference, metrics, selection
 from f3ocus_jax.aggregation import aggregate, aggregate_head
 from f3ocus_jax.clients import Choice, LocalTask, LocalUpdate, local, placement
-from f3ocus_jax.config import ExperimentConfig
+from f3ocus_jax.config import ExperimentConfig, choose
 from f3ocus_jax.data import order
 from f3ocus_jax.data.examples import ClientData, concatenate
+from f3ocus_jax.importance import Importance
 from f3ocus_jax.models import trainable
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import (
@@ -23,9 +24,16 @@ from f3ocus_jax.types import (
     ClientRecord,
     Params,
     RoundRecord,
+    Rows,
     SelectionRecord,
     ServerState,
 )
+
+Shared = tuple[Params, Rows, Params]
+"""What every client gets: frozen parameters, selectable layers, head."""
+
+Notify = Callable[[int, str, int, int], None]
+"""(round, stage, clients finished in it, clients in all); see `report.progress.Display`."""
 
 
 class RoundError(RuntimeError):
@@ -36,11 +44,7 @@ class Round:
     """The compiled stages of a round, made once per run."""
 
     def __init__(
-        self,
-        config: ExperimentConfig,
-        model: Model,
-        frozen: Params,
-        clients: list[ClientData],
+        self, config: ExperimentConfig, model: Model, frozen: Params, clients: list[ClientData]
     ) -> None:
         """Makes the stages.
 
@@ -51,20 +55,16 @@ class Round:
           clients: the federation; K of them.
 
         Raises:
-          ConfigError: for budgets that do not fit the model or the number of clients.
+          ConfigError: for budgets that do not fit the model or the number of clients, or an
+            unknown selection algorithm or loss.
         """
         self.config, self.model, self.frozen, self.clients = config, model, frozen, clients
         budgets = config.budgets_for(len(clients), model.num_layers)
         self.budgets_K = np.array(budgets, np.int32)
         self.tests = concatenate([client.test for client in clients])
-        self._score = self._spread(self._make_score())
-        self._train = self._spread(self._make_train(), config.federated.clients_at_once)
-        self._select = selection.create(
-            config.selection.algorithm,
-            population=config.selection.population,
-            generations=config.selection.generations,
-            pick=config.selection.pick,
-        )
+        self._score = _make_score(config, model)
+        self._train = _make_train(config, model)
+        self._select = _make_select(config)
         self._predict = inference.create(
             model,
             loss=config.model.loss,
@@ -83,11 +83,12 @@ class Round:
         ]
         return _record(0, clients, None, seconds)
 
-    def run(self, state: ServerState) -> tuple[ServerState, RoundRecord]:
+    def run(self, state: ServerState, notify: Notify) -> tuple[ServerState, RoundRecord]:
         """Runs the next round.
 
         Args:
           state: of the server after the last round.
+          notify: is told when a stage starts and ends.
 
         Returns:
           (the server's state after this round, its record).
@@ -95,28 +96,42 @@ class Round:
         Raises:
           RoundError: if an eigenvalue or a loss is not finite.
         """
-        number, seconds = int(state.round) + 1, {}
-        with _timed(seconds, "importance"):
-            scores = self._score_clients(state, number)
-        with _timed(seconds, "selection"):
-            key = jax.random.fold_in(jax.random.key(self.config.seed), number)
-            choice = jax.block_until_ready(
-                self._select(key, scores.scores_L, self.budgets_K, state.front_mask_PKL)
+        number = int(state.round) + 1
+        seconds: dict[str, float] = {}
+
+        @contextlib.contextmanager
+        def stage(name: str) -> Iterator[None]:
+            notify(number, name, 0, len(self.clients))
+            with _timed(seconds, name):
+                yield
+            notify(number, name, len(self.clients), len(self.clients))
+
+        key = jax.random.fold_in(jax.random.key(self.config.seed), number)
+        probe_key, selection_key = jax.random.split(key)
+        with stage("importance"):
+            scores = self._score_clients(state, number, probe_key)
+        budgets_K = jnp.asarray(self.budgets_K)
+        with stage("selection"):
+            chosen = jax.device_get(
+                self._select(selection_key, scores.scores_L, budgets_K, state.front_mask_PKL)
             )
-        with _timed(seconds, "training"):
-            layers_KR = layers_of(np.asarray(choice.mask_KL), int(self.budgets_K.max()))
+        with stage("training"):
+            layers_KR = layers_of(chosen.mask_KL, int(self.budgets_K.max()))
             update, steps_K = self._train_clients(state, number, layers_KR)
-            state = self._aggregate(state, layers_KR, update)
-            state = state.replace(
-                round=jnp.int32(number), front_mask_PKL=np.asarray(choice.front_mask_PKL)
-            )
-        with _timed(seconds, "evaluation"):
+            state = self._aggregate(state, number, layers_KR, update, chosen.front_mask_PKL)
+        with stage("evaluation"):
             tests = self.evaluate(state)
-        clients = self._client_records(scores, choice, update, steps_K, tests)
-        return state, _record(number, clients, self._selection_record(choice), seconds)
+        clients = [
+            self._client_record(place, scores, chosen, update, int(steps_K[place]), test)
+            for place, test in enumerate(tests)
+        ]
+        return state, _record(number, clients, self._selection_record(chosen), seconds)
 
     def evaluate(self, state: ServerState) -> list[dict[str, float]]:
         """Measures the global model on every client's test split.
+
+        Returns:
+          One `metrics.accuracy_report` per client.
 
         Raises:
           RoundError: if a test loss is not finite.
@@ -128,10 +143,7 @@ class Round:
             part = slice(start, start + len(client.test))
             start = part.stop
             if not np.all(np.isfinite(losses[part])):
-                raise RoundError(
-                    f"round {int(state.round)}, client {client.name}: the test loss is not finite; "
-                    "lower config.training.learning_rate"
-                )
+                raise _not_finite(int(state.round), client, "the test loss is not finite")
             reports.append(
                 metrics.accuracy_report(
                     predictions[part],
@@ -143,128 +155,100 @@ class Round:
             )
         return reports
 
-    def _spread(self, function, clients_at_once: int = 1):
-        name = self.config.federated.placement
-        return placement.create(function, placement=name, clients_at_once=clients_at_once)
-
-    def _make_score(self):
-        settings = self.config.importance
-        score = importance.SCORES["lntk"](
-            self.model,
-            unit=self.config.training.unit,
-            tolerance=settings.tolerance,
-            max_iterations=settings.max_iterations,
-        )
-
-        def score_one(shared: tuple, one: tuple[Batch, jax.Array]) -> importance.Importance:
-            batch, key_data = one
-            return score(*shared, batch, jax.random.wrap_key_data(key_data))
-
-        return score_one
-
-    def _make_train(self):
-        settings = self.config.training
-        train = local.create(
-            self.model,
-            unit=settings.unit,
-            loss=self.config.model.loss,
-            optimizer=optax.adamw(settings.learning_rate, weight_decay=settings.weight_decay),
-            skip_frozen=self.config.federated.clients_at_once == 1,
-        )
-        return lambda shared, task: train(*shared, task)
-
-    def _shared(self, state: ServerState) -> tuple:
+    def _shared(self, state: ServerState) -> Shared:
         return self.frozen, state.rows_L, state.head
 
-    def _score_clients(self, state: ServerState, number: int) -> importance.Importance:
+    def _score_clients(self, state: ServerState, number: int, key: jax.Array) -> Importance:
         batches = []
         for client in self.clients:
             draw = order.generator(self.config.seed, number, client.name, "probe")
-            chosen = draw.choice(len(client.train), self.config.importance.probe_examples, False)
-            batches.append(client.train.batch(chosen))
-        keys = jax.random.split(jax.random.fold_in(jax.random.key(self.config.seed), number), 2)
-        keys_K = jax.random.split(keys[1], len(self.clients))
-        scores = self._score(self._shared(state), (_stack(batches), jax.random.key_data(keys_K)))
+            probe = draw.permutation(len(client.train))[: self.config.importance.probe_examples]
+            batches.append(client.train.batch(probe))
+        keys_K = jax.random.key_data(jax.random.split(key, len(self.clients)))
+        scores = self._score(self._shared(state), (_stack(batches), keys_K))
         for client, values_L in zip(self.clients, scores.eigenvalues_L, strict=True):
-            if not np.all(np.isfinite(values_L)):
-                layer = int(np.flatnonzero(~np.isfinite(values_L))[0])
-                raise RoundError(
-                    f"round {number}, client {client.name}, layer {layer}: the eigenvalue is "
-                    f"{values_L[layer]}; lower config.training.learning_rate"
-                )
+            for layer in np.flatnonzero(~np.isfinite(values_L)):
+                place = f"layer {layer}: the eigenvalue is {values_L[layer]}"
+                raise _not_finite(number, client, place)
         return scores
 
     def _train_clients(
         self, state: ServerState, number: int, layers_KR: np.ndarray
     ) -> tuple[LocalUpdate, np.ndarray]:
-        settings = self.config.training
-        steps_K = np.array(
-            [
-                order.local_steps(
-                    len(client.train),
-                    batch_size=settings.batch_size,
-                    local_epochs=settings.local_epochs,
-                    max_local_steps=settings.max_local_steps,
-                )
-                for client in self.clients
-            ],
-            np.int32,
-        )
+        steps_K = np.array([self._steps(client) for client in self.clients], np.int32)
         batches = []
         for client in self.clients:
             draw = order.generator(self.config.seed, number, client.name, "training")
             indices_SB, mask_SB = order.training_indices(
-                draw, len(client.train), int(steps_K.max()), settings.batch_size
+                draw, len(client.train), int(steps_K.max()), self.config.training.batch_size
             )
             batches.append(client.train.batch(indices_SB, mask_SB))
         task = LocalTask(Choice(layers_KR), _stack(batches), steps_K)
         update = self._train(self._shared(state), task)
         for client, losses_S in zip(self.clients, update.losses_S, strict=True):
-            if not np.all(np.isfinite(losses_S)):
-                step = int(np.flatnonzero(~np.isfinite(losses_S))[0]) + 1
-                raise RoundError(
-                    f"round {number}, client {client.name}, step {step}: the training loss is "
-                    f"{losses_S[step - 1]}; lower config.training.learning_rate"
-                )
+            for step in np.flatnonzero(~np.isfinite(losses_S)):
+                place = f"step {step + 1}: the training loss is {losses_S[step]}"
+                raise _not_finite(number, client, place)
         return update, steps_K
 
-    def _aggregate(
-        self, state: ServerState, layers_KR: np.ndarray, update: LocalUpdate
-    ) -> ServerState:
-        weights_K = np.array([len(client.train) for client in self.clients], np.float32)
-        return state.replace(
-            rows_L=aggregate(state.rows_L, layers_KR, weights_K, update.rows_R),
-            head=aggregate_head(state.head, weights_K, update.head),
+    def _steps(self, client: ClientData) -> int:
+        settings = self.config.training
+        return order.local_steps(
+            len(client.train),
+            batch_size=settings.batch_size,
+            local_epochs=settings.local_epochs,
+            max_local_steps=settings.max_local_steps,
         )
 
-    def _client_records(self, scores, choice, update, steps_K, tests) -> list[ClientRecord]:
-        own_KL, mask_KL = np.asarray(choice.own_mask_KL), np.asarray(choice.mask_KL)
-        return [
-            ClientRecord(
-                client=client.name,
-                train_examples=len(client.train),
-                budget=int(self.budgets_K[k]),
-                eigenvalues=scores.eigenvalues_L[k].tolist(),
-                residuals=scores.residuals_L[k].tolist(),
-                scores=scores.scores_L[k].tolist(),
-                own_layers=np.flatnonzero(own_KL[k]).tolist(),
-                layers=np.flatnonzero(mask_KL[k]).tolist(),
-                train_loss=float(np.mean(update.losses_S[k, : steps_K[k]], dtype=np.float64)),
-                test=tests[k],
-            )
-            for k, client in enumerate(self.clients)
-        ]
+    def _aggregate(
+        self,
+        state: ServerState,
+        number: int,
+        layers_KR: np.ndarray,
+        update: LocalUpdate,
+        front_mask_PKL: np.ndarray,
+    ) -> ServerState:
+        weights_K = np.array([len(client.train) for client in self.clients], np.float32)
+        return ServerState(
+            rows_L=aggregate(state.rows_L, layers_KR, weights_K, update.rows_R),
+            head=aggregate_head(state.head, weights_K, update.head),
+            round=jnp.int32(number),
+            front_mask_PKL=front_mask_PKL,
+        )
 
-    def _selection_record(self, choice) -> SelectionRecord:
-        valid_P = np.asarray(choice.front_valid_P)
-        front_PM = np.asarray(choice.front_objectives_PM, np.float64)
-        order_P = [p for p in np.argsort(front_PM[:, 0], kind="stable") if valid_P[p]]
+    def _client_record(
+        self,
+        place: int,
+        scores: Importance,
+        chosen: selection.Selection,
+        update: LocalUpdate,
+        steps: int,
+        test: dict[str, float],
+    ) -> ClientRecord:
+        client = self.clients[place]
+        return ClientRecord(
+            client=client.name,
+            train_examples=len(client.train),
+            budget=int(self.budgets_K[place]),
+            eigenvalues=scores.eigenvalues_L[place].tolist(),
+            residuals=scores.residuals_L[place].tolist(),
+            scores=scores.scores_L[place].tolist(),
+            own_layers=np.flatnonzero(chosen.own_mask_KL[place]).tolist(),
+            layers=np.flatnonzero(chosen.mask_KL[place]).tolist(),
+            train_loss=float(np.mean(update.losses_S[place, :steps], dtype=np.float64)),
+            test=test,
+        )
+
+    def _selection_record(self, chosen: selection.Selection) -> SelectionRecord:
+        front_PM = np.asarray(chosen.front_objectives_PM, np.float64)
+        ascending = np.argsort(front_PM[:, 0], kind="stable")
+        order_P = [int(place) for place in ascending if chosen.front_valid_P[place]]
         return SelectionRecord(
             algorithm=self.config.selection.algorithm,
-            front=[tuple(front_PM[p].tolist()) for p in order_P],
-            pick=order_P.index(int(choice.pick)),
-            own_point=tuple(np.asarray(choice.own_objectives_M, np.float64).tolist()),
-            hypervolume=float(choice.hypervolume),
+            front=[(float(front_PM[place, 0]), float(front_PM[place, 1])) for place in order_P],
+            pick=order_P.index(int(chosen.pick)),
+            own_point=(float(chosen.own_objectives_M[0]), float(chosen.own_objectives_M[1])),
+            hypervolume=float(chosen.hypervolume),
         )
 
 
@@ -286,7 +270,67 @@ def layers_of(mask_KL: np.ndarray, places: int) -> np.ndarray:
     return layers_KR
 
 
-def _record(number, clients, chosen, seconds) -> RoundRecord:
+def _make_score(config: ExperimentConfig, model: Model) -> Callable[..., Importance]:
+    score = importance.SCORES["lntk"](
+        model,
+        unit=config.training.unit,
+        tolerance=config.importance.tolerance,
+        max_iterations=config.importance.max_iterations,
+    )
+
+    def score_one(shared: Shared, one: tuple[Batch, jax.Array]) -> Importance:
+        batch, key_data = one
+        return score(*shared, batch, jax.random.wrap_key_data(key_data))
+
+    return placement.create(score_one, placement=config.federated.placement)
+
+
+def _make_train(config: ExperimentConfig, model: Model) -> Callable[..., LocalUpdate]:
+    settings = config.training
+    train = local.create(
+        model,
+        unit=settings.unit,
+        loss=config.model.loss,
+        optimizer=optax.adamw(settings.learning_rate, weight_decay=settings.weight_decay),
+        skip_frozen=config.federated.clients_at_once == 1,
+    )
+
+    def train_one(shared: Shared, task: LocalTask) -> LocalUpdate:
+        return train(*shared, task)
+
+    return placement.create(
+        train_one,
+        placement=config.federated.placement,
+        clients_at_once=config.federated.clients_at_once,
+    )
+
+
+def _make_select(config: ExperimentConfig) -> selection.Select:
+    settings = config.selection
+    choose("selection.algorithm", settings.algorithm, selection.SELECTORS)
+    choose("selection.pick", settings.pick, selection.PICKS)
+    return selection.create(
+        settings.algorithm,
+        population=settings.population,
+        generations=settings.generations,
+        pick=settings.pick,
+        pick_value=settings.pick_value,
+    )
+
+
+def _not_finite(number: int, client: ClientData, what: str) -> RoundError:
+    return RoundError(
+        f"round {number}, client {client.name}, {what}; the checkpoints of earlier rounds stay, "
+        "start again with a lower config.training.learning_rate in a new workdir"
+    )
+
+
+def _record(
+    number: int,
+    clients: list[ClientRecord],
+    chosen: SelectionRecord | None,
+    seconds: dict[str, float],
+) -> RoundRecord:
     return RoundRecord(
         round=number,
         accuracy=float(np.mean([client.test["accuracy"] for client in clients])),
@@ -297,7 +341,7 @@ def _record(number, clients, chosen, seconds) -> RoundRecord:
     )
 
 
-def _stack(batches: list[Batch]) -> Batch:
+def _stack(batches: Sequence[Batch]) -> Any:
     return jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
 
 
@@ -306,6 +350,3 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[stage] = round(time.perf_counter() - start, 4)
-
-
-_ = dataclasses

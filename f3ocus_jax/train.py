@@ -1,4 +1,7 @@
-"""python -m f3ocus_jax.train --config configs/x.py --workdir runs/x: runs or resumes a federation."""
+"""python -m f3ocus_jax.train --config configs/x.py --workdir runs/x: runs a federation.
+
+The same command again resumes a run that was stopped.
+"""
 
 from f3ocus_jax import commands, config as config_lib, experiment
 from f3ocus_jax.config import ExperimentConfig

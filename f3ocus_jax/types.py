@@ -11,8 +11,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-import jax
 from flax import struct
+
+Array: TypeAlias = Any
+"""A jax.Array or np.ndarray: batches and states are on the host or on a device."""
 
 Params: TypeAlias = Any
 """A pytree of float arrays."""
@@ -34,11 +36,11 @@ class Batch:
       example_mask_B: float32, 1 for an example and 0 for padding.
     """
 
-    images_BHWC: jax.Array
-    input_ids_BT: jax.Array
-    attention_mask_BT: jax.Array
-    labels_B: jax.Array
-    example_mask_B: jax.Array
+    images_BHWC: Array
+    input_ids_BT: Array
+    attention_mask_BT: Array
+    labels_B: Array
+    example_mask_B: Array
 
 
 @struct.dataclass
@@ -55,8 +57,8 @@ class ServerState:
 
     rows_L: Rows
     head: Params
-    round: jax.Array
-    front_mask_PKL: jax.Array
+    round: Array
+    front_mask_PKL: Array
 
 
 @dataclasses.dataclass(frozen=True)

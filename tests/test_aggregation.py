@@ -57,9 +57,9 @@ def test_aggregate_ignores_clients_of_weight_zero_even_if_they_return_nan():
 def test_aggregate_of_one_client_is_what_it_returned():
     rows_L, _, _, rows_KR = example()
     layers_KR = np.array([[1, 3]], np.int32)
-    result = aggregate(
-        {"w": rows_L}, layers_KR, np.array([7.0], np.float32), {"w": rows_KR[:1]}
-    )["w"]
+    result = aggregate({"w": rows_L}, layers_KR, np.array([7.0], np.float32), {"w": rows_KR[:1]})[
+        "w"
+    ]
     np.testing.assert_allclose(result[jnp.array([1, 3])], rows_KR[0], rtol=1e-6)
 
 

@@ -36,13 +36,15 @@ def test_every_shipped_config_is_valid(name, variant):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_unknown_variant_lists_the_known_ones(name):
-    with pytest.raises(ValueError, match="known: .*tiny"):
+    with pytest.raises(ValueError, match=r"known: .*tiny"):
         importlib.import_module(f"configs.{name}").get_config("tinny")
 
 
 def test_unknown_key_names_the_nearest_valid_one():
     raw = changed(federated__round=3)
-    with pytest.raises(ConfigError, match=r"config.federated.round is unknown; did you mean rounds"):
+    with pytest.raises(
+        ConfigError, match=r"config.federated.round is unknown; did you mean rounds"
+    ):
         config_lib.parse(ExperimentConfig, raw)
 
 

@@ -15,7 +15,7 @@ from flax import struct
 
 from f3ocus_jax.models import linear, losses, trainable
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.types import Batch, Params, Rows
+from f3ocus_jax.types import Array, Batch, Params, Rows
 
 
 @struct.dataclass
@@ -26,7 +26,7 @@ class Choice:
       layers_R: int32, ascending; places beyond the client's budget hold L.
     """
 
-    layers_R: jax.Array
+    layers_R: Array
 
     def slots(self, num_layers: int) -> jax.Array:
         """Returns slot_L, int32: where a layer's row is in the chosen rows; R if it is not."""
@@ -135,7 +135,8 @@ class _Stack:
         rebuilds = []
 
         def plain(layer: jax.Array, hidden: jax.Array) -> jax.Array:
-            return self.apply(*trainable.row_at(self.stacks, layer), hidden)
+            frozen_row, row = trainable.row_at(self.stacks, layer)
+            return self.apply(frozen_row, row, hidden)
 
         def saving(layer: jax.Array, state: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
             hidden, saved_L = state

@@ -10,7 +10,7 @@ from flax import struct
 from f3ocus_jax.clients import gradient
 from f3ocus_jax.clients.gradient import Choice
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.types import Batch, Params, Rows
+from f3ocus_jax.types import Array, Batch, Params, Rows
 
 
 @struct.dataclass
@@ -25,7 +25,7 @@ class LocalTask:
 
     choice: Choice
     batches_S: Batch
-    steps: jax.Array
+    steps: Array
 
 
 @struct.dataclass
@@ -40,7 +40,7 @@ class LocalUpdate:
 
     rows_R: Rows
     head: Params
-    losses_S: jax.Array
+    losses_S: Array
 
 
 Train = Callable[[Params, Rows, Params, LocalTask], LocalUpdate]
@@ -69,7 +69,7 @@ def create(
     loss_and_gradient = gradient.create(model, unit=unit, loss=loss, skip_frozen=skip_frozen)
 
     def train(frozen: Params, rows_L: Rows, head: Params, task: LocalTask) -> LocalUpdate:
-        def step(carry: tuple, batch_and_index: tuple[Batch, jax.Array]) -> tuple:
+        def step(carry: tuple, batch_and_index: tuple[Batch, jax.Array]) -> tuple[tuple, jax.Array]:
             batch, index = batch_and_index
 
             def move(carry: tuple) -> tuple:

@@ -1,6 +1,7 @@
 """What does a split of one client hold, as arrays ready for the model?"""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -68,11 +69,11 @@ class ClientData:
 
 def concatenate(parts: list[Examples]) -> Examples:
     """Puts examples of several clients behind each other."""
-    merged = {}
-    for field in dataclasses.fields(Examples):
-        values = [getattr(part, field.name) for part in parts]
+
+    def merged(name: str) -> Any:
+        values = [getattr(part, name) for part in parts]
         if isinstance(values[0], np.ndarray):
-            merged[field.name] = np.concatenate(values)
-        else:
-            merged[field.name] = [item for value in values for item in value]
-    return Examples(**merged)
+            return np.concatenate(values)
+        return [item for value in values for item in value]
+
+    return Examples(**{field.name: merged(field.name) for field in dataclasses.fields(Examples)})

@@ -29,7 +29,7 @@ class Federation:
     """The clients' data and the answers they share.
 
     Attributes:
-      clients: in the order of their names' first appearance.
+      clients: in the order of the datasets, and by name within one.
       vocabulary: of the training answers of all clients.
     """
 
@@ -59,12 +59,7 @@ def read_federation(
       ConfigError: for a partition that is no feature of the data.
       DataError: for an example that cannot be decoded, or a client without examples in a split.
     """
-    grouped: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
-    for dataset in config.datasets:
-        for split in SPLITS:
-            for record in _read_split(dataset, split, config, image_size):
-                client = _client_of(record, dataset, config.partition)
-                grouped.setdefault(client, {name: [] for name in SPLITS})[split].append(record)
+    grouped = _group(config, image_size)
     for client, splits in grouped.items():
         for split, records in splits.items():
             if not records:
@@ -100,6 +95,19 @@ def decode_image(encoded: bytes, size: int) -> np.ndarray:
         return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC))
 
 
+def _group(config: DataConfig, image_size: int) -> dict[str, dict[str, list[Mapping[str, Any]]]]:
+    """Returns the records by client and split."""
+    grouped: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for dataset in config.datasets:
+        splits = {name: _read_split(dataset, name, config, image_size) for name in SPLITS}
+        records = [(split, record) for split in SPLITS for record in splits[split]]
+        for client in sorted({record["client name"] for _, record in records}):
+            grouped.setdefault(client, {name: [] for name in SPLITS})
+        for split, record in records:
+            grouped[record["client name"]][split].append(record)
+    return grouped
+
+
 def _read_split(
     dataset: str, split: str, config: DataConfig, image_size: int
 ) -> list[Mapping[str, Any]]:
@@ -115,25 +123,23 @@ def _read_split(
                 f"{dataset}, split {split}, example {index}: cannot be read ({error}); "
                 "delete the built dataset and build it again"
             ) from error
-        texts = {name: record[name] for name in (*TEXT_FEATURES, *_partition(record, config))}
-        return {name: value.decode() for name, value in texts.items()} | {"image": image}
+        texts = {name: record[name].decode() for name in TEXT_FEATURES}
+        client = _client_of(record, dataset, config.partition)
+        return texts | {"image": image, "client name": client}
 
     return list(grain.MapDataset.range(len(source)).map(decode).to_iter_dataset())
 
 
-def _partition(record: Mapping[str, Any], config: DataConfig) -> tuple[str, ...]:
-    if config.partition == "dataset":
-        return ()
-    if config.partition not in record:
+def _client_of(record: Mapping[str, Any], dataset: str, partition: str) -> str:
+    if partition == "dataset":
+        return dataset
+    if partition not in record:
         names = ", ".join(sorted(record))
         raise ConfigError(
-            f"config.data.partition = {config.partition!r}, must be dataset or one of {names}"
+            f"config.data.partition = {partition!r}, must be dataset or one of {names}"
         )
-    return (config.partition,)
-
-
-def _client_of(record: Mapping[str, Any], dataset: str, partition: str) -> str:
-    return dataset if partition == "dataset" else record[partition]
+    value = record[partition]
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _stack(

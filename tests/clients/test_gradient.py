@@ -68,9 +68,7 @@ def test_the_client_own_rows_are_used_not_the_server_ones():
     moved = jax.tree.map(lambda leaf: leaf.at[jnp.array([1, 3])].mul(1.5), rows_L)
     differentiate = gradient.create(model, unit="block", loss="cross_entropy", skip_frozen=True)
     value, _ = differentiate(frozen, rows_L, choice, (mine, head), batch)
-    expected, _ = full_autodiff(
-        model, "block", trainable.join(frozen, moved, head, "block"), batch
-    )
+    expected, _ = full_autodiff(model, "block", trainable.join(frozen, moved, head, "block"), batch)
     np.testing.assert_allclose(value, expected, rtol=1e-6)
 
 

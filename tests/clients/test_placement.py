@@ -73,9 +73,7 @@ def test_a_skipped_step_changes_nothing(shared):
     run = trainer("map", "block")
     one_step = tasks()
     one_step = one_step.replace(steps=np.ones(CLIENTS, np.int32))
-    shorter = one_step.replace(
-        batches_S=jax.tree.map(lambda leaf: leaf[:, :1], one_step.batches_S)
-    )
+    shorter = one_step.replace(batches_S=jax.tree.map(lambda leaf: leaf[:, :1], one_step.batches_S))
     padded, exact = run(shared, one_step), run(shared, shorter)
     np.testing.assert_array_equal(padded.losses_S[:, 1:], 0)
     for leaf, known in zip(

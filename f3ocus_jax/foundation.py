@@ -1,0 +1,112 @@
+"""Which model does a run start from? Weights from a directory, or random ones of a given size."""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from f3ocus_jax.config import ConfigError, ModelConfig, choose, nearest
+from f3ocus_jax.data.text import Tokenizer, load_tokenizer
+from f3ocus_jax.models import FAMILIES, huggingface, losses
+from f3ocus_jax.models.base import Model
+from f3ocus_jax.models.vilt import ViltConfig
+from f3ocus_jax.types import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Foundation:
+    """A model before federated training.
+
+    Attributes:
+      model: its functions.
+      sizes: what it was made from.
+      params: its parameters.
+      answers: the classes of its head.
+      tokenizer: of its questions.
+      fingerprint: of the parameters; two starts with the same one are the same to the bit.
+    """
+
+    model: Model
+    sizes: ViltConfig
+    params: Params
+    answers: tuple[str, ...]
+    tokenizer: Tokenizer
+    fingerprint: str
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images it takes, in pixels."""
+        return self.sizes.image_size
+
+    def save(self, directory: pathlib.Path, params: Params) -> None:
+        """Writes a Hugging Face directory with other parameters of the same model."""
+        huggingface.save(
+            directory, self.sizes, params, answers=self.answers, tokenizer=self.tokenizer
+        )
+
+
+def inputs(config: ModelConfig) -> tuple[Tokenizer, int]:
+    """Returns what data needs to know of a model: its tokenizer and image size in pixels.
+
+    Raises:
+      ConfigError: for an unknown family or loss, or sizes that cannot be.
+      WeightsError: for a directory that holds no model.
+    """
+    choose("model.family", config.family, FAMILIES)
+    choose("model.loss", config.loss, losses.LOSSES)
+    tokenizer = load_tokenizer(config.weights or None)
+    if config.weights:
+        return tokenizer, huggingface.load_config(config.weights).image_size
+    return tokenizer, _sizes(config, tokenizer, num_answers=1).image_size
+
+
+def load(config: ModelConfig, answers: Sequence[str], key: jax.Array) -> Foundation:
+    """Makes or reads the model.
+
+    Args:
+      config: which one.
+      answers: classes of the head; those that the weights' own head knows keep their weights.
+      key: typed random key, for what the weights lack.
+
+    Returns:
+      The foundation.
+
+    Raises:
+      ConfigError: for sizes that cannot be.
+      WeightsError: for weights that cannot be used.
+    """
+    tokenizer = load_tokenizer(config.weights or None)
+    if config.weights:
+        weights = huggingface.load(
+            config.weights, key=key, answers=answers, adapter_size=config.adapter_size
+        )
+        sizes, params = weights.config, weights.params
+    else:
+        sizes = _sizes(config, tokenizer, num_answers=len(answers))
+        params = None
+    model = FAMILIES[config.family](sizes)
+    if params is None:
+        params = jax.jit(model.init)(key)
+    return Foundation(model, sizes, params, tuple(answers), tokenizer, fingerprint(params))
+
+
+def fingerprint(params: Params) -> str:
+    """Returns a hash of all parameters, their names and dtypes."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()[:16]
+
+
+def _sizes(config: ModelConfig, tokenizer: Tokenizer, *, num_answers: int) -> ViltConfig:
+    known = {field.name for field in dataclasses.fields(ViltConfig)}
+    for name in config.architecture:
+        if name not in known:
+            raise ConfigError(f"config.model.architecture.{name} is unknown{nearest(name, known)}")
+    sizes = {"vocab_size": tokenizer.vocabulary_size} | dict(config.architecture)
+    return ViltConfig(num_answers=num_answers, adapter_size=config.adapter_size, **sizes)
