@@ -1,0 +1,49 @@
+"""What is known about a phantom before it is drawn: its facts, which are also the answers."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+
+Facts: TypeAlias = dict[str, str]
+"""Fact name to answer, as {"diagnosis": "effusion", "side": "left"}; a fact that does not apply to
+the picture (the side of a lesion that is not there) is absent, and no question asks for it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Modality:
+    """One kind of picture.
+
+    Attributes:
+      modality: what the feature `modality` says.
+      anatomy: what the feature `anatomy` says.
+      label_fact: the fact that `label` is the class of.
+      label_classes: its classes, in the order of `label`.
+      sample: draws the facts of one picture; every class equally likely.
+      draw: (facts, rng, size) -> image_HWC, float32 about [0, 1]. All random numbers that the
+        healthy picture needs are drawn before those of a finding, so that the same rng without
+        the finding gives the same picture but for the finding.
+    """
+
+    modality: str
+    anatomy: str
+    label_fact: str
+    label_classes: tuple[str, ...]
+    sample: Callable[[np.random.Generator], Facts]
+    draw: Callable[[Mapping[str, str], np.random.Generator, int], np.ndarray]
+
+
+def choose(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
+    """Draws one of the choices, all equally likely."""
+    return choices[int(rng.integers(len(choices)))]
+
+
+def yes_no(truth: bool) -> str:
+    """Returns "yes" or "no"."""
+    return "yes" if truth else "no"
+
+
+def sign(side: str | None) -> float:
+    """Returns -1 for "left", the negative x, and 1 for anything else."""
+    return -1.0 if side == "left" else 1.0
