@@ -45,7 +45,7 @@ class Embeddings(nn.Module):
         text_BTD = jnp.take(word_VD, input_ids_BT, axis=0) + positions_TD[None]
         text_BTD = _norm(config, "text_norm")(text_BTD) + modality[None, :1]
 
-        patches_BTD = nn.Dense(width, name="patch")(_patches(images_BHWC, config.patch_size))
+        patches_BTD = nn.Dense(width, name="patch")(patches(images_BHWC, config.patch_size))
         class_B1D = jnp.broadcast_to(class_token_1D[None], (len(input_ids_BT), 1, width))
         image_BTD = jnp.concatenate([class_B1D, patches_BTD], axis=1)
         image_BTD = image_BTD + (position + modality[1:2])[None]
@@ -154,7 +154,8 @@ def create(config: ViltConfig) -> Model:
     return Model(
         num_layers=config.num_hidden_layers,
         num_answers=config.num_answers,
-        init=functools.partial(init, config),
+        # Drawing one array after the other would compile each of them on its own.
+        init=jax.jit(functools.partial(init, config)),
         embed=embed,
         block=apply_block,
         readout=read,
@@ -222,7 +223,7 @@ def _norm(config: ViltConfig, name: str) -> nn.LayerNorm:
     return nn.LayerNorm(config.layer_norm_eps, use_fast_variance=False, name=name)
 
 
-def _patches(images_BHWC: jax.Array, size: int) -> jax.Array:
+def patches(images_BHWC: jax.Array, size: int) -> jax.Array:
     """Cuts images into flattened patches, rows first: [B, patches, size · size · channels]."""
     batch, height, width, channels = images_BHWC.shape
     grid = images_BHWC.reshape(batch, height // size, size, width // size, size, channels)

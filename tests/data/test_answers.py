@@ -1,0 +1,58 @@
+"""The answer vocabulary: where it comes from, and which spellings are one answer."""
+
+import pytest
+
+from f3ocus_jax.config import ConfigError
+from f3ocus_jax.data.answers import AnswerVocabulary, normalise
+
+
+def test_the_vocabulary_is_sorted_whatever_the_order_of_clients_and_answers() -> None:
+    one = AnswerVocabulary.from_answers([["yes", "lung"], ["no"]])
+    other = AnswerVocabulary.from_answers([["no"], ["lung", "yes", "yes"]])
+    assert one == other
+    assert one.answers == ("lung", "no", "yes")
+    assert len(one) == 3
+
+
+def test_counts_are_taken_over_all_clients_together() -> None:
+    clients = [["yes", "rare"], ["Yes.", "no"], ["no"]]
+    assert AnswerVocabulary.from_answers(clients, 2).answers == ("no", "yes")
+
+
+def test_the_class_of_an_answer_is_its_place_in_any_spelling() -> None:
+    vocabulary = AnswerVocabulary(("left lung", "no"))
+    assert vocabulary.index("Left  lung.") == 0
+    assert vocabulary.index("no") == 1
+
+
+def test_an_answer_outside_the_vocabulary_is_minus_one() -> None:
+    assert AnswerVocabulary(("no",)).index("maybe") == -1
+
+
+@pytest.mark.parametrize(
+    ("written", "normalised"),
+    [
+        ("  Grade 0 ", "grade 0"),
+        ("US - Ultrasound", "us - ultrasound"),
+        ("left\tlung\n", "left lung"),
+        ("3.5 cm.", "3.5 cm"),
+        ("yes!?", "yes"),
+        ("T2-weighted", "t2-weighted"),
+        ("", ""),
+    ],
+)
+def test_normalise_takes_away_case_space_and_punctuation_behind(
+    written: str, normalised: str
+) -> None:
+    assert normalise(written) == normalised
+    assert normalise(normalised) == normalised
+
+
+def test_a_count_that_no_answer_reaches_is_refused() -> None:
+    with pytest.raises(ConfigError, match="minimum_answer_count = 3, must be at most 2"):
+        AnswerVocabulary.from_answers([["yes", "no"], ["yes"]], 3)
+
+
+def test_an_answer_given_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'no' occurs twice"):
+        AnswerVocabulary(("no", "no"))

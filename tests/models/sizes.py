@@ -1,0 +1,50 @@
+"""Tiny models and batches for the tests of this folder."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from f3ocus_jax.models.base import Model
+from f3ocus_jax.models.vilt import ViltConfig
+from f3ocus_jax.types import Batch, Params
+
+
+def tiny_vilt(**changes: Any) -> ViltConfig:
+    """A ViLT of a few thousand parameters."""
+    sizes = {
+        "num_answers": 5,
+        "adapter_size": 4,
+        "vocab_size": 40,
+        "max_position_embeddings": 12,
+        "hidden_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+        "image_size": 16,
+        "patch_size": 8,
+    }
+    return ViltConfig(**{**sizes, **changes})
+
+
+def tiny_batch(config: ViltConfig, examples: int = 3, tokens: int = 7, seed: int = 0) -> Batch:
+    """Random images and questions; every question but the first has padding."""
+    draw = np.random.default_rng(seed)
+    shape = (examples, config.image_size, config.image_size, config.num_channels)
+    mask_BT = np.ones((examples, tokens), np.int32)
+    for example in range(1, examples):
+        mask_BT[example, max(1, tokens - 2 * example) :] = 0
+    return Batch(
+        images_BHWC=draw.integers(0, 256, shape).astype(np.uint8),
+        input_ids_BT=draw.integers(1, config.vocab_size, (examples, tokens)).astype(np.int32),
+        attention_mask_BT=mask_BT,
+        labels_B=draw.integers(0, config.num_answers, examples).astype(np.int32),
+        example_mask_B=np.ones(examples, np.float32),
+    )
+
+
+def random_params(model: Model, seed: int = 0) -> Params:
+    """Parameters drawn from normal(0, 0.2): fresh ones hold zeros, which hide mistakes."""
+    draw = np.random.default_rng(seed)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    return jax.tree.map(lambda leaf: draw.normal(0, 0.2, leaf.shape).astype(np.float32), shapes)

@@ -1,0 +1,88 @@
+"""What every model family owes to the rest of the system."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from f3ocus_jax.models import FAMILIES, base
+from f3ocus_jax.models.base import Model
+from f3ocus_jax.types import Batch, Params
+from tests.models.sizes import random_params, tiny_batch, tiny_vilt
+
+TINY = {"vilt": tiny_vilt()}
+KEYS = {"embeddings", "blocks", "adapters", "readout", "head"}
+
+apply = jax.jit(base.apply, static_argnums=0)
+
+
+def test_every_family_is_tested() -> None:
+    assert TINY.keys() == FAMILIES.keys()
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def parts(request: pytest.FixtureRequest) -> tuple[Model, Params, Batch]:
+    config = TINY[request.param]
+    model = FAMILIES[request.param](config)
+    return model, random_params(model), tiny_batch(config)
+
+
+def test_parameters_have_the_five_keys_and_rows_lead_with_the_layer_axis(parts: tuple) -> None:
+    model, params, _ = parts
+    assert params.keys() == KEYS
+    for leaf in jax.tree.leaves((params["blocks"], params["adapters"])):
+        assert leaf.shape[0] == model.num_layers
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+
+
+def test_logits_are_finite_and_one_per_answer(parts: tuple) -> None:
+    model, params, batch = parts
+    logits_BC = apply(model, params, batch)
+    assert logits_BC.shape == (len(batch.labels_B), model.num_answers)
+    assert logits_BC.dtype == jnp.float32
+    assert np.isfinite(logits_BC).all()
+
+
+def test_examples_do_not_influence_each_other(parts: tuple) -> None:
+    model, params, batch = parts
+    together = apply(model, params, batch)
+    alone = apply(model, params, jax.tree.map(lambda leaf: leaf[1:2], batch))
+    np.testing.assert_allclose(together[1:2], alone, atol=1e-5)
+
+
+def test_vmap_over_rows_of_clients_equals_one_client_after_the_other(parts: tuple) -> None:
+    model, params, batch = parts
+    clients = jax.tree.map(lambda leaf: jnp.stack([leaf, 1.5 * leaf]), params["adapters"])
+
+    def logits(adapters: Params) -> jax.Array:
+        return apply(model, {**params, "adapters": adapters}, batch)
+
+    together = jax.jit(jax.vmap(logits))(clients)
+    for client, scale in enumerate((1.0, 1.5)):
+        alone = logits(jax.tree.map(functools.partial(np.multiply, scale), params["adapters"]))
+        np.testing.assert_allclose(together[client], alone, atol=1e-5)
+
+
+def test_derivatives_of_a_block_are_linear_and_each_others_transpose(parts: tuple) -> None:
+    model, params, batch = parts
+    hidden, context = model.embed(params["embeddings"], batch)
+    row = jax.tree.map(lambda leaf: leaf[0], (params["blocks"], params["adapters"]))
+    tangents = jax.tree.map(np.cos, (row, hidden))
+
+    @jax.jit
+    def derivatives(row: Params, hidden: jax.Array) -> tuple:
+        def block(row: Params, hidden: jax.Array) -> jax.Array:
+            return model.block(*row, hidden, context)
+
+        output, forward = jax.jvp(block, (row, hidden), tangents)
+        _, linear = jax.linearize(block, row, hidden)
+        backward = jax.vjp(block, row, hidden)[1](jnp.sin(output))
+        return jnp.sin(output), forward, linear(*tangents), backward
+
+    cotangent, forward, linear, backward = derivatives(row, hidden)
+    np.testing.assert_allclose(linear, forward, rtol=1e-4, atol=1e-4)
+    pairs = zip(jax.tree.leaves(backward), jax.tree.leaves(tangents), strict=True)
+    inner = sum(np.vdot(gradient, tangent) for gradient, tangent in pairs)
+    np.testing.assert_allclose(inner, np.vdot(cotangent, forward), rtol=1e-3)

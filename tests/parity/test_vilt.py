@@ -1,0 +1,131 @@
+"""Our ViLT beside torch's ViltForQuestionAnswering: logits, loss, gradients, both round trips."""
+
+import pathlib
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import pytest
+import transformers
+from safetensors.numpy import load_file
+
+from f3ocus_jax.data.text import load_tokenizer
+from f3ocus_jax.models import base, huggingface, vilt, vilt_layout
+from f3ocus_jax.models.losses import binary_cross_entropy, masked_mean
+from f3ocus_jax.types import Batch, Params
+from tests.parity import torch_vilt, write_fixtures
+from tests.parity.torch_vilt import CASES, LARGER_CASES, Case
+
+pytestmark = pytest.mark.parity
+
+ALL_CASES = CASES | LARGER_CASES
+
+apply = jax.jit(base.apply, static_argnums=0)
+
+
+@pytest.fixture(autouse=True)
+def _full_precision() -> Iterator[None]:
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+@pytest.fixture(params=sorted(ALL_CASES))
+def case(request: pytest.FixtureRequest) -> Case:
+    return ALL_CASES[request.param]
+
+
+def loss_and_gradients(
+    config: vilt.ViltConfig, params: Params, batch: Batch
+) -> tuple[float, dict[str, np.ndarray]]:
+    model = vilt.create(config)
+
+    def loss(params: Params) -> jax.Array:
+        logits_BC = base.apply(model, params, batch)
+        return masked_mean(binary_cross_entropy(logits_BC, batch.labels_B), batch)
+
+    value, gradients = jax.jit(jax.value_and_grad(loss))(params)
+    return float(value), vilt_layout.to_huggingface(config, gradients)
+
+
+def test_logits_loss_and_every_gradient_equal_torch(case: Case, tmp_path: pathlib.Path) -> None:
+    model, batch = torch_vilt.random_model(case), torch_vilt.random_batch(case)
+    logits_BC, loss, gradients = torch_vilt.run(model, batch)
+    model.save_pretrained(tmp_path)
+    weights = huggingface.load(tmp_path, key=jax.random.key(0))
+    ours_BC = apply(vilt.create(weights.config), weights.params, batch)
+    np.testing.assert_allclose(ours_BC, logits_BC, atol=1e-5)
+    our_loss, our_gradients = loss_and_gradients(weights.config, weights.params, batch)
+    np.testing.assert_allclose(our_loss, loss, rtol=1e-5)
+    assert our_gradients.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(our_gradients[name], gradient, atol=1e-4, err_msg=name)
+
+
+def test_torch_reads_what_we_write(tmp_path: pathlib.Path) -> None:
+    tokenizer = load_tokenizer()
+    case = LARGER_CASES["deep"]
+    config = vilt.ViltConfig(
+        **{**case.sizes, "vocab_size": tokenizer.vocabulary_size},
+        num_answers=case.answers,
+        adapter_size=3,
+    )
+    params = vilt.create(config).init(jax.random.key(0))
+    batch = torch_vilt.random_batch(case)
+    answers = [f"answer {place}" for place in range(case.answers)]
+    huggingface.save(tmp_path, config, params, answers, tokenizer)
+    model = transformers.ViltForQuestionAnswering.from_pretrained(tmp_path).eval()
+    assert model.config.id2label == dict(enumerate(answers))
+    logits_BC, _, _ = torch_vilt.run(model, batch)
+    ours_BC = apply(vilt.create(config), params, batch)
+    np.testing.assert_allclose(ours_BC, logits_BC, atol=1e-5)
+
+
+def test_a_round_trip_through_ours_keeps_every_bit(tmp_path: pathlib.Path) -> None:
+    model = torch_vilt.random_model(LARGER_CASES["wide"])
+    model.resize_token_embeddings(load_tokenizer().vocabulary_size)
+    model.save_pretrained(tmp_path / "theirs")
+    weights = huggingface.load(tmp_path / "theirs", key=jax.random.key(0))
+    huggingface.save(
+        tmp_path / "ours", weights.config, weights.params, weights.answers, load_tokenizer()
+    )
+    again = transformers.ViltForQuestionAnswering.from_pretrained(tmp_path / "ours")
+    before, after = model.state_dict(), again.state_dict()
+    assert before.keys() == after.keys()
+    for name in before:
+        np.testing.assert_array_equal(before[name], after[name], err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["ViltModel", "ViltForMaskedLM"])
+def test_a_model_without_an_answer_head_gets_a_fresh_one(kind: str, tmp_path: pathlib.Path) -> None:
+    case = CASES["plain"]
+    model = torch_vilt.random_model(case, getattr(transformers, kind))
+    model.save_pretrained(tmp_path)
+    weights = huggingface.load(tmp_path, key=jax.random.key(0), answers=["no", "yes"])
+    assert weights.answers == ("no", "yes")
+    ours = vilt_layout.to_huggingface(weights.config, weights.params)
+    theirs = (model if kind == "ViltModel" else model.vilt).state_dict()
+    for name, value in theirs.items():
+        np.testing.assert_array_equal(ours[f"vilt.{name}"], value, err_msg=name)
+
+
+def test_shards_are_read_as_one_model(tmp_path: pathlib.Path) -> None:
+    model = torch_vilt.random_model(CASES["plain"])
+    model.save_pretrained(tmp_path / "one")
+    model.save_pretrained(tmp_path / "shards", max_shard_size="10KB")
+    assert not (tmp_path / "shards" / "model.safetensors").exists()
+    one, shards = (
+        huggingface.load(tmp_path / name, key=jax.random.key(0)) for name in ("one", "shards")
+    )
+    jax.tree.map(np.testing.assert_array_equal, one.params, shards.params)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_fixtures_are_what_torch_gives_now(name: str) -> None:
+    folder = write_fixtures.FIXTURES / name
+    stored, now = load_file(folder / "expected.safetensors"), write_fixtures.expected(CASES[name])
+    assert stored.keys() == now.keys()
+    for key in stored:
+        np.testing.assert_allclose(stored[key], now[key], atol=1e-6, err_msg=key)
+    model = transformers.ViltForQuestionAnswering.from_pretrained(folder)
+    for key, value in torch_vilt.random_model(CASES[name]).state_dict().items():
+        np.testing.assert_array_equal(model.state_dict()[key], value, err_msg=key)
