@@ -1,0 +1,110 @@
+"""python -m tfds_medvqa.build DATASET/CONFIG --data_dir DIR: builds a dataset where it is absent."""
+
+import argparse
+import contextlib
+import importlib
+import io
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+
+import tensorflow_datasets as tfds
+from absl import logging
+
+from tfds_medvqa.common.errors import BuildError
+
+BUILDERS = {
+    "medvqa_fl": "tfds_medvqa.medvqa_fl.medvqa_fl_dataset_builder",
+    "phantom_medvqa": "tfds_medvqa.phantom_medvqa.phantom_medvqa_dataset_builder",
+}
+"""Module of every dataset's `Builder`; imported when it is asked for."""
+
+
+def build(
+    name: str,
+    data_dir: str | os.PathLike[str],
+    manual_dir: str | os.PathLike[str] | None = None,
+) -> tfds.core.DatasetBuilder:
+    """Builds a dataset into array_record files, unless it is there already.
+
+    TFDS writes to a folder named incomplete.… and renames it at the end, so that a build which was
+    stopped is started anew.
+
+    Args:
+      name: dataset and config, such as "medvqa_fl/fundus".
+      data_dir: where built datasets are.
+      manual_dir: where the source files are, if they need not be downloaded.
+
+    Returns:
+      The builder; its `as_data_source` reads the examples without TensorFlow.
+
+    Raises:
+      BuildError: if there is no such dataset or config, or a source file cannot be used.
+    """
+    dataset, _, config = name.partition("/")
+    if dataset not in BUILDERS:
+        raise BuildError(f"dataset {name!r} is unknown; choose one of {', '.join(BUILDERS)}")
+    builder_class = importlib.import_module(BUILDERS[dataset]).Builder
+    known = list(builder_class.builder_configs)
+    if config not in known:
+        raise BuildError(f"{dataset} has no config {config!r}; choose one of {', '.join(known)}")
+    with _quietly():
+        builder = builder_class(config=config, data_dir=data_dir, file_format="array_record")
+    prepare(builder, manual_dir)
+    return builder
+
+
+def prepare(
+    builder: tfds.core.DatasetBuilder, manual_dir: str | os.PathLike[str] | None = None
+) -> None:
+    """Builds what a builder describes, unless it is there already.
+
+    Args:
+      builder: of any dataset of this package.
+      manual_dir: where the source files are, if they need not be downloaded.
+
+    Raises:
+      BuildError: if a source file cannot be used.
+    """
+    if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
+        raise BuildError(f"manual_dir {manual_dir} is no folder")
+    if builder.is_prepared():
+        return
+    print(f"building {builder.info.full_name} in {builder.data_dir}", flush=True)
+    settings = tfds.download.DownloadConfig(manual_dir=manual_dir)
+    with _quietly():
+        builder.download_and_prepare(download_config=settings)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keeps TFDS's own progress bars and messages out of the way."""
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def main() -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(prog="python -m tfds_medvqa.build", description=__doc__)
+    parser.add_argument("name", help="dataset and config, such as medvqa_fl/fundus")
+    parser.add_argument("--data_dir", required=True, help="where built datasets are")
+    parser.add_argument("--manual_dir", help="folder with the source files")
+    arguments = parser.parse_args()
+    try:
+        builder = build(arguments.name, arguments.data_dir, arguments.manual_dir)
+    except (BuildError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(1) from None
+    for split, info in builder.info.splits.items():
+        print(f"{split}: {info.num_examples} examples")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""How is MedVQA-FL built: one config per client and resolution, and one for all clients."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from tfds_medvqa.common.errors import BuildError
+from tfds_medvqa.common.features import answer_type, encode_png, example_features
+from tfds_medvqa.medvqa_fl import archives, questions, records
+from tfds_medvqa.medvqa_fl.draws import Draws
+from tfds_medvqa.medvqa_fl.records import MEDMNIST_SPLITS, RESOLUTIONS, Record
+from tfds_medvqa.medvqa_fl.sources import CLIENTS, SOURCES, sources_of
+
+TRAIN_SHARE = 0.8
+
+
+@dataclasses.dataclass(eq=False)
+class MedVQAConfig(tfds.core.BuilderConfig):
+    """Some of the twelve sources at one resolution.
+
+    Attributes:
+      sources: names of MedMNIST subsets.
+      resolution: side of the images in pixels, one of `RESOLUTIONS`.
+      records: what the subsets' files must hold, by name; MedMNIST's own unless given.
+    """
+
+    sources: tuple[str, ...] = tuple(SOURCES)
+    resolution: int = 28
+    records: Mapping[str, Record] = dataclasses.field(default_factory=records.load)
+
+    def __post_init__(self) -> None:
+        """Validates the options.
+
+        Raises:
+          ValueError: for an unknown source or resolution.
+        """
+        unknown = [name for name in self.sources if name not in SOURCES]
+        if unknown or not self.sources:
+            raise ValueError(f"sources are {self.sources}; give some of {', '.join(SOURCES)}")
+        if self.resolution not in RESOLUTIONS:
+            raise ValueError(f"resolution is {self.resolution!r}; give one of {RESOLUTIONS}")
+
+
+def _configs() -> list[MedVQAConfig]:
+    """Returns every config by which the dataset can be asked for."""
+    parts = {client: sources_of(client) for client in CLIENTS}
+    parts["all"] = tuple(SOURCES)
+    parts["chest_xray_pneumonia"] = ("pneumoniamnist",)
+    return [
+        MedVQAConfig(
+            name=name if resolution == 28 else f"{name}_{resolution}",
+            description=f"{', '.join(sources)} at {resolution} px.",
+            sources=sources,
+            resolution=resolution,
+        )
+        for resolution in RESOLUTIONS
+        for name, sources in parts.items()
+    ]
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Turns MedMNIST v2's images and labels into question-answer pairs; needs no TensorFlow."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    BUILDER_CONFIGS = _configs()
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Optional: MedMNIST's npz files under their own names; what is absent is downloaded."
+    )
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        """Returns the features, with the picture and the answer as supervised keys."""
+        return self.dataset_info_from_configs(
+            features=example_features(), supervised_keys=("image", "answer")
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
+        """Finds and checks all files before the first example is made."""
+        config = self.builder_config
+        files = {name: self._file(dl_manager, config.records[name]) for name in config.sources}
+        for name, path in files.items():
+            archives.check_md5(path, config.records[name].md5[config.resolution])
+        return {split: self._generate_examples(files, split) for split in ("train", "test")}
+
+    def _file(self, dl_manager: Any, record: Record) -> pathlib.Path:
+        """Returns a subset's file: from the manual folder if it is there, else downloaded."""
+        config = self.builder_config
+        file_name = record.file_name(config.resolution)
+        folder = manual_folder(dl_manager)
+        if folder is not None and (folder / file_name).is_file():
+            return folder / file_name
+        address = record.addresses[config.resolution]
+        try:
+            return pathlib.Path(dl_manager.download(address))
+        except Exception as error:  # TFDS wraps what its many backends raise
+            where = f"not in {folder}" if folder else "in no manual folder (none was given)"
+            raise BuildError(
+                f"{file_name} is {where} and could not be downloaded from {address} "
+                f"({type(error).__name__}); put MedMNIST's own file there ({record.licence})"
+            ) from error
+
+    def _generate_examples(
+        self, files: Mapping[str, pathlib.Path], split: str
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yields the examples of one split, source by source."""
+        config = self.builder_config
+        for name, path in files.items():
+            record = config.records[name]
+            training = training_images(record)
+            for image_id, image, label in archives.read(path, record, config.resolution):
+                if (image_id in training) == (split == "train"):
+                    yield image_id, make_example(image_id, image, label, record)
+
+
+def manual_folder(dl_manager: Any) -> pathlib.Path | None:
+    """Returns the folder of files that the user has put there, or None."""
+    try:
+        return pathlib.Path(dl_manager.manual_dir)
+    except (AssertionError, OSError):  # what TFDS raises where the folder is absent
+        return None
+
+
+def training_images(record: Record) -> frozenset[str]:
+    """Chooses the training split of a source: 80 % of the union of MedMNIST's own splits.
+
+    The count is exact, and drawn by a hash of the image's id, so that it is the same in every
+    build, at every resolution and in every config.
+
+    Args:
+      record: of the source.
+
+    Returns:
+      The image ids of the training split; all others are test.
+    """
+    image_ids = [
+        f"{record.name}/{split}/{index}"
+        for split in MEDMNIST_SPLITS
+        for index in range(record.counts[split])
+    ]
+    order = sorted(image_ids, key=lambda image_id: Draws(image_id).integer("split"))
+    return frozenset(order[: round(TRAIN_SHARE * len(order))])
+
+
+def make_example(
+    image_id: str, image: np.ndarray, label: tuple[int, ...], record: Record
+) -> dict[str, Any]:
+    """Makes an example of the shared feature spec.
+
+    Args:
+      image_id: such as "breastmnist/train/17".
+      image: uint8 [side, side] or [side, side, 3].
+      label: the source's label vector.
+      record: of the source.
+
+    Returns:
+      The features by name.
+    """
+    source = SOURCES[record.name]
+    triplet = questions.ask(image_id, source, record, label)
+    return {
+        "image": encode_png(image),
+        "image_id": image_id,
+        "question": triplet.question,
+        "answer": triplet.answer,
+        "question_type": triplet.question_type,
+        "answer_type": answer_type(triplet.answer),
+        "client": source.client,
+        "modality": source.modality,
+        "anatomy": triplet.anatomy,
+        "source": record.name,
+        "label": list(label),
+    }

@@ -1,0 +1,69 @@
+"""What does MedMNIST itself say of its subsets? Addresses, checksums, labels and counts.
+
+The facts are those of MedMNIST's package 3.0.2 (Yang et al., 2023), kept in medmnist_records.json.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+
+MEDMNIST_SPLITS = ("train", "val", "test")
+RESOLUTIONS = (28, 64, 128, 224)
+"""Sides in pixels; those above 28 are MedMNIST+."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One subset.
+
+    Attributes:
+      name: as MedMNIST calls it, such as "breastmnist".
+      labels: meaning of every label, in order; for a multi-label subset, of every label column.
+      multi_label: whether an image has a vector of 0 and 1 instead of one class.
+      channels: 1 for grey, 3 for colour.
+      counts: images in each of MedMNIST's splits.
+      addresses: by resolution.
+      md5: of the file, by resolution.
+      licence: of images and labels.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    multi_label: bool
+    channels: int
+    counts: Mapping[str, int]
+    addresses: Mapping[int, str]
+    md5: Mapping[int, str]
+    licence: str
+
+    @property
+    def total(self) -> int:
+        """Images in all splits together."""
+        return sum(self.counts.values())
+
+    def file_name(self, resolution: int) -> str:
+        """Returns the name MedMNIST gives the file, such as "breastmnist_64.npz"."""
+        return f"{self.name}.npz" if resolution == 28 else f"{self.name}_{resolution}.npz"
+
+
+def load() -> dict[str, Record]:
+    """Returns the twelve two-dimensional subsets by name."""
+    content = json.loads(pathlib.Path(__file__).with_name("medmnist_records.json").read_text())
+    return {name: _parse(name, facts) for name, facts in content["subsets"].items()}
+
+
+def _parse(name: str, facts: Mapping) -> Record:
+    def by_resolution(key: str) -> dict[int, str]:
+        return {size: facts[key if size == 28 else f"{key}_{size}"] for size in RESOLUTIONS}
+
+    return Record(
+        name=name,
+        labels=tuple(facts["label"][str(place)] for place in range(len(facts["label"]))),
+        multi_label=facts["task"].startswith("multi-label"),
+        channels=facts["n_channels"],
+        counts=facts["n_samples"],
+        addresses=by_resolution("url"),
+        md5=by_resolution("MD5"),
+        licence=facts["license"],
+    )
