@@ -2,12 +2,11 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
 
-from f3ocus_jax.config import ConfigError, nearest
+from f3ocus_jax.config import ConfigError
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": functools.partial(jax.nn.gelu, approximate=False),
@@ -85,30 +84,3 @@ class ViltConfig:
     def num_patches(self) -> int:
         """Patches of an image."""
         return (self.image_size // self.patch_size) ** 2
-
-
-def from_settings(
-    settings: Mapping[str, Any], *, num_answers: int, adapter_size: int
-) -> ViltConfig:
-    """Makes a config from the sizes a user gave.
-
-    Args:
-      settings: Hugging Face names of sizes to their values; absent ones keep their default.
-      num_answers: C.
-      adapter_size: bottleneck of the adapters; 0 for none.
-
-    Returns:
-      The config.
-
-    Raises:
-      ConfigError: for a name that is none of ViLT's sizes (the nearest one is named), or a value
-        that cannot be.
-    """
-    known = {field.name for field in dataclasses.fields(ViltConfig)} - {
-        "num_answers",
-        "adapter_size",
-    }
-    for name in settings:
-        if name not in known:
-            raise ConfigError(f"ViLT has no size {name!r}{nearest(name, known)}")
-    return ViltConfig(num_answers=num_answers, adapter_size=adapter_size, **settings)

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from f3ocus_jax.config import ConfigError
-from f3ocus_jax.models import adapters, base, huggingface, vilt, vilt_config, vilt_layout
+from f3ocus_jax.models import adapters, base, huggingface, vilt, vilt_layout
 from f3ocus_jax.models.losses import binary_cross_entropy, masked_mean
 from f3ocus_jax.types import Batch
 from tests.models.sizes import random_params, tiny_batch, tiny_vilt
@@ -105,16 +105,6 @@ def test_the_default_sizes_are_those_of_vilt_b32() -> None:
 def test_impossible_sizes_are_refused(changes: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         tiny_vilt(**changes)
-
-
-def test_an_unknown_size_is_refused_with_the_nearest_known_one() -> None:
-    with pytest.raises(ConfigError, match="no size 'hidden_sise'; did you mean hidden_size"):
-        vilt_config.from_settings({"hidden_sise": 16}, num_answers=2, adapter_size=0)
-
-
-def test_settings_override_the_defaults() -> None:
-    config = vilt_config.from_settings({"image_size": 64}, num_answers=2, adapter_size=3)
-    assert (config.image_size, config.patch_size, config.adapter_size) == (64, 32, 3)
 
 
 def test_images_of_another_size_are_refused() -> None:

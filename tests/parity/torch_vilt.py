@@ -19,12 +19,14 @@ class Case:
       answers: C.
       examples: B.
       tokens: T of the question.
+      deviation: of its parameters; large ones leave the range where every GELU looks alike.
     """
 
     sizes: dict[str, Any]
     answers: int
     examples: int
     tokens: int
+    deviation: float = 0.1
 
 
 CASES = {
@@ -61,6 +63,22 @@ CASES = {
         answers=2,
         examples=4,
         tokens=6,
+    ),
+    "loud": Case(
+        sizes={
+            "vocab_size": 20,
+            "hidden_size": 12,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+            "max_position_embeddings": 5,
+            "image_size": 8,
+            "patch_size": 4,
+        },
+        answers=3,
+        examples=4,
+        tokens=5,
+        deviation=0.6,
     ),
 }
 """Small enough to be kept as fixtures."""
@@ -100,7 +118,7 @@ LARGER_CASES = {
 def random_model(
     case: Case, kind: type[Any] = transformers.ViltForQuestionAnswering, seed: int = 0
 ) -> Any:
-    """Makes a model all of whose parameters are drawn from normal(0, 0.1).
+    """Makes a model all of whose parameters are drawn from one normal distribution.
 
     torch starts biases and class tokens at zero, where a swap of two of them would not be seen.
     NumPy draws them, since torch's numbers depend on the processor.
@@ -110,7 +128,7 @@ def random_model(
     draw = np.random.default_rng(seed)
     with torch.no_grad():
         for parameter in model.parameters():
-            values = draw.normal(0, 0.1, tuple(parameter.shape)).astype(np.float32)
+            values = draw.normal(0, case.deviation, tuple(parameter.shape)).astype(np.float32)
             parameter.copy_(torch.from_numpy(values))
     return model
 
