@@ -3,11 +3,19 @@
 from functools import partial
 
 from f3ocus_jax.selection import search, simple
+from f3ocus_jax.selection.annealing import Annealing
+from f3ocus_jax.selection.ant_colony import AntColony
+from f3ocus_jax.selection.bee_colony import BeeColony
+from f3ocus_jax.selection.mopso import MOPSO
 from f3ocus_jax.selection.nsga2 import NSGA2
 from f3ocus_jax.selection.selector import PICKS, Select, Selection
 
 SELECTORS = {
     "nsga2": partial(search.create, NSGA2),
+    "abc": partial(search.create, BeeColony),
+    "aco": partial(search.create, AntColony),
+    "sa": partial(search.create, Annealing),
+    "mopso": partial(search.create, MOPSO),
     "lntk": partial(simple.create, simple.own_layers),
     "random": partial(simple.create, simple.random_layers),
     "last": partial(simple.create, simple.last_layers),

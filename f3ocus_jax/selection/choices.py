@@ -1,9 +1,9 @@
 """How is a choice of layers held while thousands are compared? Packed bits and running totals.
 
 A population of 100 choices for 1 000 clients and 48 layers is 4.8 million booleans; copying and
-recounting them would cost more than the search. Here a client's row is W = ⌈L / 32⌉ words of
-32 bits, and every choice carries the totals that its objectives need, so that a change to J of
-the K clients costs O(J L).
+recounting them would cost more than the search. Here a client's row is W = ⌈L / 32⌉ words of 32
+bits, and every choice carries the totals that its objectives need, so that a change to J of the K
+clients costs O(J L).
 """
 
 import jax
@@ -50,9 +50,8 @@ def pack(mask_L: jax.Array) -> jax.Array:
     width = num_words(mask_L.shape[-1])
     padding = [(0, 0)] * (mask_L.ndim - 1) + [(0, width * WORD_BITS - mask_L.shape[-1])]
     bits = jnp.pad(mask_L, padding).reshape(*mask_L.shape[:-1], width, WORD_BITS)
-    places = jnp.left_shift(jnp.uint32(1), jnp.arange(WORD_BITS, dtype=jnp.uint32))
-    places = places.reshape((1,) * (bits.ndim - 1) + (WORD_BITS,))
-    return jnp.sum(jnp.where(bits, places, jnp.uint32(0)), axis=-1, dtype=jnp.uint32)
+    values = jnp.left_shift(bits.astype(jnp.uint32), _places(bits.ndim))
+    return jnp.sum(values, axis=-1, dtype=jnp.uint32)
 
 
 def unpack(words_W: jax.Array, num_layers: int) -> jax.Array:
@@ -65,10 +64,8 @@ def unpack(words_W: jax.Array, num_layers: int) -> jax.Array:
     Returns:
       mask_L: bool [..., L].
     """
-    layers = jnp.arange(num_layers, dtype=jnp.uint32)
-    shape = (1,) * (words_W.ndim - 1) + (num_layers,)
-    words_L = words_W[..., layers // WORD_BITS]
-    return jnp.right_shift(words_L, (layers % WORD_BITS).reshape(shape)) & 1 == 1
+    shifted = jnp.right_shift(words_W[..., None], _places(words_W.ndim + 1)) & 1
+    return shifted.reshape(*words_W.shape[:-1], -1)[..., :num_layers] == 1
 
 
 def num_words(num_layers: int) -> int:
@@ -100,6 +97,10 @@ def take(choices: Choices, indices_P: jax.Array) -> Choices:
     return jax.tree.map(lambda leaf: leaf[indices_P], choices)
 
 
-def concatenate(first: Choices, second: Choices) -> Choices:
-    """Returns all choices of both."""
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)
+def concatenate(*parts: Choices) -> Choices:
+    """Returns the choices of all parts, in order."""
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+
+def _places(axes: int) -> jax.Array:
+    return jnp.arange(WORD_BITS, dtype=jnp.uint32).reshape((1,) * (axes - 1) + (WORD_BITS,))

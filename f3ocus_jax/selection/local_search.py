@@ -1,8 +1,9 @@
 """Which swap makes a choice better? Hill climbing, one client after the other.
 
 With the budgets used up, variance × L is Σ_l n_l² minus a constant, so picking layer l on top of
-h_l other clients costs (h_l + 1)² − h_l² = 2 h_l + 1. For one client everything else stands still,
-and its best swap is its most worthwhile layer not picked for its least worthwhile layer picked.
+h_l other clients costs (h_l + 1)² − h_l² = 2 h_l + 1. For one client everything else stands
+still, and its best swap is its most worthwhile layer not picked for its least worthwhile layer
+picked.
 """
 
 import jax
@@ -27,35 +28,37 @@ class Block:
     importance_P: jax.Array
 
 
-def climb(block: Block, prices_P: jax.Array) -> Block:
+def climb(block: Block, prices_P: jax.Array, bias_JPL: jax.Array | None = None) -> Block:
     """Lets each client in turn make its best swap, if that improves importance − price × Σ_l n_l².
 
     Args:
       block: the clients that may swap.
       prices_P: float32 ≥ 0, what one unit of Σ_l n_l² costs in importance, for every choice.
+      bias_JPL: float32, added to what every layer is worth to a client; nothing if None.
 
     Returns:
-      The block after at most one swap per client; no choice is worse than before.
+      The block after at most one swap per client; without a bias, no choice is worse than before.
     """
 
     def visit(
-        totals: tuple[jax.Array, jax.Array], client: tuple[jax.Array, jax.Array]
+        totals: tuple[jax.Array, jax.Array], client: tuple[jax.Array, jax.Array, jax.Array | None]
     ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
         histogram_PL, importance_P = totals
-        row_PL, scores_L = client
+        row_PL, scores_L, bias_PL = client
         others_PL = (histogram_PL - row_PL).astype(jnp.float32)
         worth_PL = scores_L[None] - prices_P[:, None] * (2.0 * others_PL + 1.0)
-        gone_P, loss_P = _extreme(jnp.where(row_PL, -worth_PL, -jnp.inf))
-        new_P, gain_P = _extreme(jnp.where(row_PL, -jnp.inf, worth_PL))
-        better_P = gain_P + loss_P > 0
-        flip_PL = _one_hot(gone_P, row_PL.shape[1]) | _one_hot(new_P, row_PL.shape[1])
-        new_PL = row_PL ^ (flip_PL & better_P[:, None])
-        change_PL = new_PL.astype(jnp.int32) - row_PL
-        change_P = jnp.where(better_P, scores_L[new_P] - scores_L[gone_P], 0.0)
-        return (histogram_PL + change_PL, importance_P + change_P), new_PL
+        worth_PL = worth_PL if bias_PL is None else worth_PL + bias_PL
+        gone_PL, least_P = _first_smallest(jnp.where(row_PL, worth_PL, jnp.inf))
+        new_PL, most_P = _first_smallest(jnp.where(row_PL, jnp.inf, -worth_PL))
+        better_P = least_P + most_P < 0
+        new_row_PL = row_PL ^ ((gone_PL | new_PL) & better_P[:, None])
+        change_PL = new_row_PL.astype(jnp.int32) - row_PL
+        change_P = jnp.sum(change_PL * scores_L[None], axis=1)
+        return (histogram_PL + change_PL, importance_P + change_P), new_row_PL
 
     totals = block.histogram_PL, block.importance_P
-    totals, rows_JPL = jax.lax.scan(visit, totals, (block.rows_JPL, block.scores_JL))
+    clients = block.rows_JPL, block.scores_JL, bias_JPL
+    totals, rows_JPL = jax.lax.scan(visit, totals, clients)
     return Block(rows_JPL, block.scores_JL, *totals)
 
 
@@ -105,9 +108,29 @@ def prices(weights_P: jax.Array, extent_M: jax.Array, num_layers: int) -> jax.Ar
     return (1.0 - weights_P) / weights_P * extent_M[0] / (extent_M[1] * num_layers)
 
 
-def _extreme(values_PL: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return jnp.argmax(values_PL, axis=1), jnp.max(values_PL, axis=1)
+def shifted(noise_PL: jax.Array, visits: int) -> jax.Array:
+    """Serves J clients with one draw of noise, at layers shifted by one from client to client.
+
+    Args:
+      noise_PL: float32.
+      visits: J.
+
+    Returns:
+      float32 [J, P, L]; drawing that many numbers would cost more than the search itself.
+    """
+    num_layers = noise_PL.shape[1]
+    twice_PL = jnp.concatenate([noise_PL, noise_PL], axis=1)
+    starts_J = jnp.arange(visits) % num_layers
+    return jax.vmap(
+        lambda start: jax.lax.dynamic_slice_in_dim(twice_PL, start, num_layers, axis=1)
+    )(starts_J)
 
 
-def _one_hot(index_P: jax.Array, num_layers: int) -> jax.Array:
-    return index_P[:, None] == jnp.arange(num_layers)[None]
+def _first_smallest(values_PL: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Marks the first smallest value of each row, several times faster on CPU than argmin."""
+    num_layers = values_PL.shape[1]
+    layers_PL = jnp.broadcast_to(jnp.arange(num_layers)[None], values_PL.shape)
+    smallest_P = jnp.min(values_PL, axis=1)
+    hits_PL = values_PL == smallest_P[:, None]
+    first_P = jnp.min(jnp.where(hits_PL, layers_PL, num_layers), axis=1)
+    return layers_PL == first_P[:, None], smallest_P

@@ -1,10 +1,12 @@
 """What do the metaheuristics share? An evosax algorithm told vectors, and the J clients it changes.
 
 evosax's own `init`, `ask` and `tell` ravel every solution into one float vector and compare
-scalars. Here a solution is a row of `Choices` and its fitness a row of objectives_PM, so the three
-are overridden; what a subclass writes is evosax's `_default_params`, `_init`, `_ask` and `_tell`.
+scalars. Here a solution is a row of `Choices` and its fitness a row of objectives_PM, so the
+three are overridden; what a subclass writes is evosax's `_default_params`, `_init`, `_ask` and
+`_tell`.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -47,7 +49,7 @@ class Metaheuristic(PopulationBasedAlgorithm):
             template = Choices(words_KW, jnp.zeros(layers, jnp.int32), jnp.float32(0))
             super().__init__(population_size, template)
         self.clients, self.layers = clients, layers
-        self.visits = min(clients, max(16, -(-clients // 10)))
+        self.visits = min(clients, max(8, -(-clients // 16)))
 
     @property
     def _default_params(self) -> Params:
@@ -58,8 +60,9 @@ class Metaheuristic(PopulationBasedAlgorithm):
     def init(
         self, key: jax.Array, population: Choices, objectives_PM: jax.Array, params: Any
     ) -> Any:
-        """Starts from an evaluated first generation."""
-        return self._tell(key, population, objectives_PM, self._init(key, params), params)
+        """Starts from an evaluated first generation, which evosax's `_init` does not see."""
+        del objectives_PM
+        return self._init(key, population, params)
 
     @functools.partial(jax.jit, static_argnames=("self",))
     def ask(self, key: jax.Array, state: Any, params: Any) -> tuple[Choices, Any]:
@@ -77,17 +80,19 @@ class Metaheuristic(PopulationBasedAlgorithm):
     ) -> tuple[Any, dict[str, jax.Array]]:
         """Learns from evaluated choices."""
         state = self._tell(key, population, objectives_PM, state, params)
-        return state.replace(generation_counter=state.generation_counter + 1), {}
+        counter = state.generation_counter + 1
+        return dataclasses.replace(state, generation_counter=counter), {}
+
+    def params_for(self, problem: Problem) -> Any:
+        """Returns the default settings for the problem of a round."""
+        return dataclasses.replace(self.default_params, problem=problem)
 
     def elites(self, state: Any) -> Choices:
         """Returns the choices among which the algorithm's front is."""
-        return state.population
+        return state.archive.choices
 
-    def _empty(self) -> Choices:
-        """Returns P places that hold no choice."""
-        words_PKW = jnp.zeros((self.population_size, *self.solution.words_PKW.shape), jnp.uint32)
-        histogram_PL = jnp.zeros((self.population_size, self.layers), jnp.int32)
-        return Choices(words_PKW, histogram_PL, jnp.zeros(self.population_size))
+    def _init(self, key: jax.Array, population: Choices, params: Any) -> Any:
+        raise NotImplementedError
 
     def _block_start(self, generation: jax.Array) -> jax.Array:
         """Returns the first of the J clients whose turn it is."""

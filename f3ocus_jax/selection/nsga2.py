@@ -5,9 +5,9 @@ NSGA-II. IEEE Transactions on Evolutionary Computation 6(2), 2002. As there: bin
 rank, then crowding; parents and children compete for P places together.
 
 Differences: a child takes whole client rows from its two parents, which keeps every budget; only
-the J clients whose turn it is are recombined; mutation is a client's best swap for the trade-off at
-which the child stands (Deb and Goel 2001 weigh the objectives of a local search so); equal points
-count once.
+the J clients whose turn it is are recombined; mutation is a client's best swap for the trade-off
+at which the child stands (Deb and Goel 2001 weigh the objectives of a local search so); equal
+points count once.
 """
 
 import jax
@@ -26,7 +26,6 @@ class State:
     Attributes:
       population: P choices, best first.
       objectives_PM: float32, minimised.
-      valid_P: bool, places in use.
       ranks_P: int32, non-dominated rank.
       crowding_P: float32, crowding distance.
       generation_counter: int32.
@@ -34,7 +33,6 @@ class State:
 
     population: Choices
     objectives_PM: jax.Array
-    valid_P: jax.Array
     ranks_P: jax.Array
     crowding_P: jax.Array
     generation_counter: jax.Array
@@ -60,20 +58,16 @@ class NSGA2(Metaheuristic):
     def _default_params(self) -> Params:
         return Params(super()._default_params.problem, crossover_rate=0.9, jitter=0.1)
 
-    def _init(self, key: jax.Array, params: Params) -> State:
-        size = self.population_size
-        return State(
-            population=self._empty(),
-            objectives_PM=jnp.zeros((size, 2)),
-            valid_P=jnp.zeros(size, bool),
-            ranks_P=jnp.zeros(size, jnp.int32),
-            crowding_P=jnp.zeros(size),
-            generation_counter=jnp.int32(0),
-        )
+    def elites(self, state: State) -> Choices:
+        """Returns the population, which holds the front."""
+        return state.population
+
+    def _init(self, key: jax.Array, population: Choices, params: Params) -> State:
+        return self._survivors(population, population.objectives(), jnp.int32(0))
 
     def _ask(self, key: jax.Array, state: State, params: Params) -> tuple[Choices, State]:
         key_mate, key_cross, key_weight = jax.random.split(key, 3)
-        first_P, second_P = self._tournaments(key_mate, state)
+        first_P, second_P = self._tournaments(key_mate)
         parents, others = (
             choices_lib.take(state.population, chosen_P) for chosen_P in (first_P, second_P)
         )
@@ -81,35 +75,31 @@ class NSGA2(Metaheuristic):
         block = self._open(parents, start, params.problem)
         rows_JPL = self._open(others, start, params.problem).rows_JPL
         block = local_search.recombine(key_cross, block, rows_JPL, params.crossover_rate)
-        prices_P = self._prices(key_weight, state, first_P, params.jitter)
-        return self._close(parents, start, local_search.climb(block, prices_P)), state
+        weights_P, extent_M = pareto.trade_offs(state.objectives_PM, state.objectives_PM[first_P])
+        weights_P += params.jitter * jax.random.normal(key_weight, weights_P.shape)
+        block = local_search.climb(block, local_search.prices(weights_P, extent_M, self.layers))
+        return self._close(parents, start, block), state
 
     def _tell(
         self, key: jax.Array, population: Choices, fitness: jax.Array, state: State, params: Params
     ) -> State:
-        both = choices_lib.concatenate(state.population, population)
-        objectives_PM = jnp.concatenate([state.objectives_PM, fitness])
-        valid_P = jnp.concatenate([state.valid_P, jnp.ones(len(fitness), bool)])
-        kept_P, ranks_P, crowding_P = pareto.best(objectives_PM, self.population_size, valid_P)
-        return State(
-            population=choices_lib.take(both, kept_P),
-            objectives_PM=objectives_PM[kept_P],
-            valid_P=valid_P[kept_P],
-            ranks_P=ranks_P,
-            crowding_P=crowding_P,
-            generation_counter=state.generation_counter,
+        return self._survivors(
+            choices_lib.concatenate(state.population, population),
+            jnp.concatenate([state.objectives_PM, fitness]),
+            state.generation_counter,
         )
 
-    def _tournaments(self, key: jax.Array, state: State) -> jax.Array:
+    def _survivors(self, choices: Choices, objectives_PM: jax.Array, counter: jax.Array) -> State:
+        kept_P, ranks_P, crowding_P = pareto.best(objectives_PM, self.population_size)
+        return State(
+            population=choices_lib.take(choices, kept_P),
+            objectives_PM=objectives_PM[kept_P],
+            ranks_P=ranks_P,
+            crowding_P=crowding_P,
+            generation_counter=counter,
+        )
+
+    def _tournaments(self, key: jax.Array) -> jax.Array:
         """Returns two parents per child, int32 [2, P]; survivors are sorted: the lower wins."""
         size = self.population_size
-        return jnp.min(jax.random.randint(key, (2, 2, size), 0, size), axis=0)
-
-    def _prices(
-        self, key: jax.Array, state: State, parents_P: jax.Array, jitter: float
-    ) -> jax.Array:
-        scaled_PM, extent_M = pareto.scaled(state.objectives_PM, state.valid_P)
-        closeness_PM = 1.0 - scaled_PM[parents_P]
-        weights_P = closeness_PM[:, 0] / jnp.maximum(jnp.sum(closeness_PM, axis=1), 1e-6)
-        weights_P += jitter * jax.random.normal(key, weights_P.shape)
-        return local_search.prices(weights_P, extent_M, self.layers)
+        return (jnp.min(jax.random.uniform(key, (2, 2, size)), axis=0) * size).astype(jnp.int32)

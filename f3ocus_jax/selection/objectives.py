@@ -30,9 +30,13 @@ def from_totals(importance: jax.Array, histogram_L: jax.Array) -> jax.Array:
       objectives_M: float32 [..., 2], both to be minimised: minus the importance, then the variance
       (1/L) Σ_l (n_l − n̄)² of the layer-pick histogram.
     """
-    histogram_L = histogram_L.astype(jnp.float32)
-    deviation_L = histogram_L - jnp.mean(histogram_L, axis=-1, keepdims=True)
-    return jnp.stack([-importance, jnp.mean(deviation_L**2, axis=-1)], axis=-1)
+    # In whole numbers, so that equal variances compare as equal whatever the order of layers.
+    layers = histogram_L.shape[-1]
+    total = jnp.sum(histogram_L, axis=-1, keepdims=True)
+    deviation_L = histogram_L - total // layers
+    squares = jnp.sum(deviation_L**2, axis=-1).astype(jnp.float32)
+    share = (total % layers)[..., 0].astype(jnp.float32) / layers
+    return jnp.stack([-importance, squares / layers - share**2], axis=-1)
 
 
 def as_reported(objectives_M: jax.Array) -> jax.Array:

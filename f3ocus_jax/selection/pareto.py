@@ -98,26 +98,23 @@ def crowding(objectives_PM: jax.Array, ranks_P: jax.Array) -> jax.Array:
     """Measures how lonely each point is in its front (Deb et al. 2002, section III-B).
 
     Args:
-      objectives_PM: float32 [P, M].
+      objectives_PM: float32 [P, 2]. On a front of two objectives, one ascends as the other
+        descends, so that a point has the same neighbours in both.
       ranks_P: int32, as `ranks` gives them.
 
     Returns:
       distances_P: float32 ≥ 0, the sum over objectives of the gap between a point's two neighbours,
-      in units of the front's extent; infinite at the ends, larger is better.
+      in units of the population's extent; infinite at the ends of a front, larger is better.
     """
-    worst = len(objectives_PM)
-    total_P = jnp.zeros(worst, jnp.float32)
-    for values_P in objectives_PM.T:
-        order_P = jnp.lexsort((values_P, ranks_P))
-        sorted_P, fronts_P = values_P[order_P], ranks_P[order_P]
-        first_P = jnp.concatenate([jnp.array([True]), fronts_P[1:] != fronts_P[:-1]])
-        last_P = jnp.roll(first_P, -1)
-        lows_P = jax.ops.segment_min(values_P, ranks_P, worst + 1)[fronts_P]
-        highs_P = jax.ops.segment_max(values_P, ranks_P, worst + 1)[fronts_P]
-        extent_P = jnp.where(highs_P > lows_P, highs_P - lows_P, 1.0)
-        gap_P = (jnp.roll(sorted_P, -1) - jnp.roll(sorted_P, 1)) / extent_P
-        total_P = total_P.at[order_P].add(jnp.where(first_P | last_P, jnp.inf, gap_P))
-    return jnp.where(ranks_P < worst, total_P, 0.0)
+    ranked_P = ranks_P < len(objectives_PM)
+    scaled_PM, _ = scaled(objectives_PM, ranked_P)
+    order_P = jnp.lexsort((scaled_PM[:, 1], scaled_PM[:, 0], ranks_P))
+    sorted_PM, fronts_P = scaled_PM[order_P], ranks_P[order_P]
+    first_P = jnp.concatenate([jnp.array([True]), fronts_P[1:] != fronts_P[:-1]])
+    last_P = jnp.concatenate([first_P[1:], jnp.array([True])])
+    gaps_PM = jnp.abs(jnp.roll(sorted_PM, -1, axis=0) - jnp.roll(sorted_PM, 1, axis=0))
+    distances_P = jnp.where(first_P | last_P, jnp.inf, jnp.sum(gaps_PM, axis=1))
+    return jnp.where(ranked_P, jnp.zeros_like(distances_P).at[order_P].set(distances_P), 0.0)
 
 
 def scaled(
@@ -138,6 +135,28 @@ def scaled(
     highs_M = jnp.max(jnp.where(usable_P1, objectives_PM, -jnp.inf), axis=0)
     extent_M = jnp.where(highs_M > lows_M, highs_M - lows_M, 1.0)
     return (objectives_PM - lows_M[None]) / extent_M[None], extent_M
+
+
+def trade_offs(
+    front_PM: jax.Array, points_PM: jax.Array, valid_P: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Reads off where points stand between the ends of a front (Deb and Goel 2001).
+
+    Args:
+      front_PM: float32 [P, 2].
+      points_PM: float32 [any, 2], on the front or near it.
+      valid_P: bool [P], rows of the front in use; all of them if None.
+
+    Returns:
+      (weights_P, float32 in [0, 1], the weight of the first objective against the second: 1 for the
+      front's best in the first; extent_M, as `scaled` gives it).
+    """
+    _, extent_M = scaled(front_PM, valid_P)
+    usable_P1 = usable(front_PM, valid_P)[:, None]
+    highs_M = jnp.max(jnp.where(usable_P1, front_PM, -jnp.inf), axis=0)
+    closeness_PM = jnp.clip((highs_M[None] - points_PM) / extent_M[None], 0.0, 1.0)
+    total_P = jnp.maximum(jnp.sum(closeness_PM, axis=1), 1e-6)
+    return closeness_PM[:, 0] / total_P, extent_M
 
 
 def best(

@@ -65,7 +65,7 @@ def evolve(
     Returns:
       The choices among which the front is.
     """
-    params = algorithm.default_params.replace(problem=problem)
+    params = algorithm.params_for(problem)
     key_seed, key_init, key_run = jax.random.split(key, 3)
     population = seeds.population(key_seed, problem, algorithm.population_size, seeds_PKL)
     state = algorithm.init(key_init, population, population.objectives(), params)

@@ -9,16 +9,26 @@ from f3ocus_jax.selection.problem import Problem
 
 
 def even_choice(problem: Problem) -> jax.Array:
-    """Deals the layers out in turn, so that they are picked as evenly as the budgets allow.
+    """Deals the layers out, so that they are picked as evenly as the budgets allow.
 
     Args:
       problem: of this round.
 
     Returns:
-      mask_KL: bool, exactly the budget in every row.
+      mask_KL: bool, exactly the budget in every row. Each client in turn takes the layers picked
+      least so far, and the more important ones among those.
     """
-    starts_K = jnp.cumsum(problem.budgets_K) - problem.budgets_K
-    return _windows(problem, starts_K)
+
+    def deal(
+        histogram_L: jax.Array, client: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
+        scores_L, budget = client
+        order_L = jnp.lexsort((-scores_L, histogram_L))
+        row_L = jnp.zeros(len(order_L), bool).at[order_L].set(jnp.arange(len(order_L)) < budget)
+        return histogram_L + row_L, row_L
+
+    nobody_L = jnp.zeros(problem.scores_KL.shape[1], jnp.int32)
+    return jax.lax.scan(deal, nobody_L, (problem.scores_KL, problem.budgets_K))[1]
 
 
 def population(key: jax.Array, problem: Problem, size: int, seeds_PKL: jax.Array) -> Choices:
@@ -37,18 +47,10 @@ def population(key: jax.Array, problem: Problem, size: int, seeds_PKL: jax.Array
       even deal with probability p / (P − 1).
     """
     own_KW = choices_lib.pack(problem_lib.own_choice(problem))
-    key_turn, key_blend = jax.random.split(key)
-    clients, layers = problem.scores_KL.shape
-    turns_P = jax.random.randint(key_turn, (size,), 0, layers).at[-1].set(0)
-    starts_K = jnp.cumsum(problem.budgets_K) - problem.budgets_K
-    table_KLW = jax.vmap(
-        lambda turn: choices_lib.pack(_windows(problem, jnp.full(clients, turn))), out_axes=1
-    )(jnp.arange(layers))
-    starts_PK = (starts_K[None] + turns_P[:, None]) % layers
-    even_PKW = table_KLW[jnp.arange(clients)[None], starts_PK]
+    even_KW = choices_lib.pack(even_choice(problem))
     share_P1 = jnp.arange(size, dtype=jnp.float32)[:, None] / max(size - 1, 1)
-    from_even_PK = jax.random.uniform(key_blend, (size, clients)) < share_P1
-    words_PKW = jnp.where(from_even_PK[..., None], even_PKW, own_KW[None])
+    from_even_PK = jax.random.uniform(key, (size, len(own_KW))) < share_P1
+    words_PKW = jnp.where(from_even_PK[..., None], even_KW[None], own_KW[None])
     words_PKW = _insert_seeds(words_PKW, seeds_PKL, own_KW, problem)
     return choices_lib.from_words(words_PKW, problem.scores_KL)
 
@@ -65,10 +67,3 @@ def _insert_seeds(
     places = slice(1, 1 + len(seeds_PKL))
     kept_PKW = jnp.where(used_P[:, None, None], seeds_PKW, words_PKW[places])
     return words_PKW.at[places].set(kept_PKW)
-
-
-def _windows(problem: Problem, starts_K: jax.Array) -> jax.Array:
-    """Picks, for every client, `budget` consecutive layers from a start on, round the end."""
-    layers = problem.scores_KL.shape[1]
-    distance_KL = (jnp.arange(layers)[None] - starts_K[:, None]) % layers
-    return distance_KL < problem.budgets_K[:, None]

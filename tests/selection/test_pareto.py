@@ -83,7 +83,7 @@ def test_crowding_is_infinite_at_the_ends_and_the_neighbours_gap_between_them():
     points_PM = np.array([[0.0, 4.0], [1.0, 2.0], [3.0, 1.0], [4.0, 0.0], [5.0, 5.0]], np.float32)
     ranks_P = pareto.ranks(points_PM)
     got = jax.jit(pareto.crowding)(points_PM, ranks_P)
-    expected = [np.inf, 3 / 4 + 3 / 4, 3 / 4 + 2 / 4, np.inf, np.inf]
+    expected = [np.inf, 3 / 5 + 3 / 5, 3 / 5 + 2 / 5, np.inf, np.inf]
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 

@@ -1,0 +1,137 @@
+"""How does simulated annealing choose layers? Chains that cool down, and an archive of the front.
+
+S. Kirkpatrick, C. D. Gelatt, M. P. Vecchi: Optimization by simulated annealing. Science 220,
+1983; for several objectives S. Bandyopadhyay, S. Saha, U. Maulik, K. Deb: A simulated
+annealing-based multiobjective optimization algorithm: AMOSA. IEEE Transactions on Evolutionary
+Computation 12(3), 2008. As there: a new choice that nothing dominates is always accepted; a
+dominated one with probability 1 / (1 + exp(Δ / T)), where Δ is its mean amount of domination by
+the current choice and the archive; T falls geometrically.
+
+Differences: P chains run side by side; a chain perturbs its choice by one heat-bath step for each
+of the J clients whose turn it is (a swap drawn at temperature T, judged at the trade-off at which
+the chain stands); a chain that was rejected goes on from a lonely member of the archive with
+probability `restart`, where AMOSA moves on to the least dominating member; the archive is thinned
+by crowding instead of clustering.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from f3ocus_jax.selection import (
+    archive as archive_lib,
+    choices as choices_lib,
+    local_search,
+    metaheuristic,
+    pareto,
+)
+from f3ocus_jax.selection.archive import Archive
+from f3ocus_jax.selection.choices import Choices
+from f3ocus_jax.selection.metaheuristic import Metaheuristic
+
+
+@struct.dataclass
+class State:
+    """P chains between two steps.
+
+    Attributes:
+      current: P choices, where the chains stand.
+      objectives_PM: float32, theirs, minimised.
+      archive: the front so far.
+      generation_counter: int32.
+    """
+
+    current: Choices
+    objectives_PM: jax.Array
+    archive: Archive
+    generation_counter: jax.Array
+
+
+@struct.dataclass
+class Params(metaheuristic.Params):
+    """Settings of the chains.
+
+    Attributes:
+      temperature: at the start, as a share of the objectives' extent and, for a swap, of what a
+        client loses, on average, between the front's ends.
+      cooling: factor of the temperature per generation.
+      restart: probability that a rejected chain goes on from the archive.
+      jitter: standard deviation of the noise on a chain's trade-off.
+    """
+
+    temperature: float
+    cooling: float
+    restart: float
+    jitter: float
+
+
+class Annealing(Metaheuristic):
+    """Archived multi-objective simulated annealing over choices of layers."""
+
+    @property
+    def _default_params(self) -> Params:
+        problem = super()._default_params.problem
+        return Params(problem, temperature=0.1, cooling=0.9, restart=0.5, jitter=0.1)
+
+    def _init(self, key: jax.Array, population: Choices, params: Params) -> State:
+        return State(
+            current=population,
+            objectives_PM=population.objectives(),
+            archive=archive_lib.create(population),
+            generation_counter=jnp.int32(0),
+        )
+
+    def _ask(self, key: jax.Array, state: State, params: Params) -> tuple[Choices, State]:
+        key_weight, key_swap = jax.random.split(key)
+        archive, start = state.archive, self._block_start(state.generation_counter)
+        weights_P, extent_M = pareto.trade_offs(
+            archive.objectives_PM, state.objectives_PM, archive.valid_P
+        )
+        weights_P += params.jitter * jax.random.normal(key_weight, weights_P.shape)
+        prices_P = local_search.prices(weights_P, extent_M, self.layers)
+        scale = extent_M[0] / self.clients
+        noise_PL = jax.random.gumbel(key_swap, (self.population_size, self.layers))
+        bias_JPL = local_search.shifted(noise_PL, self.visits) * (
+            scale * self._temperature(state, params)
+        )
+        block = self._open(state.current, start, params.problem)
+        block = local_search.climb(block, prices_P, bias_JPL)
+        return self._close(state.current, start, block), state
+
+    def _temperature(self, state: State, params: Params) -> jax.Array:
+        return params.temperature * params.cooling**state.generation_counter
+
+    def _tell(
+        self, key: jax.Array, population: Choices, fitness: jax.Array, state: State, params: Params
+    ) -> State:
+        key_accept, key_restart, key_member = jax.random.split(key, 3)
+        size = self.population_size
+        domination_P = self._domination(fitness, state)
+        odds_P = jax.nn.sigmoid(-domination_P / self._temperature(state, params))
+        accepted_P = (domination_P == 0) | (jax.random.uniform(key_accept, (size,)) < odds_P)
+        restarted_P = ~accepted_P & (jax.random.uniform(key_restart, (size,)) < params.restart)
+        archive = archive_lib.merge(state.archive, population, fitness)
+        members_P = archive_lib.draw(key_member, archive, size, share=0.5)
+        places_P = jnp.where(accepted_P, size, 0) + jnp.arange(size)
+        places_P = jnp.where(restarted_P, 2 * size + members_P, places_P)
+        pool = choices_lib.concatenate(state.current, population, archive.choices)
+        current = choices_lib.take(pool, places_P)
+        return dataclasses.replace(
+            state, current=current, objectives_PM=current.objectives(), archive=archive
+        )
+
+    def _domination(self, fitness: jax.Array, state: State) -> jax.Array:
+        """Returns each new choice's mean amount of domination, 0 where nothing dominates it."""
+        archive = state.archive
+        _, extent_M = pareto.scaled(archive.objectives_PM, archive.valid_P)
+        rivals_QM = jnp.concatenate([archive.objectives_PM, state.objectives_PM])
+        own_QP = jnp.eye(self.population_size, dtype=bool)
+        in_archive_QP = jnp.broadcast_to(archive.valid_P[:, None], own_QP.shape)
+        beaten_QP = pareto.dominates(rivals_QM[:, None], fitness[None])
+        beaten_QP &= jnp.concatenate([in_archive_QP, own_QP])
+        gaps_QPM = jnp.abs(rivals_QM[:, None] - fitness[None]) / extent_M[None, None]
+        amount_QP = jnp.prod(jnp.where(gaps_QPM > 0, gaps_QPM, 1.0), axis=-1)
+        total_P = jnp.sum(jnp.where(beaten_QP, amount_QP, 0.0), axis=0)
+        return total_P / jnp.maximum(jnp.sum(beaten_QP, axis=0), 1)

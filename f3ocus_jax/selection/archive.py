@@ -1,0 +1,86 @@
+"""Which of all choices seen so far are worth keeping? A bounded archive of the front."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from f3ocus_jax.selection import choices as choices_lib, pareto
+from f3ocus_jax.selection.choices import Choices
+
+
+@struct.dataclass
+class Archive:
+    """The best front so far, at most P choices; where it holds more, the crowded ones go.
+
+    Attributes:
+      choices: P choices, the loneliest first, places not in use last.
+      objectives_PM: float32, minimised.
+      valid_P: bool, places in use; at least the first.
+    """
+
+    choices: Choices
+    objectives_PM: jax.Array
+    valid_P: jax.Array
+
+
+def create(choices: Choices) -> Archive:
+    """Makes an archive of the front of P evaluated choices."""
+    objectives_PM = choices.objectives()
+    return _keep(choices, objectives_PM, jnp.ones(len(choices), bool), len(choices))
+
+
+def merge(archive: Archive, choices: Choices, objectives_PM: jax.Array) -> Archive:
+    """Lets new choices into the archive.
+
+    Args:
+      archive: so far.
+      choices: new ones.
+      objectives_PM: float32, theirs, minimised.
+
+    Returns:
+      The archive of the front of both.
+    """
+    valid_P = jnp.concatenate([archive.valid_P, jnp.ones(len(choices), bool)])
+    both_PM = jnp.concatenate([archive.objectives_PM, objectives_PM])
+    both = choices_lib.concatenate(archive.choices, choices)
+    return _keep(both, both_PM, valid_P, len(archive.valid_P))
+
+
+def draw(key: jax.Array, archive: Archive, size: int, share: float = 1.0) -> jax.Array:
+    """Draws members uniformly.
+
+    Args:
+      key: of the draw.
+      archive: where from.
+      size: how many.
+      share: only from this share of the members, the loneliest.
+
+    Returns:
+      int32 [size], places in the archive.
+    """
+    members = jnp.maximum(jnp.sum(archive.valid_P) * share, 1.0)
+    return (jax.random.uniform(key, (size,)) * members).astype(jnp.int32)
+
+
+def best_for(archive: Archive, weights_P: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Finds the member with the least weighted sum of the objectives, both scaled to [0, 1].
+
+    Args:
+      archive: the front.
+      weights_P: float32 in [0, 1], weight of the importance against the variance.
+
+    Returns:
+      (int32 [P], places in the archive; extent_M, float32 [2], the archive's extent).
+    """
+    scaled_PM, extent_M = pareto.scaled(archive.objectives_PM, archive.valid_P)
+    both_PM = jnp.stack([weights_P, 1.0 - weights_P], axis=1)
+    costs_PP = jnp.where(archive.valid_P[None], both_PM @ scaled_PM.T, jnp.inf)
+    return jnp.argmin(costs_PP, axis=1), extent_M
+
+
+def _keep(choices: Choices, objectives_PM: jax.Array, valid_P: jax.Array, size: int) -> Archive:
+    front_P = pareto.front(objectives_PM, valid_P)
+    ranks_P = jnp.where(front_P, 0, len(front_P)).astype(jnp.int32)
+    crowding_P = pareto.crowding(objectives_PM, ranks_P)
+    order_P = jnp.argsort(jnp.where(front_P, -crowding_P, 1.0))[:size]
+    return Archive(choices_lib.take(choices, order_P), objectives_PM[order_P], front_P[order_P])

@@ -1,0 +1,154 @@
+"""How does an artificial bee colony choose layers? Employed bees, onlookers and scouts.
+
+D. Karaboga: An idea based on honey bee swarm for numerical optimization. Erciyes University,
+TR06, 2005; for several objectives R. Akbari, R. Hedayatzadeh, K. Ziarati, B. Hassanizadeh: A
+multi-objective artificial bee colony algorithm. Swarm and Evolutionary Computation 2, 2012. As
+there: half of the colony are employed bees, one per food source, half are onlookers who choose
+among the sources by quality; a bee changes a source towards another one, and a change for the
+better is kept; a source not bettered `limit` times in a row is left to a scout; an archive holds
+the front and guides the bees.
+
+Differences: to change a source is to take clients' rows from a member of the archive, and then
+each client's best swap; a change is for the better if it dominates the source or joins the front;
+quality is how few members of the archive dominate a source, and onlookers hold tournaments over
+it; a scout flies to a lonely member of the archive instead of a random place.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from f3ocus_jax.selection import (
+    archive as archive_lib,
+    choices as choices_lib,
+    local_search,
+    metaheuristic,
+    pareto,
+)
+from f3ocus_jax.selection.archive import Archive
+from f3ocus_jax.selection.choices import Choices
+from f3ocus_jax.selection.metaheuristic import Metaheuristic
+
+
+@struct.dataclass
+class State:
+    """A colony between two generations; F = ⌈P / 2⌉ food sources.
+
+    Attributes:
+      sources: F choices.
+      objectives_FM: float32, of the sources, minimised.
+      trials_F: int32, how often in a row a source was not bettered.
+      visited_P: int32, the source that each bee changed last.
+      archive: the front so far.
+      generation_counter: int32.
+    """
+
+    sources: Choices
+    objectives_FM: jax.Array
+    trials_F: jax.Array
+    visited_P: jax.Array
+    archive: Archive
+    generation_counter: jax.Array
+
+
+@struct.dataclass
+class Params(metaheuristic.Params):
+    """Settings of the colony.
+
+    Attributes:
+      exchange_rate: share of bees that take rows from a member of the archive.
+      jitter: standard deviation of the noise on a bee's trade-off.
+      limit: trials after which a source is left.
+    """
+
+    exchange_rate: float
+    jitter: float
+    limit: int
+
+
+class BeeColony(Metaheuristic):
+    """A multi-objective artificial bee colony over choices of layers."""
+
+    @property
+    def _default_params(self) -> Params:
+        return Params(super()._default_params.problem, exchange_rate=0.5, jitter=0.1, limit=5)
+
+    def _init(self, key: jax.Array, population: Choices, params: Params) -> State:
+        places_F = jnp.arange(0, self.population_size, 2)
+        sources = choices_lib.take(population, places_F)
+        return State(
+            sources=sources,
+            objectives_FM=sources.objectives(),
+            trials_F=jnp.zeros(len(places_F), jnp.int32),
+            visited_P=jnp.zeros(self.population_size, jnp.int32),
+            archive=archive_lib.create(population),
+            generation_counter=jnp.int32(0),
+        )
+
+    def _ask(self, key: jax.Array, state: State, params: Params) -> tuple[Choices, State]:
+        key_visit, key_guide, key_exchange, key_weight = jax.random.split(key, 4)
+        visited_P = self._visits(key_visit, state)
+        guides_P = archive_lib.draw(key_guide, state.archive, self.population_size)
+        bees = choices_lib.take(state.sources, visited_P)
+        guides = choices_lib.take(state.archive.choices, guides_P)
+        start = self._block_start(state.generation_counter)
+        block = self._open(bees, start, params.problem)
+        rows_JPL = self._open(guides, start, params.problem).rows_JPL
+        block = local_search.recombine(key_exchange, block, rows_JPL, params.exchange_rate)
+        weights_P, extent_M = pareto.trade_offs(
+            state.archive.objectives_PM, state.objectives_FM[visited_P], state.archive.valid_P
+        )
+        weights_P += params.jitter * jax.random.normal(key_weight, weights_P.shape)
+        block = local_search.climb(block, local_search.prices(weights_P, extent_M, self.layers))
+        return self._close(bees, start, block), dataclasses.replace(state, visited_P=visited_P)
+
+    def _visits(self, key: jax.Array, state: State) -> jax.Array:
+        """Sends employed bees to their own sources, onlookers to the winners of tournaments."""
+        sources = len(state.trials_F)
+        rivals_2O = jax.random.uniform(key, (2, self.population_size - sources)) * sources
+        rivals_2O = rivals_2O.astype(jnp.int32)
+        beaten_F = self._beaten(state.objectives_FM, state.archive)
+        onlookers_O = jnp.where(
+            beaten_F[rivals_2O[0]] <= beaten_F[rivals_2O[1]], rivals_2O[0], rivals_2O[1]
+        )
+        return jnp.concatenate([jnp.arange(sources), onlookers_O])
+
+    def _tell(
+        self, key: jax.Array, population: Choices, fitness: jax.Array, state: State, params: Params
+    ) -> State:
+        archive = archive_lib.merge(state.archive, population, fitness)
+        sources = len(state.trials_F)
+        bees_F, bettered_F = self._best_bees(fitness, state, archive)
+        trials_F = jnp.where(bettered_F, 0, state.trials_F + 1)
+        left_F = trials_F > params.limit
+        scouts_F = archive_lib.draw(key, archive, sources, share=0.5)
+        places_F = jnp.where(bettered_F, sources + bees_F, jnp.arange(sources))
+        places_F = jnp.where(left_F, sources + len(fitness) + scouts_F, places_F)
+        pool = choices_lib.concatenate(state.sources, population, archive.choices)
+        kept = choices_lib.take(pool, places_F)
+        return dataclasses.replace(
+            state,
+            sources=kept,
+            objectives_FM=kept.objectives(),
+            trials_F=jnp.where(left_F, 0, trials_F),
+            archive=archive,
+        )
+
+    def _best_bees(
+        self, fitness: jax.Array, state: State, archive: Archive
+    ) -> tuple[jax.Array, jax.Array]:
+        """Finds, for every source, the bee that changed it for the best, and whether one did."""
+        before_FPM, after_FPM = state.objectives_FM[:, None], fitness[None]
+        here_FP = state.visited_P[None] == jnp.arange(len(state.trials_F))[:, None]
+        changed_FP = here_FP & jnp.any(before_FPM != after_FPM, axis=-1)
+        on_front_P = self._beaten(fitness, archive) == 0
+        gain_FP = 2 * pareto.dominates(after_FPM, before_FPM) + on_front_P[None]
+        gain_FP = jnp.where(changed_FP, gain_FP, 0)
+        return jnp.argmax(gain_FP, axis=1), jnp.max(gain_FP, axis=1) > 0
+
+    def _beaten(self, objectives_FM: jax.Array, archive: Archive) -> jax.Array:
+        """Counts the archive's members that dominate each choice: few make a good one."""
+        beats_PF = pareto.dominates(archive.objectives_PM[:, None], objectives_FM[None])
+        return jnp.sum(beats_PF & archive.valid_P[:, None], axis=0)

@@ -1,0 +1,147 @@
+"""How does a particle swarm choose layers? Velocities per client and layer, leaders from the front.
+
+C. A. Coello Coello, G. Toscano Pulido, M. Salazar Lechuga: Handling multiple objectives with
+particle swarm optimization. IEEE Transactions on Evolutionary Computation 8(3), 2004; the
+objectives weighed per particle as in S. Zapotecas Martínez, C. A. Coello Coello: A
+multi-objective particle swarm optimizer based on decomposition. GECCO 2011. As there: a
+particle's velocity is remembered in part and drawn towards the particle's own best position and
+towards a leader from an external repository; the particle moves whether that is better or not;
+its own best is replaced when the new position dominates it, and by chance when neither does; a
+share of the swarm is disturbed.
+
+Differences: the repository is thinned by crowding distance instead of an adaptive grid, and a
+particle's leader is its best member for the particle's weights; a velocity is how much more a
+layer is worth to a particle, and a particle moves by each client's best swap under it, which
+keeps budgets; only the J clients whose turn it is move; a disturbed particle goes on from its
+leader's place.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from f3ocus_jax.selection import (
+    archive as archive_lib,
+    choices as choices_lib,
+    local_search,
+    metaheuristic,
+    pareto,
+)
+from f3ocus_jax.selection.archive import Archive
+from f3ocus_jax.selection.choices import Choices
+from f3ocus_jax.selection.local_search import Block
+from f3ocus_jax.selection.metaheuristic import Metaheuristic
+
+
+@struct.dataclass
+class State:
+    """A swarm between two generations.
+
+    Attributes:
+      position: P choices, where the particles are.
+      velocity_KPL: bfloat16, how much more each layer is worth to a particle than its score says,
+        in units of what a client loses, on average, between the front's ends.
+      best: P choices, each particle's best position so far.
+      best_PM: float32, objectives of `best`, minimised.
+      archive: the repository.
+      generation_counter: int32.
+    """
+
+    position: Choices
+    velocity_KPL: jax.Array
+    best: Choices
+    best_PM: jax.Array
+    archive: Archive
+    generation_counter: jax.Array
+
+
+@struct.dataclass
+class Params(metaheuristic.Params):
+    """Settings of the swarm.
+
+    Attributes:
+      inertia: share of the velocity that is kept.
+      own_pull: largest pull towards the particle's own best.
+      leader_pull: largest pull towards the leader.
+      disturbed: share of particles that go on from their leader's place.
+    """
+
+    inertia: float
+    own_pull: float
+    leader_pull: float
+    disturbed: float
+
+
+class MOPSO(Metaheuristic):
+    """Multi-objective particle swarm optimisation over choices of layers."""
+
+    @property
+    def _default_params(self) -> Params:
+        problem = super()._default_params.problem
+        return Params(problem, inertia=0.4, own_pull=0.1, leader_pull=0.1, disturbed=0.2)
+
+    def _init(self, key: jax.Array, population: Choices, params: Params) -> State:
+        shape_KPL = (self.clients, self.population_size, self.layers)
+        return State(
+            position=population,
+            velocity_KPL=jnp.zeros(shape_KPL, jnp.bfloat16),
+            best=population,
+            best_PM=population.objectives(),
+            archive=archive_lib.create(population),
+            generation_counter=jnp.int32(0),
+        )
+
+    def _ask(self, key: jax.Array, state: State, params: Params) -> tuple[Choices, State]:
+        key_pull, key_jump = jax.random.split(key)
+        archive, start = state.archive, self._block_start(state.generation_counter)
+        weights_P = jnp.linspace(0.0, 1.0, self.population_size)
+        leaders_P, extent_M = archive_lib.best_for(archive, weights_P)
+        leaders = choices_lib.take(archive.choices, leaders_P)
+        position = self._disturb(key_jump, state.position, leaders, params.disturbed)
+        block, best, lead = (
+            self._open(choices, start, params.problem)
+            for choices in (position, state.best, leaders)
+        )
+        pulls_2P = jax.random.uniform(key_pull, (2, self.population_size))
+        old_JPL = jax.lax.dynamic_slice_in_dim(state.velocity_KPL, start, self.visits)
+        velocity_JPL = params.inertia * old_JPL.astype(jnp.float32)
+        velocity_JPL += params.own_pull * _way(pulls_2P[0], block, best)
+        velocity_JPL += params.leader_pull * _way(pulls_2P[1], block, lead)
+        prices_P = local_search.prices(weights_P, extent_M, self.layers)
+        block = local_search.climb(block, prices_P, extent_M[0] / self.clients * velocity_JPL)
+        position = self._close(position, start, block)
+        velocity_KPL = jax.lax.dynamic_update_slice_in_dim(
+            state.velocity_KPL, velocity_JPL.astype(jnp.bfloat16), start, axis=0
+        )
+        return position, dataclasses.replace(state, velocity_KPL=velocity_KPL)
+
+    def _disturb(
+        self, key: jax.Array, position: Choices, leaders: Choices, share: float
+    ) -> Choices:
+        """Puts a random share of the particles where their leaders are."""
+        size = self.population_size
+        places_P = jnp.arange(size) + jnp.where(jax.random.bernoulli(key, share, (size,)), size, 0)
+        return choices_lib.take(choices_lib.concatenate(position, leaders), places_P)
+
+    def _tell(
+        self, key: jax.Array, population: Choices, fitness: jax.Array, state: State, params: Params
+    ) -> State:
+        coin_P = jax.random.bernoulli(key, 0.5, (self.population_size,))
+        better_P = pareto.dominates(fitness, state.best_PM)
+        better_P |= coin_P & ~pareto.dominates(state.best_PM, fitness)
+        places_P = jnp.where(better_P, self.population_size, 0) + jnp.arange(self.population_size)
+        both = choices_lib.concatenate(state.best, population)
+        return dataclasses.replace(
+            state,
+            position=population,
+            best=choices_lib.take(both, places_P),
+            best_PM=jnp.where(better_P[:, None], fitness, state.best_PM),
+            archive=archive_lib.merge(state.archive, population, fitness),
+        )
+
+
+def _way(pull_P: jax.Array, here: Block, target: Block) -> jax.Array:
+    """Returns the way to a target, float32 [J, P, L], times each particle's pull."""
+    return pull_P[None, :, None] * (target.rows_JPL.astype(jnp.float32) - here.rows_JPL)
