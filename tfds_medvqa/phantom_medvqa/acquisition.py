@@ -8,7 +8,7 @@ import numpy as np
 from tfds_medvqa.phantom_medvqa.drawing.canvas import blur, coordinates
 
 POLARITY_SHIFT = 0.5
-"""From this shift on, half of the hospitals store their pictures inverted."""
+"""From this shift on, half of the hospitals with a grey machine store pictures inverted."""
 
 
 def client_rng(seed: int, client: str, *path: int) -> np.random.Generator:
@@ -49,26 +49,32 @@ class Acquisition:
     noise: float = 0.02
 
 
-def client_acquisition(seed: int, client: str, shift: float) -> Acquisition:
-    """Draws a client's machine.
+def client_acquisition(seed: int, client: str, *, grey: bool, shift: float) -> Acquisition:
+    """Draws a client's machine: its own display, stain or lamp, blur and noise.
 
     Sizes are drawn from the upper part of their range and only directions are free, so that at
     shift 1 every client is far from the shared machine of shift 0.
+
+    Args:
+      seed: of the dataset.
+      client: its name.
+      grey: whether the machine measures one channel; only then is its polarity free.
+      shift: in [0, 1].
     """
     rng = client_rng(seed, client, 1)
     signs = rng.choice((-1.0, 1.0), 4)
     sizes = rng.uniform(0.7, 1.0, 6)
-    tint = 1.0 - 0.5 * shift * rng.permutation((0.0, 0.4, 1.0)) * sizes[5]
+    tint = 1.0 - 0.40 * shift * rng.permutation((0.0, 0.4, 1.0)) * sizes[5]
     return Acquisition(
-        inverted=bool(shift >= POLARITY_SHIFT and rng.random() < 0.5),
-        gamma=float(np.exp(shift * signs[0] * 0.7 * sizes[0])),
-        contrast=float(1.0 - 0.45 * shift * sizes[1]),
-        brightness=float(0.12 * shift * signs[1] * sizes[2]),
-        hue=float(1.0 * shift * signs[2] * sizes[3]),
+        inverted=bool(rng.random() < 0.5) and grey and shift >= POLARITY_SHIFT,
+        gamma=float(np.exp(shift * signs[0] * 0.5 * sizes[0])),
+        contrast=float(1.0 - 0.4 * shift * sizes[1]),
+        brightness=float(0.08 * shift * signs[1] * sizes[2]),
+        hue=float(1.1 * shift * signs[2] * sizes[3]),
         tint=(float(tint[0]), float(tint[1]), float(tint[2])),
-        shading=float(0.15 * shift * signs[3]),
+        shading=float(0.12 * shift * signs[3]),
         blur=float(0.012 * shift * sizes[4]),
-        noise=float(0.02 + 0.05 * shift * rng.uniform(0.5, 1.0)),
+        noise=float(0.02 + 0.03 * shift * rng.uniform(0.5, 1.0)),
     )
 
 
@@ -112,10 +118,10 @@ def answer_shares(
 ) -> np.ndarray:
     """Draws how often each answer of one question occurs at a client: float [answers], sum 1.
 
-    At shift 0 all are equally likely. At shift 1 the most frequent is 3/2 as likely as the least
-    for two answers and 3 times for more, and which is frequent differs per client and question.
+    At shift 0 all are equally likely. At shift 1 the most frequent is 4/3 as likely as the least
+    for two answers and 5/2 times for more, and which is frequent differs per client and question.
     """
-    ratio = 1.5 if len(answers) == 2 else 3.0
+    ratio = 4.0 / 3.0 if len(answers) == 2 else 2.5
     rng = client_rng(seed, client, 2, zlib.crc32(fact.encode()))
     order = rng.permutation(len(answers))
     shares = ratio ** (shift * order / max(len(answers) - 1, 1))

@@ -11,15 +11,15 @@ CLIENTS: tuple[str, ...] = tuple(MODALITIES)
 """The nine clients, in the order of MedVQA-FL's table."""
 
 FEDERATION_SIZES: dict[str, int] = {
-    "chest_xray": 560,
-    "oct": 540,
-    "colon_pathology": 500,
-    "dermatoscope": 320,
-    "fundus": 240,
-    "breast_ultrasound": 200,
-    "blood_microscope": 380,
-    "kidney_cortex_microscope": 600,
-    "abdominal_ct": 520,
+    "chest_xray": 520,
+    "oct": 500,
+    "colon_pathology": 480,
+    "dermatoscope": 400,
+    "fundus": 320,
+    "breast_ultrasound": 280,
+    "blood_microscope": 440,
+    "kidney_cortex_microscope": 560,
+    "abdominal_ct": 500,
 }
 """Unequal as in MedVQA-FL, in the same order of size, so that weighted aggregation matters."""
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfds_medvqa.common.features import answer_type, encode_png
 from tfds_medvqa.phantom_medvqa.acquisition import (
+    Acquisition,
     acquire,
     answer_shares,
     client_acquisition,
@@ -52,8 +53,8 @@ def _shares(seed: int, client: str, question: Question, shift: float) -> np.ndar
 
 
 @functools.cache
-def _machine(seed: int, client: str, shift: float) -> Any:
-    return client_acquisition(seed, client, shift)
+def _machine(seed: int, client: str, shift: float) -> Acquisition:
+    return client_acquisition(seed, client, grey=MODALITIES[client].grey, shift=shift)
 
 
 def _pick(rng: np.random.Generator, shares: np.ndarray) -> int:

@@ -74,12 +74,12 @@ _ASKED: dict[str, tuple[Question, ...]] = {
         _classes(
             "chest_xray",
             DIAGNOSIS,
-            0.42,
+            0.50,
             "what is the diagnosis for the lung in this image?",
             "what does this chest image show?",
             "which finding is present in the chest?",
         ),
-        _side("side", 0.22, "opacity"),
+        _side("side", 0.14, "opacity"),
         _closed(
             "enlarged heart", ANATOMY, 0.14, "is the heart enlarged?", "is the heart too wide?"
         ),
@@ -95,17 +95,17 @@ _ASKED: dict[str, tuple[Question, ...]] = {
         _classes(
             "oct",
             DIAGNOSIS,
-            0.40,
+            0.46,
             "what is the diagnosis for the retina in this image?",
             "which disease does this retina show?",
             "what is seen in the layers of the retina?",
         ),
-        _side("side", 0.20, "lesion"),
+        _side("side", 0.14, "lesion"),
         _closed(
-            "pit", ANATOMY, 0.18, "is the foveal pit visible?", "does the retina show a foveal pit?"
+            "pit", ANATOMY, 0.16, "is the foveal pit visible?", "does the retina show a foveal pit?"
         ),
         _closed(
-            "fluid", DIAGNOSIS, 0.14, "is there fluid in the retina?", "does the retina hold fluid?"
+            "fluid", DIAGNOSIS, 0.16, "is there fluid in the retina?", "does the retina hold fluid?"
         ),
     ),
     "colon_pathology": (
@@ -133,31 +133,31 @@ _ASKED: dict[str, tuple[Question, ...]] = {
         _classes(
             "dermatoscope",
             DIAGNOSIS,
-            0.44,
+            0.50,
             "what is the diagnosis for the skin lesion?",
             "which skin lesion is shown?",
             "what kind of lesion does the skin show?",
         ),
-        _side("side", 0.22, "lesion"),
+        _side("side", 0.14, "lesion"),
         _closed(
             "malignant", DIAGNOSIS, 0.14, "is the lesion malignant?", "does this show malignancy?"
         ),
-        _closed("hair", ATTRIBUTES, 0.12, "are hairs visible?", "do hairs cross the image?"),
+        _closed("hair", ATTRIBUTES, 0.14, "are hairs visible?", "do hairs cross the image?"),
     ),
     "fundus": (
         _classes(
             "fundus",
             GRADING,
-            0.44,
+            0.48,
             "what is the grade of diabetic retinopathy?",
             "how severe is the diabetic retinopathy?",
             "which grade of retinopathy is shown?",
         ),
-        _side("disc side", 0.22, "optic disc", ANATOMY),
+        _side("disc side", 0.14, "optic disc", ANATOMY),
         _closed(
             "retinopathy",
             DIAGNOSIS,
-            0.12,
+            0.16,
             "is there diabetic retinopathy?",
             "does the fundus show retinopathy?",
         ),
@@ -167,50 +167,49 @@ _ASKED: dict[str, tuple[Question, ...]] = {
         _classes(
             "breast_ultrasound",
             DIAGNOSIS,
-            0.42,
+            0.48,
             "what is the diagnosis for the breast?",
             "is the breast normal, or is the finding benign or malignant?",
             "what does this image of the breast show?",
         ),
-        _side("side", 0.24, "mass"),
-        _closed("mass", DIAGNOSIS, 0.10, "is there a mass?", "does the breast show a mass?"),
-        _closed("irregular", ATTRIBUTES, 0.08, "is the border irregular?", "has the mass spikes?"),
+        _side("side", 0.14, "mass"),
+        _closed("mass", DIAGNOSIS, 0.12, "is there a mass?", "does the breast show a mass?"),
+        _closed("irregular", ATTRIBUTES, 0.09, "is the border irregular?", "has the mass spikes?"),
         _closed(
-            "shadow", ATTRIBUTES, 0.08, "is there an acoustic shadow?", "is a dark shadow visible?"
+            "shadow", ATTRIBUTES, 0.09, "is there an acoustic shadow?", "is a dark shadow visible?"
         ),
     ),
     "blood_microscope": (
         _classes(
             "blood_microscope",
             TISSUE,
-            0.46,
+            0.50,
             "which blood cells are shown?",
             "what type of blood cell is this?",
             "identify the stained blood cells.",
         ),
-        _side("side", 0.20, "stained cell"),
-        _closed("nucleus", ANATOMY, 0.08, "is a cell nucleus visible?", "is there a nucleus?"),
-        _closed("granules", ATTRIBUTES, 0.09, "are orange granules visible?", "is it granular?"),
+        _side("side", 0.14, "stained cell"),
+        _closed("nucleus", ANATOMY, 0.09, "is a cell nucleus visible?", "is there a nucleus?"),
+        _closed("granules", ATTRIBUTES, 0.10, "are orange granules visible?", "is it granular?"),
         _closed("lobed", ATTRIBUTES, 0.09, "is the nucleus lobed?", "has the nucleus lobes?"),
     ),
     "kidney_cortex_microscope": (
         _classes(
             "kidney_cortex_microscope",
             TISSUE,
-            0.46,
+            0.58,
             "which structure of the kidney is shown?",
             "what type of kidney tissue is this?",
             "identify the structure in the kidney cortex.",
         ),
-        _side("side", 0.24, "structure"),
-        _closed("lumen", ATTRIBUTES, 0.12, "is a lumen visible?", "is there an open lumen?"),
-        _closed("filter", ANATOMY, 0.10, "is this a glomerulus?", "is a glomerulus visible?"),
+        _side("side", 0.16, "structure"),
+        _closed("lumen", ATTRIBUTES, 0.18, "is a lumen visible?", "is there an open lumen?"),
     ),
     "abdominal_ct": (
         _classes(
             "abdominal_ct",
             ANATOMY,
-            0.34,
+            0.42,
             "what view of ct is seen?",
             "in which plane was this slice taken?",
             "which view is shown?",
@@ -218,7 +217,7 @@ _ASKED: dict[str, tuple[Question, ...]] = {
         Question(
             "organ",
             ANATOMY,
-            0.30,
+            0.28,
             ("liver", "spleen", "kidney"),
             (
                 "which organ contains the lesion?",
@@ -226,14 +225,7 @@ _ASKED: dict[str, tuple[Question, ...]] = {
                 "in which organ does the lesion lie?",
             ),
         ),
-        _closed("lesion", DIAGNOSIS, 0.18, "is there a lesion?", "does this slice show a lesion?"),
-        _closed(
-            "liver lesion",
-            DIAGNOSIS,
-            0.10,
-            "does the lesion lie in the liver?",
-            "is this a liver lesion?",
-        ),
+        _closed("lesion", DIAGNOSIS, 0.22, "is there a lesion?", "does this slice show a lesion?"),
     ),
 }
 

@@ -13,7 +13,7 @@ from tfds_medvqa.phantom_medvqa.drawing.canvas import (
     rgb,
     texture,
 )
-from tfds_medvqa.phantom_medvqa.drawing.facts import Facts, Modality, choose, yes_no
+from tfds_medvqa.phantom_medvqa.drawing.facts import Facts, Modality, choose
 
 VIEWS = ("axial", "coronal", "sagittal")
 ORGANS = ("liver", "spleen", "kidney")
@@ -58,7 +58,6 @@ def sample(rng: np.random.Generator) -> Facts:
     if facts["lesion"] == "yes":
         # A sagittal slice through liver and right kidney does not meet the spleen.
         facts["organ"] = choose(rng, ORGANS[::2] if view == "sagittal" else ORGANS)
-        facts["liver lesion"] = yes_no(facts["organ"] == "liver")
     return facts
 
 
@@ -101,10 +100,10 @@ def draw(facts: Mapping[str, str], rng: np.random.Generator, size: int) -> np.nd
     image_HW += 0.02 * texture(rng, size, 24) * body_HW
     if facts["lesion"] == "yes":
         center = _lesion_place(facts, rng)
-        radius = rng.uniform(0.14, 0.17)
-        paint(image_HW, ellipse(size, center, (radius + 0.04, radius + 0.04)), 0.92)
-        paint(image_HW, ellipse(size, center, (radius, radius)), 0.06)
+        radius = rng.uniform(0.17, 0.20)
+        paint(image_HW, ellipse(size, center, (radius + 0.04, radius + 0.04)), 1.0)
+        paint(image_HW, ellipse(size, center, (radius, radius)), 0.02)
     return rgb(image_HW)
 
 
-MODALITY = Modality("ct", "abdomen", "view", VIEWS, sample, draw)
+MODALITY = Modality("ct", "abdomen", True, "view", VIEWS, sample, draw)

@@ -51,7 +51,11 @@ def _paint_mass(image_HW: np.ndarray, facts: Mapping[str, str], rng: np.random.G
     column_HW = inside(np.abs(x_HW - center[0]) - 0.22, 0.12) * inside(center[1] - y_HW, 0.1)
     if facts["diagnosis"] == "benign":
         image_HW *= 1.0 + 0.75 * column_HW
-        paint(image_HW, outline(size, center, (0.40, 0.26), [(2, 0.04, phases[0])]), 0.07)
+        paint(
+            image_HW,
+            outline(size, center, (0.40, 0.26), [(2, 0.04, phases[0])], softness=0.06),
+            0.09,
+        )
         return
     image_HW *= 1.0 - 0.88 * column_HW
     waves = [(7, 0.22, phases[0]), (4, 0.14, phases[1]), (11, 0.12, phases[2])]
@@ -62,11 +66,11 @@ def draw(facts: Mapping[str, str], rng: np.random.Generator, size: int) -> np.nd
     """Draws one scan line image; the speckle multiplies whatever is below it."""
     image_HW = _layers(size, rng)
     # The magnitude of a complex normal field is Rayleigh distributed, as ultrasound speckle is.
-    real_HW, imaginary_HW = texture(rng, size, 30), texture(rng, size, 30)
+    real_HW, imaginary_HW = texture(rng, size, 20, 40), texture(rng, size, 20, 40)
     speckle_HW = np.hypot(real_HW, imaginary_HW)
     if facts["diagnosis"] != "normal":
         _paint_mass(image_HW, facts, rng)
-    return rgb(image_HW * (0.55 + 0.55 * speckle_HW))
+    return rgb(image_HW * (0.62 + 0.42 * speckle_HW))
 
 
-MODALITY = Modality("ultrasound", "breast", "diagnosis", DIAGNOSES, sample, draw)
+MODALITY = Modality("ultrasound", "breast", True, "diagnosis", DIAGNOSES, sample, draw)

@@ -84,7 +84,6 @@ def sample_kidney(rng: np.random.Generator) -> Facts:
     return {
         "structure": structure,
         "lumen": yes_no(structure in ("proximal tubule", "collecting duct")),
-        "filter": yes_no(structure == "glomerulus"),
         "side": choose(rng, ("left", "right")),
     }
 
@@ -130,5 +129,5 @@ def draw_kidney(facts: Mapping[str, str], rng: np.random.Generator, size: int) -
     return rgb(image_HW)
 
 
-BLOOD = Modality("microscopy", "blood", "cell", BLOOD_CELLS, sample_blood, draw_blood)
-KIDNEY = Modality("microscopy", "kidney", "structure", STRUCTURES, sample_kidney, draw_kidney)
+BLOOD = Modality("microscopy", "blood", False, "cell", BLOOD_CELLS, sample_blood, draw_blood)
+KIDNEY = Modality("microscopy", "kidney", True, "structure", STRUCTURES, sample_kidney, draw_kidney)

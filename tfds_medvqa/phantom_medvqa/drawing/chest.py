@@ -75,7 +75,7 @@ def draw(facts: Mapping[str, str], rng: np.random.Generator, size: int) -> np.nd
     paint(image_HW, thorax_HW, 0.60)
     image_HW += 0.03 * texture(rng, size, 6) * thorax_HW
     lungs_HW = _lungs(size, rng)
-    marks_HW = 0.17 + 0.13 * _ribs(size) + 0.03 * texture(rng, size, 14)
+    marks_HW = 0.15 + 0.20 * _ribs(size) + 0.03 * texture(rng, size, 14)
     image_HW += lungs_HW * (marks_HW - image_HW)
     paint(image_HW, inside(np.abs(x_HW) - 0.12, 0.08) * thorax_HW, 0.74)
     clavicle_HW = np.abs(y_HW + 0.70 + 0.25 * (np.abs(x_HW) - 0.1)) - 0.035
@@ -88,4 +88,4 @@ def draw(facts: Mapping[str, str], rng: np.random.Generator, size: int) -> np.nd
     return rgb(image_HW)
 
 
-MODALITY = Modality("x-ray", "chest", "diagnosis", DIAGNOSES, sample, draw)
+MODALITY = Modality("x-ray", "chest", True, "diagnosis", DIAGNOSES, sample, draw)

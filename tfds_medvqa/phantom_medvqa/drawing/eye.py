@@ -18,7 +18,7 @@ from tfds_medvqa.phantom_medvqa.drawing.facts import Facts, Modality, choose, si
 
 OCT_DIAGNOSES = ("normal", "drusen", "macular edema")
 GRADES = ("grade 0", "grade 1", "grade 2", "grade 3", "grade 4")
-HAEMORRHAGES = {"grade 0": 0, "grade 1": 2, "grade 2": 5, "grade 3": 11, "grade 4": 11}
+HAEMORRHAGES = {"grade 0": 0, "grade 1": 2, "grade 2": 6, "grade 3": 14, "grade 4": 14}
 
 # Depth inside the retina (0 at its surface, 1 at the pigment epithelium) and its brightness there:
 # nerve fibres, inner and outer nuclear layers, photoreceptors, epithelium, then the choroid.
@@ -52,8 +52,8 @@ def draw_oct(facts: Mapping[str, str], rng: np.random.Generator, size: int) -> n
     if facts["diagnosis"] == "macular edema":
         surface_HW = surface_HW - 0.28 * np.exp(-(((x_HW - place) / 0.26) ** 2))
     if facts["diagnosis"] == "drusen":
-        humps_HW = np.clip(np.cos((x_HW - place) * 2.0 * np.pi / 0.26), 0.0, 1.0)
-        base_HW = base_HW - 0.24 * humps_HW * (np.abs(x_HW - place) < 0.33)
+        humps_HW = np.sqrt(np.clip(np.cos((x_HW - place) * 2.0 * np.pi / 0.34), 0.0, 1.0))
+        base_HW = base_HW - 0.20 * humps_HW * (np.abs(x_HW - place) < 0.43)
     depth_HW = (y_HW - surface_HW) / np.maximum(base_HW - surface_HW, 0.1)
     image_HW = np.interp(depth_HW, LAYER_DEPTHS, LAYER_GREYS).astype(np.float32)
     if facts["diagnosis"] == "macular edema":
@@ -107,20 +107,20 @@ def _bleeding_places(count: int, disc_x: float, rng: np.random.Generator) -> np.
 def draw_fundus(facts: Mapping[str, str], rng: np.random.Generator, size: int) -> np.ndarray:
     """Draws the back of the eye with as many bleedings as its grade says."""
     x_HW, y_HW = coordinates(size)
-    image_HWC = filled(size, (0.80, 0.38, 0.16))
+    image_HWC = filled(size, (0.92, 0.50, 0.24))
     image_HWC *= (1.0 - 0.30 * (x_HW**2 + y_HW**2) + 0.05 * texture(rng, size, 6))[..., None]
     disc_x = sign(facts["disc side"]) * rng.uniform(0.46, 0.54)
     paint(
         image_HWC, ellipse(size, (-0.4 * disc_x, 0.0), (0.18, 0.18), softness=0.2), (0.5, 0.2, 0.1)
     )
-    paint(image_HWC, 0.8 * _vessels(size, disc_x, rng), (0.42, 0.06, 0.05))
+    paint(image_HWC, 0.7 * _vessels(size, disc_x, rng), (0.60, 0.16, 0.10))
     paint(image_HWC, ellipse(size, (disc_x, 0.0), (0.17, 0.19), softness=0.06), (1.0, 0.88, 0.55))
     points = _bleeding_places(HAEMORRHAGES[facts["grade"]], disc_x, rng)
-    paint(image_HWC, dots(size, points, 0.085), (0.25, 0.01, 0.02))
+    paint(image_HWC, dots(size, points, 0.115), (0.22, 0.01, 0.02))
     if facts["grade"] == "grade 4":
         # Blood that settles in front of the retina: a boat with a level top.
-        boat_HW = ellipse(size, (0.0, 0.45), (0.42, 0.34)) * inside(0.45 - y_HW)
-        paint(image_HWC, boat_HW, (0.22, 0.0, 0.02))
+        boat_HW = ellipse(size, (0.0, 0.35), (0.60, 0.50)) * inside(0.35 - y_HW)
+        paint(image_HWC, boat_HW, (0.20, 0.0, 0.02))
     if facts.get("exudates") == "yes":
         cluster = jittered_ring(rng) + np.array([-0.3 * np.sign(disc_x), -0.35])
         paint(image_HWC, dots(size, cluster, 0.07), (1.0, 0.95, 0.35))
@@ -135,5 +135,7 @@ def jittered_ring(rng: np.random.Generator) -> np.ndarray:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
 
 
-OCT = Modality("oct", "retina", "diagnosis", OCT_DIAGNOSES, sample_oct, draw_oct)
-FUNDUS = Modality("fundus photography", "retina", "grade", GRADES, sample_fundus, draw_fundus)
+OCT = Modality("oct", "retina", True, "diagnosis", OCT_DIAGNOSES, sample_oct, draw_oct)
+FUNDUS = Modality(
+    "fundus photography", "retina", False, "grade", GRADES, sample_fundus, draw_fundus
+)

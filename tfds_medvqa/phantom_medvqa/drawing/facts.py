@@ -18,6 +18,7 @@ class Modality:
     Attributes:
       modality: what the feature `modality` says.
       anatomy: what the feature `anatomy` says.
+      grey: whether its machine measures one channel.
       label_fact: the fact that `label` is the class of.
       label_classes: its classes, in the order of `label`.
       sample: draws the facts of one picture; every class equally likely.
@@ -28,6 +29,7 @@ class Modality:
 
     modality: str
     anatomy: str
+    grey: bool
     label_fact: str
     label_classes: tuple[str, ...]
     sample: Callable[[np.random.Generator], Facts]

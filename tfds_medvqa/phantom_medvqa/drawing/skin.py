@@ -47,8 +47,8 @@ def _paint_lesion(
         paint(image_HWC, mask_HW, (0.82, 0.08, 0.14))
         paint(image_HWC, 0.5 * mask_HW * (clouds_HW > 0.3), (0.50, 0.02, 0.16))
         return
-    waves = [(3, 0.20, phases[0]), (5, 0.16, phases[1]), (8, 0.10, phases[2])]
-    mask_HW = outline(size, center, (0.46, 0.50), waves, softness=0.06)
+    waves = [(3, 0.16, phases[0]), (5, 0.10, phases[1]), (8, 0.07, phases[2])]
+    mask_HW = outline(size, center, (0.50, 0.54), waves, softness=0.06)
     paint(image_HWC, mask_HW, (0.24, 0.13, 0.08))
     paint(image_HWC, mask_HW * inside(0.2 - clouds_HW, 0.3), (0.05, 0.04, 0.05))
     paint(image_HWC, 0.8 * mask_HW * inside(clouds_HW + 0.6, 0.3), (0.36, 0.40, 0.52))
@@ -77,4 +77,4 @@ def draw(facts: Mapping[str, str], rng: np.random.Generator, size: int) -> np.nd
     return image_HWC
 
 
-MODALITY = Modality("dermoscopy", "skin", "diagnosis", DIAGNOSES, sample, draw)
+MODALITY = Modality("dermoscopy", "skin", False, "diagnosis", DIAGNOSES, sample, draw)

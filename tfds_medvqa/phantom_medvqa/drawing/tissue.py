@@ -51,7 +51,7 @@ def _adipose(size: int, rng: np.random.Generator) -> np.ndarray:
 def _lymphocytes(size: int, rng: np.random.Generator) -> np.ndarray:
     """Small round dark nuclei, close together and all alike."""
     image_HWC = filled(size, (0.88, 0.74, 0.86))
-    paint(image_HWC, dots(size, jittered_points(rng, 8, 0.25), 0.085), DEEP)
+    paint(image_HWC, dots(size, jittered_points(rng, 8, 0.38), 0.085), DEEP)
     return image_HWC
 
 
@@ -107,4 +107,4 @@ def draw(facts: Mapping[str, str], rng: np.random.Generator, size: int) -> np.nd
     return DRAWERS[facts["tissue"]](size, rng) + stain_HW[..., None]
 
 
-MODALITY = Modality("microscopy", "colon", "tissue", TISSUES, sample, draw)
+MODALITY = Modality("microscopy", "colon", False, "tissue", TISSUES, sample, draw)
