@@ -1,6 +1,7 @@
 """Which images a phantom dataset holds: how many, how large, which seed, how shifted."""
 
 import dataclasses
+import numbers
 from collections.abc import Mapping
 
 import tensorflow_datasets as tfds
@@ -60,7 +61,8 @@ class PhantomConfig(tfds.core.BuilderConfig):
         self._check_counts()
         _check_integer("image_size", self.image_size, SMALLEST_IMAGE, LARGEST_IMAGE)
         _check_integer("seed", self.seed, 0, 2**63 - 1)
-        if isinstance(self.shift, bool) or not 0.0 <= self.shift <= 1.0:
+        is_number = isinstance(self.shift, numbers.Real) and not isinstance(self.shift, bool)
+        if not is_number or not 0.0 <= self.shift <= 1.0:
             raise ValueError(f"shift is {self.shift!r}; give a number in [0, 1]")
         self.name = self.name or self._derived_name()
 
@@ -89,7 +91,7 @@ class PhantomConfig(tfds.core.BuilderConfig):
         counts = "-".join(f"{client}{count}" for client, count in self.counts.items())
         if isinstance(self.images_per_client, int):
             counts = f"each{self.images_per_client}"
-        return f"{counts}-{self.image_size}px-seed{self.seed}-shift{self.shift:g}"
+        return f"{counts}-{self.image_size}px-seed{self.seed}-shift{float(self.shift)}"
 
 
 def _check_integer(name: str, value: object, smallest: int, largest: int | None = None) -> None:

@@ -86,11 +86,31 @@ def sample_facts(rng: np.random.Generator, client: str, fact: str, answer: str) 
     raise ValueError(f"no picture of {client} has {fact!r} = {answer!r}; mend its question")
 
 
-def make_phantom(config: PhantomConfig, client: str, index: int) -> Phantom:
-    """Makes one phantom, which depends on nothing but the config's options, client and index."""
+def describe(config: PhantomConfig, client: str, index: int) -> tuple[Question, str, Facts]:
+    """Draws what one phantom will show, without drawing the picture.
+
+    Returns:
+      (question, answer, facts).
+    """
     seed, shift = config.seed, config.shift
     question, answer = sample_question(client_rng(seed, client, 3, index), seed, client, shift)
     facts = sample_facts(client_rng(seed, client, 4, index), client, question.fact, answer)
+    return question, answer, facts
+
+
+def make_phantom(config: PhantomConfig, client: str, index: int) -> Phantom:
+    """Makes one phantom, which depends on nothing but the config's options, client and index.
+
+    Args:
+      config: its seed, shift and image size; its counts do not matter.
+      client: one of `phantom_config.CLIENTS`.
+      index: at least 0.
+
+    Returns:
+      The phantom.
+    """
+    seed, shift = config.seed, config.shift
+    question, answer, facts = describe(config, client, index)
     rng = client_rng(seed, client, 5, index)
     scene_HWC = MODALITIES[client].draw(facts, rng, config.image_size)
     image_HWC = acquire(

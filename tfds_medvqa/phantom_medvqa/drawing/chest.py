@@ -64,7 +64,9 @@ def _paint_finding(
         # The fluid stands higher at the chest wall than at the heart: the meniscus.
         level_HW = rng.uniform(0.0, 0.15) - 0.5 * np.clip(side * x_HW - 0.4, 0.0, 1.0)
         fluid_HW = inside(level_HW - y_HW, 0.06) * (side * x_HW > 0)
-        paint(image_HW, fluid_HW * lungs_HW, 0.80)
+        # It hides the dome of the diaphragm, so the mask is wider than the lung that is left.
+        base_HW = ellipse(size, (side * 0.44, 0.10), (0.36, 0.60), softness=0.06)
+        paint(image_HW, fluid_HW * base_HW, 0.86)
 
 
 def draw(facts: Mapping[str, str], rng: np.random.Generator, size: int) -> np.ndarray:
