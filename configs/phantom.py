@@ -14,8 +14,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config = base.get_base()
     config.model.weights = "runs/foundation"
     config.model.adapter_size = 16
-    config.training.learning_rate = 3e-3
-    config.federated.rounds = 8
+    config.importance.probe_examples = 8
+    config.training.learning_rate = 4e-3
+    config.federated.rounds = 10
     config.federated.budgets = (2, 2, 3, 3, 2, 2, 3, 3, 2)
     if variant == "tiny":
         config.data.datasets = ("phantom_medvqa/tiny",)

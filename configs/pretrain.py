@@ -18,11 +18,11 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.datasets = ("phantom_medvqa/public",)
     config.model = defaults.model
     config.model.adapter_size = 0
-    config.model.architecture = base.vilt(width=128, layers=6, image_size=32, patch_size=4)
+    config.model.architecture = base.vilt(width=128, layers=6, image_size=32, patch_size=8)
     config.evaluation = defaults.evaluation
 
     config.optimization = ml_collections.ConfigDict()
-    config.optimization.steps = 600
+    config.optimization.steps = 400
     config.optimization.batch_size = 32
     config.optimization.learning_rate = 5e-4
     config.optimization.weight_decay = 0.05
@@ -33,7 +33,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.optimization.batch_size = 8
     elif variant == "medmnist3":
         config.model.architecture = base.vilt(width=128, layers=12, image_size=28, patch_size=4)
-        config.optimization.steps = 1000
+        config.optimization.steps = 600
     elif variant:
         raise base.unknown_variant(variant, ("medmnist3", "tiny"))
     return config

@@ -72,7 +72,7 @@ def assemble(config: ExperimentConfig) -> Parts:
       DataError: for data that cannot be used.
       WeightsError: for weights that cannot be used.
     """
-    tokenizer, image_size = foundation_lib.inputs(config.model)
+    tokenizer, image_size = foundation_lib.inputs(config.model, config.data.question_length)
     federation = read_federation(config.data, image_size=image_size, tokenizer=tokenizer)
     _check_probe(config, federation)
     answers = federation.vocabulary.answers

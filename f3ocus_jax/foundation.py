@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from f3ocus_jax.config import ConfigError, ModelConfig, choose, nearest
+from f3ocus_jax.config import ConfigError, ModelConfig, choose, nearest, require
 from f3ocus_jax.data.text import Tokenizer, load_tokenizer
 from f3ocus_jax.models import FAMILIES, huggingface, losses
 from f3ocus_jax.models.base import Model
@@ -48,19 +48,36 @@ class Foundation:
         )
 
 
-def inputs(config: ModelConfig) -> tuple[Tokenizer, int]:
-    """Returns what data needs to know of a model: its tokenizer and image size in pixels.
+def inputs(config: ModelConfig, question_length: int) -> tuple[Tokenizer, int]:
+    """Returns what data needs to know of a model, before its weights are read.
+
+    Args:
+      config: which model.
+      question_length: tokens of a question.
+
+    Returns:
+      (tokenizer, side of the images in pixels).
 
     Raises:
-      ConfigError: for an unknown family or loss, or sizes that cannot be.
+      ConfigError: for an unknown family or loss, sizes that cannot be, or questions that are
+        longer than the model takes.
       WeightsError: for a directory that holds no model.
     """
     choose("model.family", config.family, FAMILIES)
     choose("model.loss", config.loss, losses.LOSSES)
     tokenizer = load_tokenizer(config.weights or None)
     if config.weights:
-        return tokenizer, huggingface.load_config(config.weights).image_size
-    return tokenizer, _sizes(config, tokenizer, num_answers=1).image_size
+        sizes = huggingface.load_config(config.weights)
+    else:
+        sizes = _sizes(config, tokenizer, num_answers=1)
+    longest = sizes.max_position_embeddings
+    require(
+        question_length <= longest,
+        "data.question_length",
+        question_length,
+        f"at most {longest}, the tokens this model takes",
+    )
+    return tokenizer, sizes.image_size
 
 
 def load(config: ModelConfig, answers: Sequence[str], key: jax.Array) -> Foundation:
@@ -87,9 +104,14 @@ def load(config: ModelConfig, answers: Sequence[str], key: jax.Array) -> Foundat
     else:
         sizes = _sizes(config, tokenizer, num_answers=len(answers))
         params = None
+    if tokenizer.vocabulary_size > sizes.vocab_size:
+        raise ConfigError(
+            f"the tokenizer of {config.weights or 'this package'} has {tokenizer.vocabulary_size} "
+            f"entries, the model has embeddings for {sizes.vocab_size}"
+        )
     model = FAMILIES[config.family](sizes)
     if params is None:
-        params = jax.jit(model.init)(key)
+        params = model.init(key)
     return Foundation(model, sizes, params, tuple(answers), tokenizer, fingerprint(params))
 
 
@@ -104,7 +126,10 @@ def fingerprint(params: Params) -> str:
 
 
 def _sizes(config: ModelConfig, tokenizer: Tokenizer, *, num_answers: int) -> ViltConfig:
-    known = {field.name for field in dataclasses.fields(ViltConfig)}
+    known = {field.name for field in dataclasses.fields(ViltConfig)} - {
+        "num_answers",  # come from the data
+        "adapter_size",  # is a setting of its own
+    }
     for name in config.architecture:
         if name not in known:
             raise ConfigError(f"config.model.architecture.{name} is unknown{nearest(name, known)}")

@@ -49,7 +49,7 @@ def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
     Raises:
       RoundError: if the loss becomes NaN; nothing is written then.
     """
-    tokenizer, image_size = foundation_lib.inputs(config.model)
+    tokenizer, image_size = foundation_lib.inputs(config.model, config.data.question_length)
     federation = read_federation(config.data, image_size=image_size, tokenizer=tokenizer)
     train = concatenate([client.train for client in federation.clients])
     test = concatenate([client.test for client in federation.clients])

@@ -1,4 +1,4 @@
-"""python -m tfds_medvqa.build DATASET/CONFIG --data_dir DIR: builds a dataset where it is absent."""
+"""python -m tfds_medvqa.build DATASET/CONFIG --data_dir DIR: builds what is absent."""
 
 import argparse
 import contextlib
@@ -69,8 +69,9 @@ def prepare(
     """
     if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
         raise BuildError(f"manual_dir {manual_dir} is no folder")
-    if builder.is_prepared():
-        return
+    with _quietly():
+        if builder.is_prepared():
+            return
     print(f"building {builder.info.full_name} in {builder.data_dir}", flush=True)
     settings = tfds.download.DownloadConfig(manual_dir=manual_dir)
     with _quietly():

@@ -301,7 +301,7 @@ def test_a_question_does_not_depend_on_the_resolution(tmp_path):
         ),
         (
             {"train_images": np.zeros((23, 28, 28))},
-            "train_images has dtype float64, expected uint8",
+            "has dtype float64, expected uint8",
         ),
         ({"val_labels": np.full((5, 1), 2)}, "val_labels holds 2 for image 0, expected 0 to 1"),
         ({"val_labels": np.zeros((4, 1))}, r"val_labels has shape \(4, 1\), expected \(5, 1\)"),
