@@ -10,6 +10,9 @@ from tfds_medvqa.phantom_medvqa.drawing.canvas import blur, coordinates
 POLARITY_SHIFT = 0.5
 """From this shift on, half of the hospitals with a grey machine store pictures inverted."""
 
+LARGEST_HUE = 2.0 * np.pi / 3.0
+"""A third of a turn is what reading the three channels in another order does."""
+
 
 def client_rng(seed: int, client: str, *path: int) -> np.random.Generator:
     """Returns the source of one client's random numbers, the same in whatever order it is asked.
@@ -70,7 +73,7 @@ def client_acquisition(seed: int, client: str, *, grey: bool, shift: float) -> A
         gamma=float(np.exp(shift * signs[0] * 0.5 * sizes[0])),
         contrast=float(1.0 - 0.4 * shift * sizes[1]),
         brightness=float(0.08 * shift * signs[1] * sizes[2]),
-        hue=float(1.1 * shift * signs[2] * sizes[3]),
+        hue=float(LARGEST_HUE * shift * signs[2] * sizes[3]),
         tint=(float(tint[0]), float(tint[1]), float(tint[2])),
         shading=float(0.12 * shift * signs[3]),
         blur=float(0.012 * shift * sizes[4]),
