@@ -2,15 +2,17 @@
 
 import argparse
 import contextlib
+import difflib
 import importlib
 import io
+import logging
 import os
 import pathlib
 import sys
 from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
-from absl import logging
+from absl import logging as absl_logging
 
 from tfds_medvqa.common.errors import BuildError
 
@@ -48,7 +50,11 @@ def build(
     builder_class = importlib.import_module(BUILDERS[dataset]).Builder
     known = list(builder_class.builder_configs)
     if config not in known:
-        raise BuildError(f"{dataset} has no config {config!r}; choose one of {', '.join(known)}")
+        nearest = difflib.get_close_matches(config, known, n=1)
+        hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+        raise BuildError(
+            f"{dataset} has no config {config!r}{hint}; choose one of {', '.join(known)}"
+        )
     with _quietly():
         builder = builder_class(config=config, data_dir=data_dir, file_format="array_record")
     prepare(builder, manual_dir)
@@ -80,15 +86,18 @@ def prepare(
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keeps TFDS's own progress bars and messages out of the way."""
-    level = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    """Keeps TFDS's own progress bars and messages, and its downloads' retries, out of the way."""
+    requests_logger = logging.getLogger("urllib3")
+    levels = absl_logging.get_verbosity(), requests_logger.level
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    requests_logger.setLevel(logging.ERROR)
     tfds.disable_progress_bar()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        logging.set_verbosity(level)
+        absl_logging.set_verbosity(levels[0])
+        requests_logger.setLevel(levels[1])
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import IO
 
@@ -23,7 +24,7 @@ def check_md5(path: pathlib.Path, expected: str) -> None:
     if found != expected:
         raise BuildError(
             f"{path}: md5 is {found}, expected {expected}; the file is truncated or not MedMNIST's "
-            "own, download it again"
+            "own, remove it and download it again"
         )
 
 
@@ -51,7 +52,7 @@ def read(
                 images = _images(archive, path, split, record, resolution)
                 for index, (image, label) in enumerate(zip(images, labels, strict=True)):
                     yield f"{record.name}/{split}/{index}", image, label
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise BuildError(f"{path}: cannot be read as an npz file ({error})") from error
 
 
@@ -79,6 +80,8 @@ def _labels(
     expected = (record.counts[split], columns)
     with _open(archive, path, f"{split}_labels") as file:
         dtype = _check_header(file, path, f"{split}_labels", expected)
+        if dtype.kind not in "bui":
+            raise BuildError(f"{path}: {split}_labels has dtype {dtype}, expected an integer type")
         content = file.read()
     if len(content) != dtype.itemsize * expected[0] * columns:
         raise BuildError(f"{path}: {split}_labels ends early, expected {expected}")

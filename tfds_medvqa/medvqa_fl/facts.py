@@ -1,17 +1,6 @@
 """What do MedMNIST's labels mean to a physician? Names in words, and what follows from them."""
 
-from typing import Protocol
-
 from tfds_medvqa.medvqa_fl.sources import ORGANS
-
-
-class Labelled(Protocol):
-    """Anything with a single label."""
-
-    @property
-    def label(self) -> str:
-        """The label, as MedMNIST spells it."""
-
 
 CHEST_FINDINGS = {
     "atelectasis": "atelectasis",
@@ -31,12 +20,10 @@ CHEST_FINDINGS = {
 }
 """ChestX-ray14's findings; MedMNIST shortens the name of one."""
 
-OCT_FINDINGS = {
-    "choroidal neovascularization": "choroidal neovascularization",
-    "diabetic macular edema": "diabetic macular edema",
-    "drusen": "drusen",
-    "normal": "a normal retina",
-}
+COUNTABLE = frozenset({"effusion", "mass", "nodule", "pneumothorax", "hernia"})
+"""Findings that take an article; the others are states of the lung."""
+
+OCT_DISEASES = ("choroidal neovascularization", "diabetic macular edema", "drusen")
 
 BREAST_DIAGNOSES = {"malignant": "malignant", "normal, benign": "normal or benign"}
 
@@ -45,6 +32,23 @@ COLON_DIAGNOSES = {
     "colorectal adenocarcinoma epithelium": "colorectal adenocarcinoma",
 }
 """The tissue classes that are a diagnosis."""
+
+COLON_CANCER = frozenset({"colorectal adenocarcinoma epithelium", "cancer-associated stroma"})
+"""The tissue classes that are cancer, or are named after it."""
+
+SKIN_LESIONS = {
+    "actinic keratoses and intraepithelial carcinoma": (
+        "actinic keratosis or intraepithelial carcinoma"
+    ),
+    "basal cell carcinoma": "basal cell carcinoma",
+    "benign keratosis-like lesions": "benign keratosis-like lesion",
+    "dermatofibroma": "dermatofibroma",
+    "melanoma": "melanoma",
+    "melanocytic nevi": "melanocytic nevus",
+    "vascular lesions": "vascular lesion",
+}
+
+MELANOCYTIC = frozenset({"melanoma", "melanocytic nevi"})
 
 BLOOD_CELLS = {
     "basophil": "basophil",
@@ -57,7 +61,7 @@ BLOOD_CELLS = {
     "platelet": "platelet",
 }
 
-GRANULOCYTES = ("basophil", "eosinophil", "immature granulocyte", "neutrophil")
+GRANULOCYTES = frozenset({"basophil", "eosinophil", "immature granulocyte", "neutrophil"})
 
 KIDNEY_CELLS = {
     "Collecting Duct, Connecting Tubule": "collecting duct or connecting tubule",
@@ -75,11 +79,11 @@ KIDNEY_COMPARTMENTS = {
     "Distal Convoluted Tubule": "tubule",
     "Glomerular endothelial cells": "glomerulus",
     "Interstitial endothelial cells": "interstitium",
-    "Leukocytes": "interstitium",
     "Podocytes": "glomerulus",
     "Proximal Tubule Segments": "tubule",
     "Thick Ascending Limb": "tubule",
 }
+"""Leukocytes are absent: they wander, and the label does not say where they were seen."""
 
 KIDNEY_LINEAGES = {
     "Collecting Duct, Connecting Tubule": "epithelial",
@@ -92,19 +96,19 @@ KIDNEY_LINEAGES = {
     "Thick Ascending Limb": "epithelial",
 }
 
+ALSO_IMAGED = {"chest_xray": ("heart",)}
+"""Anatomical categories that a client's images show besides their own: never denied."""
 
-def is_colon_cancer(image: Labelled) -> bool:
-    """Tells whether a colon patch shows cancer or the stroma that comes with it."""
-    return image.label in ("colorectal adenocarcinoma epithelium", "cancer-associated stroma")
-
-
-def is_granulocyte(image: Labelled) -> bool:
-    """Tells whether a blood cell is a granulocyte, mature or not."""
-    return BLOOD_CELLS[image.label] in GRANULOCYTES
+ALSO_USED = {"computed tomography": ("x-ray",)}
+"""Modalities that are part of another one: never denied."""
 
 
-def side(image: Labelled) -> str:
+def with_article(name: str) -> str:
+    """Returns "a nodule" or "an effusion"."""
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def side(organ_label: str) -> str:
     """Returns the side of the body an organ lies on: left, right or unpaired."""
-    name = ORGANS[image.label][0]
-    first = name.split()[0]
+    first = ORGANS[organ_label][0].split()[0]
     return first if first in ("left", "right") else "unpaired"

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import answer_type, encode_png, example_features
-from tfds_medvqa.medvqa_fl import archives, questions, records
+from tfds_medvqa.medvqa_fl import archives, files, questions, records
 from tfds_medvqa.medvqa_fl.draws import Draws
-from tfds_medvqa.medvqa_fl.records import MEDMNIST_SPLITS, RESOLUTIONS, Record
+from tfds_medvqa.medvqa_fl.records import RESOLUTIONS, Record
 from tfds_medvqa.medvqa_fl.sources import CLIENTS, SOURCES, sources_of
 
 TRAIN_SHARE = 0.8
@@ -81,47 +80,25 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         """Finds and checks all files before the first example is made."""
         config = self.builder_config
-        files = {name: self._file(dl_manager, config.records[name]) for name in config.sources}
-        for name, path in files.items():
+        paths = {
+            name: files.locate(dl_manager, config.records[name], config.resolution)
+            for name in config.sources
+        }
+        for name, path in paths.items():
             archives.check_md5(path, config.records[name].md5[config.resolution])
-        return {split: self._generate_examples(files, split) for split in ("train", "test")}
-
-    def _file(self, dl_manager: Any, record: Record) -> pathlib.Path:
-        """Returns a subset's file: from the manual folder if it is there, else downloaded."""
-        config = self.builder_config
-        file_name = record.file_name(config.resolution)
-        folder = manual_folder(dl_manager)
-        if folder is not None and (folder / file_name).is_file():
-            return folder / file_name
-        address = record.addresses[config.resolution]
-        try:
-            return pathlib.Path(dl_manager.download(address))
-        except Exception as error:  # TFDS wraps what its many backends raise
-            where = f"not in {folder}" if folder else "in no manual folder (none was given)"
-            raise BuildError(
-                f"{file_name} is {where} and could not be downloaded from {address} "
-                f"({type(error).__name__}); put MedMNIST's own file there ({record.licence})"
-            ) from error
+        return {split: self._generate_examples(paths, split) for split in ("train", "test")}
 
     def _generate_examples(
-        self, files: Mapping[str, pathlib.Path], split: str
+        self, paths: Mapping[str, pathlib.Path], split: str
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields the examples of one split, source by source."""
         config = self.builder_config
-        for name, path in files.items():
+        for name, path in paths.items():
             record = config.records[name]
             training = training_images(record)
             for image_id, image, label in archives.read(path, record, config.resolution):
                 if (image_id in training) == (split == "train"):
                     yield image_id, make_example(image_id, image, label, record)
-
-
-def manual_folder(dl_manager: Any) -> pathlib.Path | None:
-    """Returns the folder of files that the user has put there, or None."""
-    try:
-        return pathlib.Path(dl_manager.manual_dir)
-    except (AssertionError, OSError):  # what TFDS raises where the folder is absent
-        return None
 
 
 def training_images(record: Record) -> frozenset[str]:
@@ -136,12 +113,7 @@ def training_images(record: Record) -> frozenset[str]:
     Returns:
       The image ids of the training split; all others are test.
     """
-    image_ids = [
-        f"{record.name}/{split}/{index}"
-        for split in MEDMNIST_SPLITS
-        for index in range(record.counts[split])
-    ]
-    order = sorted(image_ids, key=lambda image_id: Draws(image_id).integer("split"))
+    order = sorted(record.image_ids(), key=lambda image_id: Draws(image_id).integer("split"))
     return frozenset(order[: round(TRAIN_SHARE * len(order))])
 
 

@@ -6,7 +6,7 @@ The facts are those of MedMNIST's package 3.0.2 (Yang et al., 2023), kept in med
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 MEDMNIST_SPLITS = ("train", "val", "test")
 RESOLUTIONS = (28, 64, 128, 224)
@@ -41,6 +41,12 @@ class Record:
     def total(self) -> int:
         """Images in all splits together."""
         return sum(self.counts.values())
+
+    def image_ids(self) -> Iterator[str]:
+        """Yields the id of every image, such as "breastmnist/train/17", in the file's order."""
+        for split in MEDMNIST_SPLITS:
+            for index in range(self.counts[split]):
+                yield f"{self.name}/{split}/{index}"
 
     def file_name(self, resolution: int) -> str:
         """Returns the name MedMNIST gives the file, such as "breastmnist_64.npz"."""

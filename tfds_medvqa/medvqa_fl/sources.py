@@ -43,6 +43,8 @@ class Source:
       client: the hospital.
       modality: how the images were taken, as an answer.
       anatomy: the anatomical category; None where the label decides it.
+      region: what a question about a disease calls the part of the body, which may be wider or
+        narrower than its category: an enlarged heart is a diagnosis for the chest.
       view: the plane of a CT slice, or None.
     """
 
@@ -50,24 +52,31 @@ class Source:
     client: str
     modality: str
     anatomy: str | None
+    region: str | None
     view: str | None = None
 
 
 SOURCES = {
     source.name: source
     for source in (
-        Source("chestmnist", "chest_xray", "x-ray", "lung"),
-        Source("pneumoniamnist", "chest_xray", "x-ray", "lung"),
-        Source("octmnist", "oct", "optical coherence tomography", "eye"),
-        Source("pathmnist", "colon_pathology", "histopathology", "colon"),
-        Source("dermamnist", "dermatoscope", "dermatoscopy", "skin"),
-        Source("retinamnist", "fundus", "fundus photography", "eye"),
-        Source("breastmnist", "breast_ultrasound", "ultrasound", "breast"),
-        Source("bloodmnist", "blood_microscope", "blood smear microscopy", "blood"),
-        Source("tissuemnist", "kidney_cortex_microscope", "fluorescence microscopy", "kidney"),
-        Source("organamnist", "abdominal_ct", "computed tomography", None, "axial"),
-        Source("organcmnist", "abdominal_ct", "computed tomography", None, "coronal"),
-        Source("organsmnist", "abdominal_ct", "computed tomography", None, "sagittal"),
+        Source("chestmnist", "chest_xray", "x-ray", "lung", "chest"),
+        Source("pneumoniamnist", "chest_xray", "x-ray", "lung", "chest"),
+        Source("octmnist", "oct", "optical coherence tomography", "eye", "retina"),
+        Source("pathmnist", "colon_pathology", "histopathology", "colon", "colon"),
+        Source("dermamnist", "dermatoscope", "dermatoscopy", "skin", "skin"),
+        Source("retinamnist", "fundus", "fundus photography", "eye", "retina"),
+        Source("breastmnist", "breast_ultrasound", "ultrasound", "breast", "breast"),
+        Source("bloodmnist", "blood_microscope", "blood smear microscopy", "blood", "blood"),
+        Source(
+            "tissuemnist",
+            "kidney_cortex_microscope",
+            "fluorescence microscopy",
+            "kidney",
+            "kidney",
+        ),
+        Source("organamnist", "abdominal_ct", "computed tomography", None, None, "axial"),
+        Source("organcmnist", "abdominal_ct", "computed tomography", None, None, "coronal"),
+        Source("organsmnist", "abdominal_ct", "computed tomography", None, None, "sagittal"),
     )
 }
 """The twelve subsets, in the order of the paper's clients."""

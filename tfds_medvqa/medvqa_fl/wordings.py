@@ -7,7 +7,7 @@ MODALITY = (
     "what imaging technique is shown here?",
 )
 IS_MODALITY = (
-    "was this image taken by {thing}?",
+    "was {thing} used to obtain this image?",
     "is {thing} the imaging modality shown here?",
     "does this image come from {thing}?",
 )
@@ -22,40 +22,65 @@ ANATOMY = (
     "which organ or body part is examined in this image?",
 )
 IS_ANATOMY = (
-    "does this image show the {thing}?",
+    "was this image taken to examine the {thing}?",
     "is the {thing} examined in this image?",
-    "is the {thing} the region that is imaged here?",
+    "is this an examination of the {thing}?",
 )
 ORGAN = (
-    "which organ is in the centre of this ct image?",
-    "what organ does this ct slice show?",
-    "name the anatomical structure seen in this ct image.",
+    "which anatomical structure is in the centre of this ct image?",
+    "on which organ or bone is this ct slice centred?",
+    "name the anatomical structure in the middle of this ct image.",
+)
+IS_ORGAN = (
+    "is the {thing} in the centre of this ct image?",
+    "is this ct slice centred on the {thing}?",
+    "is the structure in the middle of this ct image the {thing}?",
 )
 DIAGNOSIS = (
     "what is the specific diagnosis for the {thing} in this image?",
-    "which disease does this image of the {thing} show?",
-    "what is the most likely diagnosis for this {thing}?",
-    "what abnormality of the {thing} is seen in this image?",
+    "what is the most likely diagnosis in this image of the {thing}?",
+    "what does this image of the {thing} reveal?",
+    "how would you diagnose the {thing} shown here?",
 )
 HAS_FINDING = (
     "does this image show {thing}?",
     "is there evidence of {thing} in this image?",
-    "is {thing} present in this image?",
+    "can {thing} be seen in this image?",
 )
 IS_ABNORMAL = (
     "is there any abnormality in this image of the {thing}?",
     "does this image show any disease of the {thing}?",
     "is anything abnormal about the {thing} in this image?",
 )
+SKIN_LESION = (
+    "what is the specific diagnosis for this skin lesion?",
+    "what is the most likely diagnosis for the lesion in this image?",
+    "which kind of lesion does the skin show here?",
+)
+IS_SKIN_LESION = (
+    "is this skin lesion {thing}?",
+    "does this image show {thing}?",
+    "would you diagnose the lesion in this image as {thing}?",
+)
+IS_MELANOCYTIC = (
+    "is this skin lesion melanocytic?",
+    "does the lesion in this image arise from melanocytes?",
+    "is the lesion shown here of melanocytic origin?",
+)
+BREAST = (
+    "is the finding in this breast ultrasound malignant or benign?",
+    "what is the specific diagnosis for the breast in this image?",
+    "how would you classify this ultrasound image of the breast?",
+)
 MALIGNANCY = (
     "does this image show malignancy?",
-    "is the lesion in this image malignant?",
-    "are there signs of cancer in this image?",
+    "is there a malignant lesion in this image?",
+    "are there signs of breast cancer in this image?",
 )
-BENIGN_OR_MALIGNANT = (
-    "is the finding in this breast ultrasound malignant or benign?",
-    "how would you classify this breast, malignant or normal and benign?",
-    "what is the diagnosis for the breast in this ultrasound image?",
+COLON_CANCER = (
+    "are there signs of cancer in this image?",
+    "is the tissue in this patch associated with cancer?",
+    "does this histology patch give evidence of a malignant tumour?",
 )
 GRADE = (
     "what is the grade of diabetic retinopathy in this fundus image?",
@@ -75,17 +100,17 @@ TISSUE = (
 IS_TISSUE = (
     "is {thing} shown in this histology patch?",
     "does this patch consist of {thing}?",
-    "would you call this tissue {thing}?",
+    "would you call the content of this patch {thing}?",
 )
 KIDNEY_CELL = (
     "which kind of kidney cortex cell is shown?",
-    "what structure of the kidney cortex does this cell belong to?",
+    "to which structure or cell type of the kidney cortex does this cell belong?",
     "identify the cell in this image of the kidney cortex.",
 )
 IS_KIDNEY_CELL = (
-    "does this cell belong to {thing}?",
-    "is this image one of {thing}?",
-    "would you identify this as {thing}?",
+    "does this cell belong to the {thing}?",
+    "would you assign this kidney cortex cell to the {thing}?",
+    "is the cell in the centre part of the {thing}?",
 )
 COMPARTMENT = (
     "in which compartment of the kidney cortex does this cell lie?",
@@ -103,9 +128,9 @@ BLOOD_CELL = (
     "identify the blood cell in this microscope image.",
 )
 IS_BLOOD_CELL = (
-    "is the blood cell shown of this type: {thing}?",
-    "does this smear show this cell type: {thing}?",
-    "would you identify the cell in the centre as {thing}?",
+    "is the cell in the centre of this smear {thing}?",
+    "does this image show {thing}?",
+    "would you identify this blood cell as {thing}?",
 )
 IS_GRANULOCYTE = (
     "is the blood cell shown a granulocyte?",
@@ -118,12 +143,12 @@ HAS_NUCLEUS = (
     "can a nucleus be seen in this cell?",
 )
 SIDE = (
-    "on which side of the body does this organ lie?",
-    "is the organ shown a left one, a right one or unpaired?",
-    "what is the laterality of the organ in this ct image?",
+    "on which side of the body does the structure in the centre lie?",
+    "is the structure in the centre a left one, a right one or unpaired?",
+    "what is the laterality of the structure in the centre of this ct image?",
 )
 IS_PAIRED = (
-    "does the body have two of the organ shown?",
-    "is the organ in this ct image a paired one?",
-    "is there one of these organs on either side of the body?",
+    "does the body have two of the structure in the centre?",
+    "is the structure in the centre of this ct image a paired one?",
+    "is there such a structure on either side of the body?",
 )

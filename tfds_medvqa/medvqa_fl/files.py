@@ -1,0 +1,57 @@
+"""Where is a subset's file: in the user's folder, or still to be downloaded?"""
+
+import pathlib
+from typing import Any
+
+import requests
+from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+
+from tfds_medvqa.common.errors import BuildError
+from tfds_medvqa.medvqa_fl.records import Record
+
+CONNECT_SECONDS = 10.0
+
+
+def locate(dl_manager: Any, record: Record, resolution: int) -> pathlib.Path:
+    """Finds a subset's file: in the manual folder if it is there, else by downloading it.
+
+    Args:
+      dl_manager: TFDS's download manager.
+      record: of the subset.
+      resolution: side of the images, in pixels.
+
+    Returns:
+      The path of the file, whose content is not checked yet.
+
+    Raises:
+      BuildError: if the file is absent and cannot be downloaded.
+    """
+    name = record.file_name(resolution)
+    folder = manual_folder(dl_manager)
+    if folder is not None and (folder / name).is_file():
+        return folder / name
+    address = record.addresses[resolution]
+    try:
+        # TFDS would knock for minutes at a server that is out of reach.
+        requests.head(address, timeout=CONNECT_SECONDS)
+        return pathlib.Path(dl_manager.download(address))
+    except NonMatchingChecksumError as error:
+        raise BuildError(
+            f"{name} from {address} does not have the size and SHA-256 of checksums.tsv; "
+            "it is truncated or not MedMNIST's own, try again"
+        ) from error
+    except Exception as error:  # TFDS passes on whatever its backends raise
+        where = f"not in {folder}" if folder else "in no manual folder (none was given, or empty)"
+        raise BuildError(
+            f"{name} is {where} and could not be downloaded from {address} "
+            f"({type(error).__name__}); put MedMNIST's own file, md5 {record.md5[resolution]}, "
+            "into a folder and give it as manual_dir"
+        ) from error
+
+
+def manual_folder(dl_manager: Any) -> pathlib.Path | None:
+    """Returns the folder of files that the user has put there, or None."""
+    try:
+        return pathlib.Path(dl_manager.manual_dir)
+    except (AssertionError, OSError):  # what TFDS raises where the folder is absent or empty
+        return None

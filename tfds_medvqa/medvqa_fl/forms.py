@@ -1,0 +1,251 @@
+"""Which forms of question does a source allow, and what makes an answer right?
+
+A form takes an image and gives the wordings, what {thing} in them is, and the answer. It is open
+or closed (yes or no); no answer is given that the image's labels do not decide.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+from tfds_medvqa.medvqa_fl import facts, wordings
+from tfds_medvqa.medvqa_fl.draws import Draws
+from tfds_medvqa.medvqa_fl.sources import ANATOMIES, MODALITIES, ORGANS, Source
+
+MODALITY = "modality recognition"
+ANATOMY = "anatomy"
+DIAGNOSIS = "disease diagnosis"
+GRADING = "disease grading"
+TISSUE = "tissue identification"
+ATTRIBUTES = "biological attributes"
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """What is known of one image: its id's draws, its source and its labels by name."""
+
+    draws: Draws
+    source: Source
+    labels: tuple[str, ...]
+    all_labels: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The label of an image that has just one."""
+        return self.labels[0]
+
+    @property
+    def anatomy(self) -> str:
+        """The anatomical category."""
+        return self.source.anatomy or ORGANS[self.label][1]
+
+    @property
+    def region(self) -> str:
+        """What a question about a disease calls the part of the body."""
+        return self.source.region or self.anatomy
+
+
+Asked = tuple[Sequence[str], str, str]
+"""(wordings, what {thing} is, answer)."""
+
+Form = Callable[[Image], Asked]
+
+Things = tuple[Sequence[str], Sequence[str]]
+"""(things that are so in an image, things that are not so)."""
+
+
+def yes_no(image: Image, right: Sequence[str], others: Sequence[str]) -> tuple[str, str]:
+    """Chooses what a closed question asks about.
+
+    Args:
+      image: of the question.
+      right: things that are so; may be empty.
+      others: things that are not so; may be empty, but not both.
+
+    Returns:
+      (thing, "yes" or "no"), each as likely where both are possible.
+    """
+    wants_yes = image.draws.choice("yes or no", (True, False))
+    if right and (wants_yes or not others):
+        return image.draws.choice("asked", right), "yes"
+    return image.draws.choice("asked", others), "no"
+
+
+def _closed(sentences: Sequence[str], things: Callable[[Image], Things]) -> Form:
+    """Makes a closed form of what is so and what is not."""
+    return lambda image: (sentences, *yes_no(image, *things(image)))
+
+
+def _open(sentences: Sequence[str], answer: Callable[[Image], str]) -> Form:
+    """Makes an open form; {thing} is the region."""
+    return lambda image: (sentences, image.region, answer(image))
+
+
+def _decision(
+    sentences: Sequence[str], holds: Callable[[Image], bool], thing: str | None = None
+) -> Form:
+    """Makes a closed form that always asks the same; {thing} is the region unless given."""
+    return lambda image: (sentences, thing or image.region, "yes" if holds(image) else "no")
+
+
+def _against(one: str, every: Sequence[str], never: Sequence[str] = ()) -> Things:
+    """One thing is so and every other is not; `never` is what nobody asks about."""
+    return (one,), tuple(thing for thing in every if thing != one and thing not in never)
+
+
+def _modalities(image: Image) -> Things:
+    own = image.source.modality
+    return _against(own, MODALITIES, never=facts.ALSO_USED.get(own, ()))
+
+
+def _anatomies(image: Image) -> Things:
+    never = facts.ALSO_IMAGED.get(image.source.client, ())
+    return _against(image.anatomy, ANATOMIES, never)
+
+
+def _organs(image: Image) -> Things:
+    return _against(ORGANS[image.label][0], [organ for organ, _ in ORGANS.values()])
+
+
+def _kidney_cells(image: Image) -> Things:
+    return _against(facts.KIDNEY_CELLS[image.label], tuple(facts.KIDNEY_CELLS.values()))
+
+
+def _with_articles(names: Mapping[str, str]) -> Callable[[Image], Things]:
+    """What is so and what is not, for a single label that is a thing one can count."""
+    every = tuple(facts.with_article(name) for name in names.values())
+    return lambda image: _against(facts.with_article(names[image.label]), every)
+
+
+def _chest_findings(image: Image) -> Things:
+    def asked(label: str) -> str:
+        name = facts.CHEST_FINDINGS[label]
+        return facts.with_article(name) if name in facts.COUNTABLE else name
+
+    absent = tuple(asked(label) for label in image.all_labels if label not in image.labels)
+    return tuple(asked(label) for label in image.labels), absent
+
+
+def _chest_diagnosis(image: Image) -> Asked:
+    """An open question where one answer is right, else a closed one."""
+    if len(image.labels) > 1:
+        return _closed(wordings.HAS_FINDING, _chest_findings)(image)
+    found = facts.CHEST_FINDINGS[image.label] if image.labels else "no finding"
+    return wordings.DIAGNOSIS, image.region, found
+
+
+def _oct_diseases(image: Image) -> Things:
+    present = tuple(disease for disease in facts.OCT_DISEASES if disease == image.label)
+    return present, tuple(disease for disease in facts.OCT_DISEASES if disease != image.label)
+
+
+def _grades(image: Image) -> Things:
+    own = int(image.label)
+    reached = tuple(f"grade {grade}" for grade in range(1, own + 1))
+    return reached, tuple(f"grade {grade}" for grade in range(own + 1, 5))
+
+
+_colon_cancer = _decision(wordings.COLON_CANCER, lambda image: image.label in facts.COLON_CANCER)
+
+
+def _colon_diagnosis(image: Image) -> Asked:
+    """An open question where the tissue class is a diagnosis, else a closed one."""
+    diagnosis = facts.COLON_DIAGNOSES.get(image.label)
+    if diagnosis is None:
+        return _colon_cancer(image)
+    return wordings.DIAGNOSIS, image.region, diagnosis
+
+
+_lineage = _open(wordings.LINEAGE, lambda image: facts.KIDNEY_LINEAGES[image.label])
+
+
+def _compartment(image: Image) -> Asked:
+    """Where a cell lies, or its lineage where the label does not tell."""
+    compartment = facts.KIDNEY_COMPARTMENTS.get(image.label)
+    return (wordings.COMPARTMENT, "", compartment) if compartment else _lineage(image)
+
+
+GENERAL: Mapping[str, Sequence[Form]] = {
+    MODALITY: (
+        _open(wordings.MODALITY, lambda image: image.source.modality),
+        _closed(wordings.IS_MODALITY, _modalities),
+    ),
+    ANATOMY: (
+        _open(wordings.ANATOMY, lambda image: image.anatomy),
+        _closed(wordings.IS_ANATOMY, _anatomies),
+    ),
+}
+"""Forms that every source has."""
+
+_view = _open(wordings.VIEW, lambda image: str(image.source.view))
+_organ = _open(wordings.ORGAN, lambda image: ORGANS[image.label][0])
+_blood_cell = _open(wordings.BLOOD_CELL, lambda image: facts.BLOOD_CELLS[image.label])
+
+# A form that stands twice is twice as likely.
+_CT: Mapping[str, Sequence[Form]] = {
+    MODALITY: (*GENERAL[MODALITY], _view, _view),
+    ANATOMY: (_organ, _organ, _closed(wordings.IS_ORGAN, _organs)),
+    ATTRIBUTES: (
+        _open(wordings.SIDE, lambda image: facts.side(image.label)),
+        _decision(wordings.IS_PAIRED, lambda image: facts.side(image.label) != "unpaired"),
+    ),
+}
+
+SPECIFIC: Mapping[tuple[str, str], Sequence[Form]] = {
+    ("chestmnist", DIAGNOSIS): (
+        _chest_diagnosis,
+        _closed(wordings.HAS_FINDING, _chest_findings),
+        _decision(wordings.IS_ABNORMAL, lambda image: bool(image.labels)),
+    ),
+    ("pneumoniamnist", DIAGNOSIS): (
+        _open(wordings.DIAGNOSIS, lambda image: image.label),
+        _decision(wordings.HAS_FINDING, lambda image: image.label == "pneumonia", "pneumonia"),
+        _decision(wordings.IS_ABNORMAL, lambda image: image.label == "pneumonia"),
+    ),
+    ("octmnist", DIAGNOSIS): (
+        _open(wordings.DIAGNOSIS, lambda image: image.label),
+        _closed(wordings.HAS_FINDING, _oct_diseases),
+        _decision(wordings.IS_ABNORMAL, lambda image: image.label != "normal"),
+    ),
+    ("pathmnist", DIAGNOSIS): (_colon_diagnosis, _colon_cancer),
+    ("pathmnist", TISSUE): (
+        _open(wordings.TISSUE, lambda image: image.label),
+        _closed(wordings.IS_TISSUE, lambda image: _against(image.label, image.all_labels)),
+    ),
+    ("dermamnist", DIAGNOSIS): (
+        _open(wordings.SKIN_LESION, lambda image: facts.SKIN_LESIONS[image.label]),
+        _closed(wordings.IS_SKIN_LESION, _with_articles(facts.SKIN_LESIONS)),
+        _decision(wordings.IS_MELANOCYTIC, lambda image: image.label in facts.MELANOCYTIC),
+    ),
+    ("retinamnist", GRADING): (
+        _open(wordings.GRADE, lambda image: f"grade {image.label}"),
+        _closed(wordings.GRADE_AT_LEAST, _grades),
+    ),
+    ("retinamnist", DIAGNOSIS): (
+        _decision(wordings.HAS_FINDING, lambda image: image.label != "0", "diabetic retinopathy"),
+    ),
+    ("breastmnist", DIAGNOSIS): (
+        _open(wordings.BREAST, lambda image: facts.BREAST_DIAGNOSES[image.label]),
+        _decision(wordings.MALIGNANCY, lambda image: image.label == "malignant"),
+    ),
+    ("bloodmnist", ATTRIBUTES): (
+        _blood_cell,
+        _blood_cell,
+        _closed(wordings.IS_BLOOD_CELL, _with_articles(facts.BLOOD_CELLS)),
+        _decision(
+            wordings.IS_GRANULOCYTE,
+            lambda image: facts.BLOOD_CELLS[image.label] in facts.GRANULOCYTES,
+        ),
+        _decision(wordings.HAS_NUCLEUS, lambda image: image.label != "platelet"),
+    ),
+    ("tissuemnist", TISSUE): (
+        _open(wordings.KIDNEY_CELL, lambda image: facts.KIDNEY_CELLS[image.label]),
+        _closed(wordings.IS_KIDNEY_CELL, _kidney_cells),
+    ),
+    ("tissuemnist", ATTRIBUTES): (_compartment, _lineage),
+    **{
+        (name, question_type): forms
+        for name in ("organamnist", "organcmnist", "organsmnist")
+        for question_type, forms in _CT.items()
+    },
+}
+"""Forms of one source and question type."""
