@@ -1,0 +1,120 @@
+"""What is found wrong before any compute, and what a run with other settings gives."""
+
+import jax
+import numpy as np
+import pytest
+
+from configs import phantom
+from f3ocus_jax import config as config_lib, experiment
+from f3ocus_jax.config import ConfigError, ExperimentConfig
+from f3ocus_jax.data.reading import DataError
+from f3ocus_jax.rounds import layers_of
+from f3ocus_jax.types import RoundRecord
+from tfds_medvqa.build import BuildError, prepare
+from tfds_medvqa.phantom_medvqa.phantom_config import PhantomConfig
+from tfds_medvqa.phantom_medvqa.phantom_medvqa_dataset_builder import Builder
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+def tiny(data_dir, **settings) -> ExperimentConfig:
+    """The tiny config with some settings replaced, by dotted name."""
+    config = phantom.get_config("tiny")
+    changes = {name.replace("__", "."): value for name, value in settings.items()}
+    with config.unlocked(), config.ignore_type():
+        config.update_from_flattened_dict(changes | {"data.data_dir": str(data_dir)})
+    return config_lib.parse(ExperimentConfig, config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"federated__budgets": (1, 2)}, "must be 1 number or 9, one per client"),
+        ({"selection__algorithm": "nsga3"}, "is unknown; choose .*nsga2"),
+        ({"selection__pick": "best"}, "is unknown; choose .*knee"),
+        ({"model__family": "clip"}, "is unknown; choose vilt"),
+        ({"model__loss": "hinge"}, "is unknown; choose binary_cross_entropy, cross_entropy"),
+        ({"data__partition": "hospital"}, "must be dataset or one of .*client"),
+        ({"data__question_length": 41}, "must be at most 40, the tokens this model takes"),
+        ({"data__minimum_answer_count": 10**6}, "minimum_answer_count"),
+        ({"model__architecture": {"hidden": 3}}, "architecture.hidden is unknown; did you mean"),
+        ({"model__architecture": {"hidden_size": 33}}, "must be a multiple of"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_settings_that_do_not_fit_are_refused_before_any_compute(data_dir, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        experiment.assemble(tiny(data_dir, **settings))
+
+
+def test_weights_that_are_absent_are_refused(data_dir, tmp_path):
+    settings = {"model__weights": str(tmp_path / "absent"), "model__architecture": {}}
+    with pytest.raises(ConfigError, match="absent holds no tokenizer"):
+        experiment.assemble(tiny(data_dir, **settings))
+
+
+def test_an_unknown_dataset_lists_the_known_ones(data_dir):
+    with pytest.raises(BuildError, match="choose one of clients, public, tiny"):
+        experiment.assemble(tiny(data_dir, data__datasets=("phantom_medvqa/none",)))
+
+
+def test_a_client_without_examples_in_a_split_is_named(tmp_path, monkeypatch):
+    """The partition makes one client per image, and a test image has no training image."""
+    small = PhantomConfig(name="small", images_per_client={"fundus": 5})
+    monkeypatch.setitem(Builder.builder_configs, "small", small)
+    prepare(Builder(config=small, data_dir=tmp_path, file_format="array_record"))
+    monkeypatch.setattr(Builder, "BUILDER_CONFIGS", [*Builder.BUILDER_CONFIGS, small])
+    settings = {"data__datasets": ("phantom_medvqa/small",), "data__partition": "image_id"}
+    with pytest.raises(DataError, match=r"client fundus-.* has no (train|test) example"):
+        experiment.assemble(tiny(tmp_path, **settings))
+
+
+def test_clients_are_ordered_by_name_and_hold_their_own_modality(data_dir):
+    parts = experiment.assemble(tiny(data_dir))
+    names = [client.name for client in parts.federation.clients]
+    assert names == sorted(names)
+    assert len(names) == 9
+    for client in parts.federation.clients:
+        assert len(client.train) == 32
+        assert len(client.test) == 8
+        assert all(image_id.startswith(client.name) for image_id in client.train.image_ids)
+        assert client.train.labels_N.min() >= 0
+
+
+def test_the_answer_vocabulary_never_sees_test_answers(data_dir):
+    parts = experiment.assemble(tiny(data_dir))
+    trained = {answer for client in parts.federation.clients for answer in client.train.answers}
+    assert set(parts.federation.vocabulary.answers) == trained
+
+
+def test_layers_of_a_mask_are_ascending_and_padded_with_l():
+    mask_KL = np.array([[0, 1, 0, 1], [0, 0, 0, 0], [1, 1, 1, 0]], bool)
+    np.testing.assert_array_equal(layers_of(mask_KL, 3), [[1, 3, 4], [4, 4, 4], [0, 1, 2]])
+
+
+@pytest.mark.parametrize("unit", ["adapter", "block"])
+def test_a_round_changes_the_chosen_layers_and_the_head_and_nothing_else(data_dir, unit):
+    config = tiny(data_dir, training__unit=unit, federated__budgets=(1,))
+    parts = experiment.assemble(config)
+    state, record = parts.rounds.run(parts.start, lambda *_: None)
+    chosen = {layer for client in record.clients for layer in client.layers}
+    assert RoundRecord.from_json(record.to_json()) == record
+    for before, after in zip(
+        *(jax.tree.leaves(s.rows_L) for s in (parts.start, state)), strict=True
+    ):
+        for layer in range(4):
+            same = np.array_equal(before[layer], after[layer])
+            assert same or layer in chosen
+    heads = (jax.tree.leaves(s.head) for s in (parts.start, state))
+    assert any(not np.array_equal(*pair) for pair in zip(*heads, strict=True))
+
+
+def test_lntk_policy_trains_every_client_s_own_layers(data_dir):
+    parts = experiment.assemble(tiny(data_dir, selection__algorithm="lntk"))
+    _, record = parts.rounds.run(parts.start, lambda *_: None)
+    for client in record.clients:
+        best = np.argsort(client.scores)[-client.budget :]
+        assert client.layers == client.own_layers == sorted(best.tolist())
