@@ -72,8 +72,9 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def best(self) -> int | None:
-        """Returns the most accurate round on disk, or None."""
-        return self._manager.best_step() if self.rounds() else None
+        """Returns the most accurate round on disk, the newest of several; None without any."""
+        accuracies = {round: self._manager.metrics(round)["accuracy"] for round in self.rounds()}
+        return max(accuracies, key=lambda round: (accuracies[round], round), default=None)
 
     def save(self, state: ServerState, records: Sequence[RoundRecord]) -> None:
         """Starts to write a round; returns when the arrays have been copied.
