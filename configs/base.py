@@ -78,6 +78,26 @@ def vilt(*, width: int, layers: int, image_size: int, patch_size: int) -> ml_col
     return ml_collections.ConfigDict(sizes)
 
 
+def make_tiny(config: ml_collections.ConfigDict, image_size: int) -> None:
+    """Shrinks a federated run to one that ends in seconds on a CPU, from a random model.
+
+    Args:
+      config: changed in place.
+      image_size: side of the images, in pixels; two patches wide.
+    """
+    config.model.weights = ""
+    config.model.architecture = vilt(
+        width=32, layers=4, image_size=image_size, patch_size=image_size // 2
+    )
+    config.model.adapter_size = 8
+    config.importance.probe_examples = 4
+    config.selection.population = 16
+    config.selection.generations = 8
+    config.training.batch_size = 8
+    config.training.max_local_steps = 2
+    config.federated.rounds = 2
+
+
 def unknown_variant(variant: str, known: tuple[str, ...]) -> ValueError:
     """Returns the error for a variant that a config file does not have."""
     return ValueError(f"unknown variant {variant!r} of this config; known: {', '.join(known)}")

@@ -29,19 +29,12 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.model.weights = "runs/foundation_medmnist3"
         config.model.architecture = ml_collections.ConfigDict()
         config.federated.rounds = 10
-        config.training.max_local_steps = 60
-        config.training.learning_rate = 3e-3
+        config.training.max_local_steps = 20
+        config.training.learning_rate = 1e-3
         if variant == "medmnist3_lntk":
             config.selection.algorithm = "lntk"
     elif variant == "tiny":
-        config.model.architecture = base.vilt(width=32, layers=4, image_size=28, patch_size=14)
-        config.model.adapter_size = 8
-        config.importance.probe_examples = 4
-        config.selection.population = 16
-        config.selection.generations = 8
-        config.training.batch_size = 8
-        config.training.max_local_steps = 2
-        config.federated.rounds = 2
+        base.make_tiny(config, image_size=28)
         config.federated.budgets = (1, 2, 1)
     elif variant:
         raise base.unknown_variant(variant, ("medmnist3", "medmnist3_lntk", "tiny"))

@@ -20,15 +20,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.federated.budgets = (2, 2, 3, 3, 2, 2, 3, 3, 2)
     if variant == "tiny":
         config.data.datasets = ("phantom_medvqa/tiny",)
-        config.model.weights = ""
-        config.model.architecture = base.vilt(width=32, layers=4, image_size=32, patch_size=16)
-        config.model.adapter_size = 8
-        config.importance.probe_examples = 4
-        config.selection.population = 16
-        config.selection.generations = 8
-        config.training.batch_size = 8
-        config.training.max_local_steps = 2
-        config.federated.rounds = 2
+        base.make_tiny(config, image_size=32)
         config.federated.budgets = (1, 2, 1, 2, 1, 2, 1, 2, 1)
     elif variant:
         raise base.unknown_variant(variant, ("tiny",))

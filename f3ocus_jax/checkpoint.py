@@ -45,8 +45,12 @@ class Checkpoints:
             that must not change while it lasts.
         """
         self._settings = dict(settings)
+
+        def accuracy(metrics: Mapping[str, float]) -> float:
+            return metrics["accuracy"]
+
         best = checkpoint_managers.BestN(
-            get_metric_fn=lambda metrics: metrics["accuracy"],
+            get_metric_fn=accuracy,
             n=config.keep_best,
             keep_checkpoints_without_metrics=False,
         )
@@ -54,6 +58,7 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             cleanup_tmp_directories=True,
+            best_fn=accuracy,
         )
         self._manager = ocp.CheckpointManager(directory, options=options)
 
@@ -72,9 +77,8 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def best(self) -> int | None:
-        """Returns the most accurate round on disk, the newest of several; None without any."""
-        accuracies = {round: self._manager.metrics(round)["accuracy"] for round in self.rounds()}
-        return max(accuracies, key=lambda round: (accuracies[round], round), default=None)
+        """Returns the most accurate round on disk, or None."""
+        return self._manager.best_step()
 
     def save(self, state: ServerState, records: Sequence[RoundRecord]) -> None:
         """Starts to write a round; returns when the arrays have been copied.

@@ -1,16 +1,13 @@
 """Which settings exist, and which values of them are possible.
 
-A config file returns an `ml_collections.ConfigDict`; `parse` turns it, once, into the frozen
-dataclasses below. Nothing further down reads the raw dict.
+A config file returns an `ml_collections.ConfigDict`; `parsing.parse` turns it, once, into the
+frozen dataclasses below. Nothing further down reads the raw dict.
 """
 
 import dataclasses
 import difflib
-import typing
-from collections.abc import Mapping
-from typing import Any, TypeVar
-
-Dataclass = TypeVar("Dataclass")
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class ConfigError(ValueError):
@@ -31,6 +28,33 @@ def require(condition: bool, name: str, given: object, allowed: str) -> None:
     """
     if not condition:
         raise ConfigError(f"config.{name} = {given!r}, must be {allowed}")
+
+
+def choose(name: str, given: str, known: Mapping[str, Any]) -> Any:
+    """Looks a setting up in a registry.
+
+    Args:
+      name: dotted name of the setting.
+      given: its value.
+      known: the registry.
+
+    Returns:
+      The entry.
+
+    Raises:
+      ConfigError: if there is none; lists the choices.
+    """
+    if given not in known:
+        raise ConfigError(
+            f"config.{name} = {given!r} is unknown; choose {', '.join(sorted(known))}"
+        )
+    return known[given]
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """Returns a hint at the known name most like `key`, as the end of a sentence."""
+    matches = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]}?" if matches else f"; known: {', '.join(sorted(known))}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -324,87 +348,3 @@ class PretrainConfig:
             self.model.adapter_size,
             "0: a foundation model has no adapters",
         )
-
-
-def parse(kind: type[Dataclass], raw: Mapping[str, Any], prefix: str = "") -> Dataclass:
-    """Makes a validated config.
-
-    Args:
-      kind: ExperimentConfig, PretrainConfig or one of their parts.
-      raw: the mapping with exactly its fields.
-      prefix: dotted name of `raw` itself, for messages.
-
-    Returns:
-      An instance of `kind`.
-
-    Raises:
-      ConfigError: for an unknown key (the nearest known one is named), a missing key, a value of
-        another type, or a value out of range.
-    """
-    hints = typing.get_type_hints(kind)
-    for key in raw:
-        if key not in hints:
-            raise ConfigError(f"config.{prefix}{key} is unknown{nearest(key, hints)}")
-    for key in hints:
-        if key not in raw:
-            raise ConfigError(f"config.{prefix}{key} is missing")
-    return kind(**{key: _convert(hints[key], raw[key], prefix + key) for key in hints})
-
-
-def choose(name: str, given: str, known: Mapping[str, Any]) -> Any:
-    """Looks a setting up in a registry.
-
-    Args:
-      name: dotted name of the setting.
-      given: its value.
-      known: the registry.
-
-    Returns:
-      The entry.
-
-    Raises:
-      ConfigError: if there is none; lists the choices.
-    """
-    if given not in known:
-        raise ConfigError(
-            f"config.{name} = {given!r} is unknown; choose {', '.join(sorted(known))}"
-        )
-    return known[given]
-
-
-def nearest(key: str, known: typing.Iterable[str]) -> str:
-    """Returns a hint at the known name most like `key`, as the end of a sentence."""
-    matches = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]}?" if matches else f"; known: {', '.join(sorted(known))}"
-
-
-def _convert(hint: Any, value: Any, name: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        require(isinstance(value, Mapping) or hasattr(value, "keys"), name, value, "a section")
-        return parse(typing.cast(type, hint), value, f"{name}.")
-    origin = typing.get_origin(hint)
-    if origin is tuple:
-        member = typing.get_args(hint)[0]
-        values = value if isinstance(value, tuple | list) else (value,)
-        return tuple(_convert(member, item, name) for item in values)
-    if origin is not None:
-        require(hasattr(value, "keys"), name, value, "a section")
-        return dict(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    require(type(value) is hint, name, value, f"of type {hint.__name__}")
-    return value
-
-
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Returns every setting by its dotted name, as JSON keeps it (tuples become lists)."""
-    settings: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        value, name = getattr(config, field.name), prefix + field.name
-        if dataclasses.is_dataclass(value):
-            settings |= flatten(value, f"{name}.")
-        elif isinstance(value, Mapping):
-            settings[name] = dict(value)
-        else:
-            settings[name] = list(value) if isinstance(value, tuple) else value
-    return settings

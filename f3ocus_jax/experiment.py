@@ -12,13 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from f3ocus_jax import (
-    accounting,
-    config as config_lib,
-    flops,
-    foundation as foundation_lib,
-    metrics,
-)
+from f3ocus_jax import accounting, flops, foundation as foundation_lib, metrics, parsing
 from f3ocus_jax.checkpoint import Checkpoints
 from f3ocus_jax.config import ConfigError, ExperimentConfig
 from f3ocus_jax.data.reading import Federation, read_federation
@@ -141,7 +135,7 @@ class RunFile:
 def read_run(workdir: pathlib.Path) -> RunFile:
     """Reads run.json of a workdir."""
     content = json.loads((workdir / RUN_FILE).read_text())
-    config = config_lib.parse(ExperimentConfig, content["config"])
+    config = parsing.parse(ExperimentConfig, content["config"])
     return RunFile(config, content["clients"], content["answers"])
 
 
@@ -221,7 +215,7 @@ def _start(
 
 def _settings(config: ExperimentConfig, foundation: Foundation) -> dict[str, Any]:
     """Returns what a checkpoint is bound to."""
-    return config_lib.flatten(config) | {"weights fingerprint": foundation.fingerprint}
+    return parsing.flatten(config) | {"weights fingerprint": foundation.fingerprint}
 
 
 def _write_run_file(parts: Parts, workdir: pathlib.Path) -> None:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from f3ocus_jax import commands, config as config_lib, foundation as foundation_lib, inference
+from f3ocus_jax import commands, foundation as foundation_lib, inference, parsing
 from f3ocus_jax.config import OptimizationConfig, PretrainConfig
 from f3ocus_jax.data import order
 from f3ocus_jax.data.examples import Examples, concatenate
@@ -32,7 +32,7 @@ CONFIG = commands.define_config()
 
 def main() -> None:
     """Runs the command."""
-    config = config_lib.parse(PretrainConfig, CONFIG.value)
+    config = parsing.parse(PretrainConfig, CONFIG.value)
     pretrain(config, commands.prepare_workdir())
 
 

@@ -3,7 +3,7 @@
 The same command again resumes a run that was stopped.
 """
 
-from f3ocus_jax import commands, config as config_lib, experiment
+from f3ocus_jax import commands, experiment, parsing
 from f3ocus_jax.config import ExperimentConfig
 
 CONFIG = commands.define_config()
@@ -11,7 +11,7 @@ CONFIG = commands.define_config()
 
 def main() -> None:
     """Runs the command."""
-    config = config_lib.parse(ExperimentConfig, CONFIG.value)
+    config = parsing.parse(ExperimentConfig, CONFIG.value)
     experiment.run(config, commands.prepare_workdir())
 
 

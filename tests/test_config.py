@@ -5,7 +5,7 @@ import ml_collections
 import pytest
 
 from configs import phantom
-from f3ocus_jax import config as config_lib
+from f3ocus_jax import parsing
 from f3ocus_jax.config import ConfigError, ExperimentConfig, PretrainConfig
 
 CONFIGS = {
@@ -31,7 +31,7 @@ def changed(**settings):
 def test_every_shipped_config_is_valid(name, variant):
     raw = importlib.import_module(f"configs.{name}").get_config(variant)
     assert isinstance(raw, ml_collections.ConfigDict)
-    config_lib.parse(CONFIGS[name][0], raw)
+    parsing.parse(CONFIGS[name][0], raw)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -45,7 +45,7 @@ def test_unknown_key_names_the_nearest_valid_one():
     with pytest.raises(
         ConfigError, match=r"config.federated.round is unknown; did you mean rounds"
     ):
-        config_lib.parse(ExperimentConfig, raw)
+        parsing.parse(ExperimentConfig, raw)
 
 
 def test_missing_key_is_named():
@@ -53,7 +53,7 @@ def test_missing_key_is_named():
     with raw.unlocked():
         del raw.training.unit
     with pytest.raises(ConfigError, match=r"config.training.unit is missing"):
-        config_lib.parse(ExperimentConfig, raw)
+        parsing.parse(ExperimentConfig, raw)
 
 
 @pytest.mark.parametrize(
@@ -77,19 +77,19 @@ def test_missing_key_is_named():
 )
 def test_impossible_value_says_what_was_given_and_what_is_allowed(setting, value, message):
     with pytest.raises(ConfigError, match=message):
-        config_lib.parse(ExperimentConfig, changed(**{setting: value}))
+        parsing.parse(ExperimentConfig, changed(**{setting: value}))
 
 
 def test_whole_numbers_are_taken_for_floats():
-    parsed = config_lib.parse(ExperimentConfig, changed(training__learning_rate=1))
+    parsed = parsing.parse(ExperimentConfig, changed(training__learning_rate=1))
     assert parsed.training.learning_rate == 1.0
     assert isinstance(parsed.training.learning_rate, float)
 
 
 def test_budgets_are_one_for_all_or_one_per_client():
-    config = config_lib.parse(ExperimentConfig, changed(federated__budgets=(3,)))
+    config = parsing.parse(ExperimentConfig, changed(federated__budgets=(3,)))
     assert config.budgets_for(2, 4) == (3, 3)
-    several = config_lib.parse(ExperimentConfig, changed(federated__budgets=(1, 4)))
+    several = parsing.parse(ExperimentConfig, changed(federated__budgets=(1, 4)))
     assert several.budgets_for(2, 4) == (1, 4)
     with pytest.raises(ConfigError, match="must be 1 number or 3, one per client"):
         several.budgets_for(3, 4)
@@ -98,7 +98,7 @@ def test_budgets_are_one_for_all_or_one_per_client():
 
 
 def test_settings_survive_json_and_parse_back():
-    parsed = config_lib.parse(ExperimentConfig, phantom.get_config("tiny"))
-    again = config_lib.parse(ExperimentConfig, dataclasses.asdict(parsed))
+    parsed = parsing.parse(ExperimentConfig, phantom.get_config("tiny"))
+    again = parsing.parse(ExperimentConfig, dataclasses.asdict(parsed))
     assert again == parsed
-    assert config_lib.flatten(parsed)["federated.budgets"] == [1, 2, 1, 2, 1, 2, 1, 2, 1]
+    assert parsing.flatten(parsed)["federated.budgets"] == [1, 2, 1, 2, 1, 2, 1, 2, 1]

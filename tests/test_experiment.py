@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from configs import phantom
-from f3ocus_jax import config as config_lib, experiment
+from f3ocus_jax import experiment, parsing
 from f3ocus_jax.config import ConfigError, ExperimentConfig
 from f3ocus_jax.data.reading import DataError
 from f3ocus_jax.rounds import layers_of
@@ -26,7 +26,7 @@ def tiny(data_dir, **settings) -> ExperimentConfig:
     changes = {name.replace("__", "."): value for name, value in settings.items()}
     with config.unlocked(), config.ignore_type():
         config.update_from_flattened_dict(changes | {"data.data_dir": str(data_dir)})
-    return config_lib.parse(ExperimentConfig, config)
+    return parsing.parse(ExperimentConfig, config)
 
 
 @pytest.mark.parametrize(

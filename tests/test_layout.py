@@ -10,6 +10,7 @@ PACKAGE = REPOSITORY / "f3ocus_jax"
 ORDER = [
     {"types"},
     {"config"},
+    {"parsing"},
     {"data"},
     {"models"},
     {"importance"},
