@@ -1,8 +1,9 @@
 """Who trains which layer?"""
 
+from collections.abc import Callable
 from functools import partial
 
-from f3ocus_jax.selection import search, simple
+from f3ocus_jax.selection import exact, random_keys, search, simple
 from f3ocus_jax.selection.annealing import Annealing
 from f3ocus_jax.selection.ant_colony import AntColony
 from f3ocus_jax.selection.bee_colony import BeeColony
@@ -10,16 +11,30 @@ from f3ocus_jax.selection.mopso import MOPSO
 from f3ocus_jax.selection.nsga2 import NSGA2
 from f3ocus_jax.selection.selector import PICKS, Select, Selection
 
-SELECTORS = {
-    "nsga2": partial(search.create, NSGA2),
-    "abc": partial(search.create, BeeColony),
-    "aco": partial(search.create, AntColony),
-    "sa": partial(search.create, Annealing),
-    "mopso": partial(search.create, MOPSO),
+METAHEURISTICS = {
+    "nsga2": NSGA2,
+    "abc": BeeColony,
+    "aco": AntColony,
+    "sa": Annealing,
+    "mopso": MOPSO,
+}
+"""The five of the paper."""
+
+SELECTORS: dict[str, Callable[..., Select]] = {
     "lntk": partial(simple.create, simple.own_layers),
     "random": partial(simple.create, simple.random_layers),
     "last": partial(simple.create, simple.last_layers),
+    "exact": exact.create,
+    **{
+        name: partial(search.create, partial(search.evolve, algorithm))
+        for name, algorithm in METAHEURISTICS.items()
+    },
+    **{
+        name: partial(search.create, partial(random_keys.evolve, name))
+        for name in random_keys.ALGORITHMS
+    },
 }
+"""Who chooses, by name: policies, the exact front, the paper's five, and what evosax ships."""
 
 
 def create(
@@ -41,7 +56,7 @@ def create(
         from the least important, for "index".
 
     Returns:
-      A jitted `Select`, which compiles once per number of clients and layers.
+      A `Select`, which compiles once per number of clients and layers.
 
     Raises:
       ValueError: if there is no such algorithm or pick.
@@ -55,4 +70,4 @@ def create(
     )
 
 
-__all__ = ["PICKS", "SELECTORS", "Select", "Selection", "create"]
+__all__ = ["METAHEURISTICS", "PICKS", "SELECTORS", "Select", "Selection", "create"]

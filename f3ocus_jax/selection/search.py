@@ -1,5 +1,6 @@
 """How is a metaheuristic run? Seeds, one scan over the generations, and a pick from its front."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,19 +11,17 @@ from f3ocus_jax.selection.metaheuristic import Metaheuristic
 from f3ocus_jax.selection.problem import Problem
 from f3ocus_jax.selection.selector import Select, Selection, answer
 
+Evolve = Callable[[jax.Array, Problem, jax.Array, int, int], Choices]
+"""(key, problem, seeds_PKL, population, generations) -> the choices among which the front is."""
+
 
 def create(
-    algorithm: type[Metaheuristic],
-    *,
-    population: int,
-    generations: int,
-    pick: str,
-    pick_value: float,
+    evolve: Evolve, *, population: int, generations: int, pick: str, pick_value: float
 ) -> Select:
     """Makes a selector that searches for the front.
 
     Args:
-      algorithm: the metaheuristic.
+      evolve: the search.
       population: P.
       generations: how often the population is renewed.
       pick: a key of `selector.PICKS`.
@@ -37,9 +36,7 @@ def create(
         key: jax.Array, scores_KL: jax.Array, budgets_K: jax.Array, seeds_PKL: jax.Array
     ) -> Selection:
         problem = problem_lib.create(scores_KL, budgets_K)
-        found = evolve(
-            algorithm(population, *scores_KL.shape), key, problem, seeds_PKL, generations
-        )
+        found = evolve(key, problem, seeds_PKL, population, generations)
         masks_PKL = choices_lib.unpack(found.words_PKW, scores_KL.shape[1])
         return answer(masks_PKL, problem, scores_KL, pick=pick, pick_value=pick_value)
 
@@ -47,28 +44,31 @@ def create(
 
 
 def evolve(
-    algorithm: Metaheuristic,
+    algorithm_type: type[Metaheuristic],
     key: jax.Array,
     problem: Problem,
     seeds_PKL: jax.Array,
+    population: int,
     generations: int,
 ) -> Choices:
     """Runs a metaheuristic from its seeds.
 
     Args:
-      algorithm: made for the shapes of `problem`.
+      algorithm_type: the metaheuristic.
       key: of all draws.
       problem: of this round.
       seeds_PKL: bool, choices to start from; all-False ones are not in use.
+      population: P.
       generations: how often the population is renewed.
 
     Returns:
       The choices among which the front is.
     """
+    algorithm = algorithm_type(population, *problem.scores_KL.shape)
     params = algorithm.params_for(problem)
     key_seed, key_init, key_run = jax.random.split(key, 3)
-    population = seeds.population(key_seed, problem, algorithm.population_size, seeds_PKL)
-    state = algorithm.init(key_init, population, population.objectives(), params)
+    first = seeds.population(key_seed, problem, population, seeds_PKL)
+    state = algorithm.init(key_init, first, first.objectives(), params)
 
     def generation(state: Any, key: jax.Array) -> tuple[Any, None]:
         key_ask, key_tell = jax.random.split(key)

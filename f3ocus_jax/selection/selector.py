@@ -29,6 +29,7 @@ class Selection:
       pick: int32, the row of the front that `mask_KL` is.
       hypervolume: float32 in [0, 1], share of the box between the clients' own choice (most
         importance, largest variance) and an even deal (the other ends) that the front dominates.
+      complete: bool, True if the front is known to be the whole true Pareto front.
       scores_finite: bool, False if a score was NaN or infinite; such a score is worth less than
         any other.
     """
@@ -42,11 +43,12 @@ class Selection:
     front_valid_P: jax.Array
     pick: jax.Array
     hypervolume: jax.Array
+    complete: jax.Array
     scores_finite: jax.Array
 
 
 class Select(Protocol):
-    """The server's step of a round (F³OCUS, section 3.3); jitted, pure, and without any data."""
+    """The server's step of a round (F³OCUS, section 3.3): pure, without any data, mostly jitted."""
 
     def __call__(
         self, key: jax.Array, scores_KL: jax.Array, budgets_K: jax.Array, seeds_PKL: jax.Array
@@ -104,6 +106,7 @@ def answer(
         front_valid_P=valid_P,
         pick=chosen,
         hypervolume=_share_of_box(points_PM, valid_P, own_M, problem),
+        complete=jnp.bool_(False),
         scores_finite=jnp.all(jnp.isfinite(scores_KL)),
     )
 

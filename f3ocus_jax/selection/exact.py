@@ -1,0 +1,223 @@
+"""What is the best that any selector can do? The exact front, as a selector and as a yardstick.
+
+For few clients it is the true front: for every value that the variance can take, the most
+important choice, by an integer programme (ε-constraint method, Haimes et al. 1971; HiGHS through
+SciPy). For more it is the supported front, the points that are best for some trade-off
+(`flow.py`).
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.optimize
+import scipy.sparse
+
+from f3ocus_jax.selection import flow, problem as problem_lib
+from f3ocus_jax.selection.selector import Select, Selection, answer
+
+TRUE_FRONT_SIZE = 512
+"""Up to so many clients × layers the integer programmes end within a second or two."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Front:
+    """An exact front, the most important point first.
+
+    Attributes:
+      points_NM: float64 [N, 2], (importance, variance).
+      complete: True for the true front, False for its supported points only.
+      masks: ascending places on the front -> their choices, bool [P, K, L].
+    """
+
+    points_NM: np.ndarray
+    complete: bool
+    masks: Callable[[np.ndarray], np.ndarray]
+
+
+def supported_front(scores_KL: np.ndarray, budgets_K: np.ndarray) -> Front:
+    """Finds every point that is best for some trade-off, in order.
+
+    Args:
+      scores_KL: float, finite.
+      budgets_K: int, 1 … L.
+
+    Returns:
+      Front. Where one trade-off has several best points, some of those between its ends may be
+      left out.
+    """
+    scores_KL = np.asarray(scores_KL, np.float64)
+    start_KL = _own_choice(scores_KL, budgets_K)
+    moves = flow.supported_moves(scores_KL, start_KL)
+    gains_A = (
+        scores_KL[moves.clients_A, moves.targets_A] - scores_KL[moves.clients_A, moves.sources_A]
+    )
+    importance = scores_KL[start_KL].sum()
+    importance_N = importance + np.concatenate([[0.0], np.cumsum(gains_A)])[moves.ends_N]
+    variance_N = _variances(start_KL.sum(axis=0), moves)
+    start_1M = [[importance, np.var(start_KL.sum(axis=0))]]
+    points_NM = np.concatenate([start_1M, np.stack([importance_N, variance_N], axis=1)])
+    return Front(points_NM, False, lambda places_P: _replay(start_KL, moves, places_P))
+
+
+def _replay(start_KL: np.ndarray, moves: flow.Moves, places_P: np.ndarray) -> np.ndarray:
+    mask_KL, result, walked = start_KL.copy(), [], 0
+    for place in places_P:
+        end = moves.ends_N[place - 1] if place else 0
+        for arc in range(walked, end):
+            mask_KL[moves.clients_A[arc], moves.sources_A[arc]] = False
+            mask_KL[moves.clients_A[arc], moves.targets_A[arc]] = True
+        walked = end
+        result.append(mask_KL.copy())
+    return np.stack(result)
+
+
+def _variances(histogram_L: np.ndarray, moves: flow.Moves) -> np.ndarray:
+    """Follows the variance along the moves; a path changes the counts of its ends only."""
+    first_N = np.concatenate([[0], moves.ends_N]).astype(np.int64)[:-1]
+    # An arc's log begins at the path's last layer.
+    targets_N, sources_N = moves.targets_A[first_N], moves.sources_A[moves.ends_N - 1]
+    counts_L, change_N = histogram_L.astype(np.int64), np.zeros(len(first_N))
+    for n, (source, target) in enumerate(zip(sources_N, targets_N, strict=True)):
+        change_N[n] = 2 * (counts_L[target] - counts_L[source] + 1)
+        counts_L[source] -= 1
+        counts_L[target] += 1
+    return np.var(histogram_L) + np.cumsum(change_N) / len(histogram_L)
+
+
+def true_front(scores_KL: np.ndarray, budgets_K: np.ndarray) -> Front:
+    """Finds the whole front by one integer programme per value of the variance.
+
+    Args:
+      scores_KL: float, finite.
+      budgets_K: int, 1 … L.
+
+    Returns:
+      Front, unsupported points included.
+    """
+    scores_KL = np.asarray(scores_KL, np.float64)
+    start_KL = _own_choice(scores_KL, budgets_K)
+    found = list(_epsilon_constraint(scores_KL, np.asarray(budgets_K), start_KL))
+    masks_NKL = np.stack(_reduce(found, scores_KL))
+    points_NM = np.array([_point(mask_KL, scores_KL) for mask_KL in masks_NKL])
+    return Front(points_NM, True, lambda places_P: masks_NKL[places_P])
+
+
+def _own_choice(scores_KL: np.ndarray, budgets_K: np.ndarray) -> np.ndarray:
+    order_KL = np.argsort(-scores_KL, axis=1, kind="stable")
+    return np.argsort(order_KL, axis=1) < np.asarray(budgets_K)[:, None]
+
+
+def _point(mask_KL: np.ndarray, scores_KL: np.ndarray) -> tuple[float, float]:
+    return float(scores_KL[mask_KL].sum()), float(np.var(mask_KL.sum(axis=0)))
+
+
+def _epsilon_constraint(
+    scores_KL: np.ndarray, budgets_K: np.ndarray, mask_KL: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Yields the most important choice for every bound on Σ_l n_l², from a first one downwards.
+
+    The variables are the K L picks and, per layer, K units: a layer with n picks uses n of its
+    units, the j-th at cost 2 j − 1, so that their costs sum to n².
+    """
+    clients, layers = scores_KL.shape
+    picks, units = clients * layers, layers * clients
+    costs_V = np.concatenate([np.zeros(picks), np.tile(2.0 * np.arange(clients) + 1, layers)])
+    eye_LL, ones_1K = scipy.sparse.eye_array(layers), np.ones((1, clients))
+    rows_KV = scipy.sparse.kron(scipy.sparse.eye_array(clients), np.ones((1, layers)))
+    budgets = scipy.sparse.hstack([rows_KV, scipy.sparse.coo_array((clients, units))])
+    counts = scipy.sparse.hstack(
+        [scipy.sparse.kron(ones_1K, eye_LL), -scipy.sparse.kron(eye_LL, ones_1K)]
+    )
+    matrix = scipy.sparse.vstack([budgets, counts, costs_V[None]], format="csr")
+    equal = np.concatenate([budgets_K, np.zeros(layers)])
+    # HiGHS stops within 1e-6 of the optimum; larger numbers make that a smaller share.
+    scale = 1e4 / max(np.max(np.abs(scores_KL)), 1e-30)
+    objective_V = np.concatenate([-scale * scores_KL.ravel(), np.zeros(units)])
+    # With whole counts what is left is a transport problem, whose corners are whole.
+    whole_V = np.concatenate([np.zeros(picks), np.ones(units)])
+    while True:
+        yield mask_KL
+        bound = float(np.sum(mask_KL.sum(axis=0).astype(float) ** 2)) - 2.0
+        found = scipy.optimize.milp(
+            objective_V,
+            integrality=whole_V,
+            bounds=scipy.optimize.Bounds(0, 1),
+            constraints=scipy.optimize.LinearConstraint(
+                matrix, np.append(equal, -np.inf), np.append(equal, bound)
+            ),
+            options={"mip_rel_gap": 0.0},
+        )
+        if found.x is None:
+            return
+        mask_KL = found.x[:picks].reshape(clients, layers) > 0.5
+
+
+def _reduce(masks: list[np.ndarray], scores_KL: np.ndarray) -> list[np.ndarray]:
+    """Drops choices that a later one, which is evener, equals in importance."""
+    kept: list[np.ndarray] = []
+    best = -np.inf
+    for mask_KL in reversed(masks):
+        importance, _ = _point(mask_KL, scores_KL)
+        if importance > best:
+            kept, best = [mask_KL, *kept], importance
+    return kept
+
+
+def find_front(scores_KL: np.ndarray, budgets_K: np.ndarray) -> Front:
+    """Finds the true front of a small problem, and the supported front of any other.
+
+    Args:
+      scores_KL: float, finite.
+      budgets_K: int, 1 … L.
+
+    Returns:
+      Front, which says which of the two it is.
+    """
+    small = np.size(scores_KL) <= TRUE_FRONT_SIZE
+    return (true_front if small else supported_front)(scores_KL, budgets_K)
+
+
+def create(*, population: int, pick: str, pick_value: float, **_: object) -> Select:
+    """Makes a selector that answers with the exact front, on the host; seeds do not matter.
+
+    Args:
+      population: P, the most points that are answered; of more, P are taken at even distances.
+      pick: a key of `selector.PICKS`.
+      pick_value: what that pick is told.
+
+    Returns:
+      A `Select`.
+    """
+
+    @jax.jit
+    def finish(masks_PKL: jax.Array, scores_KL: jax.Array, budgets_K: jax.Array) -> Selection:
+        problem = problem_lib.create(scores_KL, budgets_K)
+        return answer(masks_PKL, problem, scores_KL, pick=pick, pick_value=pick_value)
+
+    def select(
+        key: jax.Array, scores_KL: jax.Array, budgets_K: jax.Array, seeds_PKL: jax.Array
+    ) -> Selection:
+        del key, seeds_PKL
+        finite_KL = np.asarray(problem_lib.create(scores_KL, budgets_K).scores_KL)
+        front = find_front(finite_KL, np.asarray(budgets_K))
+        masks_NKL = front.masks(_evenly_apart(front.points_NM, population))
+        masks_PKL = np.zeros((population, *finite_KL.shape), bool)
+        masks_PKL[: len(masks_NKL)] = masks_NKL
+        whole = front.complete and len(front.points_NM) <= population
+        chosen = finish(masks_PKL, jnp.asarray(scores_KL), jnp.asarray(budgets_K))
+        return dataclasses.replace(chosen, complete=jnp.bool_(whole))
+
+    return select
+
+
+def _evenly_apart(points_NM: np.ndarray, size: int) -> np.ndarray:
+    """Returns up to `size` places on a front, the ends among them, at even distances along it."""
+    if len(points_NM) <= size:
+        return np.arange(len(points_NM))
+    steps_NM = np.abs(np.diff(points_NM, axis=0)) / np.ptp(points_NM, axis=0)
+    along_N = np.concatenate([[0.0], np.cumsum(np.hypot(*steps_NM.T))])
+    places = np.searchsorted(along_N, np.linspace(0.0, along_N[-1], size))
+    return np.unique(np.append(places[:-1], len(points_NM) - 1))
