@@ -67,12 +67,12 @@ def client_acquisition(seed: int, client: str, *, grey: bool, shift: float) -> A
     rng = client_rng(seed, client, 1)
     signs = rng.choice((-1.0, 1.0), 4)
     sizes = rng.uniform(0.7, 1.0, 6)
-    tint = 1.0 - 0.40 * shift * rng.permutation((0.0, 0.4, 1.0)) * sizes[5]
+    tint = 1.0 - 0.35 * shift * rng.permutation((0.0, 0.4, 1.0)) * sizes[5]
     return Acquisition(
         inverted=bool(rng.random() < 0.5) and grey and shift >= POLARITY_SHIFT,
-        gamma=float(np.exp(shift * signs[0] * 0.5 * sizes[0])),
-        contrast=float(1.0 - 0.4 * shift * sizes[1]),
-        brightness=float(0.08 * shift * signs[1] * sizes[2]),
+        gamma=float(np.exp(shift * signs[0] * 0.4 * sizes[0])),
+        contrast=float(1.0 - 0.3 * shift * sizes[1]),
+        brightness=float(0.06 * shift * signs[1] * sizes[2]),
         hue=float(LARGEST_HUE * shift * signs[2] * sizes[3]),
         tint=(float(tint[0]), float(tint[1]), float(tint[2])),
         shading=float(0.12 * shift * signs[3]),

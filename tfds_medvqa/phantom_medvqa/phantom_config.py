@@ -13,13 +13,13 @@ CLIENTS: tuple[str, ...] = tuple(MODALITIES)
 
 FEDERATION_SIZES: dict[str, int] = {
     "chest_xray": 520,
-    "oct": 500,
-    "colon_pathology": 480,
+    "oct": 520,
+    "colon_pathology": 460,
     "dermatoscope": 400,
-    "fundus": 320,
-    "breast_ultrasound": 280,
+    "fundus": 380,
+    "breast_ultrasound": 360,
     "blood_microscope": 440,
-    "kidney_cortex_microscope": 560,
+    "kidney_cortex_microscope": 600,
     "abdominal_ct": 500,
 }
 """Unequal as in MedVQA-FL, in the same order of size, so that weighted aggregation matters."""

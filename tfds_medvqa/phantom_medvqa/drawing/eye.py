@@ -50,14 +50,18 @@ def draw_oct(facts: Mapping[str, str], rng: np.random.Generator, size: int) -> n
     if facts["pit"] == "yes":
         surface_HW = surface_HW + 0.34 * np.exp(-((x_HW / 0.20) ** 2))
     if facts["diagnosis"] == "macular edema":
-        surface_HW = surface_HW - 0.28 * np.exp(-(((x_HW - place) / 0.26) ** 2))
+        surface_HW = surface_HW - 0.40 * np.exp(-(((x_HW - place) / 0.34) ** 2))
     if facts["diagnosis"] == "drusen":
-        humps_HW = np.sqrt(np.clip(np.cos((x_HW - place) * 2.0 * np.pi / 0.34), 0.0, 1.0))
-        base_HW = base_HW - 0.20 * humps_HW * (np.abs(x_HW - place) < 0.43)
+        humps_HW = np.sqrt(np.clip(np.cos((x_HW - place) * 2.0 * np.pi / 0.36), 0.0, 1.0))
+        base_HW = base_HW - 0.26 * humps_HW * (np.abs(x_HW - place) < 0.45)
     depth_HW = (y_HW - surface_HW) / np.maximum(base_HW - surface_HW, 0.1)
     image_HW = np.interp(depth_HW, LAYER_DEPTHS, LAYER_GREYS).astype(np.float32)
     if facts["diagnosis"] == "macular edema":
-        for shift_x, shift_y, radius in ((-0.15, 0.0, 0.12), (0.12, -0.08, 0.15), (0.0, 0.18, 0.1)):
+        for shift_x, shift_y, radius in (
+            (-0.20, 0.02, 0.16),
+            (0.14, -0.10, 0.20),
+            (0.04, 0.23, 0.12),
+        ):
             center = (place + shift_x, height - 0.12 + shift_y)
             paint(image_HW, ellipse(size, center, (radius, radius * 1.1)), 0.02)
     return rgb(image_HW * speckle_HW)
