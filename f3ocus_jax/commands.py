@@ -22,9 +22,21 @@ EXPECTED_ERRORS = (ConfigError, DataError, WeightsError, RoundError, BuildError,
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 
 
-def define_config() -> flags.FlagHolder[ml_collections.ConfigDict]:
-    """Adds `--config FILE[:VARIANT]` and its overrides, `--config.section.name=value`."""
-    return config_flags.DEFINE_config_file("config", None, "config file", lock_config=True)
+def run_with_config(main: Callable[[ml_collections.ConfigDict], None]) -> None:
+    """Runs a command that takes `--config FILE[:VARIANT]` and `--config.section.name=value`.
+
+    Args:
+      main: the command, to be called with the settings.
+    """
+    config = config_flags.DEFINE_config_file("config", None, "config file", lock_config=True)
+    flags.mark_flag_as_required("config")
+    run(lambda: main(config.value))
+
+
+def define_round() -> None:
+    """Adds `--round`, which chooses a checkpoint."""
+    help_text = "which checkpoint; the most accurate one unless given"
+    flags.DEFINE_integer("round", None, help_text, lower_bound=0)
 
 
 def run(main: Callable[[], None]) -> None:

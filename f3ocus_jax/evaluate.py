@@ -7,16 +7,12 @@ from absl import flags
 from f3ocus_jax import commands, experiment
 from f3ocus_jax.report import table
 
-ROUND = flags.DEFINE_integer(
-    "round", None, "which checkpoint; the most accurate one unless given", lower_bound=0
-)
-
 
 def main() -> None:
     """Prints the accuracies of a checkpoint as a table and writes them as JSON."""
     workdir = commands.existing_workdir()
     parts = experiment.assemble(experiment.read_run(workdir).config)
-    state = experiment.load_state(workdir, parts.start, parts.settings, ROUND.value)
+    state = experiment.load_state(workdir, parts.start, parts.settings, flags.FLAGS.round)
     tests = parts.rounds.evaluate(state)
     names = [client.name for client in parts.federation.clients]
     reports = dict(zip(names, tests, strict=True))
@@ -27,4 +23,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    commands.define_round()
     commands.run(main)

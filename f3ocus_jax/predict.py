@@ -11,21 +11,22 @@ from f3ocus_jax.data.reading import DataError, decode_image
 from f3ocus_jax.models import base
 from f3ocus_jax.types import Batch
 
-IMAGE = flags.DEFINE_string("image", None, "image file, PNG or JPEG", required=True)
-QUESTION = flags.DEFINE_string("question", None, "what is asked about it", required=True)
-TOP = flags.DEFINE_integer("top", 5, "how many answers are printed", lower_bound=1)
-ROUND = flags.DEFINE_integer(
-    "round", None, "which checkpoint; the most accurate one unless given", lower_bound=0
-)
+
+def define_flags() -> None:
+    """Adds what is asked about which image."""
+    flags.DEFINE_string("image", None, "image file, PNG or JPEG", required=True)
+    flags.DEFINE_string("question", None, "what is asked about it", required=True)
+    flags.DEFINE_integer("top", 5, "how many answers are printed", lower_bound=1)
+    commands.define_round()
 
 
 def main() -> None:
     """Prints the most probable answers."""
     workdir = commands.existing_workdir()
-    foundation, params, round = experiment.load_model(workdir, ROUND.value)
-    pixels_HWC = read_image(pathlib.Path(IMAGE.value), foundation.image_size)
+    foundation, params, round = experiment.load_model(workdir, flags.FLAGS.round)
+    pixels_HWC = read_image(pathlib.Path(flags.FLAGS.image), foundation.image_size)
     input_ids_BT, mask_BT = foundation.tokenizer.encode(
-        [QUESTION.value], experiment.read_run(workdir).config.data.question_length
+        [flags.FLAGS.question], experiment.read_run(workdir).config.data.question_length
     )
     batch = Batch(
         images_BHWC=pixels_HWC[None],
@@ -35,7 +36,7 @@ def main() -> None:
         example_mask_B=np.ones(1, np.float32),
     )
     probabilities_C = np.asarray(jax.nn.softmax(base.apply(foundation.model, params, batch)[0]))
-    for answer in np.argsort(-probabilities_C)[: TOP.value]:
+    for answer in np.argsort(-probabilities_C)[: flags.FLAGS.top]:
         print(f"{probabilities_C[answer]:6.1%}  {foundation.answers[answer]}")
     print(f"round {round} of {workdir}")
 
@@ -62,4 +63,5 @@ def read_image(path: pathlib.Path, size: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
+    define_flags()
     commands.run(main)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import optax
 
@@ -27,13 +28,14 @@ from f3ocus_jax.types import Batch, Params
 REPORTS = 10
 """How often the loss is printed."""
 
-CONFIG = commands.define_config()
 
+def main(raw: ml_collections.ConfigDict) -> None:
+    """Runs the command.
 
-def main() -> None:
-    """Runs the command."""
-    config = parsing.parse(PretrainConfig, CONFIG.value)
-    pretrain(config, commands.prepare_workdir())
+    Args:
+      raw: the config file's settings, with the command line's overrides.
+    """
+    pretrain(parsing.parse(PretrainConfig, raw), commands.prepare_workdir())
 
 
 def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
@@ -138,4 +140,4 @@ def _make_step(
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    commands.run_with_config(main)

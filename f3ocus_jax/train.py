@@ -3,17 +3,21 @@
 The same command again resumes a run that was stopped.
 """
 
+import ml_collections
+
 from f3ocus_jax import commands, experiment, parsing
 from f3ocus_jax.config import ExperimentConfig
 
-CONFIG = commands.define_config()
 
+def main(raw: ml_collections.ConfigDict) -> None:
+    """Runs the command.
 
-def main() -> None:
-    """Runs the command."""
-    config = parsing.parse(ExperimentConfig, CONFIG.value)
+    Args:
+      raw: the config file's settings, with the command line's overrides.
+    """
+    config = parsing.parse(ExperimentConfig, raw)
     experiment.run(config, commands.prepare_workdir())
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    commands.run_with_config(main)
