@@ -58,7 +58,7 @@ class Params(metaheuristic.Params):
         client loses, on average, between the front's ends.
       cooling: factor of the temperature per generation.
       restart: probability that a rejected chain goes on from the archive.
-      jitter: standard deviation of the noise on a chain's trade-off.
+      jitter: largest change of a chain's trade-off, drawn uniformly.
     """
 
     temperature: float
@@ -73,7 +73,7 @@ class Annealing(Metaheuristic):
     @property
     def _default_params(self) -> Params:
         problem = super()._default_params.problem
-        return Params(problem, temperature=0.1, cooling=0.9, restart=0.5, jitter=0.1)
+        return Params(problem, temperature=0.1, cooling=0.9, restart=0.5, jitter=0.2)
 
     def _init(self, key: jax.Array, population: Choices, params: Params) -> State:
         return State(
@@ -84,20 +84,18 @@ class Annealing(Metaheuristic):
         )
 
     def _ask(self, key: jax.Array, state: State, params: Params) -> tuple[Choices, State]:
-        key_weight, key_swap = jax.random.split(key)
-        archive, start = state.archive, self._block_start(state.generation_counter)
+        size, start = self.population_size, self._block_start(state.generation_counter)
+        jitter_P, noise_PL = local_search.uniforms(key, (size,), (size, self.layers))
+        archive = state.archive
         weights_P, extent_M = pareto.trade_offs(
             archive.objectives_PM, state.objectives_PM, archive.valid_P
         )
-        weights_P += params.jitter * jax.random.normal(key_weight, weights_P.shape)
+        weights_P += params.jitter * (2.0 * jitter_P - 1.0)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
-        scale = extent_M[0] / self.clients
-        noise_PL = jax.random.gumbel(key_swap, (self.population_size, self.layers))
-        bias_JPL = local_search.shifted(noise_PL, self.visits) * (
-            scale * self._temperature(state, params)
-        )
+        heat = extent_M[0] / self.clients * self._temperature(state, params)
+        bias_JPL = heat * local_search.shared_gumbel(noise_PL, self.visits)
         block = self._open(state.current, start, params.problem)
-        block = local_search.climb(block, prices_P, bias_JPL)
+        block = local_search.climb(block, prices_P, bias_JPL=bias_JPL)
         return self._close(state.current, start, block), state
 
     def _temperature(self, state: State, params: Params) -> jax.Array:
@@ -106,14 +104,14 @@ class Annealing(Metaheuristic):
     def _tell(
         self, key: jax.Array, population: Choices, fitness: jax.Array, state: State, params: Params
     ) -> State:
-        key_accept, key_restart, key_member = jax.random.split(key, 3)
         size = self.population_size
+        accept_P, restart_P, member_P = local_search.uniforms(key, (size,), (size,), (size,))
         domination_P = self._domination(fitness, state)
         odds_P = jax.nn.sigmoid(-domination_P / self._temperature(state, params))
-        accepted_P = (domination_P == 0) | (jax.random.uniform(key_accept, (size,)) < odds_P)
-        restarted_P = ~accepted_P & (jax.random.uniform(key_restart, (size,)) < params.restart)
+        accepted_P = (domination_P == 0) | (accept_P < odds_P)
+        restarted_P = ~accepted_P & (restart_P < params.restart)
         archive = archive_lib.merge(state.archive, population, fitness)
-        members_P = archive_lib.draw(key_member, archive, size, share=0.5)
+        members_P = archive_lib.draw(member_P, archive, share=0.5)
         places_P = jnp.where(accepted_P, size, 0) + jnp.arange(size)
         places_P = jnp.where(restarted_P, 2 * size + members_P, places_P)
         pool = choices_lib.concatenate(state.current, population, archive.choices)

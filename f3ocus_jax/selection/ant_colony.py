@@ -88,15 +88,17 @@ class AntColony(Metaheuristic):
         scale = extent_M[0] / self.clients
         bias_JPL = scale * self._attraction(key, state, start, params)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
-        return self._close(ants, start, local_search.climb(block, prices_P, bias_JPL)), state
+        return self._close(
+            ants, start, local_search.climb(block, prices_P, bias_JPL=bias_JPL)
+        ), state
 
     def _attraction(
         self, key: jax.Array, state: State, start: jax.Array, params: Params
     ) -> jax.Array:
         """Returns the pheromone's logarithm plus Gumbel noise: its maximum is a draw."""
         pheromone_JL = jax.lax.dynamic_slice_in_dim(state.pheromone_KL, start, self.visits)
-        noise_PL = jax.random.gumbel(key, (self.population_size, self.layers))
-        noise_JPL = local_search.shifted(noise_PL, self.visits)
+        noise_PL = jax.random.uniform(key, (self.population_size, self.layers), minval=1e-7)
+        noise_JPL = local_search.shared_gumbel(noise_PL, self.visits)
         cooling = params.temperature / (1.0 + state.generation_counter)
         return params.alpha * jnp.log(pheromone_JL)[:, None] + cooling * noise_JPL
 

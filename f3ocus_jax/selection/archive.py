@@ -46,20 +46,19 @@ def merge(archive: Archive, choices: Choices, objectives_PM: jax.Array) -> Archi
     return _keep(both, both_PM, valid_P, len(archive.valid_P))
 
 
-def draw(key: jax.Array, archive: Archive, size: int, share: float = 1.0) -> jax.Array:
+def draw(uniform_P: jax.Array, archive: Archive, share: float = 1.0) -> jax.Array:
     """Draws members uniformly.
 
     Args:
-      key: of the draw.
+      uniform_P: float32 in [0, 1), one number for each member to draw.
       archive: where from.
-      size: how many.
       share: only from this share of the members, the loneliest.
 
     Returns:
-      int32 [size], places in the archive.
+      int32 [P], places in the archive.
     """
     members = jnp.maximum(jnp.sum(archive.valid_P) * share, 1.0)
-    return (jax.random.uniform(key, (size,)) * members).astype(jnp.int32)
+    return (uniform_P * members).astype(jnp.int32)
 
 
 def best_for(archive: Archive, weights_P: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -82,5 +81,5 @@ def _keep(choices: Choices, objectives_PM: jax.Array, valid_P: jax.Array, size: 
     front_P = pareto.front(objectives_PM, valid_P)
     ranks_P = jnp.where(front_P, 0, len(front_P)).astype(jnp.int32)
     crowding_P = pareto.crowding(objectives_PM, ranks_P)
-    order_P = jnp.argsort(jnp.where(front_P, -crowding_P, 1.0))[:size]
+    order_P = pareto.order(ranks_P, -crowding_P)[:size]
     return Archive(choices_lib.take(choices, order_P), objectives_PM[order_P], front_P[order_P])

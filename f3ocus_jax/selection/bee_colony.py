@@ -59,7 +59,7 @@ class Params(metaheuristic.Params):
 
     Attributes:
       exchange_rate: share of bees that take rows from a member of the archive.
-      jitter: standard deviation of the noise on a bee's trade-off.
+      jitter: largest change of a bee's trade-off, drawn uniformly.
       limit: trials after which a source is left.
     """
 
@@ -73,7 +73,7 @@ class BeeColony(Metaheuristic):
 
     @property
     def _default_params(self) -> Params:
-        return Params(super()._default_params.problem, exchange_rate=0.5, jitter=0.1, limit=5)
+        return Params(super()._default_params.problem, exchange_rate=0.5, jitter=0.2, limit=5)
 
     def _init(self, key: jax.Array, population: Choices, params: Params) -> State:
         places_F = jnp.arange(0, self.population_size, 2)
@@ -88,32 +88,33 @@ class BeeColony(Metaheuristic):
         )
 
     def _ask(self, key: jax.Array, state: State, params: Params) -> tuple[Choices, State]:
-        key_visit, key_guide, key_exchange, key_weight = jax.random.split(key, 4)
-        visited_P = self._visits(key_visit, state)
-        guides_P = archive_lib.draw(key_guide, state.archive, self.population_size)
+        size, start = self.population_size, self._block_start(state.generation_counter)
+        onlookers = size - len(state.trials_F)
+        rival_2O, guide_P, exchange_P, row_JP, jitter_P = local_search.uniforms(
+            key, (2, onlookers), (size,), (size,), (self.visits, size), (size,)
+        )
+        visited_P = self._visits(rival_2O, state)
         bees = choices_lib.take(state.sources, visited_P)
-        guides = choices_lib.take(state.archive.choices, guides_P)
-        start = self._block_start(state.generation_counter)
         block = self._open(bees, start, params.problem)
-        rows_JPL = self._open(guides, start, params.problem).rows_JPL
-        block = local_search.recombine(key_exchange, block, rows_JPL, params.exchange_rate)
+        guides_P = archive_lib.draw(guide_P, state.archive)
+        guides_JPL = self._rows(state.archive.choices, start)[:, guides_P]
+        swap_JP = (row_JP < 0.5) & (exchange_P < params.exchange_rate)[None]
+        rows_JPL = jnp.where(swap_JP[..., None], guides_JPL, block.rows_JPL)
         weights_P, extent_M = pareto.trade_offs(
             state.archive.objectives_PM, state.objectives_FM[visited_P], state.archive.valid_P
         )
-        weights_P += params.jitter * jax.random.normal(key_weight, weights_P.shape)
-        block = local_search.climb(block, local_search.prices(weights_P, extent_M, self.layers))
+        weights_P += params.jitter * (2.0 * jitter_P - 1.0)
+        prices_P = local_search.prices(weights_P, extent_M, self.layers)
+        block = local_search.climb(block, prices_P, rows_JPL=rows_JPL)
         return self._close(bees, start, block), dataclasses.replace(state, visited_P=visited_P)
 
-    def _visits(self, key: jax.Array, state: State) -> jax.Array:
+    def _visits(self, rival_2O: jax.Array, state: State) -> jax.Array:
         """Sends employed bees to their own sources, onlookers to the winners of tournaments."""
         sources = len(state.trials_F)
-        rivals_2O = jax.random.uniform(key, (2, self.population_size - sources)) * sources
-        rivals_2O = rivals_2O.astype(jnp.int32)
+        first_O, second_O = (rival_2O * sources).astype(jnp.int32)
         beaten_F = self._beaten(state.objectives_FM, state.archive)
-        onlookers_O = jnp.where(
-            beaten_F[rivals_2O[0]] <= beaten_F[rivals_2O[1]], rivals_2O[0], rivals_2O[1]
-        )
-        return jnp.concatenate([jnp.arange(sources), onlookers_O])
+        better_O = beaten_F[first_O] <= beaten_F[second_O]
+        return jnp.concatenate([jnp.arange(sources), jnp.where(better_O, first_O, second_O)])
 
     def _tell(
         self, key: jax.Array, population: Choices, fitness: jax.Array, state: State, params: Params
@@ -123,7 +124,7 @@ class BeeColony(Metaheuristic):
         bees_F, bettered_F = self._best_bees(fitness, state, archive)
         trials_F = jnp.where(bettered_F, 0, state.trials_F + 1)
         left_F = trials_F > params.limit
-        scouts_F = archive_lib.draw(key, archive, sources, share=0.5)
+        scouts_F = archive_lib.draw(jax.random.uniform(key, (sources,)), archive, share=0.5)
         places_F = jnp.where(bettered_F, sources + bees_F, jnp.arange(sources))
         places_F = jnp.where(left_F, sources + len(fitness) + scouts_F, places_F)
         pool = choices_lib.concatenate(state.sources, population, archive.choices)

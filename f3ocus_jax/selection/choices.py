@@ -102,5 +102,14 @@ def concatenate(*parts: Choices) -> Choices:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
+def where(condition_P: jax.Array, first: Choices, second: Choices) -> Choices:
+    """Returns the first's choices where the condition holds, and the second's elsewhere."""
+    return jax.tree.map(
+        lambda a, b: jnp.where(condition_P.reshape((-1,) + (1,) * (a.ndim - 1)), a, b),
+        first,
+        second,
+    )
+
+
 def _places(axes: int) -> jax.Array:
     return jnp.arange(WORD_BITS, dtype=jnp.uint32).reshape((1,) * (axes - 1) + (WORD_BITS,))

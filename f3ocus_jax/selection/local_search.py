@@ -6,6 +6,9 @@ still, and its best swap is its most worthwhile layer not picked for its least w
 picked.
 """
 
+import itertools
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -28,68 +31,65 @@ class Block:
     importance_P: jax.Array
 
 
-def climb(block: Block, prices_P: jax.Array, bias_JPL: jax.Array | None = None) -> Block:
+def climb(
+    block: Block,
+    prices_P: jax.Array,
+    *,
+    rows_JPL: jax.Array | None = None,
+    bias_JPL: jax.Array | None = None,
+) -> Block:
     """Lets each client in turn make its best swap, if that improves importance − price × Σ_l n_l².
 
     Args:
       block: the clients that may swap.
       prices_P: float32 ≥ 0, what one unit of Σ_l n_l² costs in importance, for every choice.
+      rows_JPL: bool, what each client picks before it swaps; the block's own rows if None.
       bias_JPL: float32, added to what every layer is worth to a client; nothing if None.
 
     Returns:
-      The block after at most one swap per client; without a bias, no choice is worse than before.
+      The block after at most one swap per client; without a bias, no swap makes a choice worse.
     """
 
     def visit(
-        totals: tuple[jax.Array, jax.Array], client: tuple[jax.Array, jax.Array, jax.Array | None]
+        totals: tuple[jax.Array, jax.Array], client: tuple
     ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
         histogram_PL, importance_P = totals
-        row_PL, scores_L, bias_PL = client
-        others_PL = (histogram_PL - row_PL).astype(jnp.float32)
+        old_PL, row_PL, scores_L, bias_PL = client
+        row_PL = old_PL if row_PL is None else row_PL
+        others_PL = (histogram_PL - old_PL).astype(jnp.float32)
         worth_PL = scores_L[None] - prices_P[:, None] * (2.0 * others_PL + 1.0)
         worth_PL = worth_PL if bias_PL is None else worth_PL + bias_PL
         gone_PL, least_P = _first_smallest(jnp.where(row_PL, worth_PL, jnp.inf))
         new_PL, most_P = _first_smallest(jnp.where(row_PL, jnp.inf, -worth_PL))
         better_P = least_P + most_P < 0
-        new_row_PL = row_PL ^ ((gone_PL | new_PL) & better_P[:, None])
-        change_PL = new_row_PL.astype(jnp.int32) - row_PL
+        row_PL = row_PL ^ ((gone_PL | new_PL) & better_P[:, None])
+        change_PL = row_PL.astype(jnp.int32) - old_PL
         change_P = jnp.sum(change_PL * scores_L[None], axis=1)
-        return (histogram_PL + change_PL, importance_P + change_P), new_row_PL
+        return (histogram_PL + change_PL, importance_P + change_P), row_PL
 
     totals = block.histogram_PL, block.importance_P
-    clients = block.rows_JPL, block.scores_JL, bias_JPL
-    totals, rows_JPL = jax.lax.scan(visit, totals, clients)
-    return Block(rows_JPL, block.scores_JL, *totals)
+    clients = block.rows_JPL, rows_JPL, block.scores_JL, bias_JPL
+    totals, climbed_JPL = jax.lax.scan(visit, totals, clients)
+    return Block(climbed_JPL, block.scores_JL, *totals)
 
 
-def recombine(key: jax.Array, block: Block, others_JPL: jax.Array, rate: float) -> Block:
-    """Replaces rows by those of a second parent (uniform crossover of clients).
+def uniforms(key: jax.Array, *shapes: tuple[int, ...]) -> list[jax.Array]:
+    """Draws all the random numbers of a step at once: on CPU every draw is a loop of its own.
 
     Args:
       key: of the draw.
-      block: of the first parents.
-      others_JPL: bool, the same clients' rows in the second parents.
-      rate: share of choices that are crossed; the others stay as they are.
+      *shapes: of the arrays wanted.
 
     Returns:
-      The block; in a crossed choice every row comes from either parent with probability ½.
+      float32 arrays, uniform in (0, 1).
     """
-    key_cross, key_row = jax.random.split(key)
-    crossed_P = jax.random.uniform(key_cross, others_JPL.shape[1:2]) < rate
-    swap_JP = jax.random.bernoulli(key_row, 0.5, others_JPL.shape[:2]) & crossed_P[None]
-    return replace_rows(block, jnp.where(swap_JP[..., None], others_JPL, block.rows_JPL))
-
-
-def replace_rows(block: Block, rows_JPL: jax.Array) -> Block:
-    """Puts other rows in, and brings the totals up to date."""
-    change_JPL = rows_JPL.astype(jnp.int32) - block.rows_JPL
-    importance_P = jnp.sum(change_JPL * block.scores_JL[:, None], axis=(0, 2))
-    return Block(
-        rows_JPL,
-        block.scores_JL,
-        block.histogram_PL + jnp.sum(change_JPL, axis=0),
-        block.importance_P + importance_P,
-    )
+    sizes = [math.prod(shape) for shape in shapes]
+    numbers = jax.random.uniform(key, (sum(sizes),), minval=1e-7)
+    ends = itertools.accumulate(sizes)
+    return [
+        numbers[end - size : end].reshape(shape)
+        for end, size, shape in zip(ends, sizes, shapes, strict=True)
+    ]
 
 
 def prices(weights_P: jax.Array, extent_M: jax.Array, num_layers: int) -> jax.Array:
@@ -108,22 +108,23 @@ def prices(weights_P: jax.Array, extent_M: jax.Array, num_layers: int) -> jax.Ar
     return (1.0 - weights_P) / weights_P * extent_M[0] / (extent_M[1] * num_layers)
 
 
-def shifted(noise_PL: jax.Array, visits: int) -> jax.Array:
+def shared_gumbel(uniform_PL: jax.Array, visits: int) -> jax.Array:
     """Serves J clients with one draw of noise, at layers shifted by one from client to client.
 
     Args:
-      noise_PL: float32.
+      uniform_PL: float32 in (0, 1).
       visits: J.
 
     Returns:
-      float32 [J, P, L]; drawing that many numbers would cost more than the search itself.
+      float32 [J, P, L], standard Gumbel noise; drawing that many numbers would cost more than the
+      search itself.
     """
-    num_layers = noise_PL.shape[1]
-    twice_PL = jnp.concatenate([noise_PL, noise_PL], axis=1)
-    starts_J = jnp.arange(visits) % num_layers
-    return jax.vmap(
-        lambda start: jax.lax.dynamic_slice_in_dim(twice_PL, start, num_layers, axis=1)
-    )(starts_J)
+    num_layers = uniform_PL.shape[1]
+    noise_PL = -jnp.log(-jnp.log(uniform_PL))
+    # Rows of L + 1 numbers cut from a repeated row of L start one place later each.
+    repeated = jnp.tile(noise_PL, (1, visits + visits // num_layers + 1))
+    rows_PJL = repeated[:, : visits * (num_layers + 1)].reshape(-1, visits, num_layers + 1)
+    return jnp.swapaxes(rows_PJL[..., :num_layers], 0, 1)
 
 
 def _first_smallest(values_PL: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -49,7 +49,7 @@ class Metaheuristic(PopulationBasedAlgorithm):
             template = Choices(words_KW, jnp.zeros(layers, jnp.int32), jnp.float32(0))
             super().__init__(population_size, template)
         self.clients, self.layers = clients, layers
-        self.visits = min(clients, max(8, -(-clients // 16)))
+        self.visits = min(clients, max(8, -(-clients // 25)))
 
     @property
     def _default_params(self) -> Params:
@@ -101,10 +101,14 @@ class Metaheuristic(PopulationBasedAlgorithm):
 
     def _open(self, choices: Choices, start: jax.Array, problem: Problem) -> Block:
         """Unpacks the rows of the J clients from `start` on."""
-        words_PJW = jax.lax.dynamic_slice_in_dim(choices.words_PKW, start, self.visits, axis=1)
-        rows_JPL = choices_lib.unpack(jnp.swapaxes(words_PJW, 0, 1), self.layers)
+        rows_JPL = self._rows(choices, start)
         scores_JL = jax.lax.dynamic_slice_in_dim(problem.scores_KL, start, self.visits)
         return Block(rows_JPL, scores_JL, choices.histogram_PL, choices.importance_P)
+
+    def _rows(self, choices: Choices, start: jax.Array) -> jax.Array:
+        """Returns what the J clients from `start` on pick, bool [J, P, L]."""
+        words_PJW = jax.lax.dynamic_slice_in_dim(choices.words_PKW, start, self.visits, axis=1)
+        return choices_lib.unpack(jnp.swapaxes(words_PJW, 0, 1), self.layers)
 
     def _close(self, choices: Choices, start: jax.Array, block: Block) -> Choices:
         """Puts a block's rows and totals back."""

@@ -94,36 +94,33 @@ class MOPSO(Metaheuristic):
         )
 
     def _ask(self, key: jax.Array, state: State, params: Params) -> tuple[Choices, State]:
-        key_pull, key_jump = jax.random.split(key)
-        archive, start = state.archive, self._block_start(state.generation_counter)
-        weights_P = jnp.linspace(0.0, 1.0, self.population_size)
+        size, start = self.population_size, self._block_start(state.generation_counter)
+        pulls_2P, jump_P = local_search.uniforms(key, (2, size), (size,))
+        archive = state.archive
+        weights_P = jnp.linspace(0.0, 1.0, size)
         leaders_P, extent_M = archive_lib.best_for(archive, weights_P)
         leaders = choices_lib.take(archive.choices, leaders_P)
-        position = self._disturb(key_jump, state.position, leaders, params.disturbed)
+        disturbed_P = jump_P < params.disturbed
+        position = choices_lib.where(disturbed_P, leaders, state.position)
         block, best, lead = (
             self._open(choices, start, params.problem)
             for choices in (position, state.best, leaders)
         )
-        pulls_2P = jax.random.uniform(key_pull, (2, self.population_size))
         old_JPL = jax.lax.dynamic_slice_in_dim(state.velocity_KPL, start, self.visits)
+        # Without an order of reading and writing XLA copies all velocities in every generation.
+        old_JPL, kept_KPL = jax.lax.optimization_barrier((old_JPL, state.velocity_KPL))
         velocity_JPL = params.inertia * old_JPL.astype(jnp.float32)
         velocity_JPL += params.own_pull * _way(pulls_2P[0], block, best)
         velocity_JPL += params.leader_pull * _way(pulls_2P[1], block, lead)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
-        block = local_search.climb(block, prices_P, extent_M[0] / self.clients * velocity_JPL)
+        block = local_search.climb(
+            block, prices_P, bias_JPL=extent_M[0] / self.clients * velocity_JPL
+        )
         position = self._close(position, start, block)
         velocity_KPL = jax.lax.dynamic_update_slice_in_dim(
-            state.velocity_KPL, velocity_JPL.astype(jnp.bfloat16), start, axis=0
+            kept_KPL, velocity_JPL.astype(jnp.bfloat16), start, axis=0
         )
         return position, dataclasses.replace(state, velocity_KPL=velocity_KPL)
-
-    def _disturb(
-        self, key: jax.Array, position: Choices, leaders: Choices, share: float
-    ) -> Choices:
-        """Puts a random share of the particles where their leaders are."""
-        size = self.population_size
-        places_P = jnp.arange(size) + jnp.where(jax.random.bernoulli(key, share, (size,)), size, 0)
-        return choices_lib.take(choices_lib.concatenate(position, leaders), places_P)
 
     def _tell(
         self, key: jax.Array, population: Choices, fitness: jax.Array, state: State, params: Params
@@ -131,12 +128,10 @@ class MOPSO(Metaheuristic):
         coin_P = jax.random.bernoulli(key, 0.5, (self.population_size,))
         better_P = pareto.dominates(fitness, state.best_PM)
         better_P |= coin_P & ~pareto.dominates(state.best_PM, fitness)
-        places_P = jnp.where(better_P, self.population_size, 0) + jnp.arange(self.population_size)
-        both = choices_lib.concatenate(state.best, population)
         return dataclasses.replace(
             state,
             position=population,
-            best=choices_lib.take(both, places_P),
+            best=choices_lib.where(better_P, population, state.best),
             best_PM=jnp.where(better_P[:, None], fitness, state.best_PM),
             archive=archive_lib.merge(state.archive, population, fitness),
         )

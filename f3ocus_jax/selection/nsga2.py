@@ -44,7 +44,7 @@ class Params(metaheuristic.Params):
 
     Attributes:
       crossover_rate: share of children that take rows from a second parent.
-      jitter: standard deviation of the noise on a child's trade-off.
+      jitter: largest change of a child's trade-off, drawn uniformly.
     """
 
     crossover_rate: float
@@ -56,7 +56,7 @@ class NSGA2(Metaheuristic):
 
     @property
     def _default_params(self) -> Params:
-        return Params(super()._default_params.problem, crossover_rate=0.9, jitter=0.1)
+        return Params(super()._default_params.problem, crossover_rate=0.9, jitter=0.2)
 
     def elites(self, state: State) -> Choices:
         """Returns the population, which holds the front."""
@@ -66,18 +66,21 @@ class NSGA2(Metaheuristic):
         return self._survivors(population, population.objectives(), jnp.int32(0))
 
     def _ask(self, key: jax.Array, state: State, params: Params) -> tuple[Choices, State]:
-        key_mate, key_cross, key_weight = jax.random.split(key, 3)
-        first_P, second_P = self._tournaments(key_mate)
-        parents, others = (
-            choices_lib.take(state.population, chosen_P) for chosen_P in (first_P, second_P)
+        size, start = self.population_size, self._block_start(state.generation_counter)
+        rival_22P, cross_P, row_JP, jitter_P = local_search.uniforms(
+            key, (2, 2, size), (size,), (self.visits, size), (size,)
         )
-        start = self._block_start(state.generation_counter)
+        # Survivors are sorted, so that the lower place wins a tournament.
+        first_P, second_P = (jnp.min(rival_22P, axis=0) * size).astype(jnp.int32)
+        parents = choices_lib.take(state.population, first_P)
         block = self._open(parents, start, params.problem)
-        rows_JPL = self._open(others, start, params.problem).rows_JPL
-        block = local_search.recombine(key_cross, block, rows_JPL, params.crossover_rate)
+        others_JPL = self._rows(state.population, start)[:, second_P]
+        swap_JP = (row_JP < 0.5) & (cross_P < params.crossover_rate)[None]
+        rows_JPL = jnp.where(swap_JP[..., None], others_JPL, block.rows_JPL)
         weights_P, extent_M = pareto.trade_offs(state.objectives_PM, state.objectives_PM[first_P])
-        weights_P += params.jitter * jax.random.normal(key_weight, weights_P.shape)
-        block = local_search.climb(block, local_search.prices(weights_P, extent_M, self.layers))
+        weights_P += params.jitter * (2.0 * jitter_P - 1.0)
+        prices_P = local_search.prices(weights_P, extent_M, self.layers)
+        block = local_search.climb(block, prices_P, rows_JPL=rows_JPL)
         return self._close(parents, start, block), state
 
     def _tell(
@@ -98,8 +101,3 @@ class NSGA2(Metaheuristic):
             crowding_P=crowding_P,
             generation_counter=counter,
         )
-
-    def _tournaments(self, key: jax.Array) -> jax.Array:
-        """Returns two parents per child, int32 [2, P]; survivors are sorted: the lower wins."""
-        size = self.population_size
-        return (jnp.min(jax.random.uniform(key, (2, 2, size)), axis=0) * size).astype(jnp.int32)

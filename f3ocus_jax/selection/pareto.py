@@ -1,11 +1,16 @@
 """Which candidates are on the front? Dominance, ranks, crowding, truncation and hypervolume.
 
-All objectives are minimised, shapes are static, and everything jits. A row that holds a NaN, or
+Both objectives are minimised, shapes are static, and everything jits. A row that holds a NaN, or
 that `valid_P` leaves out, dominates nothing and comes after every other.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+
+COUNTED = 512
+"""Up to so many rows, counting for each row those before it beats XLA's sort on CPU."""
 
 
 def dominates(left_M: jax.Array, right_M: jax.Array) -> jax.Array:
@@ -36,62 +41,96 @@ def usable(objectives_PM: jax.Array, valid_P: jax.Array | None = None) -> jax.Ar
     return numbers_P if valid_P is None else numbers_P & valid_P
 
 
+def order(*keys_P: jax.Array) -> jax.Array:
+    """Sorts rows by several keys.
+
+    Args:
+      *keys_P: the first key matters most; no NaN.
+
+    Returns:
+      int32 [P], places of the rows in ascending order; rows that tie in all keys keep their order.
+    """
+    size = len(keys_P[0])
+    if size > COUNTED:
+        return jnp.lexsort(keys_P[::-1]).astype(jnp.int32)
+    places_P = jnp.arange(size, dtype=jnp.int32)
+    before_PP = places_P[:, None] < places_P[None]
+    for key_P in reversed(keys_P):
+        left_PP, right_PP = key_P[:, None], key_P[None]
+        before_PP = (left_PP < right_PP) | ((left_PP == right_PP) & before_PP)
+    return jnp.zeros(size, jnp.int32).at[jnp.sum(before_PP, axis=0)].set(places_P)
+
+
 def ranks(objectives_PM: jax.Array, valid_P: jax.Array | None = None) -> jax.Array:
     """Sorts a population into non-dominated fronts (Deb et al. 2002, section III-A).
 
     Args:
-      objectives_PM: float32 [P, M].
+      objectives_PM: float32 [P, 2].
       valid_P: bool [P], rows in use; all of them if None.
 
     Returns:
       ranks_P: int32, 0 for the non-dominated, 1 for those that only rank 0 dominates, and so on;
       P for rows that cannot be ranked. Equal points share a rank.
     """
-    usable_P = usable(objectives_PM, valid_P)
-    beaten_PP = dominates(objectives_PM[:, None], objectives_PM[None]) & usable_P[:, None]
-    worst = len(objectives_PM)
-
-    def peel(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        ranks_P, rank = carry
-        left_P = ranks_P == worst
-        beaten_P = jnp.any(beaten_PP & left_P[:, None], axis=0)
-        return jnp.where(left_P & usable_P & ~beaten_P, rank, ranks_P), rank + 1
-
-    def unfinished(carry: tuple[jax.Array, jax.Array]) -> jax.Array:
-        return jnp.any((carry[0] == worst) & usable_P)
-
-    start = jnp.full(worst, worst, jnp.int32), jnp.int32(0)
-    return jax.lax.while_loop(unfinished, peel, start)[0]
+    sweep = _sweep(objectives_PM, usable(objectives_PM, valid_P))
+    ranks_P = _peel(sweep)
+    # A repeated point takes the rank of the first like it, which is the last one before it.
+    first_P = jax.lax.cummax(jnp.where(sweep.repeats_P, 0, jnp.arange(len(ranks_P))))
+    ranks_P = jnp.where(sweep.usable_P, ranks_P[first_P], len(ranks_P))
+    return jnp.zeros_like(ranks_P).at[sweep.order_P].set(ranks_P)
 
 
 def front(objectives_PM: jax.Array, valid_P: jax.Array | None = None) -> jax.Array:
     """Marks the non-dominated rows, one of each set of equal points.
 
     Args:
-      objectives_PM: float32 [P, M].
+      objectives_PM: float32 [P, 2].
       valid_P: bool [P], rows in use; all of them if None.
 
     Returns:
       bool [P].
     """
-    usable_P = usable(objectives_PM, valid_P)
-    beaten_PP = dominates(objectives_PM[:, None], objectives_PM[None]) & usable_P[:, None]
-    return usable_P & ~jnp.any(beaten_PP, axis=0) & ~repeats(objectives_PM, usable_P)
+    sweep = _sweep(objectives_PM, usable(objectives_PM, valid_P))
+    front_P = _undominated(sweep.second_P, sweep.usable_P & ~sweep.repeats_P)
+    return jnp.zeros_like(front_P).at[sweep.order_P].set(front_P)
 
 
-def repeats(objectives_PM: jax.Array, valid_P: jax.Array) -> jax.Array:
-    """Marks rows whose objectives equal those of an earlier usable row.
+class _Sweep(NamedTuple):
+    """A population by ascending first objective, then second, unusable rows last."""
 
-    Args:
-      objectives_PM: float32 [P, M].
-      valid_P: bool [P], rows in use.
+    order_P: jax.Array
+    second_P: jax.Array
+    usable_P: jax.Array
+    repeats_P: jax.Array
 
-    Returns:
-      bool [P].
-    """
-    equal_PP = jnp.all(objectives_PM[:, None] == objectives_PM[None], axis=-1)
-    earlier_PP = jnp.triu(jnp.ones_like(equal_PP), k=1)
-    return jnp.any(equal_PP & earlier_PP & valid_P[:, None], axis=0)
+
+def _sweep(objectives_PM: jax.Array, usable_P: jax.Array) -> _Sweep:
+    objectives_PM = jnp.where(usable_P[:, None], objectives_PM, jnp.inf)
+    order_P = order(~usable_P, objectives_PM[:, 0], objectives_PM[:, 1])
+    sorted_PM, usable_P = objectives_PM[order_P], usable_P[order_P]
+    same_P = jnp.all(sorted_PM[1:] == sorted_PM[:-1], axis=1)
+    repeats_P = jnp.concatenate([jnp.array([False]), same_P]) & usable_P
+    return _Sweep(order_P, sorted_PM[:, 1], usable_P, repeats_P)
+
+
+def _undominated(second_P: jax.Array, left_P: jax.Array) -> jax.Array:
+    """Marks rows of a sweep whose second objective is below that of all rows left before them."""
+    second_P = jnp.where(left_P, second_P, jnp.inf)
+    before_P = jnp.concatenate([jnp.array([jnp.inf]), jax.lax.cummin(second_P)[:-1]])
+    return left_P & ((second_P < before_P) | jnp.isinf(before_P))
+
+
+def _peel(sweep: _Sweep) -> jax.Array:
+    """Returns the rank of every row of a sweep, P for repeated and unusable ones."""
+    size = len(sweep.second_P)
+
+    def peel(carry: tuple) -> tuple:
+        ranks_P, left_P, rank = carry
+        front_P = _undominated(sweep.second_P, left_P)
+        return jnp.where(front_P, rank, ranks_P), left_P & ~front_P, rank + 1
+
+    start = jnp.full(size, size, jnp.int32), sweep.usable_P & ~sweep.repeats_P, jnp.int32(0)
+    return jax.lax.while_loop(lambda carry: jnp.any(carry[1]), peel, start)[0]
 
 
 def crowding(objectives_PM: jax.Array, ranks_P: jax.Array) -> jax.Array:
@@ -108,7 +147,8 @@ def crowding(objectives_PM: jax.Array, ranks_P: jax.Array) -> jax.Array:
     """
     ranked_P = ranks_P < len(objectives_PM)
     scaled_PM, _ = scaled(objectives_PM, ranked_P)
-    order_P = jnp.lexsort((scaled_PM[:, 1], scaled_PM[:, 0], ranks_P))
+    scaled_PM = jnp.where(ranked_P[:, None], scaled_PM, 0.0)
+    order_P = order(ranks_P, scaled_PM[:, 0], scaled_PM[:, 1])
     sorted_PM, fronts_P = scaled_PM[order_P], ranks_P[order_P]
     first_P = jnp.concatenate([jnp.array([True]), fronts_P[1:] != fronts_P[:-1]])
     last_P = jnp.concatenate([first_P[1:], jnp.array([True])])
@@ -173,11 +213,11 @@ def best(
       (indices, int32 [size], best first; their ranks, int32 [size], P for a repeated point and
       P + 1 for a row that cannot be ranked; their crowding, float32 [size]).
     """
-    usable_P = usable(objectives_PM, valid_P)
-    ranks_P = ranks(objectives_PM, usable_P & ~repeats(objectives_PM, usable_P))
+    sweep = _sweep(objectives_PM, usable(objectives_PM, valid_P))
+    ranks_P = jnp.zeros(len(objectives_PM), jnp.int32).at[sweep.order_P].set(_peel(sweep))
     crowding_P = crowding(objectives_PM, ranks_P)
-    ranks_P = jnp.where(usable_P, ranks_P, len(objectives_PM) + 1)
-    order_P = jnp.lexsort((-crowding_P, ranks_P))[:size]
+    ranks_P = jnp.where(usable(objectives_PM, valid_P), ranks_P, len(objectives_PM) + 1)
+    order_P = order(ranks_P, -crowding_P)[:size]
     return order_P, ranks_P[order_P], crowding_P[order_P]
 
 
@@ -196,7 +236,7 @@ def hypervolume(
     """
     inside_P = usable(objectives_PM, valid_P) & jnp.all(objectives_PM < reference_M[None], axis=-1)
     points_PM = jnp.where(inside_P[:, None], objectives_PM, reference_M[None])
-    points_PM = points_PM[jnp.lexsort((points_PM[:, 1], points_PM[:, 0]))]
+    points_PM = points_PM[order(points_PM[:, 0], points_PM[:, 1])]
     floor_P = jax.lax.cummin(points_PM[:, 1])
     ceiling_P = jnp.concatenate([reference_M[1:], floor_P[:-1]])
     return jnp.sum((reference_M[0] - points_PM[:, 0]) * (ceiling_P - floor_P))

@@ -71,10 +71,10 @@ def evolve(
     state = algorithm.init(key_init, first, first.objectives(), params)
 
     def generation(state: Any, key: jax.Array) -> tuple[Any, None]:
-        key_ask, key_tell = jax.random.split(key)
+        key_ask, key_tell = key
         population, state = algorithm.ask(key_ask, state, params)
         state, _ = algorithm.tell(key_tell, population, population.objectives(), state, params)
         return state, None
 
-    state, _ = jax.lax.scan(generation, state, jax.random.split(key_run, generations))
+    state, _ = jax.lax.scan(generation, state, jax.random.split(key_run, (generations, 2)))
     return algorithm.elites(state)

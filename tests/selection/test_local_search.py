@@ -48,16 +48,29 @@ def test_climb_leaves_full_rows_and_ties_alone():
     np.testing.assert_array_equal(local_search.climb(even, jnp.ones(1)).rows_JPL, even.rows_JPL)
 
 
-def test_recombine_takes_whole_rows_from_the_two_parents():
+def test_climb_starts_from_other_rows_if_told():
     scores_KL = brute_force.draw_scores(5, 7)
     draw = np.random.default_rng(2)
-    first, second = draw.random((2, 3, 5, 7)) < 0.4
-    block = one_block(scores_KL, first)
-    child = local_search.recombine(jax.random.key(0), block, jnp.swapaxes(second, 0, 1), 1.0)
-    rows_PKL = np.swapaxes(np.asarray(child.rows_JPL), 0, 1)
-    from_first = (rows_PKL == first).all(axis=2)
-    from_second = (rows_PKL == second).all(axis=2)
-    assert np.all(from_first | from_second)
-    assert not np.all(from_first)
-    assert not np.all(from_second)
-    np.testing.assert_array_equal(child.histogram_PL, rows_PKL.sum(axis=1))
+    first, second = draw.permuted(np.tile(np.arange(7) < 3, (2, 3, 5, 1)), axis=-1)
+    rows_JPL = jnp.swapaxes(second, 0, 1)
+    told = local_search.climb(one_block(scores_KL, first), jnp.zeros(3), rows_JPL=rows_JPL)
+    expected = local_search.climb(one_block(scores_KL, second), jnp.zeros(3))
+    np.testing.assert_array_equal(told.rows_JPL, expected.rows_JPL)
+    np.testing.assert_array_equal(told.histogram_PL, expected.histogram_PL)
+    np.testing.assert_allclose(told.importance_P, expected.importance_P, rtol=1e-5)
+
+
+def test_uniforms_differ_from_place_to_place():
+    first, second, none = local_search.uniforms(jax.random.key(0), (3, 4), (5,), (0,))
+    assert first.shape == (3, 4)
+    assert none.shape == (0,)
+    numbers = np.concatenate([first.ravel(), second])
+    assert len(set(numbers.tolist())) == 17
+    assert np.all((numbers > 0) & (numbers < 1))
+
+
+def test_shared_gumbel_shifts_one_draw_from_client_to_client():
+    noise_JPL = local_search.shared_gumbel(jnp.array([[0.1, 0.5, 0.9]]), 4)
+    expected_L = -np.log(-np.log([0.1, 0.5, 0.9]))
+    for j in range(4):
+        np.testing.assert_allclose(noise_JPL[j, 0], np.roll(expected_L, -j), rtol=1e-5)

@@ -35,13 +35,20 @@ def test_ranks_agree_with_peeling_by_hand(kind, seed):
     np.testing.assert_array_equal(jax.jit(pareto.ranks)(points_PM), brute_force.ranks(points_PM))
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_ranks_agree_with_pymoo_for_three_objectives(seed):
-    points_PM = np.random.default_rng(seed).random((40, 3)).astype(np.float32)
-    ranks_P = np.asarray(pareto.ranks(points_PM))
-    fronts = NonDominatedSorting().do(points_PM)
-    for rank, members in enumerate(fronts):
+@cases
+def test_ranks_agree_with_pymoo(kind, seed):
+    points_PM = draw_points(kind, seed)
+    numbers_PM = points_PM[~np.isnan(points_PM).any(axis=1)]
+    ranks_P = np.asarray(pareto.ranks(numbers_PM))
+    for rank, members in enumerate(NonDominatedSorting().do(numbers_PM)):
         assert set(np.flatnonzero(ranks_P == rank)) == set(members)
+
+
+@pytest.mark.parametrize("size", [1, 40, pareto.COUNTED + 1])
+def test_order_is_a_stable_sort_by_all_keys(size):
+    keys = np.random.default_rng(size).integers(0, 4, (3, size))
+    expected = sorted(range(size), key=lambda place: tuple(keys[:, place]))
+    np.testing.assert_array_equal(jax.jit(pareto.order)(*keys), expected)
 
 
 @cases
