@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from functools import partial
 
-from f3ocus_jax.selection import exact, random_keys, search, simple
+from f3ocus_jax.selection import exact, limits, random_keys, search, simple
 from f3ocus_jax.selection.annealing import Annealing
 from f3ocus_jax.selection.ant_colony import AntColony
 from f3ocus_jax.selection.bee_colony import BeeColony
+from f3ocus_jax.selection.limits import InfeasibleError, Wanted
 from f3ocus_jax.selection.mopso import MOPSO
 from f3ocus_jax.selection.nsga2 import NSGA2
 from f3ocus_jax.selection.selector import PICKS, Select, Selection
@@ -70,4 +71,14 @@ def create(
     )
 
 
-__all__ = ["METAHEURISTICS", "PICKS", "SELECTORS", "Select", "Selection", "create"]
+__all__ = [
+    "METAHEURISTICS",
+    "PICKS",
+    "SELECTORS",
+    "InfeasibleError",
+    "Select",
+    "Selection",
+    "Wanted",
+    "create",
+    "limits",
+]

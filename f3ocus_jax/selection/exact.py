@@ -16,6 +16,7 @@ import scipy.optimize
 import scipy.sparse
 
 from f3ocus_jax.selection import flow, problem as problem_lib
+from f3ocus_jax.selection.problem import Limits
 from f3ocus_jax.selection.selector import Select, Selection, answer
 
 TRUE_FRONT_SIZE = 512
@@ -37,20 +38,25 @@ class Front:
     masks: Callable[[np.ndarray], np.ndarray]
 
 
-def supported_front(scores_KL: np.ndarray, budgets_K: np.ndarray) -> Front:
+def supported_front(
+    scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | None = None
+) -> Front:
     """Finds every point that is best for some trade-off, in order.
 
     Args:
       scores_KL: float, finite.
       budgets_K: int, 1 … L.
+      limits: beyond the paper's, without costs.
 
     Returns:
       Front. Where one trade-off has several best points, some of those between its ends may be
       left out.
     """
     scores_KL = np.asarray(scores_KL, np.float64)
-    start_KL = _own_choice(scores_KL, budgets_K)
-    moves = flow.supported_moves(scores_KL, start_KL)
+    start_KL = _start(scores_KL, budgets_K, limits)
+    bounds, allowed_KL = (None, None) if limits is None else (limits.bounds, limits.allowed_KL)
+    possible_KL = scores_KL if allowed_KL is None else np.where(allowed_KL, scores_KL, -np.inf)
+    moves = flow.supported_moves(possible_KL, start_KL, bounds)
     gains_A = (
         scores_KL[moves.clients_A, moves.targets_A] - scores_KL[moves.clients_A, moves.sources_A]
     )
@@ -60,6 +66,19 @@ def supported_front(scores_KL: np.ndarray, budgets_K: np.ndarray) -> Front:
     start_1M = [[importance, np.var(start_KL.sum(axis=0))]]
     points_NM = np.concatenate([start_1M, np.stack([importance_N, variance_N], axis=1)])
     return Front(points_NM, False, lambda places_P: _replay(start_KL, moves, places_P))
+
+
+def _start(scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | None) -> np.ndarray:
+    """Returns the most important choice."""
+    if limits is not None:
+        if limits.costs is not None:
+            raise ValueError(
+                "selection algorithm 'exact': layers of unequal cost are not supported; choose "
+                "another algorithm, or give budgets in layers"
+            )
+        return np.array(limits.start_KL)
+    order_KL = np.argsort(-scores_KL, axis=1, kind="stable")
+    return np.argsort(order_KL, axis=1) < np.asarray(budgets_K)[:, None]
 
 
 def _replay(start_KL: np.ndarray, moves: flow.Moves, places_P: np.ndarray) -> np.ndarray:
@@ -87,27 +106,23 @@ def _variances(histogram_L: np.ndarray, moves: flow.Moves) -> np.ndarray:
     return np.var(histogram_L) + np.cumsum(change_N) / len(histogram_L)
 
 
-def true_front(scores_KL: np.ndarray, budgets_K: np.ndarray) -> Front:
+def true_front(scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | None = None) -> Front:
     """Finds the whole front by one integer programme per value of the variance.
 
     Args:
       scores_KL: float, finite.
       budgets_K: int, 1 … L.
+      limits: beyond the paper's, without costs.
 
     Returns:
       Front, unsupported points included.
     """
     scores_KL = np.asarray(scores_KL, np.float64)
-    start_KL = _own_choice(scores_KL, budgets_K)
-    found = list(_epsilon_constraint(scores_KL, np.asarray(budgets_K), start_KL))
+    start_KL = _start(scores_KL, budgets_K, limits)
+    found = list(_epsilon_constraint(scores_KL, start_KL, limits))
     masks_NKL = np.stack(_reduce(found, scores_KL))
     points_NM = np.array([_point(mask_KL, scores_KL) for mask_KL in masks_NKL])
     return Front(points_NM, True, lambda places_P: masks_NKL[places_P])
-
-
-def _own_choice(scores_KL: np.ndarray, budgets_K: np.ndarray) -> np.ndarray:
-    order_KL = np.argsort(-scores_KL, axis=1, kind="stable")
-    return np.argsort(order_KL, axis=1) < np.asarray(budgets_K)[:, None]
 
 
 def _point(mask_KL: np.ndarray, scores_KL: np.ndarray) -> tuple[float, float]:
@@ -115,7 +130,7 @@ def _point(mask_KL: np.ndarray, scores_KL: np.ndarray) -> tuple[float, float]:
 
 
 def _epsilon_constraint(
-    scores_KL: np.ndarray, budgets_K: np.ndarray, mask_KL: np.ndarray
+    scores_KL: np.ndarray, mask_KL: np.ndarray, limits: Limits | None
 ) -> Iterator[np.ndarray]:
     """Yields the most important choice for every bound on Σ_l n_l², from a first one downwards.
 
@@ -132,7 +147,9 @@ def _epsilon_constraint(
         [scipy.sparse.kron(ones_1K, eye_LL), -scipy.sparse.kron(eye_LL, ones_1K)]
     )
     matrix = scipy.sparse.vstack([budgets, counts, costs_V[None]], format="csr")
-    equal = np.concatenate([budgets_K, np.zeros(layers)])
+    equal = np.concatenate([mask_KL.sum(axis=1), np.zeros(layers)])
+    highest_V = np.concatenate([_allowed(scores_KL, limits).ravel(), _units(scores_KL, limits)[1]])
+    lowest_V = np.concatenate([np.zeros(picks), _units(scores_KL, limits)[0]])
     # HiGHS stops within 1e-6 of the optimum; larger numbers make that a smaller share.
     scale = 1e4 / max(np.max(np.abs(scores_KL)), 1e-30)
     objective_V = np.concatenate([-scale * scores_KL.ravel(), np.zeros(units)])
@@ -144,7 +161,7 @@ def _epsilon_constraint(
         found = scipy.optimize.milp(
             objective_V,
             integrality=whole_V,
-            bounds=scipy.optimize.Bounds(0, 1),
+            bounds=scipy.optimize.Bounds(lowest_V, highest_V),
             constraints=scipy.optimize.LinearConstraint(
                 matrix, np.append(equal, -np.inf), np.append(equal, bound)
             ),
@@ -153,6 +170,22 @@ def _epsilon_constraint(
         if found.x is None:
             return
         mask_KL = found.x[:picks].reshape(clients, layers) > 0.5
+
+
+def _allowed(scores_KL: np.ndarray, limits: Limits | None) -> np.ndarray:
+    return np.ones(scores_KL.shape) if limits is None else np.array(limits.allowed_KL, float)
+
+
+def _units(scores_KL: np.ndarray, limits: Limits | None) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the least and the most that each unit is used: a layer's first units come first."""
+    clients, layers = scores_KL.shape
+    least_L, most_L = np.zeros(layers), np.full(layers, clients)
+    if limits is not None and limits.bounds is not None:
+        least_L, most_L = np.asarray(limits.bounds.least_L), np.asarray(limits.bounds.most_L)
+    places_K = np.arange(clients)
+    used_LK = places_K[None] < least_L[:, None]
+    usable_LK = places_K[None] < most_L[:, None]
+    return used_LK.ravel().astype(float), usable_LK.ravel().astype(float)
 
 
 def _reduce(masks: list[np.ndarray], scores_KL: np.ndarray) -> list[np.ndarray]:
@@ -166,18 +199,22 @@ def _reduce(masks: list[np.ndarray], scores_KL: np.ndarray) -> list[np.ndarray]:
     return kept
 
 
-def find_front(scores_KL: np.ndarray, budgets_K: np.ndarray) -> Front:
+def find_front(scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | None = None) -> Front:
     """Finds the true front of a small problem, and the supported front of any other.
 
     Args:
       scores_KL: float, finite.
       budgets_K: int, 1 … L.
+      limits: beyond the paper's, without costs.
 
     Returns:
       Front, which says which of the two it is.
+
+    Raises:
+      ValueError: if layers have costs.
     """
     small = np.size(scores_KL) <= TRUE_FRONT_SIZE
-    return (true_front if small else supported_front)(scores_KL, budgets_K)
+    return (true_front if small else supported_front)(scores_KL, budgets_K, limits)
 
 
 def create(*, population: int, pick: str, pick_value: float, **_: object) -> Select:
@@ -193,21 +230,27 @@ def create(*, population: int, pick: str, pick_value: float, **_: object) -> Sel
     """
 
     @jax.jit
-    def finish(masks_PKL: jax.Array, scores_KL: jax.Array, budgets_K: jax.Array) -> Selection:
-        problem = problem_lib.create(scores_KL, budgets_K)
+    def finish(
+        masks_PKL: jax.Array, scores_KL: jax.Array, budgets_K: jax.Array, limits: Limits | None
+    ) -> Selection:
+        problem = problem_lib.create(scores_KL, budgets_K, limits)
         return answer(masks_PKL, problem, scores_KL, pick=pick, pick_value=pick_value)
 
     def select(
-        key: jax.Array, scores_KL: jax.Array, budgets_K: jax.Array, seeds_PKL: jax.Array
+        key: jax.Array,
+        scores_KL: jax.Array,
+        budgets_K: jax.Array,
+        seeds_PKL: jax.Array,
+        limits: Limits | None = None,
     ) -> Selection:
         del key, seeds_PKL
         finite_KL = np.asarray(problem_lib.create(scores_KL, budgets_K).scores_KL)
-        front = find_front(finite_KL, np.asarray(budgets_K))
+        front = find_front(finite_KL, np.asarray(budgets_K), limits)
         masks_NKL = front.masks(_evenly_apart(front.points_NM, population))
         masks_PKL = np.zeros((population, *finite_KL.shape), bool)
         masks_PKL[: len(masks_NKL)] = masks_NKL
         whole = front.complete and len(front.points_NM) <= population
-        chosen = finish(masks_PKL, jnp.asarray(scores_KL), jnp.asarray(budgets_K))
+        chosen = finish(masks_PKL, jnp.asarray(scores_KL), jnp.asarray(budgets_K), limits)
         return dataclasses.replace(chosen, complete=jnp.bool_(whole))
 
     return select

@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from f3ocus_jax.selection.problem import Bounds
+
 TINY = 1e-13
 """The least price told apart from zero; scores of a client sum to about 1."""
 
@@ -65,12 +67,15 @@ class _Tree(NamedTuple):
     changed: jax.Array
 
 
-def supported_moves(scores_KL: np.ndarray, mask_KL: np.ndarray, *, chunk: int = 2048) -> Moves:
+def supported_moves(
+    scores_KL: np.ndarray, mask_KL: np.ndarray, bounds: Bounds | None = None, *, chunk: int = 2048
+) -> Moves:
     """Walks along the supported front from its most important end to its evenest.
 
     Args:
       scores_KL: float, finite; minus infinity where a client may not train a layer.
       mask_KL: bool, the most important choice.
+      bounds: how many clients may pick a layer; any number if None.
       chunk: how many points are found per call; the logs of a call have this length, and eight
         times that and L more for arcs.
 
@@ -81,8 +86,11 @@ def supported_moves(scores_KL: np.ndarray, mask_KL: np.ndarray, *, chunk: int = 
     with jax.enable_x64(True):
         scores_LK = jnp.asarray(np.asarray(scores_KL, np.float64).T)
         graph = _start(scores_LK, jnp.asarray(np.asarray(mask_KL).T), chunk)
+        clients, layers = np.shape(mask_KL)
+        if bounds is None:
+            bounds = Bounds(jnp.zeros(layers, jnp.int32), jnp.full(layers, clients, jnp.int32))
         while not graph.finished:
-            graph = _walk(scores_LK, graph._replace(points=jnp.int32(0), arcs=jnp.int32(0)))
+            graph = _walk(scores_LK, bounds, graph._replace(points=jnp.int32(0), arcs=jnp.int32(0)))
             points, arcs = int(graph.points), int(graph.arcs)
             logs = graph.prices_N[:points], graph.ends_N[:points], graph.arcs_A3[:arcs]
             parts.append([np.asarray(log) for log in logs])
@@ -127,7 +135,7 @@ def _cheapest(
 
 
 @jax.jit
-def _walk(scores_LK: jax.Array, graph: _Graph) -> _Graph:
+def _walk(scores_LK: jax.Array, bounds: Bounds, graph: _Graph) -> _Graph:
     """Takes paths until the front ends or a log is full."""
     layers = len(scores_LK)
 
@@ -135,12 +143,12 @@ def _walk(scores_LK: jax.Array, graph: _Graph) -> _Graph:
         room = (graph.points < len(graph.prices_N)) & (graph.arcs + layers < len(graph.arcs_A3))
         return room & ~graph.finished
 
-    return jax.lax.while_loop(more, functools.partial(_take_path, scores_LK), graph)
+    return jax.lax.while_loop(more, functools.partial(_take_path, scores_LK, bounds), graph)
 
 
-def _take_path(scores_LK: jax.Array, graph: _Graph) -> _Graph:
+def _take_path(scores_LK: jax.Array, bounds: Bounds, graph: _Graph) -> _Graph:
     """Moves one pick along the path that pays at the least price, if one does at any."""
-    price, tree, target = _least_price(graph.cost_LL, graph.histogram_L.astype(jnp.float64))
+    price, tree, target = _least_price(graph.cost_LL, graph.histogram_L, bounds)
     found = jnp.isfinite(price)
     first = graph.arcs
 
@@ -173,25 +181,31 @@ def _take_path(scores_LK: jax.Array, graph: _Graph) -> _Graph:
     )
 
 
-def _least_price(cost_LL: jax.Array, histogram_L: jax.Array) -> tuple[jax.Array, _Tree, jax.Array]:
+def _least_price(
+    cost_LL: jax.Array, counts_L: jax.Array, bounds: Bounds
+) -> tuple[jax.Array, _Tree, jax.Array]:
     """Finds the least price at which a path pays.
 
     Returns:
       (price, infinite if none pays at any; shortest paths at that price; the path's last layer).
     """
+    histogram_L = counts_L.astype(jnp.float64)
+    source_L, target_L = counts_L > bounds.least_L, counts_L < bounds.most_L
     gain_LL = 2.0 * (histogram_L[:, None] - histogram_L[None] - 1.0)
     finite_LL = jnp.isfinite(cost_LL)
     ceiling = 1.0 + len(histogram_L) * jnp.max(jnp.where(finite_LL, jnp.abs(cost_LL), 0.0))
-    direct = jnp.min(jnp.where(finite_LL & (gain_LL > 0), cost_LL / gain_LL, ceiling))
+    open_LL = finite_LL & (gain_LL > 0) & source_L[:, None] & target_L[None]
+    direct = jnp.min(jnp.where(open_LL, cost_LL / gain_LL, ceiling))
 
     def improve(carry: tuple) -> tuple:
         price, *_ = carry
         # A hair above the price, a path that pays at it has a negative length, and one that leads
         # back where the last came from has not.
         raised = jnp.maximum(price, TINY) * (1.0 + 1e-10)
-        tree = _shortest(cost_LL, histogram_L, raised)
+        first_L = jnp.where(source_L, -2.0 * raised * histogram_L, jnp.inf)
+        tree = _shortest(cost_LL, first_L)
         length_L = tree.distance_L + 2.0 * raised * (histogram_L + 1.0)
-        length_L = jnp.where(tree.round_L > 0, length_L, jnp.inf)
+        length_L = jnp.where((tree.round_L > 0) & target_L, length_L, jnp.inf)
         target = jnp.argmin(length_L)
         source = jax.lax.while_loop(
             lambda node: tree.round_L[node] > 0,
@@ -207,8 +221,8 @@ def _least_price(cost_LL: jax.Array, histogram_L: jax.Array) -> tuple[jax.Array,
     return jax.lax.while_loop(lambda carry: carry[3], improve, first)[:3]
 
 
-def _shortest(cost_LL: jax.Array, histogram_L: jax.Array, price: jax.Array) -> _Tree:
-    """Runs Bellman-Ford from every layer at once; starting at a layer pays for its last pick."""
+def _shortest(cost_LL: jax.Array, first_L: jax.Array) -> _Tree:
+    """Runs Bellman-Ford from every layer at once, each at its own first distance."""
 
     def relax(tree: _Tree) -> _Tree:
         offer_L = jnp.min(tree.distance_L[:, None] + cost_LL, axis=0)
@@ -218,11 +232,11 @@ def _shortest(cost_LL: jax.Array, histogram_L: jax.Array, price: jax.Array) -> _
             jnp.minimum(offer_L, tree.distance_L),
             jnp.where(shorter_L, rounds, tree.round_L),
             rounds,
-            jnp.any(shorter_L) & (rounds <= len(histogram_L)),
+            jnp.any(shorter_L) & (rounds <= len(first_L)),
         )
 
-    zeros_L = jnp.zeros(len(histogram_L), jnp.int32)
-    start = _Tree(-2.0 * price * histogram_L, zeros_L, jnp.int32(0), jnp.bool_(True))
+    zeros_L = jnp.zeros(len(first_L), jnp.int32)
+    start = _Tree(first_L, zeros_L, jnp.int32(0), jnp.bool_(True))
     return jax.lax.while_loop(lambda tree: tree.changed, relax, start)
 
 

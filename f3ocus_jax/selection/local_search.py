@@ -1,17 +1,20 @@
-"""Which swap makes a choice better? Hill climbing, one client after the other.
+"""How does a choice climb? Client after client makes the swap that pays most at a given price.
 
 With the budgets used up, variance × L is Σ_l n_l² minus a constant, so picking layer l on top of
 h_l other clients costs (h_l + 1)² − h_l² = 2 h_l + 1. For one client everything else stands
-still, and its best swap is its most worthwhile layer not picked for its least worthwhile layer
-picked.
+still, and what a layer is worth to it is its score minus the price times that.
 """
 
+import dataclasses
 import itertools
 import math
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+
+from f3ocus_jax.selection import problem as problem_lib, swaps
+from f3ocus_jax.selection.problem import Limits
 
 
 @struct.dataclass
@@ -23,12 +26,14 @@ class Block:
       scores_JL: float32, importance of every layer to these clients.
       histogram_PL: int32, over all clients.
       importance_P: float32, over all clients.
+      limits: of these clients; None for the paper's problem.
     """
 
     rows_JPL: jax.Array
     scores_JL: jax.Array
     histogram_PL: jax.Array
     importance_P: jax.Array
+    limits: Limits | None = None
 
 
 def climb(
@@ -50,27 +55,37 @@ def climb(
       The block after at most one swap per client; without a bias, no swap makes a choice worse.
     """
 
+    limits = block.limits
+
     def visit(
         totals: tuple[jax.Array, jax.Array], client: tuple
     ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
         histogram_PL, importance_P = totals
-        old_PL, row_PL, scores_L, bias_PL = client
+        old_PL, row_PL, scores_L, bias_PL, allowed_L, capacity = client
+        others_PL = histogram_PL - old_PL
         row_PL = old_PL if row_PL is None else row_PL
-        others_PL = (histogram_PL - old_PL).astype(jnp.float32)
         worth_PL = scores_L[None] - prices_P[:, None] * (2.0 * others_PL + 1.0)
         worth_PL = worth_PL if bias_PL is None else worth_PL + bias_PL
-        gone_PL, least_P = _first_smallest(jnp.where(row_PL, worth_PL, jnp.inf))
-        new_PL, most_P = _first_smallest(jnp.where(row_PL, jnp.inf, -worth_PL))
-        better_P = least_P + most_P < 0
-        row_PL = row_PL ^ ((gone_PL | new_PL) & better_P[:, None])
+        if limits is None:
+            row_PL = swaps.best(row_PL, worth_PL, row_PL, ~row_PL)
+        else:
+            kept_P = problem_lib.in_bounds(limits, others_PL + row_PL)
+            row_PL = jnp.where(kept_P[:, None], row_PL, old_PL)
+            here = swaps.Place(row_PL, others_PL, prices_P, allowed_L, capacity)
+            row_PL = swaps.best_within(here, worth_PL, limits)
         change_PL = row_PL.astype(jnp.int32) - old_PL
         change_P = jnp.sum(change_PL * scores_L[None], axis=1)
         return (histogram_PL + change_PL, importance_P + change_P), row_PL
 
+    allowed_JL = None if limits is None else limits.allowed_KL
+    costs = None if limits is None else limits.costs
+    capacity_J = jnp.zeros(len(block.scores_JL)) if costs is None else costs.capacity_K
+    clients = block.rows_JPL, rows_JPL, block.scores_JL, bias_JPL, allowed_JL, capacity_J
     totals = block.histogram_PL, block.importance_P
-    clients = block.rows_JPL, rows_JPL, block.scores_JL, bias_JPL
     totals, climbed_JPL = jax.lax.scan(visit, totals, clients)
-    return Block(climbed_JPL, block.scores_JL, *totals)
+    return dataclasses.replace(
+        block, rows_JPL=climbed_JPL, histogram_PL=totals[0], importance_P=totals[1]
+    )
 
 
 def uniforms(key: jax.Array, *shapes: tuple[int, ...]) -> list[jax.Array]:
@@ -125,13 +140,3 @@ def shared_gumbel(uniform_PL: jax.Array, visits: int) -> jax.Array:
     repeated = jnp.tile(noise_PL, (1, visits + visits // num_layers + 1))
     rows_PJL = repeated[:, : visits * (num_layers + 1)].reshape(-1, visits, num_layers + 1)
     return jnp.swapaxes(rows_PJL[..., :num_layers], 0, 1)
-
-
-def _first_smallest(values_PL: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Marks the first smallest value of each row, several times faster on CPU than argmin."""
-    num_layers = values_PL.shape[1]
-    layers_PL = jnp.broadcast_to(jnp.arange(num_layers)[None], values_PL.shape)
-    smallest_P = jnp.min(values_PL, axis=1)
-    hits_PL = values_PL == smallest_P[:, None]
-    first_P = jnp.min(jnp.where(hits_PL, layers_PL, num_layers), axis=1)
-    return layers_PL == first_P[:, None], smallest_P

@@ -19,7 +19,7 @@ from flax import struct
 from f3ocus_jax.selection import choices as choices_lib
 from f3ocus_jax.selection.choices import Choices
 from f3ocus_jax.selection.local_search import Block
-from f3ocus_jax.selection.problem import Problem
+from f3ocus_jax.selection.problem import Costs, Limits, Problem
 
 
 @struct.dataclass
@@ -103,7 +103,21 @@ class Metaheuristic(PopulationBasedAlgorithm):
         """Unpacks the rows of the J clients from `start` on."""
         rows_JPL = self._rows(choices, start)
         scores_JL = jax.lax.dynamic_slice_in_dim(problem.scores_KL, start, self.visits)
-        return Block(rows_JPL, scores_JL, choices.histogram_PL, choices.importance_P)
+        limits = self._limits(problem.limits, start)
+        return Block(rows_JPL, scores_JL, choices.histogram_PL, choices.importance_P, limits)
+
+    def _limits(self, limits: Limits | None, start: jax.Array) -> Limits | None:
+        """Returns the limits of the J clients from `start` on."""
+        if limits is None:
+            return None
+
+        def cut(leaf_K: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_slice_in_dim(leaf_K, start, self.visits)
+
+        costs = limits.costs
+        if costs is not None:
+            costs = Costs(costs.costs_L, cut(costs.capacity_K))
+        return Limits(cut(limits.allowed_KL), cut(limits.start_KL), limits.bounds, costs)
 
     def _rows(self, choices: Choices, start: jax.Array) -> jax.Array:
         """Returns what the J clients from `start` on pick, bool [J, P, L]."""

@@ -1,8 +1,51 @@
-"""What has to be chosen this round? Scores, budgets, and each client's own choice."""
+"""What has to be chosen this round? Scores, budgets, limits, and each client's own choice."""
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+
+
+@struct.dataclass
+class Bounds:
+    """How many clients may pick a layer.
+
+    Attributes:
+      least_L: int32, the minimum coverage.
+      most_L: int32, the cap.
+    """
+
+    least_L: jax.Array
+    most_L: jax.Array
+
+
+@struct.dataclass
+class Costs:
+    """Budgets in bytes or FLOPs instead of layers.
+
+    Attributes:
+      costs_L: float32 > 0, of one layer, in any unit.
+      capacity_K: float32, what a client's layers may cost together, in the same unit.
+    """
+
+    costs_L: jax.Array
+    capacity_K: jax.Array
+
+
+@struct.dataclass
+class Limits:
+    """What the paper's problem leaves out; `limits.create` makes and checks it.
+
+    Attributes:
+      allowed_KL: bool, layers a client may train; none for a client that is absent.
+      start_KL: bool, the most important choice within all limits.
+      bounds: None if any number of clients may pick a layer.
+      costs: None if budgets count layers.
+    """
+
+    allowed_KL: jax.Array
+    start_KL: jax.Array
+    bounds: Bounds | None
+    costs: Costs | None
 
 
 @struct.dataclass
@@ -11,19 +54,22 @@ class Problem:
 
     Attributes:
       scores_KL: float32, importance of every layer to every client, higher is better; finite.
-      budgets_K: int32 in 1 … L, how many layers each client trains.
+      budgets_K: int32, how many layers each client trains; 0 if it is absent.
+      limits: None for the paper's problem.
     """
 
     scores_KL: jax.Array
     budgets_K: jax.Array
+    limits: Limits | None = None
 
 
-def create(scores_KL: jax.Array, budgets_K: jax.Array) -> Problem:
+def create(scores_KL: jax.Array, budgets_K: jax.Array, limits: Limits | None = None) -> Problem:
     """Makes a problem of what the clients sent.
 
     Args:
       scores_KL: float [K, L]; a layer whose score is not finite is worth less than any other.
-      budgets_K: int [K], 1 … L.
+      budgets_K: int [K], 1 … L; not used where the limits have costs.
+      limits: beyond the paper's.
 
     Returns:
       Problem.
@@ -33,18 +79,85 @@ def create(scores_KL: jax.Array, budgets_K: jax.Array) -> Problem:
     lowest = jnp.min(jnp.where(finite_KL, scores_KL, jnp.inf))
     highest = jnp.max(jnp.where(finite_KL, scores_KL, -jnp.inf))
     worthless = jnp.where(jnp.any(finite_KL), 2.0 * lowest - highest - 1.0, 0.0)
-    return Problem(jnp.where(finite_KL, scores_KL, worthless), jnp.asarray(budgets_K, jnp.int32))
+    budgets_K = jnp.asarray(budgets_K, jnp.int32)
+    if limits is not None:
+        budgets_K = jnp.where(jnp.any(limits.allowed_KL, axis=1), budgets_K, 0)
+    return Problem(jnp.where(finite_KL, scores_KL, worthless), budgets_K, limits)
 
 
 def own_choice(problem: Problem) -> jax.Array:
     """Takes every client's own most important layers (LNTK as a method of its own).
 
     Args:
-      problem: of this round.
+      problem: of this round; its bounds are the server's affair and not kept here.
 
     Returns:
-      mask_KL: bool, exactly the budget in every row; among equal scores the lower layers.
+      mask_KL: bool; the budget in every row, or, where layers have costs, every layer that still
+      fits, in order of importance; among equal scores the lower layers first.
     """
     order_KL = jnp.argsort(-problem.scores_KL, axis=1, stable=True)
-    places_KL = jnp.argsort(order_KL, axis=1)
-    return places_KL < problem.budgets_K[:, None]
+    if problem.limits is None:
+        places_KL = jnp.argsort(order_KL, axis=1)
+        return places_KL < problem.budgets_K[:, None]
+    clients = jnp.arange(len(order_KL))
+    return jax.vmap(lambda client, order_L: take_first(problem, client, order_L))(clients, order_KL)
+
+
+def take_first(problem: Problem, client: jax.Array, order_L: jax.Array) -> jax.Array:
+    """Lets a client take layers in an order, as far as its own limits go.
+
+    Args:
+      problem: of this round.
+      client: int32, which one.
+      order_L: int32, the layers, the most wanted first.
+
+    Returns:
+      row_L: bool.
+    """
+    empty_L, budget = jnp.zeros(len(order_L), bool), problem.budgets_K[client]
+    if problem.limits is None:
+        return empty_L.at[order_L].set(jnp.arange(len(order_L)) < budget)
+    allowed_L = problem.limits.allowed_KL[client][order_L]
+    if problem.limits.costs is None:
+        return empty_L.at[order_L].set(allowed_L & (jnp.cumsum(allowed_L) <= budget))
+    costs = problem.limits.costs
+
+    def offer(left: jax.Array, layer: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        cost, allowed = layer
+        taken = allowed & (cost <= left)
+        return left - jnp.where(taken, cost, 0.0), taken
+
+    layers = costs.costs_L[order_L], allowed_L
+    _, taken_L = jax.lax.scan(offer, costs.capacity_K[client], layers)
+    return empty_L.at[order_L].set(taken_L)
+
+
+def rows_fit(problem: Problem, masks_PKL: jax.Array) -> jax.Array:
+    """Tells which rows are within their clients' own limits.
+
+    Args:
+      problem: of this round.
+      masks_PKL: bool.
+
+    Returns:
+      bool [P, K].
+    """
+    limits = problem.limits
+    full_PK = jnp.sum(masks_PKL, axis=2) == problem.budgets_K[None]
+    if limits is None:
+        return full_PK
+    allowed_PK = jnp.all(~masks_PKL | limits.allowed_KL[None], axis=2)
+    if limits.costs is None:
+        return full_PK & allowed_PK
+    spent_PK = jnp.sum(jnp.where(masks_PKL, limits.costs.costs_L[None, None], 0.0), axis=2)
+    picks_PK = jnp.any(masks_PKL, axis=2) == jnp.any(limits.allowed_KL, axis=1)[None]
+    return allowed_PK & picks_PK & (spent_PK <= limits.costs.capacity_K[None])
+
+
+def in_bounds(limits: Limits | None, histogram_PL: jax.Array) -> jax.Array:
+    """Tells which choices keep every layer's coverage and cap: bool [P]."""
+    if limits is None or limits.bounds is None:
+        return jnp.ones(len(histogram_PL), bool)
+    bounds = limits.bounds
+    enough_PL = histogram_PL >= bounds.least_L[None]
+    return jnp.all(enough_PL & (histogram_PL <= bounds.most_L[None]), axis=1)

@@ -104,14 +104,18 @@ def decode(keys_PKL: jax.Array, problem: Problem) -> Choices:
       problem: whose budgets to keep.
 
     Returns:
-      P choices.
+      P choices; the importance of one that breaks a bound of the server's is NaN, which never
+      ranks.
     """
 
     def pick(keys_KL: jax.Array) -> jax.Array:
         keyed = dataclasses.replace(problem, scores_KL=jnp.nan_to_num(keys_KL, nan=-jnp.inf))
         return choices_lib.pack(problem_lib.own_choice(keyed))
 
-    return choices_lib.from_words(jax.lax.map(pick, keys_PKL), problem.scores_KL)
+    choices = choices_lib.from_words(jax.lax.map(pick, keys_PKL), problem.scores_KL)
+    kept_P = problem_lib.in_bounds(problem.limits, choices.histogram_PL)
+    importance_P = jnp.where(kept_P, choices.importance_P, jnp.nan)
+    return dataclasses.replace(choices, importance_P=importance_P)
 
 
 def _evosax_ranks() -> AbstractContextManager[object]:

@@ -8,7 +8,7 @@ import jax
 from f3ocus_jax.selection import choices as choices_lib, problem as problem_lib, seeds
 from f3ocus_jax.selection.choices import Choices
 from f3ocus_jax.selection.metaheuristic import Metaheuristic
-from f3ocus_jax.selection.problem import Problem
+from f3ocus_jax.selection.problem import Limits, Problem
 from f3ocus_jax.selection.selector import Select, Selection, answer
 
 Evolve = Callable[[jax.Array, Problem, jax.Array, int, int], Choices]
@@ -33,9 +33,13 @@ def create(
 
     @jax.jit
     def select(
-        key: jax.Array, scores_KL: jax.Array, budgets_K: jax.Array, seeds_PKL: jax.Array
+        key: jax.Array,
+        scores_KL: jax.Array,
+        budgets_K: jax.Array,
+        seeds_PKL: jax.Array,
+        limits: Limits | None = None,
     ) -> Selection:
-        problem = problem_lib.create(scores_KL, budgets_K)
+        problem = problem_lib.create(scores_KL, budgets_K, limits)
         found = evolve(key, problem, seeds_PKL, population, generations)
         masks_PKL = choices_lib.unpack(found.words_PKW, scores_KL.shape[1])
         return answer(masks_PKL, problem, scores_KL, pick=pick, pick_value=pick_value)

@@ -3,9 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from f3ocus_jax.selection import choices as choices_lib, problem as problem_lib
+from f3ocus_jax.selection import choices as choices_lib, local_search, problem as problem_lib
 from f3ocus_jax.selection.choices import Choices
-from f3ocus_jax.selection.problem import Problem
+from f3ocus_jax.selection.local_search import Block
+from f3ocus_jax.selection.problem import Limits, Problem
+
+SWEEPS = 3
+"""How often every client may swap on the way to a first generation within bounds."""
 
 
 def even_choice(problem: Problem) -> jax.Array:
@@ -15,20 +19,17 @@ def even_choice(problem: Problem) -> jax.Array:
       problem: of this round.
 
     Returns:
-      mask_KL: bool, exactly the budget in every row. Each client in turn takes the layers picked
-      least so far, and the more important ones among those.
+      mask_KL: bool, every row within its client's own limits. Each client in turn takes the layers
+      picked least so far, and the more important ones among those.
     """
 
-    def deal(
-        histogram_L: jax.Array, client: tuple[jax.Array, jax.Array]
-    ) -> tuple[jax.Array, jax.Array]:
-        scores_L, budget = client
-        order_L = jnp.lexsort((-scores_L, histogram_L))
-        row_L = jnp.zeros(len(order_L), bool).at[order_L].set(jnp.arange(len(order_L)) < budget)
+    def deal(histogram_L: jax.Array, client: jax.Array) -> tuple[jax.Array, jax.Array]:
+        order_L = jnp.lexsort((-problem.scores_KL[client], histogram_L))
+        row_L = problem_lib.take_first(problem, client, order_L)
         return histogram_L + row_L, row_L
 
-    nobody_L = jnp.zeros(problem.scores_KL.shape[1], jnp.int32)
-    return jax.lax.scan(deal, nobody_L, (problem.scores_KL, problem.budgets_K))[1]
+    clients, layers = problem.scores_KL.shape
+    return jax.lax.scan(deal, jnp.zeros(layers, jnp.int32), jnp.arange(clients))[1]
 
 
 def population(key: jax.Array, problem: Problem, size: int, seeds_PKL: jax.Array) -> Choices:
@@ -44,15 +45,41 @@ def population(key: jax.Array, problem: Problem, size: int, seeds_PKL: jax.Array
     Returns:
       P choices. The first is the clients' own, the last deals the layers out evenly; between them
       are the seeds and, where there are none, blends: the p-th takes each client's row from the
-      even deal with probability p / (P − 1).
+      even deal with probability p / (P − 1). Where layers have bounds, all are climbed to from
+      the most important choice within them.
     """
     own_KW = choices_lib.pack(problem_lib.own_choice(problem))
-    even_KW = choices_lib.pack(even_choice(problem))
-    share_P1 = jnp.arange(size, dtype=jnp.float32)[:, None] / max(size - 1, 1)
-    from_even_PK = jax.random.uniform(key, (size, len(own_KW))) < share_P1
-    words_PKW = jnp.where(from_even_PK[..., None], even_KW[None], own_KW[None])
+    if problem.limits is not None and problem.limits.bounds is not None:
+        words_PKW = _within_bounds(problem, problem.limits, size)
+    else:
+        even_KW = choices_lib.pack(even_choice(problem))
+        share_P1 = jnp.arange(size, dtype=jnp.float32)[:, None] / max(size - 1, 1)
+        from_even_PK = jax.random.uniform(key, (size, len(own_KW))) < share_P1
+        words_PKW = jnp.where(from_even_PK[..., None], even_KW[None], own_KW[None])
     words_PKW = _insert_seeds(words_PKW, seeds_PKL, own_KW, problem)
     return choices_lib.from_words(words_PKW, problem.scores_KL)
+
+
+def _within_bounds(problem: Problem, limits: Limits, size: int) -> jax.Array:
+    """Lets P copies of the most important choice climb at prices from nothing to dear.
+
+    Rows of different choices cannot be blended here: together they might break a bound.
+    """
+    clients, layers = limits.start_KL.shape
+    mask_KPL = jnp.broadcast_to(limits.start_KL[:, None], (clients, size, layers))
+    histogram_L = jnp.sum(limits.start_KL, axis=0, dtype=jnp.int32)
+    block = Block(
+        mask_KPL,
+        problem.scores_KL,
+        jnp.broadcast_to(histogram_L[None], (size, layers)),
+        jnp.zeros(size),
+        limits,
+    )
+    dearest = jnp.max(jnp.abs(problem.scores_KL))
+    prices_P = dearest * jnp.concatenate([jnp.zeros(1), jnp.geomspace(1e-4, 1.0, size - 1)])
+    for _ in range(SWEEPS):
+        block = local_search.climb(block, prices_P)
+    return choices_lib.pack(jnp.swapaxes(block.rows_JPL, 0, 1))
 
 
 def _insert_seeds(
@@ -62,8 +89,11 @@ def _insert_seeds(
     size = len(words_PKW)
     seeds_PKL = seeds_PKL[: max(size - 2, 0)]
     used_P = jnp.any(seeds_PKL, axis=(1, 2))
-    fits_PK = jnp.sum(seeds_PKL, axis=2) == problem.budgets_K[None]
+    fits_PK = problem_lib.rows_fit(problem, seeds_PKL)
     seeds_PKW = jnp.where(fits_PK[..., None], choices_lib.pack(seeds_PKL), own_KW[None])
     places = slice(1, 1 + len(seeds_PKL))
+    if problem.limits is not None and problem.limits.bounds is not None:
+        counts_PL = jnp.sum(seeds_PKL, axis=1, dtype=jnp.int32)
+        used_P &= jnp.all(fits_PK, axis=1) & problem_lib.in_bounds(problem.limits, counts_PL)
     kept_PKW = jnp.where(used_P[:, None, None], seeds_PKW, words_PKW[places])
     return words_PKW.at[places].set(kept_PKW)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from f3ocus_jax.selection import objectives, pareto, picks, problem as problem_lib, seeds
-from f3ocus_jax.selection.problem import Problem
+from f3ocus_jax.selection.problem import Limits, Problem
 
 PICKS = {"knee": picks.knee, "importance": picks.importance, "index": picks.index}
 
@@ -51,7 +51,12 @@ class Select(Protocol):
     """The server's step of a round (F³OCUS, section 3.3): pure, without any data, mostly jitted."""
 
     def __call__(
-        self, key: jax.Array, scores_KL: jax.Array, budgets_K: jax.Array, seeds_PKL: jax.Array
+        self,
+        key: jax.Array,
+        scores_KL: jax.Array,
+        budgets_K: jax.Array,
+        seeds_PKL: jax.Array,
+        limits: Limits | None = None,
     ) -> Selection:
         """Chooses who trains which layer.
 
@@ -60,6 +65,7 @@ class Select(Protocol):
           scores_KL: float32, importance of every layer to every client, higher is better.
           budgets_K: int32 in 1 … L, how many layers each client trains.
           seeds_PKL: bool, the last front; rows not in use are all False.
+          limits: beyond the paper's, as `limits.create` makes them.
 
         Returns:
           Selection.

@@ -1,12 +1,13 @@
 """Which layers without a search? The clients' own choice, random layers, the last layers."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from f3ocus_jax.selection import problem as problem_lib
-from f3ocus_jax.selection.problem import Problem
+from f3ocus_jax.selection.problem import Limits, Problem
 from f3ocus_jax.selection.selector import Select, Selection, answer
 
 Policy = Callable[[jax.Array, Problem], jax.Array]
@@ -22,15 +23,16 @@ def own_layers(key: jax.Array, problem: Problem) -> jax.Array:
 def random_layers(key: jax.Array, problem: Problem) -> jax.Array:
     """Takes layers uniformly at random (federated dropout, Wen et al. 2021)."""
     draws_KL = jax.random.uniform(key, problem.scores_KL.shape)
-    return problem_lib.own_choice(Problem(draws_KL, problem.budgets_K))
+    return problem_lib.own_choice(dataclasses.replace(problem, scores_KL=draws_KL))
 
 
 def last_layers(key: jax.Array, problem: Problem) -> jax.Array:
     """Takes the layers nearest the output (Last-k)."""
     del key
-    layers = problem.scores_KL.shape[1]
-    mask_KL = jnp.arange(layers)[None] >= layers - problem.budgets_K[:, None]
-    return mask_KL
+    depth_KL = jnp.broadcast_to(
+        jnp.arange(problem.scores_KL.shape[1])[None], problem.scores_KL.shape
+    )
+    return problem_lib.own_choice(dataclasses.replace(problem, scores_KL=depth_KL))
 
 
 def create(policy: Policy, *, population: int, **_: object) -> Select:
@@ -46,10 +48,14 @@ def create(policy: Policy, *, population: int, **_: object) -> Select:
 
     @jax.jit
     def select(
-        key: jax.Array, scores_KL: jax.Array, budgets_K: jax.Array, seeds_PKL: jax.Array
+        key: jax.Array,
+        scores_KL: jax.Array,
+        budgets_K: jax.Array,
+        seeds_PKL: jax.Array,
+        limits: Limits | None = None,
     ) -> Selection:
         del seeds_PKL
-        problem = problem_lib.create(scores_KL, budgets_K)
+        problem = problem_lib.create(scores_KL, budgets_K, limits)
         front_mask_PKL = jnp.zeros((population, *scores_KL.shape), bool)
         front_mask_PKL = front_mask_PKL.at[0].set(policy(key, problem))
         return answer(front_mask_PKL, problem, scores_KL, pick="index", pick_value=0)

@@ -17,10 +17,10 @@ def draw_scores(
 
 
 def worth(mask_KL: np.ndarray, scores_KL: np.ndarray) -> tuple[float, float]:
-    """(−importance, variance) in float64, straight from the paper's sums."""
-    histogram_L = mask_KL.sum(axis=0)
-    variance = sum((n - histogram_L.mean()) ** 2 for n in histogram_L) / len(histogram_L)
-    return -float(np.sum(scores_KL.astype(np.float64)[mask_KL])), float(variance)
+    """(−importance, variance) from the paper's sums; in whole numbers, so that ties are ties."""
+    histogram_L, layers = mask_KL.sum(axis=0), mask_KL.shape[1]
+    squares = sum((layers * int(n) - int(histogram_L.sum())) ** 2 for n in histogram_L)
+    return -float(np.sum(scores_KL.astype(np.float64)[mask_KL])), squares / layers**3
 
 
 def all_choices(layers: int, budgets: list[int]) -> list[np.ndarray]:
