@@ -35,6 +35,11 @@ def get_base() -> ml_collections.ConfigDict:
     config.selection.pick = "knee"
     config.selection.pick_value = 0.0
 
+    config.limits = ml_collections.ConfigDict()
+    config.limits.forbidden = ml_collections.ConfigDict()
+    config.limits.minimum_coverage = 0
+    config.limits.maximum_coverage = 0
+
     config.training = ml_collections.ConfigDict()
     config.training.unit = "adapter"
     config.training.learning_rate = 1e-3
@@ -46,6 +51,8 @@ def get_base() -> ml_collections.ConfigDict:
     config.federated = ml_collections.ConfigDict()
     config.federated.rounds = 30
     config.federated.budgets = (4,)
+    config.federated.budget_unit = "layers"
+    config.federated.absent = ml_collections.ConfigDict()
     config.federated.placement = "pmap"
     config.federated.clients_at_once = 1
 

@@ -159,6 +159,27 @@ class SelectionConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class LimitsConfig:
+    """Limits on the choice of layers beyond the paper's budgets.
+
+    Attributes:
+      forbidden: layers that a client may not train, by its name.
+      minimum_coverage: how many clients must at least train each layer in every round.
+      maximum_coverage: how many may at most; 0 for any number.
+    """
+
+    forbidden: Mapping[str, tuple[int, ...]]
+    minimum_coverage: int
+    maximum_coverage: int
+
+    def __post_init__(self) -> None:
+        least, most = self.minimum_coverage, self.maximum_coverage
+        require(least >= 0, "limits.minimum_coverage", least, ">= 0")
+        allowed = f"0, or at least config.limits.minimum_coverage = {least}"
+        require(most == 0 or most >= least, "limits.maximum_coverage", most, allowed)
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """One client's local training.
 
@@ -189,6 +210,7 @@ class TrainingConfig:
 
 UNITS = ("adapter", "block")
 PLACEMENTS = ("pmap", "map", "loop")
+BUDGET_UNITS = ("layers", "bytes", "flops")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +219,10 @@ class FederatedConfig:
 
     Attributes:
       rounds: how many.
-      budgets: layers per client and round, one number for all or one per client.
+      budgets: what each client may train per round, one number for all or one per client.
+      budget_unit: what `budgets` count: "layers", "bytes" (of the layers sent) or "flops" (of
+        their weight gradients, per example).
+      absent: rounds that a client misses, by its name.
       placement: "pmap" over all devices, "map" on one, "loop" in Python (for debugging).
       clients_at_once: clients that one device trains side by side; 1 skips the work of frozen
         layers, larger values vectorise, which pays for small models.
@@ -205,6 +230,8 @@ class FederatedConfig:
 
     rounds: int
     budgets: tuple[int, ...]
+    budget_unit: str
+    absent: Mapping[str, tuple[int, ...]]
     placement: str
     clients_at_once: int
 
@@ -215,7 +242,13 @@ class FederatedConfig:
             all(budget >= 1 for budget in self.budgets),
             "federated.budgets",
             self.budgets,
-            "at least 1 layer each",
+            "at least 1 each",
+        )
+        require(
+            self.budget_unit in BUDGET_UNITS,
+            "federated.budget_unit",
+            self.budget_unit,
+            f"one of {BUDGET_UNITS}",
         )
         require(
             self.placement in PLACEMENTS,
@@ -267,6 +300,7 @@ class ExperimentConfig:
     model: ModelConfig
     importance: ImportanceConfig
     selection: SelectionConfig
+    limits: LimitsConfig
     training: TrainingConfig
     federated: FederatedConfig
     evaluation: EvaluationConfig
@@ -280,31 +314,6 @@ class ExperimentConfig:
             self.model.adapter_size,
             '> 0 where config.training.unit = "adapter"',
         )
-
-    def budgets_for(self, num_clients: int, num_layers: int) -> tuple[int, ...]:
-        """Returns one budget per client.
-
-        Args:
-          num_clients: K.
-          num_layers: L.
-
-        Raises:
-          ConfigError: if their number is neither 1 nor K, or one is above L.
-        """
-        budgets = self.federated.budgets
-        require(
-            len(budgets) in (1, num_clients),
-            "federated.budgets",
-            budgets,
-            f"1 number or {num_clients}, one per client",
-        )
-        require(
-            max(budgets) <= num_layers,
-            "federated.budgets",
-            budgets,
-            f"at most {num_layers}, the number of selectable layers",
-        )
-        return budgets if len(budgets) > 1 else budgets * num_clients
 
 
 @dataclasses.dataclass(frozen=True)

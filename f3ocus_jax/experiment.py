@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from f3ocus_jax import accounting, flops, foundation as foundation_lib, metrics, parsing
+from f3ocus_jax import accounting, budgets, flops, foundation as foundation_lib, metrics, parsing
+from f3ocus_jax.budgets import Budgets
 from f3ocus_jax.checkpoint import Checkpoints
 from f3ocus_jax.config import ConfigError, ExperimentConfig
 from f3ocus_jax.data.reading import Federation, read_federation
@@ -72,7 +73,8 @@ def assemble(config: ExperimentConfig) -> Parts:
     answers = federation.vocabulary.answers
     foundation = foundation_lib.load(config.model, answers, jax.random.key(config.seed))
     frozen, start = _start(config, foundation, len(federation.clients))
-    rounds = Round(config, foundation.model, frozen, federation.clients)
+    limits = _budgets(config, federation, foundation, start)
+    rounds = Round(config, foundation.model, frozen, federation.clients, limits)
     return Parts(config, federation, foundation, rounds, start, _settings(config, foundation))
 
 
@@ -213,6 +215,21 @@ def _start(
     return frozen, ServerState(rows_L, head, jnp.int32(0), np.zeros(seeds, bool))
 
 
+def _budgets(
+    config: ExperimentConfig, federation: Federation, foundation: Foundation, start: ServerState
+) -> Budgets:
+    step_flops = _step_flops(config, federation, foundation)
+    costs_L = budgets.layer_costs(config.federated.budget_unit, start.rows_L, step_flops)
+    return budgets.create(config, costs_L, [client.name for client in federation.clients])
+
+
+def _step_flops(
+    config: ExperimentConfig, federation: Federation, foundation: Foundation
+) -> flops.StepFlops:
+    batch = federation.clients[0].train.batch(np.zeros(1, np.int64))
+    return flops.step_flops(foundation.model, foundation.params, batch, config.training.unit)
+
+
 def _settings(config: ExperimentConfig, foundation: Foundation) -> dict[str, Any]:
     """Returns what a checkpoint is bound to."""
     return parsing.flatten(config) | {"weights fingerprint": foundation.fingerprint}
@@ -262,13 +279,11 @@ def _check_probe(config: ExperimentConfig, federation: Federation) -> None:
 def _costs(
     parts: Parts, state: ServerState, records: list[RoundRecord]
 ) -> list[accounting.ClientCost]:
-    unit = parts.config.training.unit
-    batch = parts.federation.clients[0].train.batch(np.zeros(1, np.int64))
     return accounting.client_costs(
         records,
         accounting.row_parameters(state.rows_L),
         accounting.parameter_count(state.head),
-        flops.step_flops(parts.foundation.model, parts.params(state), batch, unit),
+        _step_flops(parts.config, parts.federation, parts.foundation),
     )
 
 

@@ -46,7 +46,10 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return tuple(_convert(member, item, name) for item in values)
     if origin is not None:
         require(hasattr(value, "keys"), name, value, "a section")
-        return dict(value)
+        member = typing.get_args(hint)[1]
+        return {key: _convert(member, item, f"{name}.{key}") for key, item in value.items()}
+    if hint is Any:
+        return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     require(type(value) is hint, name, value, f"of type {hint.__name__}")
@@ -61,7 +64,11 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
         if dataclasses.is_dataclass(value):
             settings |= flatten(value, f"{name}.")
         elif isinstance(value, Mapping):
-            settings[name] = dict(value)
+            settings[name] = {key: _as_json(item) for key, item in value.items()}
         else:
-            settings[name] = list(value) if isinstance(value, tuple) else value
+            settings[name] = _as_json(value)
     return settings
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

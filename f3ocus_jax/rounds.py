@@ -12,6 +12,7 @@ import optax
 
 from f3ocus_jax import importance, inference, metrics, selection
 from f3ocus_jax.aggregation import aggregate, aggregate_head
+from f3ocus_jax.budgets import Budgets
 from f3ocus_jax.clients import Choice, LocalTask, LocalUpdate, local, placement
 from f3ocus_jax.config import ExperimentConfig, choose
 from f3ocus_jax.data import order
@@ -20,6 +21,7 @@ from f3ocus_jax.importance import Importance
 from f3ocus_jax.models import trainable
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import (
+    Array,
     Batch,
     ClientRecord,
     Params,
@@ -44,7 +46,12 @@ class Round:
     """The compiled stages of a round, made once per run."""
 
     def __init__(
-        self, config: ExperimentConfig, model: Model, frozen: Params, clients: list[ClientData]
+        self,
+        config: ExperimentConfig,
+        model: Model,
+        frozen: Params,
+        clients: list[ClientData],
+        budgets: Budgets,
     ) -> None:
         """Makes the stages.
 
@@ -53,14 +60,13 @@ class Round:
           model: the model.
           frozen: its parameters that no client trains.
           clients: the federation; K of them.
+          budgets: what each may train.
 
         Raises:
-          ConfigError: for budgets that do not fit the model or the number of clients, or an
-            unknown selection algorithm or loss.
+          ConfigError: for an unknown selection algorithm, pick or loss.
         """
         self.config, self.model, self.frozen, self.clients = config, model, frozen, clients
-        budgets = config.budgets_for(len(clients), model.num_layers)
-        self.budgets_K = np.array(budgets, np.int32)
+        self.budgets = budgets
         self.tests = concatenate([client.test for client in clients])
         self._score = _make_score(config, model)
         self._train = _make_train(config, model)
@@ -77,10 +83,7 @@ class Round:
         seconds: dict[str, float] = {}
         with _timed(seconds, "evaluation"):
             tests = self.evaluate(state)
-        clients = [
-            ClientRecord(data.name, len(data.train), int(budget), [], [], [], [], [], None, test)
-            for data, budget, test in zip(self.clients, self.budgets_K, tests, strict=True)
-        ]
+        clients = [self._bystander_record(place, None, test) for place, test in enumerate(tests)]
         return _record(0, clients, None, seconds)
 
     def run(self, state: ServerState, notify: Notify) -> tuple[ServerState, RoundRecord]:
@@ -110,19 +113,18 @@ class Round:
         probe_key, selection_key = jax.random.split(key)
         with stage("importance"):
             scores = self._score_clients(state, number, probe_key)
-        budgets_K = jnp.asarray(self.budgets_K)
         with stage("selection"):
-            chosen = jax.device_get(
-                self._select(selection_key, scores.scores_L, budgets_K, state.front_mask_PKL)
-            )
+            chosen = self._choose(state, number, scores.scores_L, selection_key)
         with stage("training"):
-            layers_KR = layers_of(chosen.mask_KL, int(self.budgets_K.max()))
+            layers_KR = layers_of(chosen.mask_KL, self.budgets.places)
             update, steps_K = self._train_clients(state, number, layers_KR)
             state = self._aggregate(state, number, layers_KR, update, chosen.front_mask_PKL)
         with stage("evaluation"):
             tests = self.evaluate(state)
         clients = [
             self._client_record(place, scores, chosen, update, int(steps_K[place]), test)
+            if steps_K[place]
+            else self._bystander_record(place, "absent", test)
             for place, test in enumerate(tests)
         ]
         return state, _record(number, clients, self._selection_record(chosen), seconds)
@@ -160,10 +162,11 @@ class Round:
 
     def _score_clients(self, state: ServerState, number: int, key: jax.Array) -> Importance:
         batches = []
-        for client in self.clients:
+        for client, present in zip(self.clients, self.budgets.present(number), strict=True):
             draw = order.generator(self.config.seed, number, client.name, "probe")
             probe = draw.permutation(len(client.train))[: self.config.importance.probe_examples]
-            batches.append(client.train.batch(probe))
+            # Without examples the kernel is zero, and found to be so in one product.
+            batches.append(client.train.batch(probe, np.full(len(probe), present, np.float32)))
         keys_K = jax.random.key_data(jax.random.split(key, len(self.clients)))
         scores = self._score(self._shared(state), (_stack(batches), keys_K))
         for client, values_L in zip(self.clients, scores.eigenvalues_L, strict=True):
@@ -172,15 +175,23 @@ class Round:
                 raise _not_finite(number, client, place)
         return scores
 
+    def _choose(
+        self, state: ServerState, number: int, scores_KL: Array, key: jax.Array
+    ) -> selection.Selection:
+        limits = self.budgets.limits(number, scores_KL)
+        budgets_K = jnp.asarray(self.budgets.budgets_K)
+        return jax.device_get(self._select(key, scores_KL, budgets_K, state.front_mask_PKL, limits))
+
     def _train_clients(
         self, state: ServerState, number: int, layers_KR: np.ndarray
     ) -> tuple[LocalUpdate, np.ndarray]:
-        steps_K = np.array([self._steps(client) for client in self.clients], np.int32)
+        most_K = np.array([self._steps(client) for client in self.clients], np.int32)
+        steps_K = most_K * self.budgets.present(number)
         batches = []
         for client in self.clients:
             draw = order.generator(self.config.seed, number, client.name, "training")
             indices_SB, mask_SB = order.training_indices(
-                draw, len(client.train), int(steps_K.max()), self.config.training.batch_size
+                draw, len(client.train), int(most_K.max()), self.config.training.batch_size
             )
             batches.append(client.train.batch(indices_SB, mask_SB))
         task = LocalTask(Choice(layers_KR), _stack(batches), steps_K)
@@ -206,14 +217,33 @@ class Round:
         number: int,
         layers_KR: np.ndarray,
         update: LocalUpdate,
-        front_mask_PKL: np.ndarray,
+        front_mask_PKL: Array,
     ) -> ServerState:
         weights_K = np.array([len(client.train) for client in self.clients], np.float32)
+        weights_K *= self.budgets.present(number)
         return ServerState(
             rows_L=aggregate(state.rows_L, layers_KR, weights_K, update.rows_R),
             head=aggregate_head(state.head, weights_K, update.head),
             round=jnp.int32(number),
             front_mask_PKL=front_mask_PKL,
+        )
+
+    def _bystander_record(
+        self, place: int, left_out: str | None, test: dict[str, float]
+    ) -> ClientRecord:
+        """Returns the record of a client that trained nothing."""
+        return ClientRecord(
+            client=self.clients[place].name,
+            train_examples=len(self.clients[place].train),
+            budget=int(self.budgets.budgets_K[place]),
+            left_out=left_out,
+            eigenvalues=[],
+            residuals=[],
+            scores=[],
+            own_layers=[],
+            layers=[],
+            train_loss=None,
+            test=test,
         )
 
     def _client_record(
@@ -229,7 +259,8 @@ class Round:
         return ClientRecord(
             client=client.name,
             train_examples=len(client.train),
-            budget=int(self.budgets_K[place]),
+            budget=int(self.budgets.budgets_K[place]),
+            left_out=None,
             eigenvalues=scores.eigenvalues_L[place].tolist(),
             residuals=scores.residuals_L[place].tolist(),
             scores=scores.scores_L[place].tolist(),
@@ -252,7 +283,7 @@ class Round:
         )
 
 
-def layers_of(mask_KL: np.ndarray, places: int) -> np.ndarray:
+def layers_of(mask_KL: Array, places: int) -> np.ndarray:
     """Lists every client's layers.
 
     Args:

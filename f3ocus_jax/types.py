@@ -69,6 +69,8 @@ class ClientRecord:
       client: its name.
       train_examples: size of its training split.
       budget: how many layers it may train.
+      left_out: why it took no part in the round, as in "absent"; None if it did. Without a part it
+        has no scores, layers or loss.
       eigenvalues: λ_1 of every layer's NTK, length L; empty where no scores were taken.
       residuals: relative Lanczos residual of every eigenvalue, length L.
       scores: importance of every layer, length L, summing to 1.
@@ -81,6 +83,7 @@ class ClientRecord:
     client: str
     train_examples: int
     budget: int
+    left_out: str | None
     eigenvalues: list[float]
     residuals: list[float]
     scores: list[float]

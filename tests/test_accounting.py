@@ -22,7 +22,7 @@ STEP = StepFlops(
 
 def record(number: int, layers: list[list[int]]) -> RoundRecord:
     clients = [
-        ClientRecord(f"client {k}", 10, 2, [], [], [], [], chosen, None, {})
+        ClientRecord(f"client {k}", 10, 2, None, [], [], [], [], chosen, None, {})
         for k, chosen in enumerate(layers)
     ]
     return RoundRecord(number, 0.5, 1.0, clients, None, {})

@@ -18,7 +18,9 @@ def state(number: int) -> ServerState:
 
 
 def record(number: int, accuracy: float) -> RoundRecord:
-    client = ClientRecord("eye", 8, 1, [1.5], [1e-5], [1.0], [0], [0], 0.1, {"accuracy": accuracy})
+    client = ClientRecord(
+        "eye", 8, 1, None, [1.5], [1e-5], [1.0], [0], [0], 0.1, {"accuracy": accuracy}
+    )
     return RoundRecord(number, accuracy, 0.5, [client], None, {"training": 1.0})
 
 

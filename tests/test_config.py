@@ -59,7 +59,7 @@ def test_missing_key_is_named():
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("federated__budgets", (0,), r"federated.budgets = \(0,\), must be at least 1 layer each"),
+        ("federated__budgets", (0,), r"federated.budgets = \(0,\), must be at least 1 each"),
         ("federated__rounds", -1, "must be >= 0"),
         ("federated__rounds", 1.5, "must be of type int"),
         ("federated__rounds", True, "must be of type int"),
@@ -71,6 +71,9 @@ def test_missing_key_is_named():
         ("model__adapter_size", 0, "must be > 0 where"),
         ("model__weights", "somewhere", "must be empty, since"),
         ("data__datasets", (), "must be one dataset or more"),
+        ("federated__budget_unit", "kilograms", r"must be one of \('layers', 'bytes', 'flops'\)"),
+        ("limits__minimum_coverage", -1, "must be >= 0"),
+        ("federated__absent", {"eye": (1.5,)}, "absent.eye = 1.5, must be of type int"),
         ("seed", -1, "must be >= 0"),
         ("data", 3, "must be a section"),
     ],
@@ -84,17 +87,6 @@ def test_whole_numbers_are_taken_for_floats():
     parsed = parsing.parse(ExperimentConfig, changed(training__learning_rate=1))
     assert parsed.training.learning_rate == 1.0
     assert isinstance(parsed.training.learning_rate, float)
-
-
-def test_budgets_are_one_for_all_or_one_per_client():
-    config = parsing.parse(ExperimentConfig, changed(federated__budgets=(3,)))
-    assert config.budgets_for(2, 4) == (3, 3)
-    several = parsing.parse(ExperimentConfig, changed(federated__budgets=(1, 4)))
-    assert several.budgets_for(2, 4) == (1, 4)
-    with pytest.raises(ConfigError, match="must be 1 number or 3, one per client"):
-        several.budgets_for(3, 4)
-    with pytest.raises(ConfigError, match="must be at most 3, the number of selectable layers"):
-        several.budgets_for(2, 3)
 
 
 def test_settings_survive_json_and_parse_back():

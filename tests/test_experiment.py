@@ -118,3 +118,54 @@ def test_lntk_policy_trains_every_client_s_own_layers(data_dir):
     for client in record.clients:
         best = np.argsort(client.scores)[-client.budget :]
         assert client.layers == client.own_layers == sorted(best.tolist())
+
+
+def test_limits_hold_in_a_round_with_an_absent_client(data_dir):
+    """Nine clients, four layers: the last round's front must not bring the absent one back."""
+    settings = {
+        "federated__absent": {"fundus": (2,)},
+        "limits__forbidden": {"oct": (3,)},
+        "limits__minimum_coverage": 2,
+        "limits__maximum_coverage": 5,
+    }
+    parts = experiment.assemble(tiny(data_dir, **settings))
+    state = parts.start
+    for number in (1, 2):
+        state, record = parts.rounds.run(state, lambda *_: None)
+        clients = {client.client: client for client in record.clients}
+        assert 3 not in clients["oct"].layers
+        picks_L = np.bincount([layer for c in record.clients for layer in c.layers], minlength=4)
+        assert picks_L.min() >= 2
+        assert picks_L.max() <= 5
+        absent = [name for name, client in clients.items() if client.left_out]
+        assert absent == ([], ["fundus"])[number - 1]
+        for name, client in clients.items():
+            assert (
+                len(client.layers) == len(client.own_layers) == client.budget * (name not in absent)
+            )
+    fundus = clients["fundus"]
+    assert (fundus.left_out, fundus.scores, fundus.train_loss) == ("absent", [], None)
+    assert fundus.test["examples"] == 8
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"federated__absent": {"fundas": (1,)}}, "federated.absent names .*fundas.*mean fundus"),
+        ({"limits__forbidden": {"oct": (4,)}}, r"forbidden.oct = \(4,\), must be layers 0 to 3"),
+        ({"limits__forbidden": {"oct": (0, 1, 2, 3)}}, "oct may train 0 layers, but its budget"),
+        ({"limits__minimum_coverage": 8}, "round 1, config.limits: .*at least 8 for layer"),
+        (
+            {"limits__minimum_coverage": 1, "selection__algorithm": "lntk"},
+            "keeps no config.limits.minimum_coverage",
+        ),
+        (
+            {"federated__budgets": (10,), "federated__budget_unit": "bytes"},
+            "must be at least [0-9]+ bytes, the cheapest layer",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_limits_that_clash_are_refused_before_any_compute(data_dir, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        experiment.assemble(tiny(data_dir, **settings))

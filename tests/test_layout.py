@@ -19,6 +19,7 @@ ORDER = [
     {"aggregation"},
     {"flops", "foundation", "inference", "metrics"},
     {"accounting", "checkpoint"},
+    {"budgets"},
     {"report"},
     {"rounds"},
     {"experiment"},

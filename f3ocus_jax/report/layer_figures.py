@@ -25,8 +25,8 @@ LARGEST_LINEAR_RATIO = 50.0
 
 
 def scored(records: Sequence[RoundRecord]) -> list[RoundRecord]:
-    """Returns the rounds in which every client scored its layers."""
-    return [record for record in records if all(client.scores for client in record.clients)]
+    """Returns the rounds in which any client scored its layers."""
+    return [record for record in records if any(client.scores for client in record.clients)]
 
 
 def trained(records: Sequence[RoundRecord]) -> list[RoundRecord]:
@@ -35,8 +35,8 @@ def trained(records: Sequence[RoundRecord]) -> list[RoundRecord]:
 
 
 def with_eigenvalues(records: Sequence[RoundRecord]) -> list[RoundRecord]:
-    """Returns the rounds in which every client took the eigenvalues of its layers."""
-    return [record for record in records if all(client.eigenvalues for client in record.clients)]
+    """Returns the rounds in which any client took the eigenvalues of its layers."""
+    return [record for record in records if any(client.eigenvalues for client in record.clients)]
 
 
 def ranks(scores_L: Sequence[float], chosen: Sequence[int] = ()) -> np.ndarray:
@@ -61,7 +61,7 @@ def layer_ranks(records: Sequence[RoundRecord]) -> Figure:
     """Draws every client's layer ranks over rounds, before and after refinement.
 
     Before, layers rank by the client's own importance (LNTK); after, the layers the server chose
-    come first. A black mark is a layer that is chosen.
+    come first. A black mark is a layer that is chosen; a client has no ranks in a round it missed.
 
     Args:
       records: of a run; at least one round with scores.
@@ -71,7 +71,7 @@ def layer_ranks(records: Sequence[RoundRecord]) -> Figure:
     """
     shown = scored(records)
     names = canvas.client_names(shown)
-    num_layers = len(shown[0].clients[0].scores)
+    num_layers = _num_layers(shown)
     rows, columns = canvas.panel_grid(min(len(names), canvas.MAX_PANELS))
     width = float(np.clip(0.06 * len(shown), 1.2, 2.0))
     height = float(np.clip(0.11 * num_layers, 1.4, 4.2))
@@ -79,12 +79,11 @@ def layer_ranks(records: Sequence[RoundRecord]) -> Figure:
     ratios = (columns * (2 * width + 0.4), 0.8)
     page, bar = figure.subfigures(1, 2, width_ratios=ratios, squeeze=False).ravel()
     pages = page.subfigures(rows, columns, squeeze=False).ravel()
-    colours = Normalize(1, num_layers)
     for k, name in enumerate(names[: canvas.MAX_PANELS]):
         clients = [record.clients[k] for record in shown]
-        _draw_pair(pages[k], clients, [record.round for record in shown], colours)
+        _draw_pair(pages[k], clients, [record.round for record in shown], num_layers)
         pages[k].suptitle(name, x=0.27 / (2 * width + 0.4), ha="left", fontweight="bold")
-    _draw_colour_bar(bar, colours)
+    _draw_colour_bar(bar, Normalize(1, num_layers))
     figure.suptitle("Layer ranks before and after refinement" + canvas.too_many_clients(names))
     page.supxlabel("round")
     page.supylabel("layer (0 = first block)")
@@ -138,7 +137,7 @@ def eigenvalues(records: Sequence[RoundRecord]) -> Figure:
     """
     record = with_eigenvalues(records)[-1]
     names = canvas.client_names([record])
-    num_layers = len(record.clients[0].eigenvalues)
+    num_layers = _num_layers([record])
     panels = min(len(names), canvas.MAX_PANELS)
     rows, columns = canvas.panel_grid(panels)
     width = float(np.clip(0.12 * num_layers, 2.2, 4.2))
@@ -147,7 +146,8 @@ def eigenvalues(records: Sequence[RoundRecord]) -> Figure:
     for axes, client in zip(grid, record.clients[:panels], strict=False):
         chosen_L = np.isin(np.arange(num_layers), client.layers)
         colours = np.where(chosen_L, canvas.CHOSEN, canvas.OTHER)
-        axes.bar(np.arange(num_layers), client.eigenvalues, color=colours.tolist(), width=0.8)
+        bars = np.arange(len(client.eigenvalues))
+        axes.bar(bars, client.eigenvalues, color=colours.tolist()[: len(bars)], width=0.8)
         axes.set_title(client.client, loc="left")
         axes.set_xticks(canvas.layer_ticks(num_layers, 8))
         axes.grid(axis="y")
@@ -170,28 +170,26 @@ def _draw_pair(
     page: SubFigure,
     clients: Sequence[ClientRecord],
     rounds: Sequence[int],
-    colours: Normalize,
+    num_layers: int,
 ) -> None:
     """Draws one client's two heatmaps side by side."""
     before, after = page.subplots(1, 2, sharey=True)
     for axes, title, refined in ((before, "before", False), (after, "after", True)):
-        _draw_ranks(axes, clients, colours, refined)
+        _draw_ranks(axes, clients, num_layers, refined)
         axes.set_title(title, loc="left")
         canvas.label_rounds(axes, rounds)
 
 
 def _draw_ranks(
-    axes: Axes, clients: Sequence[ClientRecord], colours: Normalize, refined: bool
+    axes: Axes, clients: Sequence[ClientRecord], num_layers: int, refined: bool
 ) -> None:
     """Draws one heatmap, layers upwards and rounds to the right, and marks what is chosen."""
     chosen = [client.layers if refined else client.own_layers for client in clients]
-    ranks_LR = np.stack(
-        [
-            ranks(client.scores, layers if refined else ())
-            for client, layers in zip(clients, chosen, strict=True)
-        ],
-        axis=1,
-    )
+    ranks_LR = np.full((num_layers, len(clients)), np.nan)
+    for ranks_L, client, layers in zip(ranks_LR.T, clients, chosen, strict=True):
+        if client.scores:
+            ranks_L[:] = ranks(client.scores, layers if refined else ())
+    colours = Normalize(1, num_layers)
     axes.imshow(ranks_LR, cmap=RANK_COLOURS, norm=colours, aspect="auto", origin="lower")
     width = 0.4 if len(clients) <= MAX_SEPARATE_MARKS else 1.0
     marks = [
@@ -228,7 +226,9 @@ def _picks(layers_RK: Sequence[Sequence[Sequence[int]]], num_layers: int) -> np.
 def _num_layers(records: Sequence[RoundRecord]) -> int:
     """Returns L: as many as were scored or, without scores, up to the deepest layer trained."""
     clients = [client for record in records for client in record.clients]
-    deepest = max(layer for client in clients for layer in [*client.layers, *client.own_layers])
+    deepest = max(
+        (layer for client in clients for layer in [*client.layers, *client.own_layers]), default=-1
+    )
     return max(deepest + 1, *(len(client.scores) for client in clients))
 
 

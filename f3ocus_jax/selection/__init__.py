@@ -21,10 +21,15 @@ METAHEURISTICS = {
 }
 """The five of the paper."""
 
-SELECTORS: dict[str, Callable[..., Select]] = {
+POLICIES: dict[str, Callable[..., Select]] = {
     "lntk": partial(simple.create, simple.own_layers),
     "random": partial(simple.create, simple.random_layers),
     "last": partial(simple.create, simple.last_layers),
+}
+"""Every client for itself: no search, and none of the limits that clients share."""
+
+SELECTORS: dict[str, Callable[..., Select]] = {
+    **POLICIES,
     "exact": exact.create,
     **{
         name: partial(search.create, partial(search.evolve, algorithm))
@@ -74,6 +79,7 @@ def create(
 __all__ = [
     "METAHEURISTICS",
     "PICKS",
+    "POLICIES",
     "SELECTORS",
     "InfeasibleError",
     "Select",

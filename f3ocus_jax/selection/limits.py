@@ -40,6 +40,11 @@ class Wanted:
     costs_L: np.ndarray | None = None
     capacity_K: np.ndarray | None = None
 
+    @property
+    def nothing(self) -> bool:
+        """Whether this is the paper's problem."""
+        return all(limit is None for limit in vars(self).values())
+
     def __post_init__(self) -> None:
         if (self.costs_L is None) != (self.capacity_K is None):
             raise ValueError("limits: costs_L and capacity_K belong together; give both or none")

@@ -81,6 +81,7 @@ def _invent_client(
         client=name,
         train_examples=100 + 10 * len(name),
         budget=budget,
+        left_out=None,
         eigenvalues=eigenvalues_L.tolist() if number else [],
         residuals=[1e-5] * layers if number else [],
         scores=scores_L.tolist() if number else [],

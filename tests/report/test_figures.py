@@ -167,3 +167,27 @@ def test_pareto_front_marks_the_pick_and_the_clients_own_point(make_records: Mak
     importance, variance = selection.front[selection.pick]
     assert (pick.get_xdata()[0], pick.get_ydata()[0]) == (variance, importance)
     assert (own.get_ydata()[0], own.get_xdata()[0]) == selection.own_point
+
+
+def test_a_client_that_missed_a_round_has_no_ranks_there(make_records: MakeRecords) -> None:
+    """The client is absent from the last of four rounds, the others are not."""
+    records = make_records(clients=3, layers=6, rounds=4, budget=2)
+    gone = dataclasses.replace(
+        records[-1].clients[1],
+        left_out="absent",
+        eigenvalues=[],
+        residuals=[],
+        scores=[],
+        own_layers=[],
+        layers=[],
+        train_loss=None,
+    )
+    clients = [records[-1].clients[0], gone, records[-1].clients[2]]
+    records[-1] = dataclasses.replace(records[-1], clients=clients)
+    for draw, _ in figures.FIGURES.values():
+        draw(records).draw_without_rendering()
+    figure = layer_figures.layer_ranks(records)
+    images = [image.get_array() for axes in figure.axes for image in axes.get_images()]
+    missing = [np.isnan(np.asarray(image, float)).all(axis=0).tolist() for image in images]
+    never, last = [False] * 4, [False] * 3 + [True]
+    assert missing[:6] == [never, never, last, last, never, never]
