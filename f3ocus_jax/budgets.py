@@ -196,4 +196,5 @@ def _check_rounds(budgets: Budgets, rounds: int, num_layers: int) -> None:
         try:
             budgets.limits(number, alike_KL)
         except selection.InfeasibleError as error:
-            raise ConfigError(f"round {number}, config.limits: {error}") from error
+            clash = str(error).removeprefix("limits: ")
+            raise ConfigError(f"config.limits, round {number}: {clash}") from error

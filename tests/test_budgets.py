@@ -91,7 +91,7 @@ def test_a_clash_in_a_later_round_is_found_at_the_start():
     settings = {"federated__absent": {"eye": (2,)}, "limits__minimum_coverage": 1}
     budgets.create(config(federated__budgets=(2,), **settings), np.ones(4), CLIENTS)
     settings["federated__absent"] = {"eye": (2,), "lung": (2,)}
-    with pytest.raises(ConfigError, match=r"round 2, config.limits: .*at least 1 for layer"):
+    with pytest.raises(ConfigError, match=r"config.limits, round 2: .*at least 1 for layer"):
         budgets.create(config(federated__budgets=(2,), **settings), np.ones(4), CLIENTS)
 
 

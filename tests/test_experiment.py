@@ -154,7 +154,7 @@ def test_limits_hold_in_a_round_with_an_absent_client(data_dir):
         ({"federated__absent": {"fundas": (1,)}}, "federated.absent names .*fundas.*mean fundus"),
         ({"limits__forbidden": {"oct": (4,)}}, r"forbidden.oct = \(4,\), must be layers 0 to 3"),
         ({"limits__forbidden": {"oct": (0, 1, 2, 3)}}, "oct may train 0 layers, but its budget"),
-        ({"limits__minimum_coverage": 8}, "round 1, config.limits: .*at least 8 for layer"),
+        ({"limits__minimum_coverage": 8}, "config.limits, round 1: .*at least 8 for layer"),
         (
             {"limits__minimum_coverage": 1, "selection__algorithm": "lntk"},
             "keeps no config.limits.minimum_coverage",
