@@ -110,7 +110,7 @@ def test_predict_prints_the_top_answers_with_probabilities(folder, finished):
     ("arguments", "message"),
     [
         (["--config.federated.round=3"], "config.federated.round is unknown; did you mean rounds?"),
-        (["--config.federated.budgets=(0,)"], "must be at least 1 layer each"),
+        (["--config.federated.budgets=(0,)"], "must be at least 1 each"),
         (["--config.federated.budgets=(5,)"], "must be at most 4, the number of selectable layers"),
         (["--config.importance.probe_examples=33"], "must be at most 32, the training examples of"),
         (["--config.federated.rounds=many", "stray"], "invalid literal"),
