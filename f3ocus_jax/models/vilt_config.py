@@ -1,17 +1,9 @@
 """How large is a ViLT, and which sizes are possible?"""
 
 import dataclasses
-import functools
-from collections.abc import Callable
-
-import jax
 
 from f3ocus_jax.config import ConfigError
-
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "gelu": functools.partial(jax.nn.gelu, approximate=False),
-    "relu": jax.nn.relu,
-}
+from f3ocus_jax.models.activations import ACTIVATIONS
 
 MINIMUMS = {"adapter_size": 0, "modality_type_vocab_size": 2}
 """Of the sizes that are not at least 1."""
@@ -32,7 +24,7 @@ class ViltConfig:
       num_hidden_layers: L.
       num_attention_heads: heads, each of D / heads dimensions.
       intermediate_size: width of the feed-forward part.
-      hidden_act: its activation, a key of `ACTIVATIONS`.
+      hidden_act: its activation, a key of `activations.ACTIVATIONS`.
       layer_norm_eps: of every LayerNorm but the head's.
       image_size: side of the square image, in pixels.
       patch_size: side of a patch, in pixels.
