@@ -16,7 +16,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
     """The folder with the real medical images: $F3OCUS_DATA, or shared/data beside the checkout."""
     folder = pathlib.Path(os.environ.get("F3OCUS_DATA", REPOSITORY.parent / "shared" / "data"))

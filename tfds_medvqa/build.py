@@ -19,6 +19,8 @@ from tfds_medvqa.common.errors import BuildError
 BUILDERS = {
     "medvqa_fl": "tfds_medvqa.medvqa_fl.medvqa_fl_dataset_builder",
     "phantom_medvqa": "tfds_medvqa.phantom_medvqa.phantom_medvqa_dataset_builder",
+    "vqa_med_2019": "tfds_medvqa.vqa_med_2019.vqa_med_2019_dataset_builder",
+    "vqa_rad": "tfds_medvqa.vqa_rad.vqa_rad_dataset_builder",
 }
 """Module of every dataset's `Builder`; imported when it is asked for."""
 

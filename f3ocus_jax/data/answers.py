@@ -3,10 +3,10 @@
 import collections
 import dataclasses
 import functools
-import re
 from collections.abc import Iterable, Sequence
 
 from f3ocus_jax.config import ConfigError
+from tfds_medvqa.common.answers import normalise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,19 +62,3 @@ class AnswerVocabulary:
     def index(self, answer: str) -> int:
         """Returns the class of an answer, in any spelling `normalise` takes away; -1 if unknown."""
         return self._classes.get(normalise(answer), -1)
-
-
-def normalise(answer: str) -> str:
-    """Takes away what makes no difference between answers.
-
-    Args:
-      answer: as written.
-
-    Returns:
-      Lower case, single spaces, no space around and no punctuation behind.
-
-    >>> normalise("  Left  Lung. ")
-    'left lung'
-    """
-    collapsed = re.sub(r"\s+", " ", answer.lower()).strip()
-    return re.sub(r"[\s.,;:!?]+$", "", collapsed)

@@ -3,7 +3,7 @@
 import pytest
 
 from f3ocus_jax.config import ConfigError
-from f3ocus_jax.data.answers import AnswerVocabulary, normalise
+from f3ocus_jax.data.answers import AnswerVocabulary
 
 
 def test_the_vocabulary_is_sorted_whatever_the_order_of_clients_and_answers() -> None:
@@ -27,25 +27,6 @@ def test_the_class_of_an_answer_is_its_place_in_any_spelling() -> None:
 
 def test_an_answer_outside_the_vocabulary_is_minus_one() -> None:
     assert AnswerVocabulary(("no",)).index("maybe") == -1
-
-
-@pytest.mark.parametrize(
-    ("written", "normalised"),
-    [
-        ("  Grade 0 ", "grade 0"),
-        ("US - Ultrasound", "us - ultrasound"),
-        ("left\tlung\n", "left lung"),
-        ("3.5 cm.", "3.5 cm"),
-        ("yes!?", "yes"),
-        ("T2-weighted", "t2-weighted"),
-        ("", ""),
-    ],
-)
-def test_normalise_takes_away_case_space_and_punctuation_behind(
-    written: str, normalised: str
-) -> None:
-    assert normalise(written) == normalised
-    assert normalise(normalised) == normalised
 
 
 def test_a_count_that_no_answer_reaches_is_refused() -> None:

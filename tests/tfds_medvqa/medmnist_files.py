@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from tfds_medvqa.medvqa_fl import records
 from tfds_medvqa.medvqa_fl.records import MEDMNIST_SPLITS, Record
 
 COUNTS = {"train": 23, "val": 5, "test": 9}
+FEW = {"train": 6, "val": 2, "test": 2}
 
 
 def arrays(record: Record, resolution: int = 28) -> dict[str, np.ndarray]:
@@ -30,16 +32,26 @@ def arrays(record: Record, resolution: int = 28) -> dict[str, np.ndarray]:
 
 
 def write(
-    folder: pathlib.Path, name: str, resolution: int = 28, **changed: np.ndarray | None
+    folder: pathlib.Path,
+    name: str,
+    resolution: int = 28,
+    counts: Mapping[str, int] = COUNTS,
+    **changed: np.ndarray | None,
 ) -> tuple[pathlib.Path, Record]:
     """Writes one subset's file; `changed` replaces arrays, None leaves one out."""
-    record = dataclasses.replace(records.load()[name], counts=COUNTS)
+    record = dataclasses.replace(records.load()[name], counts=counts)
     content = {
         key: value
         for key, value in (arrays(record, resolution) | changed).items()
         if value is not None
     }
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / record.file_name(resolution)
     np.savez_compressed(path, **content)
+    return path, with_md5_of(path, record, resolution)
+
+
+def with_md5_of(path: pathlib.Path, record: Record, resolution: int = 28) -> Record:
+    """The record, expecting just this file."""
     md5 = {**record.md5, resolution: hashlib.md5(path.read_bytes()).hexdigest()}
-    return path, dataclasses.replace(record, md5=md5)
+    return dataclasses.replace(record, md5=md5)

@@ -1,12 +1,24 @@
+import gzip
 import io
+import pathlib
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from tfds_medvqa.common.answers import NUMBER_WORDS, answer_type, normalise
 from tfds_medvqa.common.errors import BuildError
-from tfds_medvqa.common.features import QUESTION_TYPES, answer_type, encode_png, example_features
+from tfds_medvqa.common.features import QUESTION_TYPES, example_features, question_example
+from tfds_medvqa.common.images import encode_png, read_image
+from tfds_medvqa.common.source_folder import (
+    Origin,
+    SourceFolder,
+    read_json,
+    read_piped,
+    read_table,
+    read_text,
+)
 
 
 def decoded(file: io.BytesIO) -> np.ndarray:
@@ -23,7 +35,7 @@ def test_every_builder_s_examples_have_the_same_features():
     features = example_features()
     assert set(features) == {
         *("image", "image_id", "question", "answer", "question_type", "answer_type"),
-        *("client", "modality", "anatomy", "source", "label"),
+        *("client", "modality", "anatomy", "source", "label", "example_id", "task"),
     }
     assert isinstance(features["image"], tfds.features.Image)
     assert features["image"].shape == (None, None, 3)
@@ -60,3 +72,130 @@ def test_only_yes_and_no_are_closed(answer, expected):
 
 def test_a_build_error_is_a_value_error():
     assert issubclass(BuildError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("  Grade 0 ", "grade 0"),
+        ("US - Ultrasound", "us - ultrasound"),
+        ("left\tlung\n", "left lung"),
+        ("3.5 cm.", "3.5 cm"),
+        ("yes!?", "yes"),
+        ("T2-weighted", "t2-weighted"),
+        ("Two", "2"),
+        ("one-sided, twenty one", "one-sided, 20 1"),
+        ("phone", "phone"),
+        (2, "2"),
+        ("lung , mediastinum ;pleura", "lung, mediastinum;pleura"),
+        ("( a mass )", "(a mass)"),
+        ("\u201cCrohn\u2019s disease\u201d", "crohn's disease"),
+        ('"yes."', "yes"),
+        ("4\u20135 cm²", "4-5 cm2"),
+        ("'", "'"),
+        ("", ""),
+        ("?!", ""),
+    ],
+)
+def test_normalising_takes_away_what_makes_no_difference(written, expected):
+    assert normalise(written) == expected
+
+
+def test_normalising_twice_is_normalising_once():
+    draw = np.random.default_rng(0)
+    pieces = ["a", "B", " ", ",", ".", "'", '"', "(", ")", "two", "-", "\t", "Ⅳ", "½", "—", "!"]
+    for _ in range(2000):
+        text = "".join(draw.choice(pieces, size=draw.integers(1, 9)))
+        assert normalise(normalise(text)) == normalise(text), repr(text)
+
+
+def test_number_words_reach_from_zero_to_twenty():
+    assert list(NUMBER_WORDS.values()) == [str(number) for number in range(21)]
+
+
+def test_an_example_is_normalised_and_unknown_facts_are_said_to_be_unknown():
+    example = question_example(
+        image=io.BytesIO(),
+        image_id="a",
+        example_id="a/1",
+        question=" Is  this\nnormal? ",
+        answer=" YES.",
+        question_type="abnormality",
+        source="somewhere",
+    )
+    assert (example["question"], example["answer"]) == ("Is this normal?", "yes")
+    assert (example["answer_type"], example["client"]) == ("closed", "somewhere")
+    assert (example["modality"], example["anatomy"], example["label"]) == ("unknown", "unknown", [])
+
+
+ORIGIN = Origin("A set", "https://example.org", "CC0")
+
+
+def test_a_file_is_found_in_sub_folders_in_any_case_and_the_exact_name_comes_first(tmp_path):
+    deep = tmp_path / "Release" / "Part" / "Images"
+    deep.mkdir(parents=True)
+    (deep / "One.TXT").touch()
+    (tmp_path / "one.txt").mkdir()
+    files = SourceFolder(tmp_path, ORIGIN)
+    assert files.file("images/one.txt") == deep / "One.TXT"
+    assert files.folder("one.txt") == tmp_path / "one.txt"
+    with pytest.raises(BuildError, match=r"A set: two.txt is not in .*example.org .*CC0"):
+        files.file("two.txt")
+    with pytest.raises(BuildError, match="no manual_dir was given"):
+        SourceFolder(None, ORIGIN).file("two.txt")
+
+
+def test_lines_with_too_few_fields_are_named(tmp_path):
+    path = tmp_path / "pairs.txt"
+    path.write_text("a|b|c|d\n\nx| y\n")
+    with pytest.raises(
+        BuildError, match=r"pairs\.txt, line 3: has 2 fields between bars, expected 3"
+    ):
+        read_piped(path, 3)
+    path.write_text("a|b|c|d\n\n x | y|z\n")
+    assert read_piped(path, 3) == [["a", "b", "c|d"], ["x", "y", "z"]]
+
+
+def test_texts_are_read_as_utf8_or_as_windows_writes_them(tmp_path):
+    path = tmp_path / "text"
+    for encoding in ("utf-8", "utf-8-sig", "cp1252"):
+        path.write_bytes("Müller\u2019s".encode(encoding))
+        assert read_text(path) == "Müller\u2019s"
+
+
+def test_a_broken_json_file_and_a_missing_column_are_named(tmp_path):
+    path = tmp_path / "broken.json"
+    path.write_text("[1,")
+    with pytest.raises(BuildError, match=r"broken\.json: is no JSON file"):
+        read_json(path)
+    table = tmp_path / "table.csv.gz"
+    table.write_bytes(gzip.compress(b"a,b\n1,2\n"))
+    assert list(read_table(table, ["a"])) == [{"a": "1", "b": "2"}]
+    with pytest.raises(BuildError, match="column 'c' is missing"):
+        list(read_table(table, ["a", "c"]))
+
+
+def saved(path: pathlib.Path, array: np.ndarray, mode: str | None = None) -> pathlib.Path:
+    image = Image.fromarray(array)
+    (image.convert(mode) if mode else image).save(path)
+    return path
+
+
+def test_a_colour_image_keeps_its_bytes_and_others_get_three_channels(tmp_path):
+    colour = np.random.default_rng(0).integers(0, 256, (8, 6, 3)).astype(np.uint8)
+    for name in ("a.png", "a.jpg"):
+        path = saved(tmp_path / name, colour)
+        assert read_image(path).getvalue() == path.read_bytes()
+    for mode in ("L", "P", "RGBA", "LA", "1"):
+        path = saved(tmp_path / "b.png", colour, mode)
+        assert decoded(read_image(path)).shape == (8, 6, 3)
+    deep = (np.arange(48, dtype=np.uint16).reshape(8, 6)) * 257
+    shown = decoded(read_image(saved(tmp_path / "c.png", deep)))
+    np.testing.assert_array_equal(shown[..., 0], deep // 257)
+
+
+def test_a_large_image_is_made_smaller_and_a_small_one_is_not(tmp_path):
+    path = saved(tmp_path / "a.jpg", np.full((40, 60, 3), 128, np.uint8))
+    with Image.open(read_image(path, shorter_side=20)) as image:
+        assert (image.size, image.format) == ((30, 20), "JPEG")
+    assert read_image(path, shorter_side=40).getvalue() == path.read_bytes()

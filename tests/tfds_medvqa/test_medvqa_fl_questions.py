@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
+from tfds_medvqa.common.draws import Draws
 from tfds_medvqa.common.features import QUESTION_TYPES
 from tfds_medvqa.medvqa_fl import census, facts, questions, records, wordings
-from tfds_medvqa.medvqa_fl.draws import Draws
 from tfds_medvqa.medvqa_fl.sources import ANATOMIES, CLIENTS, MODALITIES, ORGANS, SOURCES
 
 RECORDS = records.load()

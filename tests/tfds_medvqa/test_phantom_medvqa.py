@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfds_medvqa.common.features import QUESTION_TYPES, answer_type
+from tfds_medvqa.common.answers import answer_type
+from tfds_medvqa.common.features import QUESTION_TYPES
 from tfds_medvqa.phantom_medvqa import contact_sheet
 from tfds_medvqa.phantom_medvqa.acquisition import Acquisition, answer_shares, client_acquisition
 from tfds_medvqa.phantom_medvqa.drawing import MODALITIES

@@ -1,1 +1,1 @@
-"""What every builder shares: the feature spec and how images are encoded."""
+"""What every builder shares: features, answers, images, and the user's folder."""

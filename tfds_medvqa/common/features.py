@@ -1,10 +1,12 @@
-"""Which features every visual question answering example has, and how its image is encoded."""
+"""Which features does every example of every dataset have?"""
 
-import io
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
+
+from tfds_medvqa.common import answers
 
 QUESTION_TYPES = (
     "modality recognition",
@@ -16,46 +18,84 @@ QUESTION_TYPES = (
 )
 """The six question types of MedVQA-FL (F³OCUS, section 4)."""
 
+QUESTION_ANSWERING = "question answering"
+CLASSIFICATION = "classification"
+TASKS = (QUESTION_ANSWERING, CLASSIFICATION)
+UNKNOWN = "unknown"
+"""What a text feature holds where the release does not say."""
+
 
 def example_features() -> tfds.features.FeaturesDict:
-    """Returns the feature spec shared by all builders.
-
-    `image` is PNG-encoded uint8 [height, width, 3]; `label` is the source's label vector.
-    """
+    """Returns the feature spec shared by all builders."""
+    text = tfds.features.Text
     return tfds.features.FeaturesDict(
         {
-            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
-            "image_id": tfds.features.Text(),
-            "question": tfds.features.Text(),
-            "answer": tfds.features.Text(),
-            "question_type": tfds.features.Text(),
-            "answer_type": tfds.features.Text(doc="closed (yes or no) or open"),
-            "client": tfds.features.Text(),
-            "modality": tfds.features.Text(),
-            "anatomy": tfds.features.Text(),
-            "source": tfds.features.Text(),
-            "label": tfds.features.Sequence(np.int64),
+            "image": tfds.features.Image(shape=(None, None, 3), doc="an encoded PNG or JPEG file"),
+            "image_id": text(doc="the same for all examples of an image"),
+            "example_id": text(doc="unique over the dataset"),
+            "task": text(doc=f"one of {', '.join(TASKS)}"),
+            "question": text(doc="what is asked, or the report that goes with the image"),
+            "answer": text(doc="normalised; the findings' names where the task is classification"),
+            "question_type": text(),
+            "answer_type": text(doc="closed (yes or no, or as released) or open"),
+            "client": text(doc="the hospital"),
+            "modality": text(),
+            "anatomy": text(),
+            "source": text(doc="the dataset or subset it was released in"),
+            "label": tfds.features.Sequence(
+                np.int64, doc="the source's label vector; 0 or 1 per finding for classification"
+            ),
         }
     )
 
 
-def encode_png(image_HWC: np.ndarray) -> io.BytesIO:
-    """Encodes an image so that TFDS takes it without TensorFlow.
+def question_example(
+    *,
+    image: Any,
+    image_id: str,
+    example_id: str,
+    question: str,
+    answer: object,
+    question_type: str,
+    source: str,
+    answer_type: str | None = None,
+    client: str | None = None,
+    modality: str = UNKNOWN,
+    anatomy: str = UNKNOWN,
+    label: Sequence[int] = (),
+) -> dict[str, Any]:
+    """Makes an example of visual question answering.
 
     Args:
-      image_HWC: uint8 [height, width, 3], or [height, width] for grey.
+      image: an encoded image file, as `images` gives it.
+      image_id: the same for all examples of an image.
+      example_id: unique over the dataset.
+      question: as released; runs of white space become one space.
+      answer: as released; it is normalised.
+      question_type: such as "anatomy".
+      source: the dataset or subset.
+      answer_type: "closed" or "open" as released; from the answer unless given.
+      client: the hospital; the source unless given.
+      modality: how the image was taken.
+      anatomy: what part of the body it shows.
+      label: the source's label vector.
 
     Returns:
-      A PNG file in memory, always three channels; the same pixels give the same bytes.
+      The features by name.
     """
-    if image_HWC.ndim == 2:
-        image_HWC = np.repeat(image_HWC[..., None], 3, axis=-1)
-    file = io.BytesIO()
-    Image.fromarray(image_HWC).save(file, format="PNG", compress_level=1)
-    file.seek(0)
-    return file
-
-
-def answer_type(answer: str) -> str:
-    """Returns "closed" for a yes/no answer and "open" for any other."""
-    return "closed" if answer in ("yes", "no") else "open"
+    answer = answers.normalise(answer)
+    return {
+        "image": image,
+        "image_id": image_id,
+        "example_id": example_id,
+        "task": QUESTION_ANSWERING,
+        "question": " ".join(question.split()),
+        "answer": answer,
+        "question_type": question_type,
+        "answer_type": answer_type or answers.answer_type(answer),
+        "client": client or source,
+        "modality": modality,
+        "anatomy": anatomy,
+        "source": source,
+        "label": list(label),
+    }

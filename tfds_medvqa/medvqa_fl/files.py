@@ -7,6 +7,7 @@ import requests
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
 from tfds_medvqa.common.errors import BuildError
+from tfds_medvqa.common.manual_builder import manual_folder
 from tfds_medvqa.medvqa_fl.records import Record
 
 CONNECT_SECONDS = 10.0
@@ -47,11 +48,3 @@ def locate(dl_manager: Any, record: Record, resolution: int) -> pathlib.Path:
             f"({type(error).__name__}); put MedMNIST's own file, md5 {record.md5[resolution]}, "
             "into a folder and give it as manual_dir"
         ) from error
-
-
-def manual_folder(dl_manager: Any) -> pathlib.Path | None:
-    """Returns the folder of files that the user has put there, or None."""
-    try:
-        return pathlib.Path(dl_manager.manual_dir)
-    except (AssertionError, OSError):  # what TFDS raises where the folder is absent or empty
-        return None

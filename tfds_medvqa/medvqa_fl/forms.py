@@ -7,8 +7,8 @@ or closed (yes or no); no answer is given that the image's labels do not decide.
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
+from tfds_medvqa.common.draws import Draws
 from tfds_medvqa.medvqa_fl import facts, wordings
-from tfds_medvqa.medvqa_fl.draws import Draws
 from tfds_medvqa.medvqa_fl.sources import ANATOMIES, MODALITIES, ORGANS, Source
 
 MODALITY = "modality recognition"

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_medvqa.common.features import answer_type, encode_png, example_features
+from tfds_medvqa.common.draws import Draws
+from tfds_medvqa.common.features import example_features, question_example
+from tfds_medvqa.common.images import encode_png
 from tfds_medvqa.medvqa_fl import archives, files, questions, records
-from tfds_medvqa.medvqa_fl.draws import Draws
 from tfds_medvqa.medvqa_fl.records import RESOLUTIONS, Record
 from tfds_medvqa.medvqa_fl.sources import CLIENTS, SOURCES, sources_of
 
@@ -64,8 +65,8 @@ def _configs() -> list[MedVQAConfig]:
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Turns MedMNIST v2's images and labels into question-answer pairs; needs no TensorFlow."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.0.0": "Initial release.", "1.1.0": "Example ids and tasks."}
     BUILDER_CONFIGS = _configs()
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Optional: MedMNIST's npz files under their own names; what is absent is downloaded."
@@ -133,16 +134,16 @@ def make_example(
     """
     source = SOURCES[record.name]
     triplet = questions.ask(image_id, source, record, label)
-    return {
-        "image": encode_png(image),
-        "image_id": image_id,
-        "question": triplet.question,
-        "answer": triplet.answer,
-        "question_type": triplet.question_type,
-        "answer_type": answer_type(triplet.answer),
-        "client": source.client,
-        "modality": source.modality,
-        "anatomy": triplet.anatomy,
-        "source": record.name,
-        "label": list(label),
-    }
+    return question_example(
+        image=encode_png(image),
+        image_id=image_id,
+        example_id=image_id,
+        question=triplet.question,
+        answer=triplet.answer,
+        question_type=triplet.question_type,
+        client=source.client,
+        modality=source.modality,
+        anatomy=triplet.anatomy,
+        source=record.name,
+        label=label,
+    )

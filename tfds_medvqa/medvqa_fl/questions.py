@@ -7,7 +7,7 @@ close to the paper's as the sources allow; everything else is drawn from the ima
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from tfds_medvqa.medvqa_fl.draws import Draws
+from tfds_medvqa.common.draws import Draws
 from tfds_medvqa.medvqa_fl.forms import (
     ANATOMY,
     ATTRIBUTES,

@@ -17,8 +17,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     one's own, `Builder(config=PhantomConfig(images_per_client=5, shift=0.5), ...)`.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.0.0": "Initial release.", "1.1.0": "Example ids and tasks."}
     BUILDER_CONFIGS = [
         PhantomConfig(
             name="clients",

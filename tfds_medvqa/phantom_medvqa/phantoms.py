@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tfds_medvqa.common.features import answer_type, encode_png
+from tfds_medvqa.common.features import question_example
+from tfds_medvqa.common.images import encode_png
 from tfds_medvqa.phantom_medvqa.acquisition import (
     Acquisition,
     acquire,
@@ -124,19 +125,19 @@ def make_phantom(config: PhantomConfig, client: str, index: int) -> Phantom:
 def to_example(phantom: Phantom, client: str) -> dict[str, Any]:
     """Returns the phantom as the shared feature spec wants it."""
     modality = MODALITIES[client]
-    return {
-        "image": encode_png(phantom.image_HWC),
-        "image_id": phantom.image_id,
-        "question": phantom.wording,
-        "answer": phantom.answer,
-        "question_type": phantom.question.question_type,
-        "answer_type": answer_type(phantom.answer),
-        "client": client,
-        "modality": modality.modality,
-        "anatomy": modality.anatomy,
-        "source": "phantom",
-        "label": [modality.label_classes.index(phantom.facts[modality.label_fact])],
-    }
+    return question_example(
+        image=encode_png(phantom.image_HWC),
+        image_id=phantom.image_id,
+        example_id=phantom.image_id,
+        question=phantom.wording,
+        answer=phantom.answer,
+        question_type=phantom.question.question_type,
+        client=client,
+        modality=modality.modality,
+        anatomy=modality.anatomy,
+        source="phantom",
+        label=[modality.label_classes.index(phantom.facts[modality.label_fact])],
+    )
 
 
 def split_indices(count: int, split: str) -> list[int]:

@@ -1,0 +1,121 @@
+"""How are ImageCLEF's VQA-Med sets read, whose images and answers share one form every year?"""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from tfds_medvqa.common.features import UNKNOWN, question_example
+from tfds_medvqa.common.images import read_image
+from tfds_medvqa.common.source_folder import SourceFolder, read_piped
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """One question.
+
+    Attributes:
+      image: its file's name without ".jpg".
+      question: the text.
+      answer: as released.
+      question_type: its category.
+    """
+
+    image: str
+    question: str
+    answer: str
+    question_type: str
+
+
+def read_questions(path: pathlib.Path, question_type: str) -> list[Question]:
+    """Reads a file of lines image|question|answer, all of one category."""
+    return [
+        Question(image, question, answer, question_type)
+        for image, question, answer in read_piped(path, 3)
+    ]
+
+
+def read_questions_and_references(
+    questions: pathlib.Path, references: pathlib.Path, question_type: str
+) -> list[Question]:
+    """Reads a test set, whose answers are in a file of their own.
+
+    Args:
+      questions: lines image|question.
+      references: lines image|answer, with further right answers behind further bars.
+      question_type: category of all.
+
+    Returns:
+      The questions with their first reference answer, in the order of `questions`.
+    """
+    answers = {image: answer.split("|")[0].strip() for image, answer in read_piped(references, 2)}
+    return [
+        Question(image, text, answers[image], question_type)
+        for image, text in read_piped(questions, 2)
+    ]
+
+
+def first_reference(answer: str) -> str:
+    """Returns one answer of a reference of 2019.
+
+    Args:
+      answer: right answers with "#" between them; what is in round brackets may be left out.
+
+    Returns:
+      The first of them, without what may be left out.
+
+    >>> first_reference("(invasive disease with) septic emboli#abscess")
+    'septic emboli'
+    """
+    return re.sub(r"\([^()]*\)", " ", answer.split("#")[0]).strip() or answer.split("#")[0]
+
+
+def find_images(
+    files: SourceFolder, folder: str, questions: Iterable[Question]
+) -> dict[str, pathlib.Path]:
+    """Finds the images of questions.
+
+    Args:
+      files: the user's folder.
+      folder: name of the images' folder.
+      questions: that name them.
+
+    Returns:
+      Image to path.
+
+    Raises:
+      BuildError: if one is absent.
+    """
+    paths = {path.stem: path for path in files.folder(folder).iterdir()}
+    for question in questions:
+        if question.image not in paths:
+            raise files.missing(f"{folder}/{question.image}.jpg")
+    return paths
+
+
+def make_examples(
+    questions: Iterable[Question],
+    images: Mapping[str, pathlib.Path],
+    source: str,
+    anatomies: Mapping[str, str],
+) -> Iterator[dict[str, Any]]:
+    """Yields the examples of one split.
+
+    Args:
+      questions: in order; an image may have several.
+      images: image to path.
+      source: name of the dataset.
+      anatomies: image to what it shows, where that is known.
+    """
+    for number, question in enumerate(questions):
+        yield question_example(
+            image=read_image(images[question.image]),
+            image_id=f"{question.image}.jpg",
+            example_id=f"{source}/{question.image}/{question.question_type}/{number}",
+            question=question.question,
+            answer=question.answer,
+            question_type=question.question_type,
+            source=source,
+            anatomy=anatomies.get(question.image, UNKNOWN),
+        )

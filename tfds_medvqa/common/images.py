@@ -1,0 +1,78 @@
+"""How is an image handed to TFDS so that it needs no TensorFlow?"""
+
+import io
+import pathlib
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from tfds_medvqa.common.errors import BuildError
+
+ReadImage: TypeAlias = Callable[[pathlib.Path], io.BytesIO]
+"""Takes an image file and gives the bytes that are kept of it."""
+
+
+def encode_png(image_HWC: np.ndarray) -> io.BytesIO:
+    """Encodes an image.
+
+    Args:
+      image_HWC: uint8 [height, width, 3], or [height, width] for grey.
+
+    Returns:
+      A PNG file in memory, always three channels; the same pixels give the same bytes.
+    """
+    if image_HWC.ndim == 2:
+        image_HWC = np.repeat(image_HWC[..., None], 3, axis=-1)
+    return _save(Image.fromarray(image_HWC), "PNG", compress_level=1)
+
+
+def read_image(path: pathlib.Path, shorter_side: int = 0) -> io.BytesIO:
+    """Reads an image file whole, so that a damaged one is found when the dataset is built.
+
+    Args:
+      path: of a PNG, JPEG or other image that PIL reads.
+      shorter_side: images whose shorter side has more pixels than this are made smaller, as JPEG of
+        quality 95; 0 keeps every image's size.
+
+    Returns:
+      The file's own bytes if it is a colour PNG or JPEG that need not be made smaller; else one
+      with three channels.
+
+    Raises:
+      BuildError: if it is no image, or a damaged one.
+    """
+    content = path.read_bytes()
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if shorter_side and min(image.size) > shorter_side:
+                return _save(_smaller(image, shorter_side), "JPEG", quality=95)
+            image.load()
+            if image.format in ("PNG", "JPEG") and image.mode == "RGB":
+                return io.BytesIO(content)
+            return _save(_rgb(image), "PNG", compress_level=1)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BuildError(f"{path}: cannot be read as an image ({error})") from error
+
+
+def _smaller(image: Image.Image, shorter_side: int) -> Image.Image:
+    scale = shorter_side / min(image.size)
+    size = (round(image.width * scale), round(image.height * scale))
+    image.draft(image.mode, size)
+    return _rgb(image).resize(size, Image.Resampling.BICUBIC)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Converts to 8-bit colour; 16-bit grey, which PIL would clip at 255, is scaled."""
+    if image.mode.startswith("I"):
+        grey_HW = np.asarray(image, np.float64)
+        image = Image.fromarray(np.clip(np.rint(grey_HW / 257.0), 0, 255).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def _save(image: Image.Image, form: str, **options: int) -> io.BytesIO:
+    file = io.BytesIO()
+    image.save(file, format=form, **options)
+    file.seek(0)
+    return file

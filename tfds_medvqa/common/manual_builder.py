@@ -1,0 +1,79 @@
+"""What do all builders share whose files the user has to bring?"""
+
+import abc
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+from tfds_medvqa.common.errors import BuildError
+from tfds_medvqa.common.features import example_features
+from tfds_medvqa.common.source_folder import Origin, SourceFolder
+
+
+class ManualBuilder(tfds.core.GeneratorBasedBuilder):
+    """Builds a dataset from files in manual_dir; needs no TensorFlow.
+
+    A subclass sets `ORIGIN` and gives `splits`.
+    """
+
+    ORIGIN: ClassVar[Origin]
+    METADATA: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Says where the files are had, in TFDS's own words too."""
+        super().__init_subclass__(**options)
+        if hasattr(cls, "ORIGIN"):
+            cls.MANUAL_DOWNLOAD_INSTRUCTIONS = (
+                f"{cls.ORIGIN.title}, from {cls.ORIGIN.address} ({cls.ORIGIN.licence})"
+            )
+
+    @abc.abstractmethod
+    def splits(self, files: SourceFolder) -> Mapping[str, Iterable[dict[str, Any]]]:
+        """Finds every file that is needed, then returns the examples of every split.
+
+        Args:
+          files: the user's folder.
+
+        Returns:
+          Split to examples, which may be made one at a time.
+
+        Raises:
+          BuildError: if a file is absent or cannot be read.
+        """
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        """Returns the features, with the picture and the answer as supervised keys."""
+        return self.dataset_info_from_configs(
+            features=example_features(),
+            supervised_keys=("image", "answer"),
+            metadata=tfds.core.MetadataDict(self.METADATA) if self.METADATA else None,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
+        """Finds all files before the first example is made."""
+        files = SourceFolder(manual_folder(dl_manager), self.ORIGIN)
+        return {name: _keyed(name, examples) for name, examples in self.splits(files).items()}
+
+    def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Is asked for by TFDS but not used: `splits` makes the examples."""
+        raise NotImplementedError("the examples come from splits()")
+
+
+def _keyed(split: str, examples: Iterable[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields (key, example), and refuses a split without any."""
+    empty = True
+    for example in examples:
+        empty = False
+        yield example["example_id"], example
+    if empty:
+        raise BuildError(f"split {split} has no example; is the file that lists them empty?")
+
+
+def manual_folder(dl_manager: Any) -> pathlib.Path | None:
+    """Returns the folder of files that the user has put there, or None."""
+    try:
+        return pathlib.Path(dl_manager.manual_dir)
+    except (AssertionError, OSError):  # what TFDS raises where the folder is absent or empty
+        return None

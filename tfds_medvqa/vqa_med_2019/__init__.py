@@ -1,0 +1,1 @@
+"""VQA-Med 2019: ImageCLEF's questions about modality, plane, organ and abnormality."""

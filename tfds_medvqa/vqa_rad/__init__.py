@@ -1,0 +1,1 @@
+"""VQA-RAD: questions of clinicians about radiology images, and their answers."""
