@@ -24,9 +24,14 @@ def get_base() -> ml_collections.ConfigDict:
     config.model.loss = "cross_entropy"
 
     config.importance = ml_collections.ConfigDict()
+    config.importance.score = "lntk"
+    config.importance.reduction = "sum"
     config.importance.probe_examples = 16
+    config.importance.probe_batches = 4
     config.importance.tolerance = 1e-4
     config.importance.max_iterations = 32
+    config.importance.spt_share = 0.01
+    config.importance.fedselect_steps = 8
 
     config.selection = ml_collections.ConfigDict()
     config.selection.algorithm = "nsga2"

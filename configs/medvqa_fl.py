@@ -32,7 +32,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.training.max_local_steps = 20
         config.training.learning_rate = 1e-3
         if variant == "medmnist3_lntk":
-            config.selection.algorithm = "lntk"
+            config.selection.algorithm = "own"
     elif variant == "tiny":
         base.make_tiny(config, image_size=28)
         config.federated.budgets = (1, 2, 1)

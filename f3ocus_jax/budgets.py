@@ -167,9 +167,7 @@ def _check_names(setting: str, given: Mapping[str, object], names: Sequence[str]
 
 def _check_algorithm(algorithm: str, wanted: selection.Wanted) -> None:
     """Refuses limits that an algorithm does not keep."""
-    if algorithm in selection.POLICIES and (
-        wanted.least_L is not None or wanted.most_L is not None
-    ):
+    if algorithm == "own" and (wanted.least_L is not None or wanted.most_L is not None):
         raise ConfigError(
             f"config.selection.algorithm = {algorithm!r} lets every client choose by itself and "
             "keeps no config.limits.minimum_coverage or maximum_coverage; set them to 0 or choose "

@@ -114,25 +114,55 @@ class ModelConfig:
         )
 
 
+REDUCTIONS = ("sum", "mean")
+
+
 @dataclasses.dataclass(frozen=True)
 class ImportanceConfig:
     """How layers are scored (F³OCUS, section 3.2).
 
     Attributes:
-      probe_examples: n, training examples the kernel is taken on, drawn anew every round.
-      tolerance: relative Lanczos residual at which an eigenvalue is accepted.
-      max_iterations: Lanczos iterations after which it is reported as not converged.
+      score: a key of `f3ocus_jax.importance.SCORES`.
+      reduction: "sum" or "mean" over a layer's elements, for scores of single parameters; of no
+        effect where all layers have as many.
+      probe_examples: n, training examples the score is taken on, drawn anew every round.
+      probe_batches: how many batches they are dealt to, for scores that are means over batches.
+      tolerance: of "lntk", relative Lanczos residual at which an eigenvalue is accepted.
+      max_iterations: of "lntk", Lanczos iterations after which it is reported as not converged.
+      spt_share: of "spt", the share of all selectable parameters that counts as sensitive.
+      fedselect_steps: of "fedselect", steps of local training on the probe examples.
     """
 
+    score: str
+    reduction: str
     probe_examples: int
+    probe_batches: int
     tolerance: float
     max_iterations: int
+    spt_share: float
+    fedselect_steps: int
 
     def __post_init__(self) -> None:
+        require(
+            self.reduction in REDUCTIONS,
+            "importance.reduction",
+            self.reduction,
+            f"one of {REDUCTIONS}",
+        )
         require(self.probe_examples >= 1, "importance.probe_examples", self.probe_examples, ">= 1")
+        most = self.probe_examples
+        require(
+            1 <= self.probe_batches <= most,
+            "importance.probe_batches",
+            self.probe_batches,
+            f"between 1 and {most}, the probe examples",
+        )
         tolerance = self.tolerance
         require(0 < tolerance < 1, "importance.tolerance", tolerance, "between 0 and 1")
         require(self.max_iterations >= 1, "importance.max_iterations", self.max_iterations, ">= 1")
+        share, steps = self.spt_share, self.fedselect_steps
+        require(0 < share <= 1, "importance.spt_share", share, "above 0 and at most 1")
+        require(steps >= 1, "importance.fedselect_steps", steps, ">= 1")
 
 
 @dataclasses.dataclass(frozen=True)

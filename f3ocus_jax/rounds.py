@@ -1,6 +1,7 @@
 """What happens in one round? Score, select, train, aggregate, evaluate."""
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -97,7 +98,7 @@ class Round:
           (the server's state after this round, its record).
 
         Raises:
-          RoundError: if an eigenvalue or a loss is not finite.
+          RoundError: if a score or a loss is not finite.
         """
         number = int(state.round) + 1
         seconds: dict[str, float] = {}
@@ -165,13 +166,14 @@ class Round:
         for client, present in zip(self.clients, self.budgets.present(number), strict=True):
             draw = order.generator(self.config.seed, number, client.name, "probe")
             probe = draw.permutation(len(client.train))[: self.config.importance.probe_examples]
-            # Without examples the kernel is zero, and found to be so in one product.
+            # Without examples every gradient is zero, and so is the kernel, in one product.
             batches.append(client.train.batch(probe, np.full(len(probe), present, np.float32)))
         keys_K = jax.random.key_data(jax.random.split(key, len(self.clients)))
         scores = self._score(self._shared(state), (_stack(batches), keys_K))
-        for client, values_L in zip(self.clients, scores.eigenvalues_L, strict=True):
+        for client, values_L in zip(self.clients, scores.values_L, strict=True):
             for layer in np.flatnonzero(~np.isfinite(values_L)):
-                place = f"layer {layer}: the eigenvalue is {values_L[layer]}"
+                name = self.config.importance.score
+                place = f"layer {layer}: the score {name} is {values_L[layer]}"
                 raise _not_finite(number, client, place)
         return scores
 
@@ -237,7 +239,7 @@ class Round:
             train_examples=len(self.clients[place].train),
             budget=int(self.budgets.budgets_K[place]),
             left_out=left_out,
-            eigenvalues=[],
+            values=[],
             residuals=[],
             scores=[],
             own_layers=[],
@@ -261,8 +263,8 @@ class Round:
             train_examples=len(client.train),
             budget=int(self.budgets.budgets_K[place]),
             left_out=None,
-            eigenvalues=scores.eigenvalues_L[place].tolist(),
-            residuals=scores.residuals_L[place].tolist(),
+            values=scores.values_L[place].tolist(),
+            residuals=[] if scores.residuals_L is None else scores.residuals_L[place].tolist(),
             scores=scores.scores_L[place].tolist(),
             own_layers=np.flatnonzero(chosen.own_mask_KL[place]).tolist(),
             layers=np.flatnonzero(chosen.mask_KL[place]).tolist(),
@@ -275,6 +277,7 @@ class Round:
         ascending = np.argsort(front_PM[:, 0], kind="stable")
         order_P = [int(place) for place in ascending if chosen.front_valid_P[place]]
         return SelectionRecord(
+            score=self.config.importance.score,
             algorithm=self.config.selection.algorithm,
             front=[(float(front_PM[place, 0]), float(front_PM[place, 1])) for place in order_P],
             pick=order_P.index(int(chosen.pick)),
@@ -302,11 +305,13 @@ def layers_of(mask_KL: Array, places: int) -> np.ndarray:
 
 
 def _make_score(config: ExperimentConfig, model: Model) -> Callable[..., Importance]:
-    score = importance.SCORES["lntk"](
+    settings = config.importance
+    score = choose("importance.score", settings.score, importance.SCORES)(
         model,
         unit=config.training.unit,
-        tolerance=config.importance.tolerance,
-        max_iterations=config.importance.max_iterations,
+        loss=config.model.loss,
+        optimizer=_optimizer(config),
+        **dataclasses.asdict(settings),
     )
 
     def score_one(shared: Shared, one: tuple[Batch, jax.Array]) -> Importance:
@@ -322,7 +327,7 @@ def _make_train(config: ExperimentConfig, model: Model) -> Callable[..., LocalUp
         model,
         unit=settings.unit,
         loss=config.model.loss,
-        optimizer=optax.adamw(settings.learning_rate, weight_decay=settings.weight_decay),
+        optimizer=_optimizer(config),
         skip_frozen=config.federated.clients_at_once == 1,
     )
 
@@ -334,6 +339,11 @@ def _make_train(config: ExperimentConfig, model: Model) -> Callable[..., LocalUp
         placement=config.federated.placement,
         clients_at_once=config.federated.clients_at_once,
     )
+
+
+def _optimizer(config: ExperimentConfig) -> optax.GradientTransformation:
+    settings = config.training
+    return optax.adamw(settings.learning_rate, weight_decay=settings.weight_decay)
 
 
 def _make_select(config: ExperimentConfig) -> selection.Select:

@@ -71,8 +71,10 @@ class ClientRecord:
       budget: how many layers it may train.
       left_out: why it took no part in the round, as in "absent"; None if it did. Without a part it
         has no scores, layers or loss.
-      eigenvalues: λ_1 of every layer's NTK, length L; empty where no scores were taken.
-      residuals: relative Lanczos residual of every eigenvalue, length L.
+      values: the score of every layer as it was measured, length L (λ_1 of its NTK for "lntk");
+        empty where no scores were taken.
+      residuals: relative Lanczos residual of every eigenvalue, length L; empty for other scores
+        than "lntk".
       scores: importance of every layer, length L, summing to 1.
       own_layers: the layers the client itself would choose, ascending.
       layers: the layers it trained, after the server's refinement, ascending.
@@ -84,7 +86,7 @@ class ClientRecord:
     train_examples: int
     budget: int
     left_out: str | None
-    eigenvalues: list[float]
+    values: list[float]
     residuals: list[float]
     scores: list[float]
     own_layers: list[int]
@@ -98,6 +100,7 @@ class SelectionRecord:
     """The server's choice of one round.
 
     Attributes:
+      score: name of the score that the clients took.
       algorithm: name of the selector.
       front: (importance, variance) of every point on the front, importance ascending.
       pick: index into `front`.
@@ -105,6 +108,7 @@ class SelectionRecord:
       hypervolume: of the front, inside the box [least importance, largest variance] of its seeds.
     """
 
+    score: str
     algorithm: str
     front: list[tuple[float, float]]
     pick: int

@@ -112,8 +112,8 @@ def test_a_round_changes_the_chosen_layers_and_the_head_and_nothing_else(data_di
     assert any(not np.array_equal(*pair) for pair in zip(*heads, strict=True))
 
 
-def test_lntk_policy_trains_every_client_s_own_layers(data_dir):
-    parts = experiment.assemble(tiny(data_dir, selection__algorithm="lntk"))
+def test_own_choice_trains_every_client_s_own_layers(data_dir):
+    parts = experiment.assemble(tiny(data_dir, selection__algorithm="own"))
     _, record = parts.rounds.run(parts.start, lambda *_: None)
     for client in record.clients:
         best = np.argsort(client.scores)[-client.budget :]
@@ -156,7 +156,7 @@ def test_limits_hold_in_a_round_with_an_absent_client(data_dir):
         ({"limits__forbidden": {"oct": (0, 1, 2, 3)}}, "oct may train 0 layers, but its budget"),
         ({"limits__minimum_coverage": 8}, "config.limits, round 1: .*at least 8 for layer"),
         (
-            {"limits__minimum_coverage": 1, "selection__algorithm": "lntk"},
+            {"limits__minimum_coverage": 1, "selection__algorithm": "own"},
             "keeps no config.limits.minimum_coverage",
         ),
         (

@@ -1,8 +1,26 @@
 """What is each layer worth to one client?"""
 
-from f3ocus_jax.importance import lntk
-from f3ocus_jax.importance.lntk import Importance, Score
+from collections.abc import Callable
+from functools import partial
 
-SCORES = {"lntk": lntk.create}
+from f3ocus_jax.importance import fedselect, lntk, probe, saliency, score, spt, without_data
+from f3ocus_jax.importance.score import Importance, Score
+
+SCORES: dict[str, Callable[..., Score]] = {
+    "lntk": lntk.create,
+    "random": without_data.create_random,
+    "last": without_data.create_last,
+    "magnitude": without_data.create_magnitude,
+    "synflow": without_data.create_synflow,
+    "snip": partial(probe.create, saliency.snip),
+    "grasp": partial(probe.create, saliency.grasp, to_shares=score.shifted_shares),
+    "gradflow": partial(probe.create, saliency.gradflow),
+    "gradflow_preserve": partial(probe.create, saliency.gradflow_preserve),
+    "fishmask": partial(probe.create, saliency.fishmask),
+    "rgn": partial(probe.create, saliency.rgn),
+    "spt": spt.create,
+    "fedselect": fedselect.create,
+}
+"""Every score by name: create(model, **settings) -> Score, which takes the settings it needs."""
 
 __all__ = ["SCORES", "Importance", "Score"]

@@ -12,35 +12,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from f3ocus_jax.importance.lanczos import largest_eigenvalue
+from f3ocus_jax.importance.score import Importance, Score, shares
 from f3ocus_jax.models import linear, trainable
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params, Rows
 
 
-@struct.dataclass
-class Importance:
-    """What a client tells the server about its layers.
-
-    Attributes:
-      scores_L: S^l = λ_1^l / Σ λ_1, float32, summing to 1; uniform if every eigenvalue is 0.
-      eigenvalues_L: λ_1^l, float32.
-      residuals_L: relative Lanczos residual; above the tolerance, the eigenvalue did not converge.
-      iterations_L: int32, kernel products taken.
-    """
-
-    scores_L: jax.Array
-    eigenvalues_L: jax.Array
-    residuals_L: jax.Array
-    iterations_L: jax.Array
-
-
-Score = Callable[[Params, Rows, Params, Batch, jax.Array], Importance]
-
-
-def create(model: Model, *, unit: str, tolerance: float, max_iterations: int) -> Score:
+def create(model: Model, *, unit: str, tolerance: float, max_iterations: int, **_: object) -> Score:
     """Makes the function that scores all layers of one client.
 
     Args:
@@ -72,16 +52,9 @@ def create(model: Model, *, unit: str, tolerance: float, max_iterations: int) ->
             return pair.value, pair.residual, pair.iterations
 
         values_L, residuals_L, iterations_L = jax.lax.map(top, jnp.arange(model.num_layers))
-        return Importance(normalise(values_L), values_L, residuals_L, iterations_L)
+        return Importance(shares(values_L), values_L, residuals_L, iterations_L)
 
     return score
-
-
-def normalise(values_L: jax.Array) -> jax.Array:
-    """Returns non-negative values as shares of their sum; uniform where the sum is 0."""
-    total = jnp.sum(values_L)
-    share_L = values_L / jnp.where(total > 0, total, 1.0)
-    return jnp.where(total > 0, share_L, 1.0 / values_L.size)
 
 
 class _Linearised:

@@ -59,10 +59,15 @@ def masked_mean(loss_B: jax.Array, batch: Batch) -> jax.Array:
     Returns:
       [], 0 if no example counts.
     """
-    weight_B = batch.example_mask_B * (batch.labels_B >= 0)
+    weight_B = weights(batch)
     # A padding example may hold anything, so its loss must be replaced, not multiplied by 0.
     total = jnp.sum(jnp.where(weight_B > 0, loss_B * weight_B, 0.0))
     return total / jnp.maximum(jnp.sum(weight_B), 1.0)
+
+
+def weights(batch: Batch) -> jax.Array:
+    """Tells which examples count: float32 [B], 0 for padding and for an answer not known."""
+    return batch.example_mask_B * (batch.labels_B >= 0)
 
 
 def _one_hot(labels_B: jax.Array, logits_BC: jax.Array) -> jax.Array:

@@ -122,7 +122,7 @@ def pareto_front(records: Sequence[RoundRecord]) -> Figure:
     )
     blue, red = canvas.CLIENT_COLOURS[0], canvas.CHOSEN
     axes.plot(*front, "o-", color=blue, markersize=4, label=f"front of round {last_round}")
-    axes.plot(*own, "D", color="black", markersize=7, label="clients' own choices (LNTK)")
+    axes.plot(*own, "D", color="black", markersize=7, label=f"clients' own choices ({last.score})")
     axes.plot(*pick, "*", color=red, markersize=15, markeredgecolor="white", label="the pick")
     axes.set_xlabel("variance of the layer picks (clients², smaller is better)")
     axes.set_ylabel("importance Σ S (larger is better)")
@@ -196,7 +196,7 @@ FIGURES: dict[str, tuple[Callable[[Sequence[RoundRecord]], Figure], Callable[...
     "loss": (loss, list),
     "layer_ranks": (layer_figures.layer_ranks, layer_figures.scored),
     "layer_picks": (layer_figures.layer_picks, layer_figures.trained),
-    "eigenvalues": (layer_figures.eigenvalues, layer_figures.with_eigenvalues),
+    "layer_values": (layer_figures.layer_values, layer_figures.with_values),
     "pareto_front": (pareto_front, searched),
 }
 """File name to the function that draws and the one that finds the rounds it can draw."""

@@ -20,6 +20,9 @@ RANK_COLOURS = "cividis_r"
 MAX_SEPARATE_MARKS = 40
 """With more rounds than this, marks side by side join to lines, which stay readable."""
 
+VALUE_LABELS = {"lntk": "eigenvalue λ₁ of the layer's NTK"}
+"""What a score's raw values are; other scores go by their name."""
+
 LARGEST_LINEAR_RATIO = 50.0
 """Bars whose largest is more than so many times the smallest are drawn on a log scale."""
 
@@ -34,9 +37,9 @@ def trained(records: Sequence[RoundRecord]) -> list[RoundRecord]:
     return [record for record in records if any(client.layers for client in record.clients)]
 
 
-def with_eigenvalues(records: Sequence[RoundRecord]) -> list[RoundRecord]:
-    """Returns the rounds in which any client took the eigenvalues of its layers."""
-    return [record for record in records if any(client.eigenvalues for client in record.clients)]
+def with_values(records: Sequence[RoundRecord]) -> list[RoundRecord]:
+    """Returns the rounds in which any client tells the raw scores of its layers."""
+    return [record for record in records if any(client.values for client in record.clients)]
 
 
 def ranks(scores_L: Sequence[float], chosen: Sequence[int] = ()) -> np.ndarray:
@@ -60,7 +63,7 @@ def ranks(scores_L: Sequence[float], chosen: Sequence[int] = ()) -> np.ndarray:
 def layer_ranks(records: Sequence[RoundRecord]) -> Figure:
     """Draws every client's layer ranks over rounds, before and after refinement.
 
-    Before, layers rank by the client's own importance (LNTK); after, the layers the server chose
+    Before, layers rank by the client's own importance; after, the layers the server chose
     come first. A black mark is a layer that is chosen; a client has no ranks in a round it missed.
 
     Args:
@@ -126,16 +129,16 @@ def layer_picks(records: Sequence[RoundRecord]) -> Figure:
 
 
 @canvas.styled
-def eigenvalues(records: Sequence[RoundRecord]) -> Figure:
-    """Draws λ_1 of every layer's NTK for every client, in the last round that has them.
+def layer_values(records: Sequence[RoundRecord]) -> Figure:
+    """Draws every client's raw scores (λ_1 for LNTK), in the last round that has them.
 
     Args:
-      records: of a run; at least one round with eigenvalues.
+      records: of a run; at least one round with raw scores.
 
     Returns:
       A figure with one bar chart per client on a shared axis.
     """
-    record = with_eigenvalues(records)[-1]
+    record = with_values(records)[-1]
     names = canvas.client_names([record])
     num_layers = _num_layers([record])
     panels = min(len(names), canvas.MAX_PANELS)
@@ -146,23 +149,22 @@ def eigenvalues(records: Sequence[RoundRecord]) -> Figure:
     for axes, client in zip(grid, record.clients[:panels], strict=False):
         chosen_L = np.isin(np.arange(num_layers), client.layers)
         colours = np.where(chosen_L, canvas.CHOSEN, canvas.OTHER)
-        bars = np.arange(len(client.eigenvalues))
-        axes.bar(bars, client.eigenvalues, color=colours.tolist()[: len(bars)], width=0.8)
+        bars = np.arange(len(client.values))
+        axes.bar(bars, client.values, color=colours.tolist()[: len(bars)], width=0.8)
         axes.set_title(client.client, loc="left")
         axes.set_xticks(canvas.layer_ticks(num_layers, 8))
         axes.grid(axis="y")
-    _scale_bars(grid[0], [value for client in record.clients for value in client.eigenvalues])
+    _scale_bars(grid[0], [value for client in record.clients for value in client.values])
     _hide_unused(grid, panels, columns)
     figure.legend(
         handles=[Patch(color=canvas.CHOSEN), Patch(color=canvas.OTHER)],
         labels=["trained", "frozen"],
         loc="outside right upper",
     )
-    figure.suptitle(
-        f"Largest NTK eigenvalue per layer, round {record.round}" + canvas.too_many_clients(names)
-    )
+    score = record.selection.score if record.selection else ""
+    figure.suptitle(f"Score per layer, round {record.round}" + canvas.too_many_clients(names))
     figure.supxlabel("layer (0 = first block)")
-    figure.supylabel("eigenvalue λ₁")
+    figure.supylabel(VALUE_LABELS.get(score, score or "score"))
     return figure
 
 
@@ -235,7 +237,7 @@ def _num_layers(records: Sequence[RoundRecord]) -> int:
 def _scale_bars(axes: Axes, values: Sequence[float]) -> None:
     """Chooses a log axis where a linear one would hide the small bars; a zero has no bar there."""
     positive = [value for value in values if value > 0]
-    if positive and max(positive) > LARGEST_LINEAR_RATIO * min(positive):
+    if positive and min(values) >= 0 and max(positive) > LARGEST_LINEAR_RATIO * min(positive):
         axes.set_yscale("log")
         axes.set_ylim(min(positive) / 2, max(positive) * 2)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from f3ocus_jax.selection import exact, limits, random_keys, search, simple
+from f3ocus_jax.selection import exact, limits, own, random_keys, search
 from f3ocus_jax.selection.annealing import Annealing
 from f3ocus_jax.selection.ant_colony import AntColony
 from f3ocus_jax.selection.bee_colony import BeeColony
@@ -21,15 +21,8 @@ METAHEURISTICS = {
 }
 """The five of the paper."""
 
-POLICIES: dict[str, Callable[..., Select]] = {
-    "lntk": partial(simple.create, simple.own_layers),
-    "random": partial(simple.create, simple.random_layers),
-    "last": partial(simple.create, simple.last_layers),
-}
-"""Every client for itself: no search, and none of the limits that clients share."""
-
 SELECTORS: dict[str, Callable[..., Select]] = {
-    **POLICIES,
+    "own": own.create,
     "exact": exact.create,
     **{
         name: partial(search.create, partial(search.evolve, algorithm))
@@ -40,7 +33,7 @@ SELECTORS: dict[str, Callable[..., Select]] = {
         for name in random_keys.ALGORITHMS
     },
 }
-"""Who chooses, by name: policies, the exact front, the paper's five, and what evosax ships."""
+"""Who chooses, by name: each client itself, the exact front, the paper's five, evosax's."""
 
 
 def create(
@@ -79,7 +72,6 @@ def create(
 __all__ = [
     "METAHEURISTICS",
     "PICKS",
-    "POLICIES",
     "SELECTORS",
     "InfeasibleError",
     "Select",

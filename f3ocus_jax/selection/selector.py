@@ -1,4 +1,4 @@
-"""What does the server answer? One frozen result, the same for searches and for simple policies."""
+"""What does the server answer? One frozen result, the same with and without a search."""
 
 from typing import Protocol
 

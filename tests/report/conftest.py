@@ -29,15 +29,15 @@ def invent_records(
     start_K = generator.uniform(0.2, 0.4, clients)
     records = []
     for number in range(rounds + 1):
-        eigenvalues_KL = np.exp(2 * tilt_KL + 0.3 * generator.normal(size=(clients, layers)))
-        records.append(_invent_round(number, rounds, eigenvalues_KL, start_K, budget, generator))
+        values_KL = np.exp(2 * tilt_KL + 0.3 * generator.normal(size=(clients, layers)))
+        records.append(_invent_round(number, rounds, values_KL, start_K, budget, generator))
     return records
 
 
 def _invent_round(
     number: int,
     rounds: int,
-    eigenvalues_KL: np.ndarray,
+    values_KL: np.ndarray,
     start_K: np.ndarray,
     budget: int,
     generator: np.random.Generator,
@@ -45,8 +45,8 @@ def _invent_round(
     accuracy_K = start_K + 0.45 * (1 - np.exp(-3 * number / max(rounds, 1)))
     accuracy_K = accuracy_K + (0.02 * generator.normal(size=len(start_K)) if number else 0)
     clients = [
-        _invent_client(name, number, eigenvalues_L, float(accuracy), budget, generator)
-        for name, eigenvalues_L, accuracy in zip(CLIENTS, eigenvalues_KL, accuracy_K, strict=False)
+        _invent_client(name, number, values_L, float(accuracy), budget, generator)
+        for name, values_L, accuracy in zip(CLIENTS, values_KL, accuracy_K, strict=False)
     ]
     return RoundRecord(
         round=number,
@@ -63,13 +63,13 @@ def _invent_round(
 def _invent_client(
     name: str,
     number: int,
-    eigenvalues_L: np.ndarray,
+    values_L: np.ndarray,
     accuracy: float,
     budget: int,
     generator: np.random.Generator,
 ) -> ClientRecord:
-    layers = len(eigenvalues_L)
-    scores_L = eigenvalues_L / eigenvalues_L.sum()
+    layers = len(values_L)
+    scores_L = values_L / values_L.sum()
     own = sorted(np.argsort(-scores_L)[:budget].tolist())
     refined = sorted(
         generator.choice(
@@ -82,7 +82,7 @@ def _invent_client(
         train_examples=100 + 10 * len(name),
         budget=budget,
         left_out=None,
-        eigenvalues=eigenvalues_L.tolist() if number else [],
+        values=values_L.tolist() if number else [],
         residuals=[1e-5] * layers if number else [],
         scores=scores_L.tolist() if number else [],
         own_layers=own if number else [],
@@ -107,6 +107,7 @@ def _invent_selection(
     importance = clients * (0.3 + 0.05 * number / 10 + 0.4 * np.sqrt(variance / variance.max()))
     front = [(float(s), float(v)) for s, v in zip(importance, variance, strict=True)]
     return SelectionRecord(
+        score="lntk",
         algorithm="nsga2",
         front=front,
         pick=points // 3,

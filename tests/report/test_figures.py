@@ -103,7 +103,7 @@ def test_write_all_leaves_out_what_the_records_do_not_hold(
             record,
             selection=None,
             clients=[
-                dataclasses.replace(client, eigenvalues=[], residuals=[], scores=[])
+                dataclasses.replace(client, values=[], residuals=[], scores=[])
                 for client in record.clients
             ],
         )
@@ -150,12 +150,12 @@ def test_layer_picks_shows_the_papers_variance(make_records: MakeRecords) -> Non
 
 
 @pytest.mark.parametrize(("largest", "scale"), [(2.0, "linear"), (1e4, "log")])
-def test_eigenvalues_take_a_log_scale_when_bars_would_vanish(
+def test_values_take_a_log_scale_when_bars_would_vanish(
     make_records: MakeRecords, largest: float, scale: str
 ) -> None:
     record = make_records(clients=1, layers=3, rounds=1, budget=1)[1]
-    client = dataclasses.replace(record.clients[0], eigenvalues=[0.0, 1.0, largest])
-    figure = layer_figures.eigenvalues([dataclasses.replace(record, clients=[client])])
+    client = dataclasses.replace(record.clients[0], values=[0.0, 1.0, largest])
+    figure = layer_figures.layer_values([dataclasses.replace(record, clients=[client])])
     assert figure.axes[0].get_yscale() == scale
 
 
@@ -175,7 +175,7 @@ def test_a_client_that_missed_a_round_has_no_ranks_there(make_records: MakeRecor
     gone = dataclasses.replace(
         records[-1].clients[1],
         left_out="absent",
-        eigenvalues=[],
+        values=[],
         residuals=[],
         scores=[],
         own_layers=[],

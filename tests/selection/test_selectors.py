@@ -7,11 +7,10 @@ from f3ocus_jax.selection import objectives
 from tests.selection import brute_force
 
 POPULATION = 16
-POLICIES = ("lntk", "random", "last")
 SHIPPED = ("SimpleGA", "PSO", "SimulatedAnnealing", "DifferentialEvolution", "CMA_ES")
 """Of evosax's own; the others go the same way."""
 
-NAMES = (*POLICIES, "exact", *selection.METAHEURISTICS, *SHIPPED)
+NAMES = ("own", "exact", *selection.METAHEURISTICS, *SHIPPED)
 every_selector = pytest.mark.parametrize("name", NAMES)
 every_metaheuristic = pytest.mark.parametrize("name", selection.METAHEURISTICS)
 
@@ -70,7 +69,7 @@ def test_selectors_keep_the_contract_when_all_scores_tie(name, selectors):
 
 
 @pytest.mark.parametrize(("layers", "budgets"), [(1, [1]), (33, [7] * 17)])
-@pytest.mark.parametrize("name", [*POLICIES, "exact", *selection.METAHEURISTICS])
+@pytest.mark.parametrize("name", ["own", "exact", *selection.METAHEURISTICS])
 def test_selectors_keep_the_contract_for_one_client_and_for_many_layers(
     name, layers, budgets, selectors
 ):
@@ -136,24 +135,12 @@ def test_scores_that_are_not_numbers_are_flagged_and_picked_last(name, selectors
     np.testing.assert_array_equal(np.asarray(chosen.mask_KL).sum(axis=1), [2] * 6)
 
 
-def test_lntk_takes_the_highest_scores_and_the_lower_layer_of_equals(selectors):
+def test_own_choice_takes_the_highest_scores_and_the_lower_layer_of_equals(selectors):
     scores_KL = np.array([[0.1, 0.4, 0.4, 0.1], [0.25] * 4, [0.1, 0.2, 0.3, 0.4]], np.float32)
-    chosen = choose(selectors["lntk"], scores_KL, [1, 2, 3])
+    chosen = choose(selectors["own"], scores_KL, [1, 2, 3])
     np.testing.assert_array_equal(
         chosen.mask_KL, np.array([[0, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 1]], bool)
     )
-
-
-def test_last_takes_the_layers_nearest_the_output(selectors):
-    chosen = choose(selectors["last"], brute_force.draw_scores(2, 4), [1, 3])
-    np.testing.assert_array_equal(chosen.mask_KL, np.array([[0, 0, 0, 1], [0, 1, 1, 1]], bool))
-
-
-def test_random_takes_every_layer_equally_often(selectors):
-    scores_KL, counts_KL = brute_force.draw_scores(40, 5), np.zeros((40, 5))
-    for seed in range(30):
-        counts_KL += choose(selectors["random"], scores_KL, [2] * 40, seed=seed).mask_KL
-    np.testing.assert_allclose(counts_KL.sum(axis=0) / 1200, 0.4, atol=0.06)
 
 
 def test_the_pick_is_the_one_asked_for():

@@ -1,0 +1,105 @@
+"""What do a client's gradients say about each layer?
+
+Each function is one published score of single parameters, summed over a layer's elements (or
+averaged, as `reduction` says). θ are the layer's parameters, ḡ the gradient of the mean loss over
+all probe examples, H the Hessian of that loss.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from f3ocus_jax.importance import probe as probe_lib
+from f3ocus_jax.importance.probe import Probe
+from f3ocus_jax.importance.score import norms, per_layer, products, squares
+from f3ocus_jax.types import Rows
+
+
+def snip(probe: Probe) -> jax.Array:
+    """Returns Σ |θ · ḡ|, by how much the loss moves when a weight goes (Lee et al. 2019).
+
+    Args:
+      probe: of one client.
+
+    Returns:
+      values_L, >= 0, in nats.
+    """
+    saliency = products(probe.rows_L, probe.gradient(probe.batch))
+    return per_layer(jax.tree.map(jnp.abs, saliency), probe.reduction)
+
+
+def grasp(probe: Probe) -> jax.Array:
+    """Returns Σ θ · (H ḡ): how much the gradient's norm would fall without the layer.
+
+    Wang et al. (2020) score −θ · (H g) and remove the largest; with the sign turned, the largest
+    is kept. Their temperature on the logits is left at 1.
+
+    Args:
+      probe: of one client.
+
+    Returns:
+      values_L, of either sign.
+    """
+    return per_layer(products(probe.rows_L, probe.hessian_gradient()), probe.reduction)
+
+
+def gradflow(probe: Probe) -> jax.Array:
+    """Returns ‖ḡ_l‖₂, the gradient that flows into a layer (Lubana and Dick 2021).
+
+    Args:
+      probe: of one client.
+
+    Returns:
+      values_L, >= 0.
+    """
+    return norms(probe.gradient(probe.batch), probe.reduction)
+
+
+def gradflow_preserve(probe: Probe) -> jax.Array:
+    """Returns |Σ θ · (H ḡ)|, the change of gradient flow in either direction.
+
+    Lubana and Dick (2021), who keep what changes it most: `grasp` without its sign.
+
+    Args:
+      probe: of one client.
+
+    Returns:
+      values_L, >= 0.
+    """
+    return jnp.abs(grasp(probe))
+
+
+def fishmask(probe: Probe) -> jax.Array:
+    """Returns the mean over examples of ‖g_{n,l}‖₂², the empirical Fisher (Sung et al. 2021).
+
+    Args:
+      probe: of one client.
+
+    Returns:
+      values_L, >= 0.
+    """
+
+    def square(gradient: Rows) -> jax.Array:
+        return per_layer(squares(gradient), probe.reduction)
+
+    return probe.mean_over(probe_lib.singles(probe.batch), square)
+
+
+def rgn(probe: Probe) -> jax.Array:
+    """Returns the mean over batches of ‖g_l‖₂ / ‖θ_l‖₂, the relative gradient norm.
+
+    Lee et al. (2023), surgical fine-tuning. The ratio is the same for both reductions. A layer
+    whose parameters are all 0 has none, and gets 0.
+
+    Args:
+      probe: of one client.
+
+    Returns:
+      values_L, >= 0.
+    """
+    size_L = norms(probe.rows_L, probe.reduction)
+
+    def relative(gradient: Rows) -> jax.Array:
+        ratio_L = norms(gradient, probe.reduction) / jnp.where(size_L > 0, size_L, 1.0)
+        return jnp.where(size_L > 0, ratio_L, 0.0)
+
+    return probe.mean_over(probe.batches_J, relative)
