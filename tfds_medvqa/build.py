@@ -17,10 +17,20 @@ from absl import logging as absl_logging
 from tfds_medvqa.common.errors import BuildError
 
 BUILDERS = {
-    "medvqa_fl": "tfds_medvqa.medvqa_fl.medvqa_fl_dataset_builder",
-    "phantom_medvqa": "tfds_medvqa.phantom_medvqa.phantom_medvqa_dataset_builder",
-    "vqa_med_2019": "tfds_medvqa.vqa_med_2019.vqa_med_2019_dataset_builder",
-    "vqa_rad": "tfds_medvqa.vqa_rad.vqa_rad_dataset_builder",
+    dataset: f"tfds_medvqa.{dataset}.{dataset}_dataset_builder"
+    for dataset in (
+        "medvqa_fl",
+        "mimic_cxr",
+        "omni_med_vqa",
+        "open_i",
+        "path_vqa",
+        "phantom_medvqa",
+        "slake",
+        "vqa_med_2019",
+        "vqa_med_2020",
+        "vqa_med_2021",
+        "vqa_rad",
+    )
 }
 """Module of every dataset's `Builder`; imported when it is asked for."""
 

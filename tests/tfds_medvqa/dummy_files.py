@@ -4,15 +4,22 @@
 committed. Pictures and answers are made up.
 """
 
+import gzip
+import io
 import json
 import pathlib
 from collections.abc import Callable, Iterable
 
 import numpy as np
+import pyarrow
 from PIL import Image
+from pyarrow import parquet
 
 from tests.tfds_medvqa import medmnist_files
+from tfds_medvqa.common.draws import Draws
+from tfds_medvqa.common.findings import FINDINGS
 from tfds_medvqa.medvqa_fl import records
+from tfds_medvqa.omni_med_vqa.omni_med_vqa_dataset_builder import TRAIN_SHARE
 
 DATASETS = pathlib.Path(__file__).resolve().parents[2] / "tfds_medvqa"
 
@@ -89,10 +96,195 @@ def vqa_med_2019(folder: pathlib.Path) -> None:
         picture(part / "VQAMed2019_Test_Images" / f"synpic{number}.jpg", number)
 
 
+def slake(folder: pathlib.Path) -> None:
+    """Questions in both languages about images of their own per split."""
+    root = folder / "Slake1.0"
+    asked = (
+        ("en", "What modality is used?", "MRI", "OPEN", "Modality"),
+        ("zh", "图像中有肝脏吗", "有", "CLOSED", "Organ"),
+        ("en", "Is the lung healthy?", "No", "CLOSED", "Abnormality"),
+    )
+    keys = ("q_lang", "question", "answer", "answer_type", "content_type")
+    for part, split in enumerate(("train", "validate", "test")):
+        entries = [
+            {"qid": 10 * part + place, "img_id": part, "img_name": f"xmlab{part}/source.jpg"}
+            | {"modality": "MRI", "location": "Chest_heart", "base_type": "vqa"}
+            | dict(zip(keys, row, strict=True))
+            for place, row in enumerate(asked)
+        ]
+        write_json(root / f"{split}.json", entries)
+        picture(root / "imgs" / f"xmlab{part}" / "source.jpg", part)
+
+
+def write_pairs(folder: pathlib.Path, file: str, images: str, numbers: Iterable[int]) -> None:
+    """A question file of ImageCLEF with its image folder."""
+    numbers = list(numbers)
+    lines = [f"synpic{number}|what is abnormal?|finding {number}" for number in numbers]
+    write_lines(folder / file, lines)
+    for number in numbers:
+        picture(folder / images / f"synpic{number}.jpg", number)
+
+
+def write_test_pairs(
+    folder: pathlib.Path, questions: str, references: str, images: str, numbers: Iterable[int]
+) -> None:
+    """A test set of ImageCLEF: the answers in a file of their own, with a second right one."""
+    numbers = list(numbers)
+    write_lines(folder / questions, [f"synpic{n}|what is abnormal?" for n in numbers])
+    write_lines(folder / references, [f"synpic{n}|finding {n}|a lesion" for n in numbers])
+    for number in numbers:
+        picture(folder / images / f"synpic{number}.jpg", number)
+
+
+def training_2020(folder: pathlib.Path) -> None:
+    """The part that 2021 gives out again."""
+    write_pairs(
+        folder / "VQAMed2020-VQAnswering-TrainingSet",
+        "VQAnswering_2020_Train_QA_pairs.txt",
+        "VQAnswering_2020_Train_images",
+        (11, 12),
+    )
+    write_pairs(
+        folder / "VQAMed2020-VQAnswering-ValidationSet",
+        "VQAnswering_2020_Val_QA_Pairs.txt",
+        "VQAnswering_2020_Val_images",
+        (13,),
+    )
+
+
+def vqa_med_2020(folder: pathlib.Path) -> None:
+    """Two training images, one of validation, one of test."""
+    training_2020(folder)
+    write_test_pairs(
+        folder / "VQA-TestSet-ReferenceAnswers-VQAMed2020-Task1",
+        "VQAMed2020-Task1-VQAnswering-Test-Questions.txt",
+        "VQAMed2020-Task1-VQAnswering-Test-ReferenceAnswers.txt",
+        "Task1-2020-VQAnswering-Test-Images",
+        (14,),
+    )
+
+
+def vqa_med_2021(folder: pathlib.Path) -> None:
+    """The training and validation set of 2020, and new ones of validation and test."""
+    write_pairs(
+        folder / "VQA-Med-2021-Tasks-1-2-NewValidationSets",
+        "VQA-Med-2021-VQAnswering-Task1-New-ValidationSet.txt",
+        "ImageCLEF-2021-VQA-Med-New-Validation-Images",
+        (15, 16),
+    )
+    write_test_pairs(
+        folder / "Task1-VQA-2021-TestSet-w-GroundTruth",
+        "Task1-VQA-2021-TestSet-Questions.txt",
+        "Task1-VQA-2021-TestSet-ReferenceAnswers.txt",
+        "VQA-500-Images",
+        (17,),
+    )
+    training_2020(folder)
+
+
+def both_splits(folder: str) -> list[str]:
+    """Image paths of which the hash throws two into training and two into test."""
+    paths = [f"{folder}/{number}.png" for number in range(40)]
+    test = [path for path in paths if Draws(path).fraction("split") >= TRAIN_SHARE]
+    return [*[path for path in paths if path not in test][:2], *test[:2]]
+
+
+def omni_med_vqa(folder: pathlib.Path) -> None:
+    """Two source datasets per modality; one entry names its modality as one of the release does."""
+    released = (
+        *("CT(Computed Tomography)", "Dermoscopy", "Fundus Photography", "Microscopy Images"),
+        *("MR (Mag-netic Resonance Imaging)", "OCT (Optical Coherence Tomography"),
+        *("ultrasound", "X-Ray"),
+    )
+    root = folder / "OmniMedVQA"
+    for place, modality in enumerate(released):
+        name, entries = f"Set {place}", []
+        for number, image in enumerate(both_splits(f"Images/Set {place}")):
+            key = "modality" if (place, number) == (0, 0) else "modality_type"
+            entries.append(
+                {"dataset": name, "question_id": f"set_{place}_{number:04d}"}
+                | {"question_type": "Disease Diagnosis", "question": "Is this abnormal?"}
+                | {"gt_answer": "Yes." if number % 2 else "No, it is normal."}
+                | {"image_path": image, "option_A": "Yes.", key: modality}
+            )
+            picture(root / image, 4 * place + number)
+        write_json(root / "QA_information" / "Open-access" / f"{name}.json", entries)
+
+
+def path_vqa(folder: pathlib.Path) -> None:
+    """Three Parquet files, the first part of two."""
+    parts = {"train": 2, "validation": 1, "test": 1}
+    for place, (split, count) in enumerate(parts.items()):
+        for part in range(count):
+            file = io.BytesIO()
+            Image.new("RGB", (8, 6), (40 * place, 90 * part, 7)).save(file, format="JPEG")
+            rows = {
+                "image": [{"bytes": file.getvalue(), "path": None}] * 2,
+                "question": ["What is present?", "is a nucleus shown?"],
+                "answer": ["Cardiovascular", "yes"],
+            }
+            name = f"{split}-{part:05d}-of-{count:05d}-0123456789abcdef.parquet"
+            (folder / "data").mkdir(parents=True, exist_ok=True)
+            parquet.write_table(pyarrow.table(rows), folder / "data" / name)
+
+
+REPORT = """<?xml version="1.0" encoding="utf-8"?>
+<eCitation>
+  <MedlineCitation><Article><Abstract>
+    <AbstractText Label="COMPARISON">None.</AbstractText>
+    <AbstractText Label="INDICATION">Cough {number}.</AbstractText>
+    <AbstractText Label="FINDINGS">The heart
+      is seen.</AbstractText>
+    <AbstractText Label="IMPRESSION"/>
+  </Abstract></Article></MedlineCitation>
+  <MeSH><major>{term}</major><automatic>heart</automatic></MeSH>
+  {image}
+</eCitation>"""
+
+
+def open_i(folder: pathlib.Path) -> None:
+    """Twenty reports, the last without an image."""
+    terms = ("normal", "Cardiomegaly/mild", "Opacity/lung/base/left", "Spine/degenerative")
+    for number in range(20):
+        image = f"CXR{number}_IM-0001-1001"
+        link = f'<parentImage id="{image}"/>' if number < 19 else ""
+        text = REPORT.format(number=number, term=terms[number % 4], image=link)
+        write_lines(folder / "NLMCXR_reports" / "ecgen-radiology" / f"{number}.xml", [text])
+        if link:
+            picture(folder / "NLMCXR_png" / f"{image}.png", number, "L")
+
+
+def mimic_cxr(folder: pathlib.Path) -> None:
+    """Three frontal images, a lateral one, and one of a study without labels."""
+    studies = ("50000001", "50000002", "50000003", "50000004")
+    columns = [name.title() for name in FINDINGS if name != "other"]
+    certain = {"50000001": {"Cardiomegaly": "1.0", "Edema": "-1.0"}, "50000002": {}}
+    labels = [",".join(["subject_id", "study_id", *columns])]
+    splits = ["dicom_id,study_id,subject_id,split"]
+    views = ["dicom_id,subject_id,study_id,ViewPosition"]
+    names = {"50000001": "train", "50000002": "validate", "50000003": "test", "50000004": "train"}
+    for place, study in enumerate(studies):
+        subject = f"1000000{place}"
+        path = folder / "files" / "p10" / f"p{subject}" / f"s{study}"
+        for view, image in (("PA", f"front{place}"), ("LATERAL", f"side{place}")):
+            picture(path / f"{image}.jpg", place, "L")
+            splits.append(f"{image},{study},{subject},{names[study]}")
+            views.append(f"{image},{subject},{study},{view}")
+        write_lines(path.with_suffix(".txt"), ["  FINDINGS: Heart is", " large.", " IMPRESSION: ."])
+        values = certain.get(study, {"No Finding": "1.0", "Fracture": "0.0"})
+        if study != "50000004":
+            labels.append(",".join([subject, study, *(values.get(name, "") for name in columns)]))
+    for name, lines in (("chexpert", labels), ("split", splits), ("metadata", views)):
+        text = "".join(f"{line}\n" for line in lines).encode()
+        (folder / f"mimic-cxr-2.0.0-{name}.csv.gz").write_bytes(gzip.compress(text, mtime=0))
+
+
 WRITERS: dict[str, Callable[[pathlib.Path], None]] = {
-    "medvqa_fl": medvqa_fl,
-    "vqa_med_2019": vqa_med_2019,
-    "vqa_rad": vqa_rad,
+    writer.__name__: writer
+    for writer in (
+        *(medvqa_fl, mimic_cxr, omni_med_vqa, open_i, path_vqa, slake),
+        *(vqa_med_2019, vqa_med_2020, vqa_med_2021, vqa_rad),
+    )
 }
 
 if __name__ == "__main__":

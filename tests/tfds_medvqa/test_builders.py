@@ -119,15 +119,14 @@ def test_every_missing_file_is_named_with_where_it_is_had_and_its_licence(datase
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("dataset", [name for name in WITH_FILES if name != "medvqa_fl"])
+@pytest.mark.parametrize("dataset", sorted(set(WITH_FILES) - {"medvqa_fl", "path_vqa"}))
 def test_a_missing_or_damaged_image_stops_the_build_and_is_named(dataset, tmp_path):
     manual = tmp_path / "manual"
     shutil.copytree(dummy_folder(dataset), manual)
     name = names_of(dataset)[0]
     image = sorted(path for path in manual.rglob("*") if path.suffix in (".jpg", ".png"))
-    if not image:
-        pytest.skip(f"{dataset} keeps its images in tables")
-    image[0].write_bytes(image[0].read_bytes()[:60])
+    content = image[0].read_bytes()
+    image[0].write_bytes(content[: len(content) // 2])
     with pytest.raises(BuildError, match=f"{image[0].name}: cannot be read as an image"):
         build_dummy(name, tmp_path / "damaged", manual)
     image[0].unlink()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import UNKNOWN, question_example
 from tfds_medvqa.common.images import read_image
 from tfds_medvqa.common.source_folder import SourceFolder, read_piped
@@ -48,12 +49,16 @@ def read_questions_and_references(
 
     Returns:
       The questions with their first reference answer, in the order of `questions`.
+
+    Raises:
+      BuildError: for a question without an answer.
     """
     answers = {image: answer.split("|")[0].strip() for image, answer in read_piped(references, 2)}
-    return [
-        Question(image, text, answers[image], question_type)
-        for image, text in read_piped(questions, 2)
-    ]
+    asked = read_piped(questions, 2)
+    for image, _ in asked:
+        if image not in answers:
+            raise BuildError(f"{references}: has no answer for {image}")
+    return [Question(image, text, answers[image], question_type) for image, text in asked]
 
 
 def first_reference(answer: str) -> str:
@@ -119,3 +124,43 @@ def make_examples(
             source=source,
             anatomy=anatomies.get(question.image, UNKNOWN),
         )
+
+
+TRAINING_2020 = ("VQAnswering_2020_Train_QA_pairs.txt", "VQAnswering_2020_Train_images")
+VALIDATION_2020 = ("VQAnswering_2020_Val_QA_Pairs.txt", "VQAnswering_2020_Val_images")
+"""Question file and image folder; 2021 gives both out again as its training set."""
+
+
+def abnormality_examples(
+    files: SourceFolder, parts: Iterable[tuple[str, str]], source: str
+) -> Iterator[dict[str, Any]]:
+    """Makes the examples of a split about abnormalities.
+
+    Args:
+      files: the user's folder.
+      parts: question file and image folder of each part of the split.
+      source: name of the dataset.
+
+    Returns:
+      The examples, one at a time; every file is looked for at once.
+
+    Raises:
+      BuildError: if a file is absent.
+    """
+    questions: list[Question] = []
+    images: dict[str, pathlib.Path] = {}
+    for pairs, folder in parts:
+        part = read_questions(files.file(pairs), "abnormality")
+        images |= find_images(files, folder, part)
+        questions += part
+    return make_examples(questions, images, source, {})
+
+
+def abnormality_tests(
+    files: SourceFolder, questions: str, references: str, folder: str, source: str
+) -> Iterator[dict[str, Any]]:
+    """Makes the examples of a test set, whose references are in a file of their own."""
+    asked = read_questions_and_references(
+        files.file(questions), files.file(references), "abnormality"
+    )
+    return make_examples(asked, find_images(files, folder, asked), source, {})

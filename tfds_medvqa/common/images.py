@@ -2,16 +2,11 @@
 
 import io
 import pathlib
-from collections.abc import Callable
-from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from tfds_medvqa.common.errors import BuildError
-
-ReadImage: TypeAlias = Callable[[pathlib.Path], io.BytesIO]
-"""Takes an image file and gives the bytes that are kept of it."""
 
 
 def encode_png(image_HWC: np.ndarray) -> io.BytesIO:
@@ -29,31 +24,37 @@ def encode_png(image_HWC: np.ndarray) -> io.BytesIO:
 
 
 def read_image(path: pathlib.Path, shorter_side: int = 0) -> io.BytesIO:
-    """Reads an image file whole, so that a damaged one is found when the dataset is built.
+    """Reads an image file; see `check_image`."""
+    return check_image(io.BytesIO(path.read_bytes()), str(path), shorter_side)
+
+
+def check_image(file: io.BytesIO, name: str, shorter_side: int = 0) -> io.BytesIO:
+    """Decodes an image whole, so that a damaged one is found when the dataset is built.
 
     Args:
-      path: of a PNG, JPEG or other image that PIL reads.
+      file: a PNG, JPEG or other image that PIL reads.
+      name: what to call it in a message.
       shorter_side: images whose shorter side has more pixels than this are made smaller, as JPEG of
         quality 95; 0 keeps every image's size.
 
     Returns:
-      The file's own bytes if it is a colour PNG or JPEG that need not be made smaller; else one
-      with three channels.
+      The file itself if it is a colour PNG or JPEG that need not be made smaller; else one with
+      three channels.
 
     Raises:
       BuildError: if it is no image, or a damaged one.
     """
-    content = path.read_bytes()
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(file) as image:
             if shorter_side and min(image.size) > shorter_side:
                 return _save(_smaller(image, shorter_side), "JPEG", quality=95)
             image.load()
-            if image.format in ("PNG", "JPEG") and image.mode == "RGB":
-                return io.BytesIO(content)
-            return _save(_rgb(image), "PNG", compress_level=1)
+            if image.format not in ("PNG", "JPEG") or image.mode != "RGB":
+                return _save(_rgb(image), "PNG", compress_level=1)
     except (OSError, SyntaxError, ValueError) as error:
-        raise BuildError(f"{path}: cannot be read as an image ({error})") from error
+        raise BuildError(f"{name}: cannot be read as an image ({error})") from error
+    file.seek(0)
+    return file
 
 
 def _smaller(image: Image.Image, shorter_side: int) -> Image.Image:

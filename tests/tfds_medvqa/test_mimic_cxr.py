@@ -1,0 +1,48 @@
+"""Which X-rays of MIMIC-CXR-JPG are taken, with which labels and text?"""
+
+import pytest
+
+from tests.tfds_medvqa.dummy_builds import build_dummy, texts
+from tfds_medvqa.common.findings import QUESTION
+from tfds_medvqa.mimic_cxr.mimic_cxr_dataset_builder import report_text
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    return texts(build_dummy("mimic_cxr/reports", tmp_path_factory.mktemp("data")))
+
+
+def test_frontal_images_of_labelled_studies_are_in_their_released_split(splits):
+    images = {
+        split: [example["image_id"].decode() for example in examples]
+        for split, examples in splits.items()
+    }
+    assert images == {
+        "train": ["front0.jpg"],
+        "validation": ["front1.jpg"],
+        "test": ["front2.jpg"],
+    }
+
+
+def test_only_what_is_certain_is_a_finding_and_nothing_is_other(splits):
+    answers = {split: examples[0]["answer"].decode() for split, examples in splits.items()}
+    assert answers == {"train": "cardiomegaly", "validation": "other", "test": "no finding"}
+
+
+def test_reports_are_the_question_and_images_alone_share_one(splits, tmp_path):
+    assert splits["train"][0]["question"] == b"Heart is large. ."
+    alone = texts(build_dummy("mimic_cxr/images", tmp_path))
+    assert alone["train"][0]["question"].decode() == QUESTION
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ("EXAM: x\n FINDINGS: a\n b\n IMPRESSION:\n c\n", "a b c"),
+        ("FINDINGS: a\nNOTIFICATION: d", "a"),
+        ("just words\n here", "just words here"),
+    ],
+)
+def test_findings_and_impression_are_cut_out_of_a_report(report, expected, tmp_path):
+    (tmp_path / "s1.txt").write_text(report)
+    assert report_text(tmp_path / "s1.txt") == expected

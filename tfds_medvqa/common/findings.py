@@ -1,0 +1,81 @@
+"""Which findings does a chest X-ray have, as one 0 or 1 for each of fifteen classes?"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tfds_medvqa.common.features import CLASSIFICATION
+
+OTHER = "other"
+FINDINGS = (
+    "atelectasis",
+    "cardiomegaly",
+    "consolidation",
+    "edema",
+    "enlarged cardiomediastinum",
+    "fracture",
+    "lung lesion",
+    "lung opacity",
+    "no finding",
+    "pleural effusion",
+    "pleural other",
+    "pneumonia",
+    "pneumothorax",
+    "support devices",
+    OTHER,
+)
+"""CheXpert's fourteen labels (Irvin et al., 2019), and images that have none of them.
+
+F³OCUS counts 15 labels for Open-I and MIMIC-CXR and names none; these are the distinct labels in
+the splits of both that MedViLL (Moon et al., 2022) releases.
+"""
+
+QUESTION = "which findings does this chest x-ray show?"
+
+
+def finding_vector(present: Iterable[str]) -> list[int]:
+    """Returns 0 or 1 for each of `FINDINGS`; "other" where none of the fourteen is present.
+
+    Raises:
+      ValueError: for a finding that is not among them.
+    """
+    found = set(present)
+    unknown = sorted(found - set(FINDINGS))
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is none of the findings {', '.join(FINDINGS)}")
+    if not found:
+        found = {OTHER}
+    return [int(name in found) for name in FINDINGS]
+
+
+def findings_example(
+    *, image: Any, image_id: str, report: str, present: Iterable[str], source: str
+) -> dict[str, Any]:
+    """Makes an example of multi-label classification.
+
+    Args:
+      image: an encoded image file.
+      image_id: unique over the dataset; there is one example per image.
+      report: text that goes with the image; "" for none.
+      present: its findings.
+      source: the dataset.
+
+    Returns:
+      The features by name; `label` is the vector over `FINDINGS`.
+    """
+    label = finding_vector(present)
+    names = [name for name, on in zip(FINDINGS, label, strict=True) if on]
+    return {
+        "image": image,
+        "image_id": image_id,
+        "example_id": f"{source}/{image_id}",
+        "task": CLASSIFICATION,
+        "question": " ".join(report.split()) or QUESTION,
+        "answer": ", ".join(names),
+        "question_type": "findings",
+        "answer_type": "open",
+        "client": source,
+        "modality": "x-ray",
+        "anatomy": "chest",
+        "source": source,
+        "label": label,
+    }

@@ -1,0 +1,1 @@
+"""MIMIC-CXR-JPG: chest X-rays with CheXpert labels, for credentialed users."""

@@ -1,0 +1,1 @@
+"""OmniMedVQA: multiple-choice questions over many open medical datasets."""

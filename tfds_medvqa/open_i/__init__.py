@@ -1,0 +1,1 @@
+"""Open-I: chest X-rays of Indiana University with their reports and coded findings."""

@@ -1,0 +1,101 @@
+"""What does a report of Open-I say: its images, its text and its coded findings?"""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable
+from xml.etree import ElementTree
+
+from tfds_medvqa.common.errors import BuildError
+
+SECTIONS = ("INDICATION", "FINDINGS", "IMPRESSION")
+
+TERMS = (
+    ("atelectasis", "pulmonary atelectasis", ()),
+    ("cardiomegaly", "cardiomegaly", ()),
+    ("consolidation", "consolidation", ()),
+    ("edema", "pulmonary edema", ()),
+    ("enlarged cardiomediastinum", "cardiac shadow", ("enlarged",)),
+    ("enlarged cardiomediastinum", "mediastinum", ("enlarged", "prominent")),
+    ("fracture", "fractures, bone", ()),
+    ("lung lesion", "mass", ()),
+    ("lung lesion", "nodule", ()),
+    ("lung opacity", "airspace disease", ()),
+    ("lung opacity", "infiltrate", ()),
+    ("lung opacity", "opacity", ()),
+    ("no finding", "normal", ()),
+    ("pleural effusion", "hydropneumothorax", ()),
+    ("pleural effusion", "pleural effusion", ()),
+    ("pleural other", "pleura", ()),
+    ("pleural other", "thickening", ("pleura",)),
+    ("pneumonia", "pneumonia", ()),
+    ("pneumothorax", "hydropneumothorax", ()),
+    ("pneumothorax", "pneumothorax", ()),
+    ("support devices", "catheters, indwelling", ()),
+    ("support devices", "implanted medical device", ()),
+    ("support devices", "medical device", ()),
+    ("support devices", "stents", ()),
+    ("support devices", "surgical instruments", ()),
+    ("support devices", "tube, inserted", ()),
+)
+"""Finding, the coded term it follows from, and the qualifiers of which the term must have one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """One report.
+
+    Attributes:
+      identity: name of its file without ".xml"; each is of another patient.
+      images: ids of its images, the frontal view first in nearly all.
+      terms: its major coded terms, such as "Opacity/lung/base/left".
+      sections: text by section; empty where the report has none.
+    """
+
+    identity: str
+    images: tuple[str, ...]
+    terms: tuple[str, ...]
+    sections: dict[str, str]
+
+    def text(self, names: Iterable[str]) -> str:
+        """Returns some of its sections, one behind the other."""
+        return " ".join(self.sections[name] for name in names if self.sections[name])
+
+
+def read_report(path: pathlib.Path) -> Report:
+    """Reads a report.
+
+    Raises:
+      BuildError: if the file is no XML.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        raise BuildError(f"{path}: is no XML file ({error})") from error
+    texts = {each.get("Label"): each.text or "" for each in root.iter("AbstractText")}
+    return Report(
+        identity=path.stem,
+        images=tuple(each.attrib["id"].strip() for each in root.iter("parentImage")),
+        terms=tuple((each.text or "").strip() for each in root.iter("major")),
+        sections={name: " ".join(texts.get(name, "").split()) for name in SECTIONS},
+    )
+
+
+def findings(terms: Iterable[str]) -> set[str]:
+    """Translates coded terms.
+
+    Args:
+      terms: such as "Opacity/lung/base/left".
+
+    Returns:
+      Those findings of `FINDINGS` that follow; "no finding" only where no other does.
+
+    >>> sorted(findings(["Opacity/lung/base", "Thickening/pleura/left", "Spine/degenerative"]))
+    ['lung opacity', 'pleural other']
+    """
+    found = set()
+    for term in terms:
+        head, *qualifiers = (part.strip() for part in term.lower().split("/"))
+        for finding, name, any_of in TERMS:
+            if head == name and (not any_of or set(any_of) & set(qualifiers)):
+                found.add(finding)
+    return found if found <= {"no finding"} else found - {"no finding"}

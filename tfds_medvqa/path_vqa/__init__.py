@@ -1,0 +1,1 @@
+"""PathVQA: questions about pathology images from textbooks."""

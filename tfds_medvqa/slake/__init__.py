@@ -1,0 +1,1 @@
+"""SLAKE: questions about radiology images in English and Chinese."""

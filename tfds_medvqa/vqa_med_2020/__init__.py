@@ -1,0 +1,1 @@
+"""VQA-Med 2020: ImageCLEF's questions about abnormalities."""

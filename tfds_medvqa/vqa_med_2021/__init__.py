@@ -1,0 +1,1 @@
+"""VQA-Med 2021: ImageCLEF's questions about abnormalities."""
