@@ -2,6 +2,26 @@
 
 import ml_collections
 
+OWN_CHOICE_SCORES = {
+    "fd": "random",
+    "last_k": "last",
+    "magnitude": "magnitude",
+    "fishmask": "fishmask",
+    "gradflow": "gradflow",
+    "gradflow_preserve": "gradflow_preserve",
+    "grasp": "grasp",
+    "snip": "snip",
+    "rgn": "rgn",
+    "synflow": "synflow",
+    "fedselect": "fedselect",
+    "spt": "spt",
+    "lntk": "lntk",
+}
+"""The methods in which every client trains its own best layers, and the score of each."""
+
+METHODS = (*OWN_CHOICE_SCORES, "f3ocus")
+"""The rows of the paper's table, and GradFlow's variant."""
+
 
 def get_base() -> ml_collections.ConfigDict:
     """Returns the defaults; what each setting means is in f3ocus_jax/config.py."""
@@ -88,6 +108,33 @@ def vilt(*, width: int, layers: int, image_size: int, patch_size: int) -> ml_col
         "patch_size": patch_size,
     }
     return ml_collections.ConfigDict(sizes)
+
+
+def set_method(config: ml_collections.ConfigDict, method: str) -> None:
+    """Makes a federated run follow a method of the paper's table.
+
+    Args:
+      config: changed in place.
+      method: one of `METHODS`.
+    """
+    searched = method == "f3ocus"
+    config.importance.score = "lntk" if searched else OWN_CHOICE_SCORES[method]
+    config.selection.algorithm = "nsga2" if searched else "own"
+
+
+def split_method(variant: str) -> tuple[str, str]:
+    """Separates a variant's method from the rest of its name.
+
+    Args:
+      variant: a name, a method, or both joined, as in "tiny_snip".
+
+    Returns:
+      (name, method); the method is "f3ocus" where none is given.
+    """
+    for method in METHODS:
+        if variant == method or variant.endswith(f"_{method}"):
+            return variant.removesuffix(method).removesuffix("_"), method
+    return variant, "f3ocus"
 
 
 def make_tiny(config: ml_collections.ConfigDict, image_size: int) -> None:

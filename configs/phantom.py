@@ -1,7 +1,7 @@
 """Nine hospitals with one modality each, from the embedded phantoms: `make demo`.
 
 The foundation model comes from `configs/pretrain.py`. Variants: "" and "tiny", which starts from
-random weights and ends in seconds.
+random weights and ends in seconds; each with a method of `base.METHODS`, as in "snip" or "tiny_fd".
 """
 
 import ml_collections
@@ -12,16 +12,18 @@ from configs import base
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
     config = base.get_base()
+    name, method = base.split_method(variant)
+    base.set_method(config, method)
     config.model.weights = "runs/foundation"
     config.model.adapter_size = 16
     config.importance.probe_examples = 8
     config.training.learning_rate = 4e-3
     config.federated.rounds = 10
     config.federated.budgets = (2, 2, 3, 3, 2, 2, 3, 3, 2)
-    if variant == "tiny":
+    if name == "tiny":
         config.data.datasets = ("phantom_medvqa/tiny",)
         base.make_tiny(config, image_size=32)
         config.federated.budgets = (1, 2, 1, 2, 1, 2, 1, 2, 1)
-    elif variant:
-        raise base.unknown_variant(variant, ("tiny",))
+    elif name:
+        raise base.unknown_variant(variant, ("tiny", *base.METHODS))
     return config

@@ -4,12 +4,12 @@ import importlib
 import ml_collections
 import pytest
 
-from configs import phantom
-from f3ocus_jax import parsing
+from configs import base, phantom
+from f3ocus_jax import importance, parsing
 from f3ocus_jax.config import ConfigError, ExperimentConfig, PretrainConfig
 
 CONFIGS = {
-    "phantom": (ExperimentConfig, ("", "tiny")),
+    "phantom": (ExperimentConfig, ("", "tiny", "snip", "tiny_gradflow_preserve")),
     "medvqa_fl": (ExperimentConfig, ("", "medmnist3", "medmnist3_lntk", "tiny")),
     "pretrain": (PretrainConfig, ("", "medmnist3", "tiny")),
 }
@@ -40,6 +40,25 @@ def test_unknown_variant_lists_the_known_ones(name):
         importlib.import_module(f"configs.{name}").get_config("tinny")
 
 
+@pytest.mark.parametrize("method", base.METHODS)
+def test_every_method_of_the_paper_is_a_score_and_a_choice(method):
+    config = parsing.parse(ExperimentConfig, phantom.get_config(f"tiny_{method}"))
+    assert config.importance.score in importance.SCORES
+    assert config.selection.algorithm == ("nsga2" if method == "f3ocus" else "own")
+    assert config.federated.rounds == phantom.get_config("tiny").federated.rounds
+
+
+def test_every_score_is_a_method():
+    scores = {phantom.get_config(method).importance.score for method in base.METHODS}
+    assert scores == set(importance.SCORES)
+
+
+@pytest.mark.parametrize("variant", ["tiny_snap", "snip_tiny", "tinysnip", "_snap"])
+def test_methods_are_joined_behind_a_known_variant(variant):
+    with pytest.raises(ValueError, match=r"known: tiny, fd, last_k, .*snip.* f3ocus"):
+        phantom.get_config(variant)
+
+
 def test_unknown_key_names_the_nearest_valid_one():
     raw = changed(federated__round=3)
     with pytest.raises(
@@ -68,6 +87,10 @@ def test_missing_key_is_named():
         ("training__learning_rate", 0.0, "must be > 0"),
         ("importance__probe_examples", 0, "must be >= 1"),
         ("importance__tolerance", 1.0, "must be between 0 and 1"),
+        ("importance__reduction", "max", r"must be one of \('sum', 'mean'\)"),
+        ("importance__probe_batches", 5, "must be between 1 and 4, the probe examples"),
+        ("importance__spt_share", 0.0, "must be above 0 and at most 1"),
+        ("importance__fedselect_steps", 0, "must be >= 1"),
         ("model__adapter_size", 0, "must be > 0 where"),
         ("model__weights", "somewhere", "must be empty, since"),
         ("data__datasets", (), "must be one dataset or more"),

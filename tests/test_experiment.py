@@ -34,6 +34,7 @@ def tiny(data_dir, **settings) -> ExperimentConfig:
     [
         ({"federated__budgets": (1, 2)}, "must be 1 number or 9, one per client"),
         ({"selection__algorithm": "nsga3"}, "is unknown; choose .*nsga2"),
+        ({"importance__score": "snipp"}, "is unknown; choose .*snip"),
         ({"selection__pick": "best"}, "is unknown; choose .*knee"),
         ({"model__family": "clip"}, "is unknown; choose vilt"),
         ({"model__loss": "hinge"}, "is unknown; choose binary_cross_entropy, cross_entropy"),
@@ -112,10 +113,16 @@ def test_a_round_changes_the_chosen_layers_and_the_head_and_nothing_else(data_di
     assert any(not np.array_equal(*pair) for pair in zip(*heads, strict=True))
 
 
-def test_own_choice_trains_every_client_s_own_layers(data_dir):
-    parts = experiment.assemble(tiny(data_dir, selection__algorithm="own"))
+@pytest.mark.parametrize("score", ["lntk", "grasp", "random"])
+def test_own_choice_trains_every_client_s_own_layers(data_dir, score):
+    settings = {"selection__algorithm": "own", "importance__score": score}
+    parts = experiment.assemble(tiny(data_dir, **settings))
     _, record = parts.rounds.run(parts.start, lambda *_: None)
+    assert (record.selection.score, record.selection.algorithm) == (score, "own")
+    assert len({tuple(client.values) for client in record.clients}) == len(record.clients)
     for client in record.clients:
+        assert bool(client.residuals) == (score == "lntk")
+        assert np.argsort(client.values).tolist() == np.argsort(client.scores).tolist()
         best = np.argsort(client.scores)[-client.budget :]
         assert client.layers == client.own_layers == sorted(best.tolist())
 

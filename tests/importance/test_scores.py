@@ -53,6 +53,11 @@ def taken(name, batch, *, unit="adapter", seed=0, key=3):
     return scorer(name, unit)[0](*parts(unit, seed), batch, jax.random.key(key))
 
 
+def with_examples(batch, count):
+    """The same batch, of which only so many examples count."""
+    return batch.replace(example_mask_B=(np.arange(4) < count).astype(np.float32))
+
+
 def padded(batch, seed):
     """Four examples followed by two that are random and masked."""
     other = tiny_batch(CONFIG, examples=2, seed=seed).replace(
@@ -105,35 +110,32 @@ def test_another_round_compiles_nothing(name):
 
 
 @every_score
-def test_every_placement_gives_the_same(name):
-    """Five clients on four devices, one of them with padding and one with a single example."""
-    score = importance.SCORES[name](MODEL, unit="adapter", **SETTINGS)
+def test_clients_on_four_devices_get_what_each_gets_alone(name):
+    """Five clients, so that a device maps over two, one of them with padding."""
+    assert jax.local_device_count() == 4
     batches = [tiny_batch(CONFIG, examples=4, seed=client) for client in range(CLIENTS)]
-    for client, count in ((1, 3), (4, 1)):
-        mask = (np.arange(4) < count).astype(np.float32)
-        batches[client] = batches[client].replace(example_mask_B=mask)
+    batches[1] = with_examples(batches[1], 3)
     batches_K = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
-    keys_K = jax.random.key_data(jax.random.split(jax.random.key(0), CLIENTS))
+    keys_K = jax.random.split(jax.random.key(0), CLIENTS)
 
     def one(shared, batch_and_key):
         batch, key_data = batch_and_key
-        return score(*shared, batch, jax.random.wrap_key_data(key_data))
+        return scorer(name)[0](*shared, batch, jax.random.wrap_key_data(key_data))
 
-    shared = parts()
-    results = [
-        placement.create(one, placement=where)(shared, (batches_K, keys_K))
-        for where in ("map", "pmap")
-    ]
-    assert results[0].values_L.shape == (CLIENTS, LAYERS)
-    np.testing.assert_allclose(results[0].values_L, results[1].values_L, rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(results[0].scores_L, results[1].scores_L, rtol=1e-3, atol=1e-6)
+    spread = placement.create(one, placement="pmap")
+    results = spread(parts(), (batches_K, jax.random.key_data(keys_K)))
+    assert results.values_L.shape == (CLIENTS, LAYERS)
+    alone = [scorer(name)[0](*parts(), *each) for each in zip(batches, keys_K, strict=True)]
+    for client, expected in enumerate(alone):
+        values_L, scores_L = results.values_L[client], results.scores_L[client]
+        np.testing.assert_allclose(values_L, expected.values_L, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(scores_L, expected.scores_L, rtol=1e-3, atol=1e-6)
 
 
 @every_score
 def test_a_client_without_examples_still_has_scores(name):
     """Absent clients are scored with everyone's program; nothing of it may be NaN."""
-    batch = tiny_batch(CONFIG, examples=4).replace(example_mask_B=np.zeros(4, np.float32))
-    result = taken(name, batch)
+    result = taken(name, with_examples(tiny_batch(CONFIG, examples=4), 0))
     np.testing.assert_allclose(np.sum(result.scores_L), 1.0, rtol=1e-5)
     moved_by_weight_decay = ("fedselect",)
     if name not in (*WITHOUT_DATA, *moved_by_weight_decay):
@@ -144,7 +146,7 @@ def test_a_client_without_examples_still_has_scores(name):
 @every_score
 def test_a_single_example_and_batches_of_unequal_size(name, examples):
     """Two batches: of one example and none, and of two and one."""
-    result = taken(name, tiny_batch(CONFIG, examples=examples))
+    result = taken(name, with_examples(tiny_batch(CONFIG, examples=4), examples))
     assert np.all(np.isfinite(result.values_L))
     np.testing.assert_allclose(np.sum(result.scores_L), 1.0, rtol=1e-5)
 
