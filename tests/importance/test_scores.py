@@ -11,12 +11,11 @@ import pytest
 from f3ocus_jax import importance
 from f3ocus_jax.clients import placement
 from f3ocus_jax.importance import score as score_lib
-from f3ocus_jax.models import trainable, vilt
-from tests.models.sizes import random_params, tiny_batch, tiny_vilt
+from f3ocus_jax.models import trainable
+from tests.oracles import toy_batch, toy_model
 
 LAYERS, CLIENTS, UNITS = 3, 5, ("adapter", "block")
-CONFIG = tiny_vilt(num_hidden_layers=LAYERS)
-MODEL = vilt.create(CONFIG)
+MODEL = toy_model(layers=LAYERS, width=4)
 WITHOUT_DATA = ("random", "last", "magnitude", "synflow")
 SIGNED = ("grasp",)
 SETTINGS = {
@@ -46,7 +45,9 @@ def scorer(name, unit="adapter"):
 
 
 def parts(unit="adapter", seed=0):
-    return trainable.split(random_params(MODEL, seed), unit)
+    """Parameters small enough for SynFlow's absolute ones not to saturate the toy model."""
+    params = jax.tree.map(lambda leaf: 0.5 * leaf, MODEL.init(jax.random.key(seed)))
+    return trainable.split(params, unit)
 
 
 def taken(name, batch, *, unit="adapter", seed=0, key=3):
@@ -60,16 +61,14 @@ def with_examples(batch, count):
 
 def padded(batch, seed):
     """Four examples followed by two that are random and masked."""
-    other = tiny_batch(CONFIG, examples=2, seed=seed).replace(
-        example_mask_B=np.zeros(2, np.float32)
-    )
+    other = toy_batch(2, seed=seed).replace(example_mask_B=np.zeros(2, np.float32))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), batch, other)
 
 
 @pytest.mark.parametrize("unit", UNITS)
 @every_score
 def test_scores_are_shares_of_the_layers(name, unit):
-    result = taken(name, tiny_batch(CONFIG, examples=4), unit=unit)
+    result = taken(name, toy_batch(4), unit=unit)
     assert result.scores_L.shape == result.values_L.shape == (LAYERS,)
     assert result.scores_L.dtype == result.values_L.dtype == jnp.float32
     assert np.all(np.isfinite(result.values_L))
@@ -82,7 +81,7 @@ def test_scores_are_shares_of_the_layers(name, unit):
 
 @every_score
 def test_padding_changes_nothing(name):
-    batch = tiny_batch(CONFIG, examples=4)
+    batch = toy_batch(4)
     expected = taken(name, batch).values_L
     for seed in (5, 6):
         values_L = taken(name, padded(batch, seed)).values_L
@@ -91,7 +90,7 @@ def test_padding_changes_nothing(name):
 
 @every_score
 def test_the_key_decides_and_data_counts_where_it_should(name):
-    batch, other = (tiny_batch(CONFIG, examples=4, seed=seed) for seed in (0, 1))
+    batch, other = (toy_batch(4, seed=seed) for seed in (0, 1))
     first, again = (taken(name, batch).values_L for _ in range(2))
     np.testing.assert_array_equal(first, again)
     of_other_key = taken(name, batch, key=4).values_L
@@ -103,9 +102,9 @@ def test_the_key_decides_and_data_counts_where_it_should(name):
 @every_score
 def test_another_round_compiles_nothing(name):
     _, traces = scorer(name)
-    taken(name, tiny_batch(CONFIG, examples=4))
+    taken(name, toy_batch(4))
     before = len(traces)
-    taken(name, tiny_batch(CONFIG, examples=4, seed=7), seed=2, key=9)
+    taken(name, toy_batch(4, seed=7), seed=2, key=9)
     assert len(traces) == before
 
 
@@ -113,7 +112,7 @@ def test_another_round_compiles_nothing(name):
 def test_clients_on_four_devices_get_what_each_gets_alone(name):
     """Five clients, so that a device maps over two, one of them with padding."""
     assert jax.local_device_count() == 4
-    batches = [tiny_batch(CONFIG, examples=4, seed=client) for client in range(CLIENTS)]
+    batches = [toy_batch(4, seed=client) for client in range(CLIENTS)]
     batches[1] = with_examples(batches[1], 3)
     batches_K = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
     keys_K = jax.random.split(jax.random.key(0), CLIENTS)
@@ -135,7 +134,7 @@ def test_clients_on_four_devices_get_what_each_gets_alone(name):
 @every_score
 def test_a_client_without_examples_still_has_scores(name):
     """Absent clients are scored with everyone's program; nothing of it may be NaN."""
-    result = taken(name, with_examples(tiny_batch(CONFIG, examples=4), 0))
+    result = taken(name, with_examples(toy_batch(4), 0))
     np.testing.assert_allclose(np.sum(result.scores_L), 1.0, rtol=1e-5)
     moved_by_weight_decay = ("fedselect",)
     if name not in (*WITHOUT_DATA, *moved_by_weight_decay):
@@ -146,7 +145,7 @@ def test_a_client_without_examples_still_has_scores(name):
 @every_score
 def test_a_single_example_and_batches_of_unequal_size(name, examples):
     """Two batches: of one example and none, and of two and one."""
-    result = taken(name, with_examples(tiny_batch(CONFIG, examples=4), examples))
+    result = taken(name, with_examples(toy_batch(4), examples))
     assert np.all(np.isfinite(result.values_L))
     np.testing.assert_allclose(np.sum(result.scores_L), 1.0, rtol=1e-5)
 
