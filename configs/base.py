@@ -40,6 +40,8 @@ def get_base() -> ml_collections.ConfigDict:
     config.model.family = "vilt"
     config.model.weights = ""
     config.model.architecture = ml_collections.ConfigDict()
+    config.model.selectable = ""
+    config.model.image_size = 0
     config.model.adapter_size = 48
     config.model.loss = "cross_entropy"
 
@@ -137,15 +139,36 @@ def split_method(variant: str) -> tuple[str, str]:
     return variant, "f3ocus"
 
 
-def make_tiny(config: ml_collections.ConfigDict, image_size: int) -> None:
+def blip(*, width: int, layers: int, image_size: int, patch_size: int) -> ml_collections.ConfigDict:
+    """Returns the sizes of a BLIP with heads of 32 dimensions, by their Hugging Face names.
+
+    Args:
+      width: D, of all stacks.
+      layers: blocks of each stack.
+      image_size: side of the square image, in pixels.
+      patch_size: side of a patch, in pixels.
+    """
+    stack = {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": width // 32,
+        "intermediate_size": 4 * width,
+    }
+    image = {"image_size": image_size, "patch_size": patch_size}
+    return ml_collections.ConfigDict({"vision_config": stack | image, "text_config": stack})
+
+
+def make_tiny(config: ml_collections.ConfigDict, image_size: int, family: str = "vilt") -> None:
     """Shrinks a federated run to one that ends in seconds on a CPU, from a random model.
 
     Args:
       config: changed in place.
       image_size: side of the images, in pixels; two patches wide.
+      family: "blip" or "vilt".
     """
     config.model.weights = ""
-    config.model.architecture = vilt(
+    config.model.family = family
+    config.model.architecture = {"blip": blip, "vilt": vilt}[family](
         width=32, layers=4, image_size=image_size, patch_size=image_size // 2
     )
     config.model.adapter_size = 8

@@ -1,12 +1,16 @@
 """Nine hospitals with one modality each, from the embedded phantoms: `make demo`.
 
-The foundation model comes from `configs/pretrain.py`. Variants: "" and "tiny", which starts from
-random weights and ends in seconds; each with a method of `base.METHODS`, as in "snip" or "tiny_fd".
+The foundation model comes from `configs/pretrain.py`. Variants: "", and "tiny" (a ViLT) and
+"tiny_blip", which start from random weights and end in seconds; each with a method of
+`base.METHODS`, as in "snip" or "tiny_fd".
 """
 
 import ml_collections
 
 from configs import base
+
+TINY = {"tiny": "vilt", "tiny_blip": "blip"}
+"""Family by variant."""
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
@@ -20,10 +24,10 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.training.learning_rate = 4e-3
     config.federated.rounds = 10
     config.federated.budgets = (2, 2, 3, 3, 2, 2, 3, 3, 2)
-    if name == "tiny":
+    if name in TINY:
         config.data.datasets = ("phantom_medvqa/tiny",)
-        base.make_tiny(config, image_size=32)
+        base.make_tiny(config, image_size=32, family=TINY[name])
         config.federated.budgets = (1, 2, 1, 2, 1, 2, 1, 2, 1)
     elif name:
-        raise base.unknown_variant(variant, ("tiny", *base.METHODS))
+        raise base.unknown_variant(variant, (*TINY, *base.METHODS))
     return config

@@ -94,18 +94,25 @@ class ModelConfig:
       weights: a local Hugging Face directory; "" starts from random weights.
       architecture: sizes of a random start by their Hugging Face names; empty with `weights`,
         which bring their own.
-      adapter_size: bottleneck of the adapter in every block; 0 for none.
+      selectable: the stack whose blocks can be chosen, as docs/models.md names them; "" for the
+        family's first.
+      image_size: side of the images in pixels, to which the positions of the weights' patches are
+        resized; 0 for the size that the weights or the architecture name.
+      adapter_size: bottleneck of the adapter in every selectable block; 0 for none.
       loss: a key of `f3ocus_jax.models.losses.LOSSES`.
     """
 
     family: str
     weights: str
     architecture: Mapping[str, Any]
+    selectable: str
+    image_size: int
     adapter_size: int
     loss: str
 
     def __post_init__(self) -> None:
         require(self.adapter_size >= 0, "model.adapter_size", self.adapter_size, ">= 0")
+        require(self.image_size >= 0, "model.image_size", self.image_size, ">= 0")
         require(
             not (self.weights and self.architecture),
             "model.architecture",

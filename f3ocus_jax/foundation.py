@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from f3ocus_jax.config import ConfigError, ModelConfig, choose, nearest, require
+from f3ocus_jax.config import ConfigError, ModelConfig, choose, require
 from f3ocus_jax.data.text import Tokenizer, load_tokenizer
-from f3ocus_jax.models import FAMILIES, huggingface, losses
+from f3ocus_jax.models import FAMILIES, huggingface, losses, sizes as sizes_lib
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.models.vilt import ViltConfig
+from f3ocus_jax.models.sizes import Sizes
 from f3ocus_jax.types import Params
 
 
@@ -30,7 +30,7 @@ class Foundation:
     """
 
     model: Model
-    sizes: ViltConfig
+    sizes: Sizes
     params: Params
     answers: tuple[str, ...]
     tokenizer: Tokenizer
@@ -59,15 +59,17 @@ def inputs(config: ModelConfig, question_length: int) -> tuple[Tokenizer, int]:
       (tokenizer, side of the images in pixels).
 
     Raises:
-      ConfigError: for an unknown family or loss, sizes that cannot be, or questions that are
-        longer than the model takes.
+      ConfigError: for an unknown family, stack or loss, sizes that cannot be, or questions that
+        are longer than the model takes.
       WeightsError: for a directory that holds no model.
     """
-    choose("model.family", config.family, FAMILIES)
+    family = choose("model.family", config.family, FAMILIES)
+    choose("model.selectable", config.selectable or family.stacks[0], dict.fromkeys(family.stacks))
     choose("model.loss", config.loss, losses.LOSSES)
     tokenizer = load_tokenizer(config.weights or None)
     if config.weights:
-        sizes = huggingface.load_config(config.weights)
+        sizes = huggingface.load_config(config.weights, image_size=config.image_size)
+        _check_family(config, sizes)
     else:
         sizes = _sizes(config, tokenizer, num_answers=1)
     longest = sizes.max_position_embeddings
@@ -98,9 +100,15 @@ def load(config: ModelConfig, answers: Sequence[str], key: jax.Array) -> Foundat
     tokenizer = load_tokenizer(config.weights or None)
     if config.weights:
         weights = huggingface.load(
-            config.weights, key=key, answers=answers, adapter_size=config.adapter_size
+            config.weights,
+            key=key,
+            answers=answers,
+            adapter_size=config.adapter_size,
+            selectable=config.selectable,
+            image_size=config.image_size,
         )
         sizes, params = weights.config, weights.params
+        _check_family(config, sizes)
     else:
         sizes = _sizes(config, tokenizer, num_answers=len(answers))
         params = None
@@ -109,7 +117,7 @@ def load(config: ModelConfig, answers: Sequence[str], key: jax.Array) -> Foundat
             f"the tokenizer of {config.weights or 'this package'} has {tokenizer.vocabulary_size} "
             f"entries, the model has embeddings for {sizes.vocab_size}"
         )
-    model = FAMILIES[config.family](sizes)
+    model = FAMILIES[config.family].create(sizes)
     if params is None:
         params = model.init(key)
     return Foundation(model, sizes, params, tuple(answers), tokenizer, fingerprint(params))
@@ -125,13 +133,23 @@ def fingerprint(params: Params) -> str:
     return digest.hexdigest()[:16]
 
 
-def _sizes(config: ModelConfig, tokenizer: Tokenizer, *, num_answers: int) -> ViltConfig:
-    known = {field.name for field in dataclasses.fields(ViltConfig)} - {
-        "num_answers",  # come from the data
-        "adapter_size",  # is a setting of its own
-    }
-    for name in config.architecture:
-        if name not in known:
-            raise ConfigError(f"config.model.architecture.{name} is unknown{nearest(name, known)}")
-    sizes = {"vocab_size": tokenizer.vocabulary_size} | dict(config.architecture)
-    return ViltConfig(num_answers=num_answers, adapter_size=config.adapter_size, **sizes)
+def _check_family(config: ModelConfig, sizes: Sizes) -> None:
+    """Raises ConfigError for weights of another family than the config's."""
+    found = next(name for name, family in FAMILIES.items() if type(sizes) is family.sizes)
+    allowed = f"{found!r}, which config.model.weights = {config.weights!r} holds"
+    require(found == config.family, "model.family", config.family, allowed)
+
+
+def _sizes(config: ModelConfig, tokenizer: Tokenizer, *, num_answers: int) -> Sizes:
+    """Returns the sizes of a model with random weights."""
+    family = FAMILIES[config.family]
+    sizes_lib.check_names(family.sizes, config.architecture, "config.model.architecture")
+    decided = family.of_vocabulary(tokenizer.vocabulary_size, tokenizer.token_id)
+    sizes = sizes_lib.build(
+        family.sizes,
+        sizes_lib.merged(decided, config.architecture),
+        num_answers=num_answers,
+        adapter_size=config.adapter_size,
+        selectable=config.selectable or family.stacks[0],
+    )
+    return family.with_image_size(sizes, config.image_size) if config.image_size else sizes

@@ -49,7 +49,8 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         member = typing.get_args(hint)[1]
         return {key: _convert(member, item, f"{name}.{key}") for key, item in value.items()}
     if hint is Any:
-        return value
+        # Sections within are plain dicts from here on, since a run's settings are kept as JSON.
+        return value.to_dict() if hasattr(value, "to_dict") else value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     require(type(value) is hint, name, value, f"of type {hint.__name__}")

@@ -36,7 +36,7 @@ def tiny(data_dir, **settings) -> ExperimentConfig:
         ({"selection__algorithm": "nsga3"}, "is unknown; choose .*nsga2"),
         ({"importance__score": "snipp"}, "is unknown; choose .*snip"),
         ({"selection__pick": "best"}, "is unknown; choose .*knee"),
-        ({"model__family": "clip"}, "is unknown; choose vilt"),
+        ({"model__family": "clip"}, "is unknown; choose .*vilt"),
         ({"model__loss": "hinge"}, "is unknown; choose binary_cross_entropy, cross_entropy"),
         ({"data__partition": "hospital"}, "must be dataset or one of .*client"),
         ({"data__question_length": 41}, "must be at most 40, the tokens this model takes"),

@@ -36,6 +36,17 @@ class Tokenizer:
         """Entries of the vocabulary; token ids are below it."""
         return self.pieces.get_vocab_size()
 
+    def token_id(self, token: str) -> int:
+        """Returns the id of a token.
+
+        Args:
+          token: one of the vocabulary, as in "[CLS]".
+
+        Raises:
+          KeyError: if it is not in the vocabulary.
+        """
+        return self.pieces.get_vocab()[token]
+
     def encode(self, questions: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray]:
         """Encodes questions.
 

@@ -157,6 +157,36 @@ def write_whole(path: pathlib.Path, write_to: Callable[[pathlib.Path], object]) 
         partial.unlink(missing_ok=True)
 
 
+def check_fit(
+    where: pathlib.Path,
+    stored: Mapping[str, StoredTensor],
+    expected: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Refuses tensors that are not those of a model.
+
+    Args:
+      where: they are, for the message.
+      stored: the tensors by name.
+      expected: names to shapes.
+
+    Raises:
+      WeightsError: lists what is missing, left over or of another shape.
+    """
+    wrong = [
+        f"{name} {stored[name].shape} instead of {expected[name]}"
+        for name in sorted(set(stored) & set(expected))
+        if stored[name].shape != expected[name]
+    ]
+    problems = {
+        "missing": sorted(set(expected) - set(stored)),
+        "left over": sorted(set(stored) - set(expected)),
+        "of another shape": wrong,
+    }
+    if any(problems.values()):
+        parts = [f"{kind}: {listed(names)}" for kind, names in problems.items() if names]
+        raise WeightsError(f"{where} does not fit the model; tensors {'; '.join(parts)}")
+
+
 def listed(names: list[str]) -> str:
     """Joins names, at most twenty of them."""
     rest = f" and {len(names) - 20} more" if len(names) > 20 else ""

@@ -2,11 +2,10 @@
 
 import dataclasses
 
-from f3ocus_jax.config import ConfigError
+from f3ocus_jax.models import sizes
 from f3ocus_jax.models.activations import ACTIVATIONS
 
-MINIMUMS = {"adapter_size": 0, "modality_type_vocab_size": 2}
-"""Of the sizes that are not at least 1."""
+STACKS = ("blocks",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +15,9 @@ class ViltConfig:
     Attributes:
       num_answers: C, classes of the answer head.
       adapter_size: bottleneck of the adapter in every block; 0 for none.
+      selectable: the one stack there is.
+      image_mean: of the pixels, as `vision.normalise` takes it.
+      image_std: of the pixels.
       vocab_size: entries of the tokenizer's vocabulary.
       type_vocab_size: kinds of text segment; only the first is used.
       modality_type_vocab_size: kinds of input; the first is text, the second an image.
@@ -24,7 +26,7 @@ class ViltConfig:
       num_hidden_layers: L.
       num_attention_heads: heads, each of D / heads dimensions.
       intermediate_size: width of the feed-forward part.
-      hidden_act: its activation, a key of `activations.ACTIVATIONS`.
+      hidden_act: its activation, a key of `ACTIVATIONS`.
       layer_norm_eps: of every LayerNorm but the head's.
       image_size: side of the square image, in pixels.
       patch_size: side of a patch, in pixels.
@@ -34,6 +36,9 @@ class ViltConfig:
 
     num_answers: int
     adapter_size: int = 0
+    selectable: str = STACKS[0]
+    image_mean: tuple[float, ...] = (0.5,)
+    image_std: tuple[float, ...] = (0.5,)
     vocab_size: int = 30522
     type_vocab_size: int = 2
     modality_type_vocab_size: int = 2
@@ -50,29 +55,21 @@ class ViltConfig:
     qkv_bias: bool = True
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if type(value) is not field.type:
-                kind = getattr(field.type, "__name__", field.type)
-                raise ConfigError(f"ViLT {field.name} = {value!r}, must be of type {kind}")
-            minimum = MINIMUMS.get(field.name, 1)
-            if type(value) is int and value < minimum:
-                raise ConfigError(f"ViLT {field.name} = {value}, must be at least {minimum}")
-        if self.hidden_act not in ACTIVATIONS:
-            raise ConfigError(
-                f"ViLT hidden_act = {self.hidden_act!r}, must be one of {sorted(ACTIVATIONS)}"
-            )
-        for size, divisor in (
-            ("hidden_size", "num_attention_heads"),
-            ("image_size", "patch_size"),
-        ):
-            if getattr(self, size) % getattr(self, divisor) != 0:
-                raise ConfigError(
-                    f"ViLT {size} = {getattr(self, size)}, must be a multiple of "
-                    f"{divisor} = {getattr(self, divisor)}"
-                )
+        sizes.check(
+            self,
+            "ViLT",
+            minimums={"adapter_size": 0, "modality_type_vocab_size": 2},
+            choices={"hidden_act": tuple(ACTIVATIONS), "selectable": STACKS},
+            multiples=(("hidden_size", "num_attention_heads"), ("image_size", "patch_size")),
+        )
+        sizes.check_pixels(self, "ViLT", self.num_channels)
 
     @property
     def num_patches(self) -> int:
         """Patches of an image."""
         return (self.image_size // self.patch_size) ** 2
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """(L, D): how many blocks can be chosen, and how wide they are."""
+        return self.num_hidden_layers, self.hidden_size

@@ -1,18 +1,14 @@
 """Which Hugging Face tensor is which of our ViLT parameters, and how is it laid out there?"""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from f3ocus_jax.models import vilt
-from f3ocus_jax.models.vilt import ViltConfig
+from f3ocus_jax.models import layout, vilt
+from f3ocus_jax.models.family import Family
+from f3ocus_jax.models.layout import Path, Tensor
+from f3ocus_jax.models.vilt_config import STACKS, ViltConfig
 from f3ocus_jax.types import Params
-
-Path = tuple[str, ...]
 
 OTHER_HEADS = ("mlm_score.", "rank_output.")
 """Heads of other tasks (masked words, retrieval), which a question answering model leaves out."""
@@ -51,121 +47,73 @@ _LINEAR: dict[Path, str] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Tensor:
-    """One kind of tensor.
-
-    Attributes:
-      path: of the parameter in ours; one that begins with "blocks" is there once per layer.
-      name: theirs, with {layer} where it is there once per layer.
-      to_theirs: changes our layout into theirs.
-      to_ours: undoes it.
-    """
-
-    path: Path
-    name: str
-    to_theirs: Callable[[np.ndarray], np.ndarray]
-    to_ours: Callable[[np.ndarray], np.ndarray]
-
-
 def tensors(config: ViltConfig) -> list[Tensor]:
     """Returns every kind of tensor of a ViLT for question answering."""
-    kinds = [_same(("embeddings", name), _TABLES[name]) for name in _TABLES]
-    kinds += [
-        Tensor(("embeddings", "class_token"), f"{_IMAGE}.cls_token", _lead, _drop_lead),
-        Tensor(("embeddings", "position"), f"{_IMAGE}.position_embeddings", _lead, _drop_lead),
-        _patch_kernel(config),
-        _same(("embeddings", "patch", "bias"), f"{_IMAGE}.patch_embeddings.projection.bias"),
-    ]
+    kinds = [layout.same(("embeddings", name), _TABLES[name]) for name in _TABLES]
+    kinds.append(layout.leading_axis(("embeddings", "class_token"), f"{_IMAGE}.cls_token"))
+    kinds.append(layout.leading_axis(("embeddings", "position"), f"{_IMAGE}.position_embeddings"))
+    kinds += layout.patch(
+        ("embeddings", "patch"),
+        f"{_IMAGE}.patch_embeddings.projection",
+        size=config.patch_size,
+        channels=config.num_channels,
+    )
     for path, name in _NORMS.items():
-        kinds += [_same((*path, "scale"), f"{name}.weight"), _same((*path, "bias"), f"{name}.bias")]
+        kinds += layout.norm(path, name, _layers(config, path))
     for path, name in _LINEAR.items():
-        # torch keeps the matrix of a linear map as [out, in].
-        kinds.append(Tensor((*path, "kernel"), f"{name}.weight", np.transpose, np.transpose))
-        if config.qkv_bias or path[-1] not in ("query", "key", "value"):
-            kinds.append(_same((*path, "bias"), f"{name}.bias"))
+        use_bias = config.qkv_bias or path[-1] not in ("query", "key", "value")
+        kinds += layout.linear(path, name, _layers(config, path), use_bias=use_bias)
     return kinds
 
 
-def expected_shapes(config: ViltConfig) -> dict[str, tuple[int, ...]]:
-    """Returns the names and shapes of all tensors of a ViLT, as Hugging Face has them."""
-    template = jax.eval_shape(lambda: vilt.init(config, jax.random.key(0)))
-    zeros = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), template)
-    return {name: tensor.shape for name, tensor in _to_huggingface(config, zeros)}
+def _layers(config: ViltConfig, path: Path) -> range:
+    return range(config.num_hidden_layers) if path[0] == "blocks" else layout.ONCE
 
 
-def to_huggingface(config: ViltConfig, params: Params) -> dict[str, np.ndarray]:
-    """Converts parameters; adapters, which Hugging Face's ViLT lacks, are left out.
-
-    Args:
-      config: sizes.
-      params: of a ViLT.
-
-    Returns:
-      Names to arrays.
-    """
-    return dict(_to_huggingface(config, params))
+def _rename(names: Sequence[str]) -> dict[str, str]:
+    """Takes the tensors of a ViltModel, ViltForMaskedLM or ViltForQuestionAnswering."""
+    bare = not any(name.startswith("vilt.") for name in names)
+    renamed = {name: f"vilt.{name}" if bare else name for name in names}
+    unused = (*OTHER_HEADS, *BUFFERS)
+    return {name: new for name, new in renamed.items() if not new.startswith(unused)}
 
 
-def from_huggingface(config: ViltConfig, theirs: Mapping[str, np.ndarray]) -> Params:
-    """Converts tensors.
-
-    Args:
-      config: sizes.
-      theirs: names to arrays of the expected shapes; those of the head may be absent.
-
-    Returns:
-      Parameters without adapters, and without a head where `theirs` has none.
-    """
-    params: dict[str, Any] = {}
-    for kind in tensors(config):
-        if kind.path[0] == "head" and kind.name not in theirs:
-            continue
-        names = [kind.name.format(layer=layer) for layer in range(config.num_hidden_layers)]
-        if kind.path[0] == "blocks":
-            value = np.stack([kind.to_ours(theirs[name]) for name in names])
-        else:
-            value = kind.to_ours(theirs[kind.name])
-        node = params
-        for key in kind.path[:-1]:
-            node = node.setdefault(key, {})
-        node[kind.path[-1]] = jnp.asarray(value)
+def _parts(config: ViltConfig, params: Params) -> Params:
+    """Returns parameters as they are: there is one stack, so one arrangement."""
+    del config
     return params
 
 
-def _to_huggingface(config: ViltConfig, params: Params) -> Iterator[tuple[str, np.ndarray]]:
-    for kind in tensors(config):
-        value = params
-        for key in kind.path:
-            value = value[key]
-        if kind.path[0] != "blocks":
-            yield kind.name, kind.to_theirs(np.asarray(value))
-            continue
-        for layer, row in enumerate(np.asarray(value)):
-            yield kind.name.format(layer=layer), kind.to_theirs(row)
+def _image_processor(config: ViltConfig) -> Mapping[str, Any]:
+    return {
+        "image_processor_type": "ViltImageProcessor",
+        "size": {"shortest_edge": config.image_size},
+        "size_divisor": config.patch_size,
+    }
 
 
-def _same(path: Path, name: str) -> Tensor:
-    return Tensor(path, name, lambda ours: ours, lambda theirs: theirs)
+def _of_vocabulary(entries: int, token_id: Callable[[str], int]) -> Mapping[str, Any]:
+    del token_id
+    return {"vocab_size": entries}
 
 
-def _lead(ours: np.ndarray) -> np.ndarray:
-    return ours[None]
+def _with_image_size(config: ViltConfig, image_size: int) -> ViltConfig:
+    return dataclasses.replace(config, image_size=image_size)
 
 
-def _drop_lead(theirs: np.ndarray) -> np.ndarray:
-    return theirs[0]
-
-
-def _patch_kernel(config: ViltConfig) -> Tensor:
-    """Our matrix over flattened patches is torch's convolution, [out, channel, row, column]."""
-    size, channels = config.patch_size, config.num_channels
-
-    def to_theirs(ours: np.ndarray) -> np.ndarray:
-        return ours.reshape(size, size, channels, -1).transpose(3, 2, 0, 1)
-
-    def to_ours(theirs: np.ndarray) -> np.ndarray:
-        return theirs.transpose(2, 3, 1, 0).reshape(size * size * channels, -1)
-
-    name = f"{_IMAGE}.patch_embeddings.projection.weight"
-    return Tensor(("embeddings", "patch", "kernel"), name, to_theirs, to_ours)
+FAMILY = Family(
+    sizes=ViltConfig,
+    create=vilt.create,
+    stacks=STACKS,
+    parts=_parts,
+    arrange=_parts,
+    model_type="vilt",
+    architecture="ViltForQuestionAnswering",
+    head_prefix=HEAD,
+    tensors=tensors,
+    rename=_rename,
+    image_processor=_image_processor,
+    positions=(("embeddings", "position"), "bilinear"),
+    of_vocabulary=_of_vocabulary,
+    with_image_size=_with_image_size,
+)

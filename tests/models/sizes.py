@@ -6,7 +6,10 @@ import jax
 import numpy as np
 
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.models.vilt import ViltConfig
+from f3ocus_jax.models.bert import TextConfig
+from f3ocus_jax.models.blip_config import BlipConfig
+from f3ocus_jax.models.vilt_config import ViltConfig
+from f3ocus_jax.models.vision import VisionConfig
 from f3ocus_jax.types import Batch, Params
 
 
@@ -27,10 +30,34 @@ def tiny_vilt(**changes: Any) -> ViltConfig:
     return ViltConfig(**{**sizes, **changes})
 
 
-def tiny_batch(config: ViltConfig, examples: int = 3, tokens: int = 7, seed: int = 0) -> Batch:
+def tiny_blip(**changes: Any) -> BlipConfig:
+    """A BLIP whose image and text stacks differ in every size but their width."""
+    image = VisionConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=20,
+        image_size=16,
+        patch_size=8,
+    )
+    text = TextConfig(
+        vocab_size=40,
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=12,
+        bos_token_id=2,
+        sep_token_id=3,
+    )
+    sizes = {"num_answers": 5, "adapter_size": 4, "vision_config": image, "text_config": text}
+    return BlipConfig(**{**sizes, **changes})
+
+
+def tiny_batch(config: Any, examples: int = 3, tokens: int = 7, seed: int = 0) -> Batch:
     """Random images and questions; every question but the first has padding."""
     draw = np.random.default_rng(seed)
-    shape = (examples, config.image_size, config.image_size, config.num_channels)
+    shape = (examples, config.image_size, config.image_size, 3)
     mask_BT = np.ones((examples, tokens), np.int32)
     for example in range(1, examples):
         mask_BT[example, max(1, tokens - 2 * example) :] = 0

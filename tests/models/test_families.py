@@ -10,9 +10,10 @@ import pytest
 from f3ocus_jax.models import FAMILIES, base
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params
-from tests.models.sizes import random_params, tiny_batch, tiny_vilt
+from tests.models.sizes import random_params, tiny_batch, tiny_blip, tiny_vilt
 
-TINY = {"vilt": tiny_vilt()}
+TINY = {"blip": tiny_blip, "vilt": tiny_vilt}
+CASES = [(name, stack) for name in sorted(FAMILIES) for stack in FAMILIES[name].stacks]
 KEYS = {"embeddings", "blocks", "adapters", "readout", "head"}
 
 apply = jax.jit(base.apply, static_argnums=0)
@@ -22,10 +23,11 @@ def test_every_family_is_tested() -> None:
     assert TINY.keys() == FAMILIES.keys()
 
 
-@pytest.fixture(params=sorted(FAMILIES))
+@pytest.fixture(params=CASES, ids="-".join)
 def parts(request: pytest.FixtureRequest) -> tuple[Model, Params, Batch]:
-    config = TINY[request.param]
-    model = FAMILIES[request.param](config)
+    name, stack = request.param
+    config = TINY[name](selectable=stack)
+    model = FAMILIES[name].create(config)
     return model, random_params(model), tiny_batch(config)
 
 

@@ -11,13 +11,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from f3ocus_jax.data.text import Tokenizer, load_tokenizer
-from f3ocus_jax.models import huggingface, tensor_files, vilt
+from f3ocus_jax.models import companions, head as head_lib, huggingface, tensor_files, vilt
 from f3ocus_jax.models.huggingface import WeightsError
 from f3ocus_jax.models.vilt import ViltConfig
 from f3ocus_jax.types import Params
 from tests.models.sizes import random_params, tiny_vilt
 
-FIXTURE = pathlib.Path(__file__).parent / "fixtures" / "plain"
+FIXTURE = pathlib.Path(__file__).parent / "fixtures" / "vilt" / "plain"
 ANSWERS = ("brain", "liver", "no", "spleen", "yes")
 KEY = jax.random.key(0)
 
@@ -108,7 +108,7 @@ def test_a_writer_that_dies_leaves_no_directory_that_looks_complete(
 
 def test_the_head_keeps_answers_it_knows_and_gets_fresh_ones_for_others(params: Params) -> None:
     new = ("Yes.", "kidney", "brain", "lung")
-    head, old = huggingface.align_head(params["head"], ANSWERS, new, KEY), params["head"]
+    head, old = head_lib.align(params["head"], ANSWERS, new, KEY), params["head"]
     for place, source in ((0, 4), (2, 0)):
         kernel, source_kernel = head["answers"]["kernel"], old["answers"]["kernel"]
         np.testing.assert_array_equal(kernel[:, place], source_kernel[:, source])
@@ -121,7 +121,7 @@ def test_the_head_keeps_answers_it_knows_and_gets_fresh_ones_for_others(params: 
 
 
 def test_the_same_answers_keep_the_head_as_it_is(params: Params) -> None:
-    assert huggingface.align_head(params["head"], ANSWERS, ANSWERS, KEY) is params["head"]
+    assert head_lib.align(params["head"], ANSWERS, ANSWERS, KEY) is params["head"]
 
 
 def test_loading_for_other_answers_resizes_the_head(directory: pathlib.Path) -> None:
@@ -192,7 +192,7 @@ def test_truncated_adapters_are_named(
     tmp_path: pathlib.Path, config: ViltConfig, params: Params, tokenizer: Tokenizer
 ) -> None:
     huggingface.save(tmp_path, config, params, ANSWERS, tokenizer)
-    path = tmp_path / huggingface.ADAPTERS_FILE
+    path = tmp_path / companions.ADAPTERS_FILE
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(WeightsError, match=r"adapters\.safetensors is truncated"):
         huggingface.load(tmp_path, key=KEY)
@@ -201,7 +201,7 @@ def test_truncated_adapters_are_named(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "bert"}, "model_type = 'bert', must be 'vilt'"),
+        ({"model_type": "bert"}, "model_type = 'bert', must be one of"),
         ({"hidden_size": "16"}, "hidden_size = '16', must be of type int"),
         ({"image_size": [16, 24]}, r"image_size = \[16, 24\], must be square"),
         ({"id2label": {"1": "yes", "2": "no"}}, "id2label lacks '0', must count from 0"),

@@ -10,12 +10,13 @@ import pytest
 from safetensors.numpy import load_file
 
 from f3ocus_jax.config import ConfigError
-from f3ocus_jax.models import adapters, base, huggingface, vilt, vilt_layout
+from f3ocus_jax.models import adapters, base, huggingface, layout, vilt, vilt_layout, vision
 from f3ocus_jax.models.losses import binary_cross_entropy, masked_mean
+from f3ocus_jax.models.vilt_config import ViltConfig
 from f3ocus_jax.types import Batch
 from tests.models.sizes import random_params, tiny_batch, tiny_vilt
 
-FIXTURES = sorted((pathlib.Path(__file__).parent / "fixtures").iterdir())
+FIXTURES = sorted((pathlib.Path(__file__).parent / "fixtures" / "vilt").iterdir())
 
 apply = jax.jit(base.apply, static_argnums=0)
 
@@ -48,7 +49,9 @@ def test_gradients_of_the_loss_equal_those_of_torch(case: tuple) -> None:
         logits_BC = base.apply(model, params, batch)
         return masked_mean(binary_cross_entropy(logits_BC, batch.labels_B), batch)
 
-    gradients = vilt_layout.to_huggingface(weights.config, jax.jit(jax.grad(loss))(weights.params))
+    gradients = layout.to_huggingface(
+        vilt_layout.tensors(weights.config), jax.jit(jax.grad(loss))(weights.params)
+    )
     compared = [name[9:] for name in expected if name.startswith("gradient.")]
     assert len(compared) >= 5
     for name in compared:
@@ -86,7 +89,7 @@ def test_fresh_adapters_leave_the_model_as_it_is() -> None:
 
 def test_the_default_sizes_are_those_of_vilt_b32() -> None:
     # ViLT-B/32 has 111 595 008 parameters below its heads (transformers' ViltModel counts so).
-    shapes = jax.eval_shape(lambda: vilt.init(vilt.ViltConfig(num_answers=2), jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: vilt.init(ViltConfig(num_answers=2), jax.random.key(0)))
     body = [shapes[key] for key in ("embeddings", "blocks", "readout")]
     assert sum(leaf.size for leaf in jax.tree.leaves(body)) == 111_595_008
 
@@ -123,5 +126,5 @@ def test_patches_come_in_raster_order() -> None:
     config = tiny_vilt(patch_size=8, image_size=16, num_channels=1)
     rows, columns = np.indices((16, 16)) // 8
     images_BHWC = np.float32(2 * rows + columns)[None, :, :, None]
-    patches = vilt.patches(jnp.asarray(images_BHWC), config.patch_size)
+    patches = vision.patches(jnp.asarray(images_BHWC), config.patch_size)
     np.testing.assert_array_equal(patches[0], np.repeat(np.arange(4.0)[:, None], 64, axis=1))

@@ -10,7 +10,7 @@ import transformers
 from safetensors.numpy import load_file
 
 from f3ocus_jax.data.text import load_tokenizer
-from f3ocus_jax.models import base, huggingface, vilt, vilt_layout
+from f3ocus_jax.models import base, huggingface, layout, vilt, vilt_layout
 from f3ocus_jax.models.losses import binary_cross_entropy, masked_mean
 from f3ocus_jax.types import Batch, Params
 from tests.parity import torch_vilt, write_fixtures
@@ -44,7 +44,7 @@ def loss_and_gradients(
         return masked_mean(binary_cross_entropy(logits_BC, batch.labels_B), batch)
 
     value, gradients = jax.jit(jax.value_and_grad(loss))(params)
-    return float(value), vilt_layout.to_huggingface(config, gradients)
+    return float(value), layout.to_huggingface(vilt_layout.tensors(config), gradients)
 
 
 def test_logits_loss_and_every_gradient_equal_torch(case: Case, tmp_path: pathlib.Path) -> None:
@@ -102,7 +102,7 @@ def test_a_model_without_an_answer_head_gets_a_fresh_one(kind: str, tmp_path: pa
     model.save_pretrained(tmp_path)
     weights = huggingface.load(tmp_path, key=jax.random.key(0), answers=["no", "yes"])
     assert weights.answers == ("no", "yes")
-    ours = vilt_layout.to_huggingface(weights.config, weights.params)
+    ours = layout.to_huggingface(vilt_layout.tensors(weights.config), weights.params)
     theirs = (model if kind == "ViltModel" else model.vilt).state_dict()
     for name, value in theirs.items():
         np.testing.assert_array_equal(ours[f"vilt.{name}"], value, err_msg=name)
@@ -121,8 +121,11 @@ def test_shards_are_read_as_one_model(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_fixtures_are_what_torch_gives_now(name: str) -> None:
-    folder = write_fixtures.FIXTURES / name
-    stored, now = load_file(folder / "expected.safetensors"), write_fixtures.expected(CASES[name])
+    folder = write_fixtures.FIXTURES / "vilt" / name
+    stored, now = (
+        load_file(folder / "expected.safetensors"),
+        write_fixtures.expected_vilt(CASES[name]),
+    )
     assert stored.keys() == now.keys()
     for key in stored:
         np.testing.assert_allclose(stored[key], now[key], atol=1e-6, err_msg=key)

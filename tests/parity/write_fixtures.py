@@ -1,17 +1,19 @@
 """python -m tests.parity.write_fixtures: writes what torch gives, for tests that have no torch."""
 
 import dataclasses
+import json
 import pathlib
 
 import numpy as np
 from safetensors.numpy import save_file
 
-from tests.parity import torch_vilt
-from tests.parity.torch_vilt import Case
+from f3ocus_jax.models import companions, huggingface
+from f3ocus_jax.types import Batch
+from tests.parity import torch_blip, torch_vilt
 
 FIXTURES = pathlib.Path(__file__).parent.parent / "models" / "fixtures"
 
-GRADIENTS = (
+VILT_GRADIENTS = (
     "vilt.embeddings.text_embeddings.word_embeddings.weight",
     "vilt.embeddings.position_embeddings",
     "vilt.encoder.layer.0.attention.attention.key.weight",
@@ -21,23 +23,60 @@ GRADIENTS = (
 )
 """A few parameters from the bottom to the top; `make parity` compares all of them."""
 
+BLIP_GRADIENTS = (
+    "vision_model.embeddings.position_embedding",
+    "vision_model.encoder.layers.0.self_attn.qkv.weight",
+    "text_encoder.embeddings.word_embeddings.weight",
+    "text_encoder.encoder.layer.0.crossattention.self.key.weight",
+    "text_encoder.encoder.layer.1.output.LayerNorm.bias",
+    "text_decoder.bert.embeddings.word_embeddings.weight",
+    "answer_head.3.weight",
+)
 
-def expected(case: Case) -> dict[str, np.ndarray]:
+
+def expected_vilt(case: torch_vilt.Case) -> dict[str, np.ndarray]:
     """Returns a case's inputs, logits and gradients by name."""
     batch = torch_vilt.random_batch(case)
     logits_BC, _, gradients = torch_vilt.run(torch_vilt.random_model(case), batch)
-    fields = [field.name for field in dataclasses.fields(batch)]
-    inputs = {f"batch.{name}": np.asarray(getattr(batch, name)) for name in fields}
-    outputs = {f"gradient.{name}": gradients[name] for name in GRADIENTS}
-    return {**inputs, **outputs, "logits_BC": logits_BC}
+    outputs = {f"gradient.{name}": gradients[name] for name in VILT_GRADIENTS}
+    return {**_inputs(batch), **outputs, "logits_BC": logits_BC}
+
+
+def expected_blip(case: torch_blip.Case) -> dict[str, np.ndarray]:
+    """Returns a case's inputs, hidden states, logits, scores, loss and gradients by name."""
+    batch, answers = torch_blip.random_batch(case), torch_blip.random_answers(case)
+    results = torch_blip.run(torch_blip.random_model(case), batch, answers)
+    kept = ("question_BTD", "logits_BC", "scores_BTV", "loss")
+    names = [*kept, *(f"gradient.{name}" for name in BLIP_GRADIENTS)]
+    inputs = {"answer_ids_BT": answers[0], "answer_mask_BT": answers[1], **_inputs(batch)}
+    return {**inputs, **{name: results[name] for name in names}}
+
+
+def save_blip(folder: pathlib.Path, case: torch_blip.Case) -> None:
+    """Writes a case's model as a directory of ours, with an answer head."""
+    model = torch_blip.random_model(case)
+    head = model.answer_head
+    del model.answer_head
+    model.save_pretrained(folder)
+    companions.write_head(folder, torch_blip.head_params(head))
+    path = folder / huggingface.CONFIG_FILE
+    labels = {str(place): f"answer {place}" for place in range(case.answers)}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"id2label": labels}, indent=2))
 
 
 def main() -> None:
     """Writes one Hugging Face directory per case, with expected.safetensors beside the model."""
-    for name, case in torch_vilt.CASES.items():
-        torch_vilt.random_model(case).save_pretrained(FIXTURES / name)
-        save_file(expected(case), FIXTURES / name / "expected.safetensors")
-        print(FIXTURES / name)
+    for name, vilt_case in torch_vilt.CASES.items():
+        torch_vilt.random_model(vilt_case).save_pretrained(FIXTURES / "vilt" / name)
+        save_file(expected_vilt(vilt_case), FIXTURES / "vilt" / name / "expected.safetensors")
+    for name, blip_case in torch_blip.CASES.items():
+        save_blip(FIXTURES / "blip" / name, blip_case)
+        save_file(expected_blip(blip_case), FIXTURES / "blip" / name / "expected.safetensors")
+
+
+def _inputs(batch: Batch) -> dict[str, np.ndarray]:
+    names = [field.name for field in dataclasses.fields(batch)]
+    return {f"batch.{name}": np.asarray(getattr(batch, name)) for name in names}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,106 @@
+"""What does a directory of ours hold that transformers knows nothing of? Adapters and answer head.
+
+Both are files of their own beside the model, which transformers overlooks. The names of the
+adapters' tensors begin with the stack that they are in.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import traverse_util
+
+from f3ocus_jax.models import adapters, tensor_files
+from f3ocus_jax.models.tensor_files import WeightsError
+from f3ocus_jax.types import Params, Rows
+
+ADAPTERS_FILE = "adapters.safetensors"
+HEAD_FILE = "head.safetensors"
+FILES = (ADAPTERS_FILE, HEAD_FILE)
+
+
+def adapted_stack(folder: pathlib.Path) -> str:
+    """Returns the stack that a directory's adapters are in; "" without adapters."""
+    path = folder / ADAPTERS_FILE
+    names = tensor_files.contents(path) if path.is_file() else {}
+    return next(iter(names)).split(".")[0] if names else ""
+
+
+def read_adapters(
+    folder: pathlib.Path, config: Any, size: int | None, key: jax.Array
+) -> tuple[Any, Rows]:
+    """Reads adapters, or draws fresh ones where there are none.
+
+    Args:
+      folder: of the model.
+      config: its sizes.
+      size: the bottleneck they shall have; None for that of the file, or no adapters.
+      key: typed random key.
+
+    Returns:
+      (sizes that tell the bottleneck, adapters with leading axis L).
+
+    Raises:
+      WeightsError: if those in the file have another size, shape or stack.
+    """
+    path, stack = folder / ADAPTERS_FILE, config.selectable
+    stored = tensor_files.contents(path) if path.is_file() else {}
+    found_stack, bias = adapted_stack(folder), stored.get(f"{stack}.down.bias")
+    if found_stack not in ("", stack):
+        raise WeightsError(
+            f"{path} has adapters in the stack {found_stack!r}, config.model.selectable = {stack!r}"
+        )
+    found = bias.shape[-1] if bias else 0
+    if size is not None and found not in (0, size):
+        raise WeightsError(f"{path} has bottleneck {found}, config.model.adapter_size = {size}")
+    config = dataclasses.replace(config, adapter_size=found if size is None else size)
+
+    def fresh() -> Rows:
+        layers, width = config.rows
+        return adapters.init_stack(key, layers=layers, width=width, bottleneck=config.adapter_size)
+
+    if not stored:
+        return config, fresh()
+    return config, _read_tree(path, {stack: jax.eval_shape(fresh)})[stack]
+
+
+def read_head(folder: pathlib.Path, template: Params) -> Params | None:
+    """Reads an answer head that is in a file of its own.
+
+    Args:
+      folder: of the model.
+      template: a head of the expected shapes.
+
+    Returns:
+      The head; None where there is no such file.
+
+    Raises:
+      WeightsError: if it has other shapes.
+    """
+    path = folder / HEAD_FILE
+    return _read_tree(path, template) if path.is_file() else None
+
+
+def write_adapters(folder: pathlib.Path, config: Any, rows: Rows) -> None:
+    """Writes adapters; none if `rows` is empty."""
+    if rows:
+        tensor_files.write(folder / ADAPTERS_FILE, _flat({config.selectable: rows}))
+
+
+def write_head(folder: pathlib.Path, head: Params) -> None:
+    """Writes an answer head into a file of its own."""
+    tensor_files.write(folder / HEAD_FILE, _flat(head))
+
+
+def _read_tree(path: pathlib.Path, template: Any) -> Any:
+    stored = tensor_files.contents(path)
+    expected = {name: leaf.shape for name, leaf in _flat(template).items()}
+    tensor_files.check_fit(path, stored, expected)
+    values = {name: jnp.asarray(value) for name, value in tensor_files.read(stored).items()}
+    return traverse_util.unflatten_dict(values, sep=".")
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+    return traverse_util.flatten_dict(tree, sep=".")

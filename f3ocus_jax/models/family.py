@@ -1,0 +1,54 @@
+"""What does a model family owe, so that a run can start from its weights and write them again?"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from f3ocus_jax.models.base import Model
+from f3ocus_jax.models.layout import Path, Tensor
+from f3ocus_jax.models.sizes import Sizes
+from f3ocus_jax.types import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """One architecture and its Hugging Face directory.
+
+    "Parts" are a model's parameters under names that do not depend on which stack is selectable.
+
+    Attributes:
+      sizes: the dataclass of its sizes.
+      create: sizes -> the model.
+      stacks: names of the stacks that can be selectable; the first is the default.
+      parts: (sizes, parameters) -> parts.
+      arrange: (sizes, parts) -> parameters.
+      model_type: of config.json.
+      architecture: the class of transformers that a directory is written for.
+      head_prefix: of the answer head's tensors; "" if that class has no such head, which then has a
+        file of its own.
+      tensors: sizes -> every kind of tensor.
+      rename: the names of stored tensors -> those among them that count, by the names that
+        `tensors` gives them.
+      image_processor: sizes -> what preprocessor_config.json says beside the numbers: the class of
+        transformers that prepares images, and the size it makes them.
+      positions: where the learned positions of patches are among the parts, and by which of
+        `positions.METHODS` they are resized.
+      of_vocabulary: (entries, token -> id) -> sizes of a fresh model that its tokenizer decides, by
+        Hugging Face's names.
+      with_image_size: (sizes, side in pixels) -> the same sizes for images of that side.
+    """
+
+    sizes: type[Any]
+    create: Callable[[Any], Model]
+    stacks: tuple[str, ...]
+    parts: Callable[[Any, Params], Params]
+    arrange: Callable[[Any, Params], Params]
+    model_type: str
+    architecture: str
+    head_prefix: str
+    tensors: Callable[[Any], list[Tensor]]
+    rename: Callable[[list[str]], Mapping[str, str]]
+    image_processor: Callable[[Any], Mapping[str, Any]]
+    positions: tuple[Path, str]
+    of_vocabulary: Callable[[int, Callable[[str], int]], Mapping[str, Any]]
+    with_image_size: Callable[[Any, int], Sizes]

@@ -1,0 +1,210 @@
+"""How do an image encoder and a text encoder that looks at the image make one model?
+
+BLIP and ALBEF are such models. The image goes through a vision transformer. The question goes
+through text blocks, which BLIP has none of, and then through fusion blocks, which look at the
+encoded image. The answer head reads the question's first token. A decoder, which the head does
+without, writes answers. Any one of the three stacks can be the selectable one.
+"""
+
+import functools
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from f3ocus_jax.models import (
+    adapters,
+    bert,
+    decoder,
+    head as head_lib,
+    layers,
+    modules,
+    vision,
+)
+from f3ocus_jax.models.base import Model
+from f3ocus_jax.models.bert import TextConfig
+from f3ocus_jax.models.sizes import Sizes
+from f3ocus_jax.models.stacks import Arrangement
+from f3ocus_jax.models.vision import VisionConfig
+from f3ocus_jax.types import Array, Batch, Params, Rows
+
+STAGES = ("vision", "text", "fusion")
+
+
+class GroundedSizes(Sizes, Protocol):
+    """Sizes of such a model."""
+
+    @property
+    def vision_config(self) -> VisionConfig:
+        """Of the image encoder."""
+
+    @property
+    def text_config(self) -> TextConfig:
+        """Of text and fusion blocks."""
+
+    @property
+    def decoder_config(self) -> TextConfig:
+        """Of the decoder."""
+
+    @property
+    def text_layers(self) -> int:
+        """How many of the text's blocks do not look at the image."""
+
+    @property
+    def stage(self) -> str:
+        """Which of `STAGES` is the selectable stack."""
+
+
+@struct.dataclass
+class Context:
+    """What the blocks of the selectable stack, and the parts above it, need beside their input.
+
+    Attributes:
+      bias_B11T: hides the question's padding from attention.
+      image_BSD: the encoded image; None in the image encoder.
+      question_BTD: the encoded question; None where it is the input itself.
+    """
+
+    bias_B11T: Array
+    image_BSD: Array
+    question_BTD: Array
+
+
+def rows(config: GroundedSizes) -> tuple[int, int]:
+    """Returns (L, D) of the selectable stack."""
+    text = config.text_config
+    depths = {
+        "vision": config.vision_config.num_hidden_layers,
+        "text": config.text_layers,
+        "fusion": text.num_hidden_layers - config.text_layers,
+    }
+    width = config.vision_config.hidden_size if config.stage == "vision" else text.hidden_size
+    return depths[config.stage], width
+
+
+def arrangement(config: GroundedSizes) -> Arrangement:
+    """Returns which part runs where."""
+    encode_image = ("vision_embeddings", "vision_blocks", "vision_norm")
+    encode_text = ("text_embeddings", "text_blocks") if config.text_layers else ("text_embeddings",)
+    if config.stage == "vision":
+        below = ("vision_embeddings", *encode_text)
+        return Arrangement(below, "vision_blocks", ("vision_norm", "fusion_blocks", "decoder"))
+    if config.stage == "text":
+        below = (*encode_image, "text_embeddings")
+        return Arrangement(below, "text_blocks", ("fusion_blocks", "decoder"))
+    return Arrangement((*encode_image, *encode_text), "fusion_blocks", ("decoder",))
+
+
+def create(config: GroundedSizes, name: str) -> Model:
+    """Makes the model.
+
+    Args:
+      config: its sizes.
+      name: of the family, for messages.
+
+    Returns:
+      The model. `embed` takes uint8 images, which it normalises as the config says, or float ones
+      that are so already; it raises ValueError for inputs of another shape.
+    """
+    stage, text = config.stage, config.text_config
+    head = head_lib.AnswerHead(config.num_answers)
+
+    def embed(params: Params, batch: Batch) -> tuple[jax.Array, Context]:
+        _check(config, batch, name)
+        images_BHWC = vision.normalise(
+            jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std
+        )
+        bias_B11T = layers.padding_bias(jnp.asarray(batch.attention_mask_BT))
+        image_BSD = vision.embed(config.vision_config, params, images_BHWC)
+        text_BTD = bert.embed(text, params["text_embeddings"], jnp.asarray(batch.input_ids_BT))
+        if stage != "vision":
+            image_BSD = vision.encode(config.vision_config, params, image_BSD)
+        if stage != "text" and config.text_layers:
+            text_BTD = bert.run(text, params["text_blocks"], text_BTD, bias_B11T)
+        if stage == "vision":
+            return image_BSD, Context(bias_B11T, None, text_BTD)
+        return text_BTD, Context(bias_B11T, image_BSD, None)
+
+    def block(row: Rows, adapter: Rows, hidden: jax.Array, context: Context) -> jax.Array:
+        adapt = functools.partial(adapters.apply, adapter)
+        if stage == "vision":
+            return vision.apply_block(config.vision_config, row, hidden, adapt)
+        image_BSD = context.image_BSD if stage == "fusion" else None
+        return bert.apply_block(text, row, hidden, context.bias_B11T, image_BSD, adapt=adapt)
+
+    def read(params: Params, head_params: Params, hidden: jax.Array, context: Context) -> jax.Array:
+        encoded_BTD = encode_question(config, params, hidden, context)
+        return modules.run(head, head_params, encoded_BTD[:, 0])
+
+    return Model(
+        num_layers=config.rows[0],
+        num_answers=config.num_answers,
+        # Drawing one array after the other would compile each of them on its own.
+        init=jax.jit(functools.partial(init, config)),
+        embed=embed,
+        block=block,
+        readout=read,
+    )
+
+
+def encode_question(
+    config: GroundedSizes, params: Params, hidden: jax.Array, context: Context
+) -> jax.Array:
+    """Runs what is above the selectable stack, but for head and decoder.
+
+    Args:
+      config: sizes.
+      params: of the readout.
+      hidden: output of the selectable stack.
+      context: as `embed` made it.
+
+    Returns:
+      The question's hidden_BTD after the last fusion block.
+    """
+    if config.stage == "fusion":
+        return hidden
+    if config.stage == "vision":
+        image_BSD = vision.final_norm(config.vision_config, params, hidden)
+        hidden = context.question_BTD
+    else:
+        image_BSD = context.image_BSD
+    return bert.run(
+        config.text_config, params["fusion_blocks"], hidden, context.bias_B11T, image_BSD
+    )
+
+
+def init(config: GroundedSizes, key: jax.Array) -> Params:
+    """Draws fresh parameters.
+
+    Args:
+      config: sizes.
+      key: typed random key.
+
+    Returns:
+      Parameters with the keys of `Model`, float32.
+    """
+    of_vision, of_words, of_text, of_fusion, of_decoder, of_adapters, of_head = jax.random.split(
+        key, 7
+    )
+    text, (depth, width) = config.text_config, config.rows
+    fusion_layers = text.num_hidden_layers - config.text_layers
+    image_width = config.vision_config.hidden_size
+    parts = {
+        **vision.init(config.vision_config, of_vision),
+        "text_embeddings": bert.init_embeddings(text, of_words),
+        "fusion_blocks": bert.init_blocks(text, of_fusion, fusion_layers, image_width),
+        "decoder": decoder.init(config.decoder_config, of_decoder, text.hidden_size),
+        "adapters": adapters.init_stack(
+            of_adapters, layers=depth, width=width, bottleneck=config.adapter_size
+        ),
+        "head": head_lib.init(of_head, num_answers=config.num_answers, width=text.hidden_size),
+    }
+    if config.text_layers:
+        parts["text_blocks"] = bert.init_blocks(text, of_text, config.text_layers, None)
+    return arrangement(config).arrange(parts)
+
+
+def _check(config: GroundedSizes, batch: Batch, name: str) -> None:
+    vision.check_image(batch.images_BHWC, config.image_size, vision.CHANNELS, name)
+    bert.check_length(batch.input_ids_BT, config.max_position_embeddings, name)

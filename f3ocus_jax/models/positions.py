@@ -1,0 +1,64 @@
+"""How do learned positions of an image's patches fit an image of another size?"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+CUBIC = -0.75
+"""Torch's parameter of cubic convolution (Keys, 1981, takes -0.5)."""
+
+
+def resize(position_PD: np.ndarray, side: int, method: str) -> np.ndarray:
+    """Resamples a square grid of positions behind a class token's.
+
+    Args:
+      position_PD: float32, the class token's position, then those of a square grid, rows first.
+      side: patches along an edge of the new grid.
+      method: a key of `METHODS`.
+
+    Returns:
+      The class token's position as it was, and side · side others, float32.
+    """
+    old = round((len(position_PD) - 1) ** 0.5)
+    if old == side:
+        return position_PD
+    weights = METHODS[method](old, side)
+    grid = position_PD[1:].astype(np.float64).reshape(old, old, -1)
+    grid = np.einsum("ia,jb,abd->ijd", weights, weights, grid)
+    resized = grid.reshape(side * side, -1).astype(np.float32)
+    return np.concatenate([position_PD[:1], resized])
+
+
+def _bilinear(old: int, new: int) -> np.ndarray:
+    """Returns weights [new, old]; the corners of both grids are in the same place."""
+    places = np.linspace(0, old - 1, new) if new > 1 else np.zeros(1)
+    return _kernel_weights(places, old, lambda distance: np.maximum(1 - distance, 0), reach=1)
+
+
+def _bicubic(old: int, new: int) -> np.ndarray:
+    """Returns weights [new, old]; the edges of both grids are in the same place."""
+    places = (np.arange(new) + 0.5) * old / new - 0.5
+
+    def cubic(distance: np.ndarray) -> np.ndarray:
+        near = ((CUBIC + 2) * distance - (CUBIC + 3)) * distance**2 + 1
+        far = CUBIC * (((distance - 5) * distance + 8) * distance - 4)
+        return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
+
+    return _kernel_weights(places, old, cubic, reach=2)
+
+
+def _kernel_weights(
+    places: np.ndarray, old: int, kernel: Callable[[np.ndarray], np.ndarray], reach: int
+) -> np.ndarray:
+    """Returns what every old point gives to a value at every place; edges repeat outwards."""
+    weights = np.zeros((len(places), old))
+    first = np.floor(places).astype(int)
+    for offset in range(1 - reach, reach + 1):
+        neighbour = first + offset
+        share = kernel(np.abs(places - neighbour))
+        np.add.at(weights, (np.arange(len(places)), np.clip(neighbour, 0, old - 1)), share)
+    return weights
+
+
+METHODS = {"bicubic": _bicubic, "bilinear": _bilinear}
+"""Cubic convolution with the edges aligned, or linear interpolation with the corners aligned."""

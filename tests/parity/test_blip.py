@@ -1,0 +1,121 @@
+"""Our BLIP beside torch's BlipForQuestionAnswering: states, scores, gradients, round trips."""
+
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.numpy import load_file
+
+from f3ocus_jax.data.text import load_tokenizer
+from f3ocus_jax.models import FAMILIES, huggingface, layout
+from f3ocus_jax.models.blip_config import BlipConfig
+from tests.models import blip_oracle
+from tests.parity import torch_blip, write_fixtures
+from tests.parity.torch_blip import CASES, LARGER_CASES, Case
+
+pytestmark = pytest.mark.parity
+
+ALL_CASES = CASES | LARGER_CASES
+BLIP_BASE_PARAMETERS = 361_230_140
+"""Of both encoders and the decoder, as `tests/models/test_blip.py` has it."""
+
+
+@pytest.fixture(autouse=True)
+def _full_precision() -> Iterator[None]:
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+@pytest.fixture(params=sorted(ALL_CASES))
+def case(request: pytest.FixtureRequest) -> Case:
+    return ALL_CASES[request.param]
+
+
+def assert_equal_torch(ours: dict[str, Any], theirs: dict[str, np.ndarray]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        atol = 1e-4 if name.startswith("gradient.") else 1e-5
+        np.testing.assert_allclose(ours[name], value, atol=atol, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("stack", FAMILIES["blip"].stacks)
+def test_states_scores_and_every_gradient_equal_torch(
+    case: Case, stack: str, tmp_path: pathlib.Path
+) -> None:
+    batch, answers = torch_blip.random_batch(case), torch_blip.random_answers(case)
+    theirs = torch_blip.run(torch_blip.random_model(case), batch, answers)
+    write_fixtures.save_blip(tmp_path, case)
+    weights = huggingface.load(tmp_path, key=jax.random.key(0), selectable=stack)
+    assert_equal_torch(blip_oracle.run(weights.config, weights.params, batch, answers), theirs)
+
+
+@pytest.mark.parametrize("image_size", [32, 72])
+def test_another_image_size_equals_torchs_interpolated_positions(
+    image_size: int, tmp_path: pathlib.Path
+) -> None:
+    case = LARGER_CASES["longest_question"]
+    batch = torch_blip.random_batch(case, image_size=image_size)
+    answers = torch_blip.random_answers(case)
+    theirs = torch_blip.run(torch_blip.random_model(case), batch, answers)
+    write_fixtures.save_blip(tmp_path, case)
+    weights = huggingface.load(tmp_path, key=jax.random.key(0), image_size=image_size)
+    ours = blip_oracle.run(weights.config, weights.params, batch, answers)
+    # The gradient of torch's positions has passed through the interpolation, ours has not.
+    position = "gradient.vision_model.embeddings.position_embedding"
+    assert ours.pop(position).shape != theirs.pop(position).shape
+    assert_equal_torch(ours, theirs)
+
+
+def test_torch_reads_what_we_write(tmp_path: pathlib.Path) -> None:
+    tokenizer, case = load_tokenizer(), CASES["plain"]
+    text = {**case.text, "vocab_size": tokenizer.vocabulary_size}
+    named = {"vision_config": case.vision, "text_config": text}
+    config = huggingface.sizes_lib.build(BlipConfig, named, num_answers=2, adapter_size=3)
+    params = FAMILIES["blip"].create(config).init(jax.random.key(0))
+    huggingface.save(tmp_path, config, params, ["no", "yes"], tokenizer)
+    model, report = transformers.BlipForQuestionAnswering.from_pretrained(
+        tmp_path, output_loading_info=True
+    )
+    assert not any(report.values()), report
+    assert model.config.id2label == {0: "no", 1: "yes"}
+    ours = layout.to_huggingface(
+        FAMILIES["blip"].tensors(config), FAMILIES["blip"].parts(config, params)
+    )
+    for name, value in ours.items():
+        np.testing.assert_array_equal(model.state_dict()[name], value, err_msg=name)
+    tied = model.text_decoder.cls.predictions.decoder.weight
+    assert tied is model.text_decoder.bert.embeddings.word_embeddings.weight
+
+
+def test_shards_are_read_as_one_model(tmp_path: pathlib.Path) -> None:
+    model = torch_blip.random_model(CASES["plain"])
+    del model.answer_head
+    model.save_pretrained(tmp_path / "one")
+    model.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+    assert not (tmp_path / "shards" / "model.safetensors").exists()
+    one, shards = (
+        huggingface.load(tmp_path / name, key=jax.random.key(0), answers=["no", "yes"])
+        for name in ("one", "shards")
+    )
+    jax.tree.map(np.testing.assert_array_equal, one.params, shards.params)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_fixtures_are_what_torch_gives_now(name: str) -> None:
+    folder = write_fixtures.FIXTURES / "blip" / name
+    stored = load_file(folder / "expected.safetensors")
+    now = write_fixtures.expected_blip(CASES[name])
+    assert stored.keys() == now.keys()
+    for key in stored:
+        np.testing.assert_allclose(stored[key], now[key], atol=1e-6, err_msg=key)
+
+
+def test_the_parameters_of_the_full_size_are_as_many_as_recorded() -> None:
+    with torch.device("meta"):
+        model = transformers.BlipForQuestionAnswering(transformers.BlipConfig())
+    assert sum(parameter.numel() for parameter in model.parameters()) == BLIP_BASE_PARAMETERS

@@ -1,0 +1,112 @@
+"""Every family goes through a federation: scores, rounds, a resumed run, an exported model."""
+
+import pathlib
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from configs import phantom
+from f3ocus_jax import experiment, parsing
+from f3ocus_jax.config import ConfigError, ExperimentConfig
+from f3ocus_jax.models import FAMILIES, base, huggingface
+from f3ocus_jax.types import Params, RoundRecord
+
+VARIANTS = {"blip": "tiny_blip", "vilt": "tiny"}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps compiled programs on disk, since a run and its resumption compile the same ones."""
+    folder = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", folder)
+    compilation_cache.reset_cache()
+
+
+def tiny(family: str, data_dir: pathlib.Path, **settings: object) -> ExperimentConfig:
+    """The family's tiny config with some settings replaced, by dotted name."""
+    config = phantom.get_config(VARIANTS[family])
+    changes = {name.replace("__", "."): value for name, value in settings.items()}
+    with config.unlocked(), config.ignore_type():
+        config.update_from_flattened_dict(changes | {"data.data_dir": str(data_dir)})
+    return parsing.parse(ExperimentConfig, config)
+
+
+def without_times(records: list[RoundRecord]) -> list[dict]:
+    return [{**record.to_json(), "seconds": None} for record in records]
+
+
+def test_every_family_has_a_tiny_config() -> None:
+    assert VARIANTS.keys() == FAMILIES.keys()
+
+
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"vilt"}))
+def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(
+    family: str, data_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    whole = experiment.run(tiny(family, data_dir), tmp_path / "whole")
+    first = experiment.run(tiny(family, data_dir, federated__rounds=1), tmp_path / "parts")
+    both = experiment.run(tiny(family, data_dir), tmp_path / "parts")
+    assert [record.round for record in both] == [0, 1, 2]
+    assert without_times(first) == without_times(whole)[:2]
+    assert without_times(both) == without_times(whole)
+    for client in whole[-1].clients:
+        np.testing.assert_allclose(sum(client.scores), 1.0, rtol=1e-5)
+        assert max(client.residuals) < 1e-3
+        assert len(client.layers) == client.budget
+        assert np.isfinite(client.train_loss)
+
+    foundation, params, _ = experiment.load_model(tmp_path / "whole", 2)
+    exported = huggingface.load(tmp_path / "whole" / "model", key=jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, exported.params, params)
+    assert exported.config == foundation.sizes
+    assert exported.answers == foundation.answers
+    assert changed_rows(params, foundation.params).any()
+
+
+def changed_rows(params: Params, start: Params) -> np.ndarray:
+    """Which layers' adapters are no longer as they were."""
+    pairs = zip(*(jax.tree.leaves(part["adapters"]) for part in (params, start)), strict=True)
+    return np.any([[(a != b).any() for a, b in zip(*pair, strict=True)] for pair in pairs], axis=0)
+
+
+def test_the_vision_stack_of_blip_is_trained_as_blocks(data_dir: pathlib.Path) -> None:
+    config = tiny(
+        "blip",
+        data_dir,
+        model__selectable="vision",
+        training__unit="block",
+        model__image_size=48,
+    )
+    parts = experiment.assemble(config)
+    assert parts.foundation.image_size == 48
+    state, record = parts.rounds.run(parts.start, lambda *_: None)
+    chosen = {layer for client in record.clients for layer in client.layers}
+    for name in ("query", "output"):
+        before, after = (s.rows_L[name]["kernel"] for s in (parts.start, state))
+        moved = {layer for layer in range(4) if not np.array_equal(before[layer], after[layer])}
+        assert moved == chosen
+    batch = parts.federation.clients[0].test.batch(np.arange(2))
+    logits_BC = base.apply(parts.foundation.model, parts.params(state), batch)
+    assert np.isfinite(logits_BC).all()
+
+
+def test_a_stack_that_the_family_has_not_is_refused(data_dir: pathlib.Path) -> None:
+    with pytest.raises(ConfigError, match="selectable = 'decoder' is unknown; choose text, vision"):
+        experiment.assemble(tiny("blip", data_dir, model__selectable="decoder"))
+
+
+def test_a_size_of_a_part_that_is_unknown_names_the_nearest(data_dir: pathlib.Path) -> None:
+    config = {"text_config": {"hiden_size": 32}}
+    with pytest.raises(ConfigError, match=r"text_config\.hiden_size is unknown; did you mean hidd"):
+        experiment.assemble(tiny("blip", data_dir, model__architecture=config))
