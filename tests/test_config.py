@@ -55,7 +55,7 @@ def test_every_score_is_a_method():
 
 @pytest.mark.parametrize("variant", ["tiny_snap", "snip_tiny", "tinysnip", "_snap"])
 def test_methods_are_joined_behind_a_known_variant(variant):
-    with pytest.raises(ValueError, match=r"known: tiny, fd, last_k, .*snip.* f3ocus"):
+    with pytest.raises(ValueError, match=r"known: tiny, .*fd, last_k, .*snip.* f3ocus"):
         phantom.get_config(variant)
 
 
