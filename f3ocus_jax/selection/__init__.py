@@ -24,12 +24,9 @@ METAHEURISTICS = {
 SELECTORS: dict[str, Callable[..., Select]] = {
     "own": own.create,
     "exact": exact.create,
+    **{name: partial(search.create, algorithm) for name, algorithm in METAHEURISTICS.items()},
     **{
-        name: partial(search.create, partial(search.evolve, algorithm))
-        for name, algorithm in METAHEURISTICS.items()
-    },
-    **{
-        name: partial(search.create, partial(random_keys.evolve, name))
+        name: partial(search.create, partial(random_keys.RandomKeys, name))
         for name in random_keys.ALGORITHMS
     },
 }

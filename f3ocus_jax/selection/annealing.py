@@ -27,26 +27,21 @@ from f3ocus_jax.selection import (
     metaheuristic,
     pareto,
 )
-from f3ocus_jax.selection.archive import Archive
 from f3ocus_jax.selection.choices import Choices
 from f3ocus_jax.selection.metaheuristic import Metaheuristic
 
 
 @struct.dataclass
-class State:
+class State(metaheuristic.State):
     """P chains between two steps.
 
     Attributes:
       current: P choices, where the chains stand.
       objectives_PM: float32, theirs, minimised.
-      archive: the front so far.
-      generation_counter: int32.
     """
 
     current: Choices
     objectives_PM: jax.Array
-    archive: Archive
-    generation_counter: jax.Array
 
 
 @struct.dataclass
@@ -85,7 +80,8 @@ class Annealing(Metaheuristic):
 
     def _ask(self, key: jax.Array, state: State, params: Params) -> tuple[Choices, State]:
         size, start = self.population_size, self._block_start(state.generation_counter)
-        jitter_P, noise_PL = local_search.uniforms(key, (size,), (size, self.layers))
+        key_jitter, key_noise = jax.random.split(key)
+        jitter_P = jax.random.uniform(key_jitter, (size,))
         archive = state.archive
         weights_P, extent_M = pareto.trade_offs(
             archive.objectives_PM, state.objectives_PM, archive.valid_P
@@ -93,9 +89,9 @@ class Annealing(Metaheuristic):
         weights_P += params.jitter * (2.0 * jitter_P - 1.0)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
         heat = extent_M[0] / self.clients * self._temperature(state, params)
-        bias_JPL = heat * local_search.shared_gumbel(noise_PL, self.visits)
+        bias_JLP = heat * local_search.shared_gumbel(key_noise, self.visits, self.layers, size)
         block = self._open(state.current, start, params.problem)
-        block = local_search.climb(block, prices_P, bias_JPL=bias_JPL)
+        block = local_search.climb(block, prices_P, bias_JLP=bias_JLP)
         return self._close(state.current, start, block), state
 
     def _temperature(self, state: State, params: Params) -> jax.Array:
@@ -124,12 +120,17 @@ class Annealing(Metaheuristic):
         """Returns each new choice's mean amount of domination, 0 where nothing dominates it."""
         archive = state.archive
         _, extent_M = pareto.scaled(archive.objectives_PM, archive.valid_P)
-        rivals_QM = jnp.concatenate([archive.objectives_PM, state.objectives_PM])
-        own_QP = jnp.eye(self.population_size, dtype=bool)
-        in_archive_QP = jnp.broadcast_to(archive.valid_P[:, None], own_QP.shape)
-        beaten_QP = pareto.dominates(rivals_QM[:, None], fitness[None])
-        beaten_QP &= jnp.concatenate([in_archive_QP, own_QP])
-        gaps_QPM = jnp.abs(rivals_QM[:, None] - fitness[None]) / extent_M[None, None]
-        amount_QP = jnp.prod(jnp.where(gaps_QPM > 0, gaps_QPM, 1.0), axis=-1)
-        total_P = jnp.sum(jnp.where(beaten_QP, amount_QP, 0.0), axis=0)
-        return total_P / jnp.maximum(jnp.sum(beaten_QP, axis=0), 1)
+        by_archive_QP = _amounts(archive.objectives_PM[:, None], fitness[None], extent_M)
+        by_archive_QP = jnp.where(archive.valid_P[:, None], by_archive_QP, 0.0)
+        by_current_P = _amounts(state.objectives_PM, fitness, extent_M)
+        total_P = jnp.sum(by_archive_QP, axis=0) + by_current_P
+        rivals_P = jnp.sum(by_archive_QP > 0, axis=0) + (by_current_P > 0)
+        return total_P / jnp.maximum(rivals_P, 1)
+
+
+def _amounts(rivals_M: jax.Array, points_M: jax.Array, extent_M: jax.Array) -> jax.Array:
+    """Returns how far rivals dominate points: the product of the gaps, 0 where they do not."""
+    gaps_M = jnp.abs(rivals_M - points_M)
+    first, second = (gaps_M[..., m] / extent_M[m] for m in range(2))
+    amounts = jnp.where(first > 0, first, 1.0) * jnp.where(second > 0, second, 1.0)
+    return jnp.where(pareto.dominates(rivals_M, points_M), amounts, 0.0)

@@ -26,24 +26,19 @@ from f3ocus_jax.selection import (
     local_search,
     metaheuristic,
 )
-from f3ocus_jax.selection.archive import Archive
 from f3ocus_jax.selection.choices import Choices
 from f3ocus_jax.selection.metaheuristic import Metaheuristic
 
 
 @struct.dataclass
-class State:
+class State(metaheuristic.State):
     """A colony between two generations.
 
     Attributes:
       pheromone_KL: float32 in [floor, 1], how often the front lately picked each layer.
-      archive: the front so far.
-      generation_counter: int32.
     """
 
     pheromone_KL: jax.Array
-    archive: Archive
-    generation_counter: jax.Array
 
 
 @struct.dataclass
@@ -86,30 +81,27 @@ class AntColony(Metaheuristic):
         ants = choices_lib.take(archive.choices, best_P)
         block = self._open(ants, start, params.problem)
         scale = extent_M[0] / self.clients
-        bias_JPL = scale * self._attraction(key, state, start, params)
+        bias_JLP = scale * self._attraction(key, state, start, params)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
-        return self._close(
-            ants, start, local_search.climb(block, prices_P, bias_JPL=bias_JPL)
-        ), state
+        block = local_search.climb(block, prices_P, bias_JLP=bias_JLP)
+        return self._close(ants, start, block), state
 
     def _attraction(
         self, key: jax.Array, state: State, start: jax.Array, params: Params
     ) -> jax.Array:
         """Returns the pheromone's logarithm plus Gumbel noise: its maximum is a draw."""
         pheromone_JL = jax.lax.dynamic_slice_in_dim(state.pheromone_KL, start, self.visits)
-        noise_PL = jax.random.uniform(key, (self.population_size, self.layers), minval=1e-7)
-        noise_JPL = local_search.shared_gumbel(noise_PL, self.visits)
+        noise_JLP = local_search.shared_gumbel(key, self.visits, self.layers, self.population_size)
         cooling = params.temperature / (1.0 + state.generation_counter)
-        return params.alpha * jnp.log(pheromone_JL)[:, None] + cooling * noise_JPL
+        return params.alpha * jnp.log(pheromone_JL)[..., None] + cooling * noise_JLP
 
     def _tell(
         self, key: jax.Array, population: Choices, fitness: jax.Array, state: State, params: Params
     ) -> State:
         archive = archive_lib.merge(state.archive, population, fitness)
         start = self._block_start(state.generation_counter)
-        rows_JPL = self._open(archive.choices, start, params.problem).rows_JPL
-        picked_JPL = rows_JPL & archive.valid_P[None, :, None]
-        votes_JL = jnp.sum(picked_JPL, axis=1) / jnp.sum(archive.valid_P)
+        picked_JLP = self._rows(archive.choices, start) & archive.valid_P[None, None]
+        votes_JL = jnp.sum(picked_JLP, axis=2) / jnp.sum(archive.valid_P)
         old_JL = jax.lax.dynamic_slice_in_dim(state.pheromone_KL, start, self.visits)
         new_JL = (1.0 - params.evaporation) * old_JL + params.evaporation * votes_JL
         pheromone_KL = jax.lax.dynamic_update_slice_in_dim(

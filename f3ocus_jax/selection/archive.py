@@ -73,13 +73,13 @@ def best_for(archive: Archive, weights_P: jax.Array) -> tuple[jax.Array, jax.Arr
     """
     scaled_PM, extent_M = pareto.scaled(archive.objectives_PM, archive.valid_P)
     both_PM = jnp.stack([weights_P, 1.0 - weights_P], axis=1)
-    costs_PP = jnp.where(archive.valid_P[None], both_PM @ scaled_PM.T, jnp.inf)
-    return jnp.argmin(costs_PP, axis=1), extent_M
+    costs_QP = jnp.where(archive.valid_P[:, None], scaled_PM @ both_PM.T, jnp.inf)
+    return pareto.first_smallest(costs_QP)[0], extent_M
 
 
 def _keep(choices: Choices, objectives_PM: jax.Array, valid_P: jax.Array, size: int) -> Archive:
-    front_P = pareto.front(objectives_PM, valid_P)
-    ranks_P = jnp.where(front_P, 0, len(front_P)).astype(jnp.int32)
-    crowding_P = pareto.crowding(objectives_PM, ranks_P)
-    order_P = pareto.order(ranks_P, -crowding_P)[:size]
-    return Archive(choices_lib.take(choices, order_P), objectives_PM[order_P], front_P[order_P])
+    order_P, members = pareto.loneliest(objectives_PM, valid_P)
+    kept_P = order_P[:size]
+    return Archive(
+        choices_lib.take(choices, kept_P), objectives_PM[kept_P], jnp.arange(size) < members
+    )

@@ -33,7 +33,7 @@ from f3ocus_jax.selection.metaheuristic import Metaheuristic
 
 
 @struct.dataclass
-class State:
+class State(metaheuristic.State):
     """A colony between two generations; F = ⌈P / 2⌉ food sources.
 
     Attributes:
@@ -41,16 +41,12 @@ class State:
       objectives_FM: float32, of the sources, minimised.
       trials_F: int32, how often in a row a source was not bettered.
       visited_P: int32, the source that each bee changed last.
-      archive: the front so far.
-      generation_counter: int32.
     """
 
     sources: Choices
     objectives_FM: jax.Array
     trials_F: jax.Array
     visited_P: jax.Array
-    archive: Archive
-    generation_counter: jax.Array
 
 
 @struct.dataclass
@@ -97,15 +93,15 @@ class BeeColony(Metaheuristic):
         bees = choices_lib.take(state.sources, visited_P)
         block = self._open(bees, start, params.problem)
         guides_P = archive_lib.draw(guide_P, state.archive)
-        guides_JPL = self._rows(state.archive.choices, start)[:, guides_P]
+        guides_JLP = self._rows(state.archive.choices, start, guides_P)
         swap_JP = (row_JP < 0.5) & (exchange_P < params.exchange_rate)[None]
-        rows_JPL = jnp.where(swap_JP[..., None], guides_JPL, block.rows_JPL)
+        rows_JLP = jnp.where(swap_JP[:, None], guides_JLP, block.rows_JLP)
         weights_P, extent_M = pareto.trade_offs(
             state.archive.objectives_PM, state.objectives_FM[visited_P], state.archive.valid_P
         )
         weights_P += params.jitter * (2.0 * jitter_P - 1.0)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
-        block = local_search.climb(block, prices_P, rows_JPL=rows_JPL)
+        block = local_search.climb(block, prices_P, rows_JLP=rows_JLP)
         return self._close(bees, start, block), dataclasses.replace(state, visited_P=visited_P)
 
     def _visits(self, rival_2O: jax.Array, state: State) -> jax.Array:
@@ -141,13 +137,14 @@ class BeeColony(Metaheuristic):
         self, fitness: jax.Array, state: State, archive: Archive
     ) -> tuple[jax.Array, jax.Array]:
         """Finds, for every source, the bee that changed it for the best, and whether one did."""
-        before_FPM, after_FPM = state.objectives_FM[:, None], fitness[None]
-        here_FP = state.visited_P[None] == jnp.arange(len(state.trials_F))[:, None]
-        changed_FP = here_FP & jnp.any(before_FPM != after_FPM, axis=-1)
+        before_PM = state.objectives_FM[state.visited_P]
+        changed_P = jnp.any(before_PM != fitness, axis=-1)
         on_front_P = self._beaten(fitness, archive) == 0
-        gain_FP = 2 * pareto.dominates(after_FPM, before_FPM) + on_front_P[None]
-        gain_FP = jnp.where(changed_FP, gain_FP, 0)
-        return jnp.argmax(gain_FP, axis=1), jnp.max(gain_FP, axis=1) > 0
+        gain_P = 2.0 * pareto.dominates(fitness, before_PM) + on_front_P
+        gain_P = jnp.where(changed_P, gain_P, 0.0)
+        here_PF = state.visited_P[:, None] == jnp.arange(len(state.trials_F))[None]
+        bees_F, least_F = pareto.first_smallest(jnp.where(here_PF, -gain_P[:, None], 0.0))
+        return bees_F, least_F < 0
 
     def _beaten(self, objectives_FM: jax.Array, archive: Archive) -> jax.Array:
         """Counts the archive's members that dominate each choice: few make a good one."""

@@ -38,34 +38,44 @@ class Choices:
         return objectives.from_totals(self.importance_P, self.histogram_PL)
 
 
-def pack(mask_L: jax.Array) -> jax.Array:
+def pack(mask: jax.Array, axis: int = -1) -> jax.Array:
     """Packs layer masks into words.
 
     Args:
-      mask_L: bool [..., L].
+      mask: bool, with L layers along the axis.
+      axis: which one.
 
     Returns:
-      words_W: uint32 [..., W].
+      uint32, with W words along the axis.
     """
-    width = num_words(mask_L.shape[-1])
-    padding = [(0, 0)] * (mask_L.ndim - 1) + [(0, width * WORD_BITS - mask_L.shape[-1])]
-    bits = jnp.pad(mask_L, padding).reshape(*mask_L.shape[:-1], width, WORD_BITS)
-    values = jnp.left_shift(bits.astype(jnp.uint32), _places(bits.ndim))
-    return jnp.sum(values, axis=-1, dtype=jnp.uint32)
+    axis %= mask.ndim
+    before, after = mask.shape[:axis], mask.shape[axis + 1 :]
+    width = num_words(mask.shape[axis])
+    padding = [(0, 0)] * mask.ndim
+    padding[axis] = (0, width * WORD_BITS - mask.shape[axis])
+    bits = jnp.pad(mask, padding).reshape(*before, width, WORD_BITS, *after).astype(jnp.uint32)
+    places = jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis + 1)
+    return jnp.sum(jnp.left_shift(bits, places), axis=axis + 1, dtype=jnp.uint32)
 
 
-def unpack(words_W: jax.Array, num_layers: int) -> jax.Array:
+def unpack(words: jax.Array, num_layers: int, axis: int = -1) -> jax.Array:
     """Undoes `pack`.
 
     Args:
-      words_W: uint32 [..., W].
+      words: uint32, with W words along the axis.
       num_layers: L.
+      axis: which one.
 
     Returns:
-      mask_L: bool [..., L].
+      bool, with L layers along the axis.
     """
-    shifted = jnp.right_shift(words_W[..., None], _places(words_W.ndim + 1)) & 1
-    return shifted.reshape(*words_W.shape[:-1], -1)[..., :num_layers] == 1
+    axis %= words.ndim
+    before, after = words.shape[:axis], words.shape[axis + 1 :]
+    shape = (*before, words.shape[axis], WORD_BITS, *after)
+    places = jax.lax.broadcasted_iota(jnp.uint32, shape, axis + 1)
+    bits = jnp.right_shift(jnp.expand_dims(words, axis + 1), places) & 1
+    bits = bits.reshape(*before, -1, *after) == 1
+    return jax.lax.slice_in_dim(bits, 0, num_layers, axis=axis)
 
 
 def num_words(num_layers: int) -> int:
@@ -89,7 +99,12 @@ def from_words(words_PKW: jax.Array, scores_KL: jax.Array) -> Choices:
         importance = jnp.sum(jnp.where(mask_KL, scores_KL, 0.0))
         return jnp.sum(mask_KL, axis=0, dtype=jnp.int32), importance
 
-    return Choices(words_PKW, *jax.lax.map(count, words_PKW))
+    return Choices(words_PKW, *jax.lax.map(count, words_PKW, batch_size=at_once(scores_KL)))
+
+
+def at_once(scores_KL: jax.Array) -> int:
+    """Returns how many choices may be unpacked at the same time, with memory in mind."""
+    return max(1, 2**20 // scores_KL.size)
 
 
 def take(choices: Choices, indices_P: jax.Array) -> Choices:
@@ -109,7 +124,3 @@ def where(condition_P: jax.Array, first: Choices, second: Choices) -> Choices:
         first,
         second,
     )
-
-
-def _places(axes: int) -> jax.Array:
-    return jnp.arange(WORD_BITS, dtype=jnp.uint32).reshape((1,) * (axes - 1) + (WORD_BITS,))

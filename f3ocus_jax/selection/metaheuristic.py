@@ -17,6 +17,7 @@ from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 from flax import struct
 
 from f3ocus_jax.selection import choices as choices_lib
+from f3ocus_jax.selection.archive import Archive
 from f3ocus_jax.selection.choices import Choices
 from f3ocus_jax.selection.local_search import Block
 from f3ocus_jax.selection.problem import Costs, Limits, Problem
@@ -31,6 +32,19 @@ class Params(BaseParams):
     """
 
     problem: Problem
+
+
+@struct.dataclass
+class State:
+    """What a metaheuristic with an archive keeps between two generations, beside its own.
+
+    Attributes:
+      archive: the front so far.
+      generation_counter: int32.
+    """
+
+    archive: Archive
+    generation_counter: jax.Array
 
 
 class Metaheuristic(PopulationBasedAlgorithm):
@@ -101,10 +115,10 @@ class Metaheuristic(PopulationBasedAlgorithm):
 
     def _open(self, choices: Choices, start: jax.Array, problem: Problem) -> Block:
         """Unpacks the rows of the J clients from `start` on."""
-        rows_JPL = self._rows(choices, start)
+        rows_JLP = self._rows(choices, start)
         scores_JL = jax.lax.dynamic_slice_in_dim(problem.scores_KL, start, self.visits)
         limits = self._limits(problem.limits, start)
-        return Block(rows_JPL, scores_JL, choices.histogram_PL, choices.importance_P, limits)
+        return Block(rows_JLP, scores_JL, choices.histogram_PL.T, choices.importance_P, limits)
 
     def _limits(self, limits: Limits | None, start: jax.Array) -> Limits | None:
         """Returns the limits of the J clients from `start` on."""
@@ -119,13 +133,16 @@ class Metaheuristic(PopulationBasedAlgorithm):
             costs = Costs(costs.costs_L, cut(costs.capacity_K))
         return Limits(cut(limits.allowed_KL), cut(limits.start_KL), limits.bounds, costs)
 
-    def _rows(self, choices: Choices, start: jax.Array) -> jax.Array:
-        """Returns what the J clients from `start` on pick, bool [J, P, L]."""
+    def _rows(
+        self, choices: Choices, start: jax.Array, places_P: jax.Array | None = None
+    ) -> jax.Array:
+        """Returns what the J clients from `start` on pick, in all or some choices: [J, L, P]."""
         words_PJW = jax.lax.dynamic_slice_in_dim(choices.words_PKW, start, self.visits, axis=1)
-        return choices_lib.unpack(jnp.swapaxes(words_PJW, 0, 1), self.layers)
+        words_PJW = words_PJW if places_P is None else words_PJW[places_P]
+        return choices_lib.unpack(jnp.moveaxis(words_PJW, 0, -1), self.layers, axis=1)
 
     def _close(self, choices: Choices, start: jax.Array, block: Block) -> Choices:
         """Puts a block's rows and totals back."""
-        words_PJW = jnp.swapaxes(choices_lib.pack(block.rows_JPL), 0, 1)
+        words_PJW = jnp.moveaxis(choices_lib.pack(block.rows_JLP, axis=1), -1, 0)
         words_PKW = jax.lax.dynamic_update_slice_in_dim(choices.words_PKW, words_PJW, start, axis=1)
-        return Choices(words_PKW, block.histogram_PL, block.importance_P)
+        return Choices(words_PKW, block.histogram_LP.T, block.importance_P)

@@ -29,32 +29,29 @@ from f3ocus_jax.selection import (
     metaheuristic,
     pareto,
 )
-from f3ocus_jax.selection.archive import Archive
 from f3ocus_jax.selection.choices import Choices
 from f3ocus_jax.selection.local_search import Block
 from f3ocus_jax.selection.metaheuristic import Metaheuristic
 
 
 @struct.dataclass
-class State:
+class State(metaheuristic.State):
     """A swarm between two generations.
 
     Attributes:
       position: P choices, where the particles are.
-      velocity_KPL: bfloat16, how much more each layer is worth to a particle than its score says,
-        in units of what a client loses, on average, between the front's ends.
+      velocity_KLP: bfloat16, how much more each layer is worth to a particle than its score says,
+        in units of what a client loses, on average, between the front's ends; held as its bits in
+        uint16, which XLA updates in place on CPU, while it would convert the whole of a bfloat16
+        array there and back.
       best: P choices, each particle's best position so far.
       best_PM: float32, objectives of `best`, minimised.
-      archive: the repository.
-      generation_counter: int32.
     """
 
     position: Choices
-    velocity_KPL: jax.Array
+    velocity_KLP: jax.Array
     best: Choices
     best_PM: jax.Array
-    archive: Archive
-    generation_counter: jax.Array
 
 
 @struct.dataclass
@@ -83,10 +80,10 @@ class MOPSO(Metaheuristic):
         return Params(problem, inertia=0.4, own_pull=0.1, leader_pull=0.1, disturbed=0.2)
 
     def _init(self, key: jax.Array, population: Choices, params: Params) -> State:
-        shape_KPL = (self.clients, self.population_size, self.layers)
+        shape_KLP = (self.clients, self.layers, self.population_size)
         return State(
             position=population,
-            velocity_KPL=jnp.zeros(shape_KPL, jnp.bfloat16),
+            velocity_KLP=jnp.zeros(shape_KLP, jnp.uint16),
             best=population,
             best_PM=population.objectives(),
             archive=archive_lib.create(population),
@@ -106,21 +103,20 @@ class MOPSO(Metaheuristic):
             self._open(choices, start, params.problem)
             for choices in (position, state.best, leaders)
         )
-        old_JPL = jax.lax.dynamic_slice_in_dim(state.velocity_KPL, start, self.visits)
+        old_JLP = jax.lax.dynamic_slice_in_dim(state.velocity_KLP, start, self.visits)
         # Without an order of reading and writing XLA copies all velocities in every generation.
-        old_JPL, kept_KPL = jax.lax.optimization_barrier((old_JPL, state.velocity_KPL))
-        velocity_JPL = params.inertia * old_JPL.astype(jnp.float32)
-        velocity_JPL += params.own_pull * _way(pulls_2P[0], block, best)
-        velocity_JPL += params.leader_pull * _way(pulls_2P[1], block, lead)
+        old_JLP, kept_KLP = jax.lax.optimization_barrier((old_JLP, state.velocity_KLP))
+        velocity_JLP = params.inertia * _from_bits(old_JLP)
+        velocity_JLP += params.own_pull * _way(pulls_2P[0], block, best)
+        velocity_JLP += params.leader_pull * _way(pulls_2P[1], block, lead)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
-        block = local_search.climb(
-            block, prices_P, bias_JPL=extent_M[0] / self.clients * velocity_JPL
+        bias_JLP = extent_M[0] / self.clients * velocity_JLP
+        block = local_search.climb(block, prices_P, bias_JLP=bias_JLP)
+        velocity_KLP = jax.lax.dynamic_update_slice_in_dim(
+            kept_KLP, _to_bits(velocity_JLP), start, axis=0
         )
         position = self._close(position, start, block)
-        velocity_KPL = jax.lax.dynamic_update_slice_in_dim(
-            kept_KPL, velocity_JPL.astype(jnp.bfloat16), start, axis=0
-        )
-        return position, dataclasses.replace(state, velocity_KPL=velocity_KPL)
+        return position, dataclasses.replace(state, velocity_KLP=velocity_KLP)
 
     def _tell(
         self, key: jax.Array, population: Choices, fitness: jax.Array, state: State, params: Params
@@ -138,5 +134,13 @@ class MOPSO(Metaheuristic):
 
 
 def _way(pull_P: jax.Array, here: Block, target: Block) -> jax.Array:
-    """Returns the way to a target, float32 [J, P, L], times each particle's pull."""
-    return pull_P[None, :, None] * (target.rows_JPL.astype(jnp.float32) - here.rows_JPL)
+    """Returns the way to a target, float32 [J, L, P], times each particle's pull."""
+    return pull_P[None, None] * (target.rows_JLP.astype(jnp.float32) - here.rows_JLP)
+
+
+def _to_bits(velocity: jax.Array) -> jax.Array:
+    return jax.lax.bitcast_convert_type(velocity.astype(jnp.bfloat16), jnp.uint16)
+
+
+def _from_bits(bits: jax.Array) -> jax.Array:
+    return jax.lax.bitcast_convert_type(bits, jnp.bfloat16).astype(jnp.float32)

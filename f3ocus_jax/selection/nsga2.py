@@ -74,13 +74,13 @@ class NSGA2(Metaheuristic):
         first_P, second_P = (jnp.min(rival_22P, axis=0) * size).astype(jnp.int32)
         parents = choices_lib.take(state.population, first_P)
         block = self._open(parents, start, params.problem)
-        others_JPL = self._rows(state.population, start)[:, second_P]
+        others_JLP = self._rows(state.population, start, second_P)
         swap_JP = (row_JP < 0.5) & (cross_P < params.crossover_rate)[None]
-        rows_JPL = jnp.where(swap_JP[..., None], others_JPL, block.rows_JPL)
+        rows_JLP = jnp.where(swap_JP[:, None], others_JLP, block.rows_JLP)
         weights_P, extent_M = pareto.trade_offs(state.objectives_PM, state.objectives_PM[first_P])
         weights_P += params.jitter * (2.0 * jitter_P - 1.0)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
-        block = local_search.climb(block, prices_P, rows_JPL=rows_JPL)
+        block = local_search.climb(block, prices_P, rows_JLP=rows_JLP)
         return self._close(parents, start, block), state
 
     def _tell(

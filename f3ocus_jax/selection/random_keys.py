@@ -16,14 +16,15 @@ import evosax.algorithms
 import jax
 import jax.numpy as jnp
 from evosax.algorithms import population_based_algorithms
+from flax import struct
 
 from f3ocus_jax.selection import (
     archive as archive_lib,
     choices as choices_lib,
     pareto,
     problem as problem_lib,
-    seeds,
 )
+from f3ocus_jax.selection.archive import Archive
 from f3ocus_jax.selection.choices import Choices
 from f3ocus_jax.selection.problem import Problem
 
@@ -45,55 +46,94 @@ SPREAD = 2.0
 """Key of a layer that is picked; evosax's algorithms change keys by steps of about 1."""
 
 
-def evolve(
-    name: str,
-    key: jax.Array,
-    problem: Problem,
-    seeds_PKL: jax.Array,
-    population: int,
-    generations: int,
-) -> Choices:
-    """Runs an evosax algorithm from the seeds.
+@struct.dataclass
+class State:
+    """An evosax algorithm between two generations, and what it was never told.
 
-    Args:
-      name: a key of `ALGORITHMS`.
-      key: of all draws.
-      problem: of this round.
-      seeds_PKL: bool, choices to start from; all-False ones are not in use.
-      population: P.
-      generations: how often the population is renewed.
-
-    Returns:
-      The choices among which the front is.
+    Attributes:
+      own: the algorithm's.
+      keys_PKL: float32, the solutions it asked for last.
+      archive: the front so far.
     """
-    with jax.ensure_compile_time_eval():
-        algorithm = ALGORITHMS[name](population, jnp.zeros(problem.scores_KL.shape))
-        params = algorithm.default_params
-    key_seed, key_noise, key_init, key_run = jax.random.split(key, 4)
-    first = seeds.population(key_seed, problem, population, seeds_PKL)
-    archive = archive_lib.create(first)
-    keys_PKL = SPREAD * (2.0 * choices_lib.unpack(first.words_PKW, problem.scores_KL.shape[1]) - 1)
-    keys_PKL += jax.random.normal(key_noise, keys_PKL.shape)
-    start: tuple[jax.Array, ...] = (keys_PKL, _places(first.objectives()))
-    # The other family starts from a single solution, here the clients' own choice.
-    start = start if name in population_based_algorithms else (keys_PKL[0],)
-    with _evosax_ranks():
-        state = algorithm.init(key_init, *start, params)
 
-    def generation(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], None]:
-        state, archive = carry
-        key_ask, key_tell = jax.random.split(key)
-        with _evosax_ranks():
-            keys_PKL, state = algorithm.ask(key_ask, state, params)
-        choices = decode(keys_PKL, problem)
-        objectives_PM = choices.objectives()
-        state, places_P = _place_anew(state, objectives_PM, problem)
-        with _evosax_ranks():
-            state, _ = algorithm.tell(key_tell, keys_PKL, places_P, state, params)
-        return (state, archive_lib.merge(archive, choices, objectives_PM)), None
+    own: Any
+    keys_PKL: jax.Array
+    archive: Archive
 
-    carry, _ = jax.lax.scan(generation, (state, archive), jax.random.split(key_run, generations))
-    return carry[1].choices
+
+@struct.dataclass
+class Params:
+    """Settings.
+
+    Attributes:
+      problem: scores and budgets of the round.
+      own: the algorithm's.
+    """
+
+    problem: Problem
+    own: Any
+
+
+class RandomKeys:
+    """A scalar evosax algorithm that searches for a front of choices; see `search.Algorithm`."""
+
+    def __init__(self, name: str, population_size: int, clients: int, layers: int) -> None:
+        """Makes the algorithm.
+
+        Args:
+          name: a key of `ALGORITHMS`.
+          population_size: P.
+          clients: K.
+          layers: L.
+        """
+        with jax.ensure_compile_time_eval():
+            self.algorithm = ALGORITHMS[name](population_size, jnp.zeros((clients, layers)))
+            self.own_params = self.algorithm.default_params
+        self.from_population = name in population_based_algorithms
+
+    def params_for(self, problem: Problem) -> Params:
+        """Returns evosax's default settings for the problem of a round."""
+        return Params(problem, self.own_params)
+
+    def init(
+        self, key: jax.Array, population: Choices, objectives_PM: jax.Array, params: Params
+    ) -> State:
+        """Turns the first generation into noisy keys; some algorithms start from its first only."""
+        key_noise, key_init = jax.random.split(key)
+        num_layers = params.problem.scores_KL.shape[1]
+        keys_PKL = SPREAD * (2.0 * choices_lib.unpack(population.words_PKW, num_layers) - 1)
+        keys_PKL += jax.random.normal(key_noise, keys_PKL.shape)
+        start: tuple[jax.Array, ...] = (keys_PKL[0],)
+        if self.from_population:
+            start = keys_PKL, _places(objectives_PM)
+        with _evosax_ranks():
+            own = self.algorithm.init(key_init, *start, params.own)
+        return State(own, keys_PKL, archive_lib.create(population))
+
+    def ask(self, key: jax.Array, state: State, params: Params) -> tuple[Choices, State]:
+        """Returns P new choices."""
+        with _evosax_ranks():
+            keys_PKL, own = self.algorithm.ask(key, state.own, params.own)
+        return decode(keys_PKL, params.problem), State(own, keys_PKL, state.archive)
+
+    def tell(
+        self,
+        key: jax.Array,
+        population: Choices,
+        objectives_PM: jax.Array,
+        state: State,
+        params: Params,
+    ) -> tuple[State, dict[str, jax.Array]]:
+        """Tells the algorithm the places of its solutions."""
+        own, places_P = _place_anew(state.own, objectives_PM, params.problem)
+        with _evosax_ranks():
+            own, metrics = self.algorithm.tell(key, state.keys_PKL, places_P, own, params.own)
+        archive = archive_lib.merge(state.archive, population, objectives_PM)
+        return State(own, state.keys_PKL, archive), metrics
+
+    def elites(self, state: State) -> Choices:
+        """Returns the choices among which the front is."""
+        return state.archive.choices
 
 
 def decode(keys_PKL: jax.Array, problem: Problem) -> Choices:

@@ -1,27 +1,56 @@
-"""How is a metaheuristic run? Seeds, one scan over the generations, and a pick from its front."""
+"""How is a search run? Seeds, one scan over the generations, and a pick from the front."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 
-from f3ocus_jax.selection import choices as choices_lib, problem as problem_lib, seeds
+from f3ocus_jax.selection import choices as choices_lib, seeds, selector
 from f3ocus_jax.selection.choices import Choices
-from f3ocus_jax.selection.metaheuristic import Metaheuristic
-from f3ocus_jax.selection.problem import Limits, Problem
-from f3ocus_jax.selection.selector import Select, Selection, answer
+from f3ocus_jax.selection.problem import Problem
+from f3ocus_jax.selection.selector import Select
 
-Evolve = Callable[[jax.Array, Problem, jax.Array, int, int], Choices]
-"""(key, problem, seeds_PKL, population, generations) -> the choices among which the front is."""
+
+class Algorithm(Protocol):
+    """What runs: a metaheuristic of ours, or evosax's behind random keys."""
+
+    def params_for(self, problem: Problem) -> Any:
+        """Returns the default settings for the problem of a round."""
+
+    def init(
+        self, key: jax.Array, population: Choices, objectives_PM: jax.Array, params: Any
+    ) -> Any:
+        """Starts from an evaluated first generation."""
+
+    def ask(self, key: jax.Array, state: Any, params: Any) -> tuple[Choices, Any]:
+        """Returns P new choices."""
+
+    def tell(
+        self,
+        key: jax.Array,
+        population: Choices,
+        objectives_PM: jax.Array,
+        state: Any,
+        params: Any,
+    ) -> tuple[Any, dict[str, jax.Array]]:
+        """Learns from evaluated choices."""
+
+    def elites(self, state: Any) -> Choices:
+        """Returns the choices among which the front is."""
 
 
 def create(
-    evolve: Evolve, *, population: int, generations: int, pick: str, pick_value: float
+    algorithm_type: Callable[[int, int, int], Algorithm],
+    *,
+    population: int,
+    generations: int,
+    pick: str,
+    pick_value: float,
 ) -> Select:
     """Makes a selector that searches for the front.
 
     Args:
-      evolve: the search.
+      algorithm_type: (P, K, L) -> the search.
       population: P.
       generations: how often the population is renewed.
       pick: a key of `selector.PICKS`.
@@ -31,51 +60,37 @@ def create(
       A jitted `Select`.
     """
 
-    @jax.jit
-    def select(
-        key: jax.Array,
-        scores_KL: jax.Array,
-        budgets_K: jax.Array,
-        seeds_PKL: jax.Array,
-        limits: Limits | None = None,
-    ) -> Selection:
-        problem = problem_lib.create(scores_KL, budgets_K, limits)
-        found = evolve(key, problem, seeds_PKL, population, generations)
-        masks_PKL = choices_lib.unpack(found.words_PKW, scores_KL.shape[1])
-        return answer(masks_PKL, problem, scores_KL, pick=pick, pick_value=pick_value)
+    def find(key: jax.Array, problem: Problem, seeds_PKL: jax.Array) -> jax.Array:
+        algorithm = algorithm_type(population, *problem.scores_KL.shape)
+        key_seed, key_run = jax.random.split(key)
+        first = seeds.population(key_seed, problem, population, seeds_PKL)
+        found = evolve(algorithm, key_run, problem, first, generations)
+        return choices_lib.unpack(found.words_PKW, problem.scores_KL.shape[1])
 
-    return select
+    return selector.create(find, pick=pick, pick_value=pick_value)
 
 
 def evolve(
-    algorithm_type: type[Metaheuristic],
-    key: jax.Array,
-    problem: Problem,
-    seeds_PKL: jax.Array,
-    population: int,
-    generations: int,
+    algorithm: Algorithm, key: jax.Array, problem: Problem, first: Choices, generations: int
 ) -> Choices:
-    """Runs a metaheuristic from its seeds.
+    """Lets an algorithm ask and be told.
 
     Args:
-      algorithm_type: the metaheuristic.
-      key: of all draws.
+      algorithm: of the shapes of the problem.
+      key: of all its draws.
       problem: of this round.
-      seeds_PKL: bool, choices to start from; all-False ones are not in use.
-      population: P.
+      first: the first generation.
       generations: how often the population is renewed.
 
     Returns:
       The choices among which the front is.
     """
-    algorithm = algorithm_type(population, *problem.scores_KL.shape)
     params = algorithm.params_for(problem)
-    key_seed, key_init, key_run = jax.random.split(key, 3)
-    first = seeds.population(key_seed, problem, population, seeds_PKL)
+    key_init, key_run = jax.random.split(key)
     state = algorithm.init(key_init, first, first.objectives(), params)
 
-    def generation(state: Any, key: jax.Array) -> tuple[Any, None]:
-        key_ask, key_tell = key
+    def generation(state: Any, keys: jax.Array) -> tuple[Any, None]:
+        key_ask, key_tell = keys
         population, state = algorithm.ask(key_ask, state, params)
         state, _ = algorithm.tell(key_tell, population, population.objectives(), state, params)
         return state, None

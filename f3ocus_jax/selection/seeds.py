@@ -66,12 +66,12 @@ def _within_bounds(problem: Problem, limits: Limits, size: int) -> jax.Array:
     Rows of different choices cannot be blended here: together they might break a bound.
     """
     clients, layers = limits.start_KL.shape
-    mask_KPL = jnp.broadcast_to(limits.start_KL[:, None], (clients, size, layers))
+    mask_KLP = jnp.broadcast_to(limits.start_KL[..., None], (clients, layers, size))
     histogram_L = jnp.sum(limits.start_KL, axis=0, dtype=jnp.int32)
     block = Block(
-        mask_KPL,
+        mask_KLP,
         problem.scores_KL,
-        jnp.broadcast_to(histogram_L[None], (size, layers)),
+        jnp.broadcast_to(histogram_L[:, None], (layers, size)),
         jnp.zeros(size),
         limits,
     )
@@ -79,7 +79,7 @@ def _within_bounds(problem: Problem, limits: Limits, size: int) -> jax.Array:
     prices_P = dearest * jnp.concatenate([jnp.zeros(1), jnp.geomspace(1e-4, 1.0, size - 1)])
     for _ in range(SWEEPS):
         block = local_search.climb(block, prices_P)
-    return choices_lib.pack(jnp.swapaxes(block.rows_JPL, 0, 1))
+    return jnp.moveaxis(choices_lib.pack(block.rows_JLP, axis=1), -1, 0)
 
 
 def _insert_seeds(

@@ -1,12 +1,20 @@
 """What does the server answer? One frozen result, the same with and without a search."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from f3ocus_jax.selection import objectives, pareto, picks, problem as problem_lib, seeds
+from f3ocus_jax.selection import (
+    choices as choices_lib,
+    objectives,
+    pareto,
+    picks,
+    problem as problem_lib,
+    seeds,
+)
 from f3ocus_jax.selection.problem import Limits, Problem
 
 PICKS = {"knee": picks.knee, "importance": picks.importance, "index": picks.index}
@@ -19,7 +27,8 @@ class Selection:
     Attributes:
       mask_KL: bool, client k trains layer l; exactly the budget in every row.
       ranks_KL: int32, the refined ranking: 0 for the layer a client needs most, L − 1 for the
-        least; its picks first, then what more points of the front pick, then the higher score.
+        least. Its picks come first and layers it may not train last; among each, what more points
+        of the front pick, then the higher score, then the lower layer.
       own_mask_KL: bool, what every client would choose by itself.
       own_objectives_M: float32 [2], (importance, variance) of the clients' own choices.
       front_mask_PKL: bool, the front's choices; rows not in use are all False.
@@ -72,6 +81,37 @@ class Select(Protocol):
         """
 
 
+Find = Callable[[jax.Array, Problem, jax.Array], jax.Array]
+"""(key, problem, seeds_PKL) -> front_mask_PKL, bool, candidates; rows not in use are all False."""
+
+
+def create(find: Find, *, pick: str, pick_value: float) -> Select:
+    """Makes a selector that evaluates what a search finds, and picks from its front.
+
+    Args:
+      find: the search; it is traced.
+      pick: a key of `PICKS`.
+      pick_value: what that pick is told.
+
+    Returns:
+      A jitted `Select`.
+    """
+
+    @jax.jit
+    def select(
+        key: jax.Array,
+        scores_KL: jax.Array,
+        budgets_K: jax.Array,
+        seeds_PKL: jax.Array,
+        limits: Limits | None = None,
+    ) -> Selection:
+        problem = problem_lib.create(scores_KL, budgets_K, limits)
+        masks_PKL = find(key, problem, seeds_PKL)
+        return answer(masks_PKL, problem, scores_KL, pick=pick, pick_value=pick_value)
+
+    return select
+
+
 def answer(
     front_mask_PKL: jax.Array,
     problem: Problem,
@@ -94,7 +134,9 @@ def answer(
     """
     own_KL = problem_lib.own_choice(problem)
     points_PM = jax.lax.map(
-        lambda mask_KL: objectives.objectives(mask_KL, problem.scores_KL), front_mask_PKL
+        lambda mask_KL: objectives.objectives(mask_KL, problem.scores_KL),
+        front_mask_PKL,
+        batch_size=choices_lib.at_once(scores_KL),
     )
     valid_P = pareto.front(points_PM, jnp.any(front_mask_PKL, axis=(1, 2)))
     order_P = jnp.argsort(jnp.where(valid_P, -points_PM[:, 0], jnp.inf))
@@ -104,7 +146,7 @@ def answer(
     own_M = objectives.objectives(own_KL, problem.scores_KL)
     return Selection(
         mask_KL=masks_PKL[chosen],
-        ranks_KL=_ranking(masks_PKL, masks_PKL[chosen], problem.scores_KL),
+        ranks_KL=_ranking(masks_PKL, masks_PKL[chosen], problem),
         own_mask_KL=own_KL,
         own_objectives_M=objectives.as_reported(own_M),
         front_mask_PKL=masks_PKL,
@@ -117,9 +159,12 @@ def answer(
     )
 
 
-def _ranking(masks_PKL: jax.Array, mask_KL: jax.Array, scores_KL: jax.Array) -> jax.Array:
+def _ranking(masks_PKL: jax.Array, mask_KL: jax.Array, problem: Problem) -> jax.Array:
     votes_KL = jnp.sum(masks_PKL, axis=0, dtype=jnp.int32)
-    order_KL = jnp.lexsort((-scores_KL, -votes_KL, ~mask_KL), axis=1)
+    keys = [-problem.scores_KL, -votes_KL, ~mask_KL]
+    if problem.limits is not None:
+        keys.append(~problem.limits.allowed_KL)
+    order_KL = jnp.lexsort(keys, axis=1)
     return jnp.argsort(order_KL, axis=1).astype(jnp.int32)
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from f3ocus_jax.selection import pareto
 from f3ocus_jax.selection.problem import Limits
 
 
@@ -12,93 +13,84 @@ class Place:
     """Where a client stands in P choices.
 
     Attributes:
-      row_PL: bool, what it picks.
-      others_PL: int32, how many others picked each layer.
+      row_LP: bool, what it picks.
+      others_LP: int32, how many others picked each layer.
       prices_P: float32, what one unit of Σ_l n_l² costs in importance.
       allowed_L: bool, layers it may train.
       capacity: float32, what its layers may cost together; not used if budgets count layers.
     """
 
-    row_PL: jax.Array
-    others_PL: jax.Array
+    row_LP: jax.Array
+    others_LP: jax.Array
     prices_P: jax.Array
     allowed_L: jax.Array
     capacity: jax.Array
 
 
 def best(
-    row_PL: jax.Array, worth_PL: jax.Array, removable_PL: jax.Array, addable_PL: jax.Array
+    row_LP: jax.Array, worth_LP: jax.Array, removable_LP: jax.Array, addable_LP: jax.Array
 ) -> jax.Array:
     """Swaps the least worthwhile removable layer for the most worthwhile addable one, if that pays.
 
     Args:
-      row_PL: bool, what the client picks.
-      worth_PL: float32, what each layer is worth to it.
-      removable_PL: bool, picks that may be given up.
-      addable_PL: bool, layers that may be taken instead.
+      row_LP: bool, what the client picks.
+      worth_LP: float32, what each layer is worth to it.
+      removable_LP: bool, picks that may be given up.
+      addable_LP: bool, layers that may be taken instead.
 
     Returns:
-      row_PL: bool, with as many picks as before.
+      row_LP: bool, with as many picks as before.
     """
-    gone_PL, least_P = _first_smallest(jnp.where(removable_PL, worth_PL, jnp.inf))
-    new_PL, most_P = _first_smallest(jnp.where(addable_PL, -worth_PL, jnp.inf))
-    better_P = least_P + most_P < 0
-    return row_PL ^ ((gone_PL | new_PL) & better_P[:, None])
+    gone_P, least_P = pareto.first_smallest(jnp.where(removable_LP, worth_LP, jnp.inf))
+    new_P, most_P = pareto.first_smallest(jnp.where(addable_LP, -worth_LP, jnp.inf))
+    return row_LP ^ (_either(gone_P, new_P, len(row_LP)) & (least_P + most_P < 0)[None])
 
 
-def best_within(here: Place, worth_PL: jax.Array, limits: Limits) -> jax.Array:
+def best_within(here: Place, worth_LP: jax.Array, limits: Limits) -> jax.Array:
     """Makes the swap that pays most within a client's and the server's limits.
 
     Args:
       here: where the client stands.
-      worth_PL: float32, what each layer is worth to it.
+      worth_LP: float32, what each layer is worth to it.
       limits: whose bounds and costs to keep.
 
     Returns:
-      row_PL: bool. Where layers have costs, a pick may also be added and nothing given up for it.
+      row_LP: bool. Where layers have costs, a pick may also be added and nothing given up for it.
     """
-    removable_PL, addable_PL = here.row_PL, ~here.row_PL & here.allowed_L[None]
+    removable_LP, addable_LP = here.row_LP, ~here.row_LP & here.allowed_L[:, None]
     if limits.bounds is not None:
-        removable_PL &= here.others_PL >= limits.bounds.least_L[None]
-        addable_PL &= here.others_PL < limits.bounds.most_L[None]
+        removable_LP &= here.others_LP >= limits.bounds.least_L[:, None]
+        addable_LP &= here.others_LP < limits.bounds.most_L[:, None]
     if limits.costs is None:
-        return best(here.row_PL, worth_PL, removable_PL, addable_PL)
-    return _best_affordable(here, worth_PL, removable_PL, addable_PL, limits.costs.costs_L)
+        return best(here.row_LP, worth_LP, removable_LP, addable_LP)
+    return _best_affordable(here, worth_LP, removable_LP, addable_LP, limits.costs.costs_L)
 
 
 def _best_affordable(
     here: Place,
-    worth_PL: jax.Array,
-    removable_PL: jax.Array,
-    addable_PL: jax.Array,
+    worth_LP: jax.Array,
+    removable_LP: jax.Array,
+    addable_LP: jax.Array,
     costs_L: jax.Array,
 ) -> jax.Array:
     """Tries every pair of a layer (or nothing, in the last place) given up and a layer taken."""
-    size, layers = worth_PL.shape
+    layers, size = worth_LP.shape
     # One pick more adds 2 N + 1 to the square of their number N, and takes as much over L off the
     # variance × L.
-    total_P = jnp.sum(here.others_PL + here.row_PL, axis=1)
-    nothing_P1 = (-here.prices_P * (2.0 * total_P + 1.0) / layers)[:, None]
-    given_PE = jnp.concatenate([jnp.where(removable_PL, worth_PL, jnp.inf), nothing_P1], axis=1)
-    taken_PL = jnp.where(addable_PL, worth_PL, -jnp.inf)
-    spent_P = jnp.sum(jnp.where(here.row_PL, costs_L[None], 0.0), axis=1)
+    total_P = jnp.sum(here.others_LP + here.row_LP, axis=0)
+    nothing_1P = (-here.prices_P * (2.0 * total_P + 1.0) / layers)[None]
+    given_EP = jnp.concatenate([jnp.where(removable_LP, worth_LP, jnp.inf), nothing_1P])
+    taken_LP = jnp.where(addable_LP, worth_LP, -jnp.inf)
+    spent_P = jnp.sum(jnp.where(here.row_LP, costs_L[:, None], 0.0), axis=0)
     left_P = jnp.subtract(here.capacity, spent_P)
     freed_E = jnp.append(costs_L, 0.0)
-    affordable_PEL = costs_L[None, None] <= left_P[:, None, None] + freed_E[None, :, None]
-    gain_PEL = jnp.where(affordable_PEL, taken_PL[:, None] - given_PE[..., None], -jnp.inf)
-    flat_PV = gain_PEL.reshape(size, -1)
-    pair_P = jnp.argmax(flat_PV, axis=1)
-    better_P1 = (jnp.max(flat_PV, axis=1) > 0)[:, None]
-    every_L = jnp.arange(layers)[None]
-    flip_PL = (every_L == (pair_P // layers)[:, None]) | (every_L == (pair_P % layers)[:, None])
-    return here.row_PL ^ (flip_PL & better_P1)
+    affordable_ELP = costs_L[None, :, None] <= left_P[None, None] + freed_E[:, None, None]
+    loss_ELP = jnp.where(affordable_ELP, given_EP[:, None] - taken_LP[None], jnp.inf)
+    pair_P, least_P = pareto.first_smallest(loss_ELP.reshape(-1, size))
+    return here.row_LP ^ (_either(pair_P // layers, pair_P % layers, layers) & (least_P < 0)[None])
 
 
-def _first_smallest(values_PL: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Marks the first smallest value of each row, several times faster on CPU than argmin."""
-    num_layers = values_PL.shape[1]
-    layers_PL = jnp.broadcast_to(jnp.arange(num_layers)[None], values_PL.shape)
-    smallest_P = jnp.min(values_PL, axis=1)
-    hits_PL = values_PL == smallest_P[:, None]
-    first_P = jnp.min(jnp.where(hits_PL, layers_PL, num_layers), axis=1)
-    return layers_PL == first_P[:, None], smallest_P
+def _either(first_P: jax.Array, second_P: jax.Array, num_layers: int) -> jax.Array:
+    """Marks two layers, or one where the other is beyond the last: bool [L, P]."""
+    every_L1 = jnp.arange(num_layers)[:, None]
+    return (every_L1 == first_P[None]) | (every_L1 == second_P[None])

@@ -12,6 +12,9 @@ def test_unpack_undoes_pack(layers):
     words_KW = jax.jit(choices_lib.pack)(mask_KL)
     assert words_KW.shape == (3, choices_lib.num_words(layers))
     np.testing.assert_array_equal(choices_lib.unpack(words_KW, layers), mask_KL)
+    words_WK = choices_lib.pack(mask_KL.T, axis=0)
+    np.testing.assert_array_equal(words_WK, np.asarray(words_KW).T)
+    np.testing.assert_array_equal(choices_lib.unpack(words_WK, layers, axis=0), mask_KL.T)
 
 
 def test_totals_are_those_of_the_masks():

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.stats
 
 from f3ocus_jax.selection import local_search
 from tests.selection import brute_force
@@ -8,9 +9,9 @@ from tests.selection import brute_force
 
 def one_block(scores_KL, masks_PKL):
     return local_search.Block(
-        jnp.swapaxes(jnp.asarray(masks_PKL), 0, 1),
+        jnp.moveaxis(jnp.asarray(masks_PKL), 0, -1),
         jnp.asarray(scores_KL),
-        jnp.sum(jnp.asarray(masks_PKL), axis=1, dtype=jnp.int32),
+        jnp.sum(jnp.asarray(masks_PKL), axis=1, dtype=jnp.int32).T,
         jnp.sum(jnp.where(masks_PKL, scores_KL[None], 0.0), axis=(1, 2)),
     )
 
@@ -35,28 +36,28 @@ def test_climb_makes_each_clients_best_swap_in_turn():
                     other[k, gone], other[k, new] = False, True
                     tried.append(other)
             expected = max(tried, key=lambda mask: value(mask, scores_KL, price))
-        np.testing.assert_array_equal(climbed.rows_JPL[:, p], expected)
-        np.testing.assert_array_equal(climbed.histogram_PL[p], expected.sum(axis=0))
+        np.testing.assert_array_equal(climbed.rows_JLP[..., p], expected)
+        np.testing.assert_array_equal(climbed.histogram_LP[:, p], expected.sum(axis=0))
         importance = -brute_force.worth(expected, scores_KL)[0]
         np.testing.assert_allclose(climbed.importance_P[p], importance, rtol=1e-5)
 
 
 def test_climb_leaves_full_rows_and_ties_alone():
     full = one_block(np.ones((2, 3), np.float32), np.ones((1, 2, 3), bool))
-    np.testing.assert_array_equal(local_search.climb(full, jnp.ones(1)).rows_JPL, full.rows_JPL)
+    np.testing.assert_array_equal(local_search.climb(full, jnp.ones(1)).rows_JLP, full.rows_JLP)
     even = one_block(np.ones((2, 4), np.float32), np.array([[[1, 1, 0, 0], [0, 0, 1, 1]]], bool))
-    np.testing.assert_array_equal(local_search.climb(even, jnp.ones(1)).rows_JPL, even.rows_JPL)
+    np.testing.assert_array_equal(local_search.climb(even, jnp.ones(1)).rows_JLP, even.rows_JLP)
 
 
 def test_climb_starts_from_other_rows_if_told():
     scores_KL = brute_force.draw_scores(5, 7)
     draw = np.random.default_rng(2)
     first, second = draw.permuted(np.tile(np.arange(7) < 3, (2, 3, 5, 1)), axis=-1)
-    rows_JPL = jnp.swapaxes(second, 0, 1)
-    told = local_search.climb(one_block(scores_KL, first), jnp.zeros(3), rows_JPL=rows_JPL)
+    rows_JLP = jnp.moveaxis(jnp.asarray(second), 0, -1)
+    told = local_search.climb(one_block(scores_KL, first), jnp.zeros(3), rows_JLP=rows_JLP)
     expected = local_search.climb(one_block(scores_KL, second), jnp.zeros(3))
-    np.testing.assert_array_equal(told.rows_JPL, expected.rows_JPL)
-    np.testing.assert_array_equal(told.histogram_PL, expected.histogram_PL)
+    np.testing.assert_array_equal(told.rows_JLP, expected.rows_JLP)
+    np.testing.assert_array_equal(told.histogram_LP, expected.histogram_LP)
     np.testing.assert_allclose(told.importance_P, expected.importance_P, rtol=1e-5)
 
 
@@ -70,7 +71,25 @@ def test_uniforms_differ_from_place_to_place():
 
 
 def test_shared_gumbel_shifts_one_draw_from_client_to_client():
-    noise_JPL = local_search.shared_gumbel(jnp.array([[0.1, 0.5, 0.9]]), 4)
-    expected_L = -np.log(-np.log([0.1, 0.5, 0.9]))
-    for j in range(4):
-        np.testing.assert_allclose(noise_JPL[j, 0], np.roll(expected_L, -j), rtol=1e-5)
+    noise_JLP = np.asarray(local_search.shared_gumbel(jax.random.key(0), 7, 3, 50))
+    assert noise_JLP.shape == (7, 3, 50)
+    for j in range(7):
+        np.testing.assert_array_equal(noise_JLP[j], np.roll(noise_JLP[0], -j, axis=0))
+    assert len(np.unique(noise_JLP[0])) == 150
+
+
+def test_shared_gumbel_is_gumbel():
+    noise_V = np.asarray(local_search.shared_gumbel(jax.random.key(1), 1, 32, 1000)).ravel()
+    assert scipy.stats.kstest(noise_V, scipy.stats.gumbel_r.cdf).pvalue > 0.01
+
+
+def test_hashed_uniforms_of_different_keys_are_independent():
+    draws_VN = np.stack(
+        [local_search.hashed_uniforms(key, 4096) for key in jax.random.split(jax.random.key(2), 8)]
+    )
+    assert np.all((draws_VN > 0) & (draws_VN < 1))
+    for lag in range(3):
+        shifted_VN = np.roll(draws_VN, lag, axis=1)
+        both = np.corrcoef(np.concatenate([draws_VN, shifted_VN]))[:8, 8:]
+        beside = both if lag else both - np.eye(8)
+        assert np.max(np.abs(beside)) < 5 / np.sqrt(4096)

@@ -110,3 +110,37 @@ def test_best_loses_no_front_point_while_there_is_room(kind, seed):
     order_P, ranks_P, _ = pareto.best(points_PM, len(points_PM))
     kept = points_PM[np.asarray(order_P)[np.asarray(ranks_P) == 0]]
     assert {tuple(point) for point in kept} == brute_force.front(points_PM)
+
+
+@cases
+def test_loneliest_orders_the_front_by_crowding(kind, seed):
+    points_PM = draw_points(kind, seed)
+    valid_P = np.random.default_rng(seed).random(len(points_PM)) < 0.8
+    order_P, members = jax.jit(pareto.loneliest)(points_PM, valid_P)
+    found_PM = points_PM[np.asarray(order_P)[: int(members)]]
+    expected = brute_force.front(np.where(valid_P[:, None], points_PM, np.nan))
+    assert sorted(map(tuple, found_PM)) == sorted(expected)
+    distances_P = np.asarray(pareto.crowding(found_PM, np.zeros(len(found_PM), np.int32)))
+    # Distances are compared to within a part in a thousand.
+    assert np.all(distances_P[1:] <= distances_P[:-1] * 1.001)
+
+
+@cases
+def test_best_gives_ranks_and_crowding_of_the_fronts_it_takes(kind, seed):
+    points_PM = np.unique(draw_points(kind, seed), axis=0)
+    size = max(len(points_PM) // 3, 1)
+    kept_P, ranks_P, _ = jax.jit(pareto.best, static_argnums=1)(points_PM, size)
+    every_P = np.array(brute_force.ranks(points_PM))
+    able_P = every_P < len(points_PM)
+    np.testing.assert_array_equal(ranks_P[: able_P.sum()], np.sort(every_P)[:size][: able_P.sum()])
+    np.testing.assert_array_equal(
+        every_P[np.asarray(kept_P)][: able_P.sum()], ranks_P[: able_P.sum()]
+    )
+
+
+def test_first_smallest_takes_the_first_of_equals():
+    values_QP = np.random.default_rng(0).integers(0, 3, (6, 40)).astype(np.float32)
+    values_QP[:, 0] = np.inf
+    places_P, smallest_P = jax.jit(pareto.first_smallest)(values_QP)
+    np.testing.assert_array_equal(places_P, np.argmin(values_QP, axis=0))
+    np.testing.assert_array_equal(smallest_P, values_QP.min(axis=0))

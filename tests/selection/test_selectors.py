@@ -157,3 +157,20 @@ def test_unknown_names_list_the_choices():
         selection.create("nsga3", population=4, generations=1)
     with pytest.raises(ValueError, match=r"'best': choose one of .*'knee'"):
         selection.create("nsga2", population=4, generations=1, pick="best")
+
+
+def test_the_refined_ranking_puts_picks_first_then_votes_then_scores(selectors):
+    scores_KL = brute_force.draw_scores(6, 10, correlation=0.8)
+    chosen = choose(selectors["nsga2"], scores_KL, [3] * 6)
+    votes_KL = np.asarray(chosen.front_mask_PKL).sum(axis=0)
+    for k in range(6):
+        order = sorted(
+            range(10),
+            key=lambda layer: (
+                not chosen.mask_KL[k, layer],
+                -votes_KL[k, layer],
+                -scores_KL[k, layer],
+                layer,
+            ),
+        )
+        np.testing.assert_array_equal(np.argsort(chosen.ranks_KL[k]), order)
