@@ -270,6 +270,7 @@ class Round:
             layers=np.flatnonzero(chosen.mask_KL[place]).tolist(),
             train_loss=float(np.mean(update.losses_S[place, :steps], dtype=np.float64)),
             test=test,
+            ranks=chosen.ranks_KL[place].tolist(),
         )
 
     def _selection_record(self, chosen: selection.Selection) -> SelectionRecord:

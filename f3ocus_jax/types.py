@@ -80,6 +80,8 @@ class ClientRecord:
       layers: the layers it trained, after the server's refinement, ascending.
       train_loss: mean loss over its local steps; None in round 0.
       test: metric name to value on its test split, as `metrics.accuracy_report` gives them.
+      ranks: the server's refined ranking, as `selection.Selection.ranks_KL` has it: place of every
+        layer, length L, 0 for the layer the client needs most; empty where none was made.
     """
 
     client: str
@@ -93,6 +95,7 @@ class ClientRecord:
     layers: list[int]
     train_loss: float | None
     test: Mapping[str, float]
+    ranks: list[int] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)

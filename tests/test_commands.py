@@ -62,6 +62,8 @@ def test_a_run_leaves_records_table_figures_scalars_checkpoints_and_model(finish
         assert len(client["layers"]) == len(client["own_layers"]) == budget
         assert sum(client["scores"]) == pytest.approx(1.0, abs=1e-5)
         assert max(client["residuals"]) <= 1e-4
+        first = sorted(range(len(client["ranks"])), key=client["ranks"].__getitem__)[:budget]
+        assert sorted(first) == client["layers"]
     table = (workdir / "table.md").read_text()
     for client in records[-1]["clients"]:
         assert client["client"] in table

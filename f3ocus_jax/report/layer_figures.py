@@ -63,8 +63,9 @@ def ranks(scores_L: Sequence[float], chosen: Sequence[int] = ()) -> np.ndarray:
 def layer_ranks(records: Sequence[RoundRecord]) -> Figure:
     """Draws every client's layer ranks over rounds, before and after refinement.
 
-    Before, layers rank by the client's own importance; after, the layers the server chose
-    come first. A black mark is a layer that is chosen; a client has no ranks in a round it missed.
+    Before, layers rank by the client's own importance; after, by the server's refined
+    ranking, in which the layers it chose come first. A black mark is a layer that is chosen; a
+    client has no ranks in a round it missed.
 
     Args:
       records: of a run; at least one round with scores.
@@ -189,7 +190,9 @@ def _draw_ranks(
     chosen = [client.layers if refined else client.own_layers for client in clients]
     ranks_LR = np.full((num_layers, len(clients)), np.nan)
     for ranks_L, client, layers in zip(ranks_LR.T, clients, chosen, strict=True):
-        if client.scores:
+        if refined and client.ranks:
+            ranks_L[:] = np.array(client.ranks) + 1
+        elif client.scores:
             ranks_L[:] = ranks(client.scores, layers if refined else ())
     colours = Normalize(1, num_layers)
     axes.imshow(ranks_LR, cmap=RANK_COLOURS, norm=colours, aspect="auto", origin="lower")

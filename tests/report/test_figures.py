@@ -136,6 +136,16 @@ def test_ranks_put_the_chosen_layers_first_and_order_by_score() -> None:
     assert layer_figures.ranks([0.5, 0.5]).tolist() == [1, 2]
 
 
+def test_layer_ranks_after_refinement_are_the_servers(make_records: MakeRecords) -> None:
+    records = make_records(clients=2, layers=5, rounds=1, budget=2)
+    ranks_L = [3, 0, 4, 1, 2]
+    client = dataclasses.replace(records[-1].clients[0], ranks=ranks_L, layers=[1, 3])
+    records[-1] = dataclasses.replace(records[-1], clients=[client, records[-1].clients[1]])
+    figure = layer_figures.layer_ranks(records)
+    after = [image.get_array() for axes in figure.axes for image in axes.get_images()][1]
+    assert np.asarray(after)[:, -1].tolist() == [rank + 1 for rank in ranks_L]
+
+
 def test_layer_picks_shows_the_papers_variance(make_records: MakeRecords) -> None:
     (_, record) = make_records(clients=2, layers=3, rounds=1, budget=1)
     clients = [
@@ -181,6 +191,7 @@ def test_a_client_that_missed_a_round_has_no_ranks_there(make_records: MakeRecor
         own_layers=[],
         layers=[],
         train_loss=None,
+        ranks=[],
     )
     clients = [records[-1].clients[0], gone, records[-1].clients[2]]
     records[-1] = dataclasses.replace(records[-1], clients=clients)
