@@ -1,26 +1,26 @@
 """What is the best that any selector can do? The exact front, as a selector and as a yardstick.
 
 For few clients it is the true front: for every value that the variance can take, the most
-important choice, by an integer programme (ε-constraint method, Haimes et al. 1971; HiGHS through
-SciPy). For more it is the supported front, the points that are best for some trade-off
-(`flow.py`).
+important choice (`programme.py`). For more it is the supported front, the points that are best
+for some trade-off (`flow.py`).
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
-import scipy.sparse
 
-from f3ocus_jax.selection import flow, problem as problem_lib
+from f3ocus_jax.selection import flow, problem as problem_lib, programme, selector
 from f3ocus_jax.selection.problem import Limits
-from f3ocus_jax.selection.selector import Select, Selection, answer
+from f3ocus_jax.selection.selector import Select, Selection
 
 TRUE_FRONT_SIZE = 512
 """Up to so many clients × layers the integer programmes end within a second or two."""
+
+WITH_COSTS_SIZE = 48
+"""The same where layers have costs, and the number of picks is open as well."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +71,6 @@ def supported_front(
 def _start(scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | None) -> np.ndarray:
     """Returns the most important choice."""
     if limits is not None:
-        if limits.costs is not None:
-            raise ValueError(
-                "selection algorithm 'exact': layers of unequal cost are not supported; choose "
-                "another algorithm, or give budgets in layers"
-            )
         return np.array(limits.start_KL)
     order_KL = np.argsort(-scores_KL, axis=1, kind="stable")
     return np.argsort(order_KL, axis=1) < np.asarray(budgets_K)[:, None]
@@ -111,15 +106,14 @@ def true_front(scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | No
 
     Args:
       scores_KL: float, finite.
-      budgets_K: int, 1 … L.
-      limits: beyond the paper's, without costs.
+      budgets_K: int, 1 … L; not used where the limits have costs.
+      limits: beyond the paper's.
 
     Returns:
       Front, unsupported points included.
     """
     scores_KL = np.asarray(scores_KL, np.float64)
-    start_KL = _start(scores_KL, budgets_K, limits)
-    found = list(_epsilon_constraint(scores_KL, start_KL, limits))
+    found = list(programme.descend(scores_KL, np.asarray(budgets_K), limits))
     masks_NKL = np.stack(_reduce(found, scores_KL))
     points_NM = np.array([_point(mask_KL, scores_KL) for mask_KL in masks_NKL])
     return Front(points_NM, True, lambda places_P: masks_NKL[places_P])
@@ -127,65 +121,6 @@ def true_front(scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | No
 
 def _point(mask_KL: np.ndarray, scores_KL: np.ndarray) -> tuple[float, float]:
     return float(scores_KL[mask_KL].sum()), float(np.var(mask_KL.sum(axis=0)))
-
-
-def _epsilon_constraint(
-    scores_KL: np.ndarray, mask_KL: np.ndarray, limits: Limits | None
-) -> Iterator[np.ndarray]:
-    """Yields the most important choice for every bound on Σ_l n_l², from a first one downwards.
-
-    The variables are the K L picks and, per layer, K units: a layer with n picks uses n of its
-    units, the j-th at cost 2 j − 1, so that their costs sum to n².
-    """
-    clients, layers = scores_KL.shape
-    picks, units = clients * layers, layers * clients
-    costs_V = np.concatenate([np.zeros(picks), np.tile(2.0 * np.arange(clients) + 1, layers)])
-    eye_LL, ones_1K = scipy.sparse.eye_array(layers), np.ones((1, clients))
-    rows_KV = scipy.sparse.kron(scipy.sparse.eye_array(clients), np.ones((1, layers)))
-    budgets = scipy.sparse.hstack([rows_KV, scipy.sparse.coo_array((clients, units))])
-    counts = scipy.sparse.hstack(
-        [scipy.sparse.kron(ones_1K, eye_LL), -scipy.sparse.kron(eye_LL, ones_1K)]
-    )
-    matrix = scipy.sparse.vstack([budgets, counts, costs_V[None]], format="csr")
-    equal = np.concatenate([mask_KL.sum(axis=1), np.zeros(layers)])
-    highest_V = np.concatenate([_allowed(scores_KL, limits).ravel(), _units(scores_KL, limits)[1]])
-    lowest_V = np.concatenate([np.zeros(picks), _units(scores_KL, limits)[0]])
-    # HiGHS stops within 1e-6 of the optimum; larger numbers make that a smaller share.
-    scale = 1e4 / max(np.max(np.abs(scores_KL)), 1e-30)
-    objective_V = np.concatenate([-scale * scores_KL.ravel(), np.zeros(units)])
-    # With whole counts what is left is a transport problem, whose corners are whole.
-    whole_V = np.concatenate([np.zeros(picks), np.ones(units)])
-    while True:
-        yield mask_KL
-        bound = float(np.sum(mask_KL.sum(axis=0).astype(float) ** 2)) - 2.0
-        found = scipy.optimize.milp(
-            objective_V,
-            integrality=whole_V,
-            bounds=scipy.optimize.Bounds(lowest_V, highest_V),
-            constraints=scipy.optimize.LinearConstraint(
-                matrix, np.append(equal, -np.inf), np.append(equal, bound)
-            ),
-            options={"mip_rel_gap": 0.0},
-        )
-        if found.x is None:
-            return
-        mask_KL = found.x[:picks].reshape(clients, layers) > 0.5
-
-
-def _allowed(scores_KL: np.ndarray, limits: Limits | None) -> np.ndarray:
-    return np.ones(scores_KL.shape) if limits is None else np.array(limits.allowed_KL, float)
-
-
-def _units(scores_KL: np.ndarray, limits: Limits | None) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the least and the most that each unit is used: a layer's first units come first."""
-    clients, layers = scores_KL.shape
-    least_L, most_L = np.zeros(layers), np.full(layers, clients)
-    if limits is not None and limits.bounds is not None:
-        least_L, most_L = np.asarray(limits.bounds.least_L), np.asarray(limits.bounds.most_L)
-    places_K = np.arange(clients)
-    used_LK = places_K[None] < least_L[:, None]
-    usable_LK = places_K[None] < most_L[:, None]
-    return used_LK.ravel().astype(float), usable_LK.ravel().astype(float)
 
 
 def _reduce(masks: list[np.ndarray], scores_KL: np.ndarray) -> list[np.ndarray]:
@@ -204,17 +139,27 @@ def find_front(scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | No
 
     Args:
       scores_KL: float, finite.
-      budgets_K: int, 1 … L.
-      limits: beyond the paper's, without costs.
+      budgets_K: int, 1 … L; not used where the limits have costs.
+      limits: beyond the paper's.
 
     Returns:
       Front, which says which of the two it is.
 
     Raises:
-      ValueError: if layers have costs.
+      ValueError: if layers have costs and the problem is not small.
     """
-    small = np.size(scores_KL) <= TRUE_FRONT_SIZE
-    return (true_front if small else supported_front)(scores_KL, budgets_K, limits)
+    size = np.size(scores_KL)
+    if limits is not None and limits.costs is not None:
+        if size > WITH_COSTS_SIZE:
+            raise ValueError(
+                f"selection algorithm 'exact': with layers of unequal cost it takes at most "
+                f"{WITH_COSTS_SIZE} clients × layers, and there are {size}; choose another "
+                "algorithm, or give budgets in layers"
+            )
+        return true_front(scores_KL, budgets_K, limits)
+    return (true_front if size <= TRUE_FRONT_SIZE else supported_front)(
+        scores_KL, budgets_K, limits
+    )
 
 
 def create(*, population: int, pick: str, pick_value: float, **_: object) -> Select:
@@ -229,12 +174,9 @@ def create(*, population: int, pick: str, pick_value: float, **_: object) -> Sel
       A `Select`.
     """
 
-    @jax.jit
-    def finish(
-        masks_PKL: jax.Array, scores_KL: jax.Array, budgets_K: jax.Array, limits: Limits | None
-    ) -> Selection:
-        problem = problem_lib.create(scores_KL, budgets_K, limits)
-        return answer(masks_PKL, problem, scores_KL, pick=pick, pick_value=pick_value)
+    finish = selector.create(
+        lambda key, problem, masks_PKL: masks_PKL, pick=pick, pick_value=pick_value
+    )
 
     def select(
         key: jax.Array,
@@ -243,14 +185,14 @@ def create(*, population: int, pick: str, pick_value: float, **_: object) -> Sel
         seeds_PKL: jax.Array,
         limits: Limits | None = None,
     ) -> Selection:
-        del key, seeds_PKL
+        del seeds_PKL
         finite_KL = np.asarray(problem_lib.create(scores_KL, budgets_K).scores_KL)
         front = find_front(finite_KL, np.asarray(budgets_K), limits)
         masks_NKL = front.masks(_evenly_apart(front.points_NM, population))
-        masks_PKL = np.zeros((population, *finite_KL.shape), bool)
-        masks_PKL[: len(masks_NKL)] = masks_NKL
+        unused = ((0, population - len(masks_NKL)), (0, 0), (0, 0))
+        masks_PKL = jnp.asarray(np.pad(masks_NKL, unused))
         whole = front.complete and len(front.points_NM) <= population
-        chosen = finish(masks_PKL, jnp.asarray(scores_KL), jnp.asarray(budgets_K), limits)
+        chosen = finish(key, jnp.asarray(scores_KL), jnp.asarray(budgets_K), masks_PKL, limits)
         return dataclasses.replace(chosen, complete=jnp.bool_(whole))
 
     return select

@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -63,7 +65,7 @@ def choose(select, limits, *, seeds_PKL=None, seed=0):
 
 
 @pytest.mark.parametrize("kind", WANTED)
-@pytest.mark.parametrize("name", ["nsga2", "mopso", "SimpleGA"])
+@pytest.mark.parametrize("name", ["nsga2", "mopso", "exact", "SimpleGA"])
 def test_every_point_of_the_front_keeps_the_limits(name, kind, selectors):
     limits = limits_lib.create(WANTED[kind], SCORES_KL, BUDGETS)
     chosen = choose(selectors[name], limits)
@@ -161,10 +163,36 @@ def test_costs_need_capacities_and_must_be_positive():
         selection.Wanted(costs_L=-COSTS_L, capacity_K=CAPACITY_K)
 
 
-def test_exact_refuses_unequal_costs(selectors):
-    limits = limits_lib.create(WANTED["costs"], SCORES_KL, BUDGETS)
-    with pytest.raises(ValueError, match="unequal cost are not supported"):
-        choose(selectors["exact"], limits)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("bounded", [False, True])
+def test_true_front_under_costs_agrees_with_trying_every_choice(seed, bounded):
+    scores_KL = brute_force.draw_scores(3, 4, correlation=0.5, seed=seed)
+    costs_L, capacity_K = np.array([1.0, 2.0, 2.0, 3.0]), np.array([3.0, 4.0, 5.0])
+    wanted = selection.Wanted(
+        allowed_KL=np.array([[1, 1, 1, 1], [1, 1, 0, 1], [1, 1, 1, 1]], bool),
+        most_L=np.array([3, 1, 3, 1]) if bounded else None,
+        costs_L=costs_L,
+        capacity_K=capacity_K,
+    )
+    points = []
+    for bits in itertools.product([False, True], repeat=12):
+        mask_KL = np.array(bits).reshape(3, 4)
+        kept = np.all(mask_KL @ costs_L <= capacity_K) and mask_KL.any(axis=1).all()
+        kept &= not (mask_KL & ~wanted.allowed_KL).any()
+        if kept and (not bounded or np.all(mask_KL.sum(axis=0) <= wanted.most_L)):
+            points.append(brute_force.worth(mask_KL, scores_KL))
+    limits = limits_lib.create(wanted, scores_KL, np.full(3, 4))
+    found = exact.true_front(scores_KL, np.full(3, 4), limits)
+    expected = sorted(brute_force.front(np.array(points)))
+    np.testing.assert_allclose(found.points_NM * [-1, 1], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_exact_refuses_costs_of_a_large_problem():
+    scores_KL = brute_force.draw_scores(20, 8)
+    wanted = selection.Wanted(costs_L=COSTS_L, capacity_K=np.full(20, 4.0))
+    limits = limits_lib.create(wanted, scores_KL, np.full(20, 8))
+    with pytest.raises(ValueError, match="at most 48 clients × layers, and there are 160"):
+        exact.find_front(scores_KL, np.full(20, 8), limits)
 
 
 def test_own_choice_keeps_the_clients_own_limits():
@@ -172,3 +200,9 @@ def test_own_choice_keeps_the_clients_own_limits():
     for kind in ("mask", "absent", "costs"):
         chosen = choose(select, limits_lib.create(WANTED[kind], SCORES_KL, BUDGETS))
         assert keeps(np.asarray(chosen.mask_KL), WANTED[kind])
+
+
+def test_forbidden_layers_rank_last(selectors):
+    chosen = choose(selectors["nsga2"], limits_lib.create(WANTED["mask"], SCORES_KL, BUDGETS))
+    for ranks_L, allowed_L in zip(np.asarray(chosen.ranks_KL), ALLOWED_KL, strict=True):
+        assert max(ranks_L[allowed_L]) < min(ranks_L[~allowed_L], default=8)
