@@ -9,6 +9,7 @@ from f3ocus_jax import selection
 from f3ocus_jax.accounting import row_parameters
 from f3ocus_jax.config import BUDGET_UNITS, ConfigError, ExperimentConfig, nearest, require
 from f3ocus_jax.flops import StepFlops
+from f3ocus_jax.selection import exact
 from f3ocus_jax.selection.problem import Limits
 from f3ocus_jax.types import Rows
 
@@ -111,7 +112,7 @@ def create(config: ExperimentConfig, costs_L: np.ndarray, clients: Sequence[str]
         wanted = selection.Wanted(**shared, costs_L=costs_L, capacity_K=spendable_K)
     _check_names("federated.absent", config.federated.absent, names)
     budgets = Budgets(names, layers_K.astype(np.int32), wanted, dict(config.federated.absent))
-    _check_algorithm(config.selection.algorithm, wanted)
+    _check_algorithm(config.selection.algorithm, wanted, len(names) * num_layers)
     _check_rounds(budgets, config.federated.rounds, num_layers)
     return budgets
 
@@ -165,7 +166,7 @@ def _check_names(setting: str, given: Mapping[str, object], names: Sequence[str]
             raise ConfigError(f"config.{setting} names client {name!r}{nearest(name, names)}")
 
 
-def _check_algorithm(algorithm: str, wanted: selection.Wanted) -> None:
+def _check_algorithm(algorithm: str, wanted: selection.Wanted, picks: int) -> None:
     """Refuses limits that an algorithm does not keep."""
     if algorithm == "own" and (wanted.least_L is not None or wanted.most_L is not None):
         raise ConfigError(
@@ -173,10 +174,11 @@ def _check_algorithm(algorithm: str, wanted: selection.Wanted) -> None:
             "keeps no config.limits.minimum_coverage or maximum_coverage; set them to 0 or choose "
             "a search such as nsga2"
         )
-    if algorithm == "exact" and wanted.costs_L is not None:
+    if algorithm == "exact" and wanted.costs_L is not None and picks > exact.WITH_COSTS_SIZE:
         raise ConfigError(
-            "config.selection.algorithm = 'exact' needs layers of equal cost, which this model's "
-            "are not; choose config.federated.budget_unit = 'layers' or a search such as nsga2"
+            f"config.selection.algorithm = 'exact' takes at most {exact.WITH_COSTS_SIZE} clients x "
+            f"layers of unequal cost, here are {picks}; choose config.federated.budget_unit = "
+            "'layers' or a search such as nsga2"
         )
 
 

@@ -95,6 +95,12 @@ def test_a_clash_in_a_later_round_is_found_at_the_start():
         budgets.create(config(federated__budgets=(2,), **settings), np.ones(4), CLIENTS)
 
 
-def test_exact_wants_layers_of_equal_cost():
-    with pytest.raises(ConfigError, match="'exact' needs layers of equal cost"):
-        budgets.create(in_bytes(400, selection__algorithm="exact"), UNEQUAL_L, CLIENTS)
+def test_exact_takes_few_layers_of_unequal_cost():
+    """Three clients with 4 layers are 12 picks, fifteen with 4 are 60; the limit is 48."""
+    settings = in_bytes(400, selection__algorithm="exact")
+    assert budgets.create(settings, UNEQUAL_L, CLIENTS).wanted.costs_L is not None
+    many = [f"hospital {number}" for number in range(15)]
+    with pytest.raises(
+        ConfigError, match="at most 48 clients x layers of unequal cost, here .* 60"
+    ):
+        budgets.create(settings, UNEQUAL_L, many)
