@@ -101,6 +101,6 @@ def test_exact_takes_few_layers_of_unequal_cost():
     assert budgets.create(settings, UNEQUAL_L, CLIENTS).wanted.costs_L is not None
     many = [f"hospital {number}" for number in range(15)]
     with pytest.raises(
-        ConfigError, match="at most 48 clients x layers of unequal cost, here .* 60"
+        ConfigError, match=r"at most 48 clients x layers of unequal cost, here .* 60"
     ):
         budgets.create(settings, UNEQUAL_L, many)
