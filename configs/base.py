@@ -30,7 +30,11 @@ def get_base() -> ml_collections.ConfigDict:
 
     config.data = ml_collections.ConfigDict()
     config.data.datasets = ("phantom_medvqa/clients",)
-    config.data.partition = "client"
+    config.data.partition = ("client",)
+    config.data.clients_per_dataset = 0
+    config.data.dirichlet_alpha = 0.5
+    config.data.partition_seed = 0
+    config.data.duplicates = "exact"
     config.data.data_dir = "runs/data"
     config.data.manual_dir = ""
     config.data.question_length = 20
@@ -183,3 +187,26 @@ def make_tiny(config: ml_collections.ConfigDict, image_size: int, family: str = 
 def unknown_variant(variant: str, known: tuple[str, ...]) -> ValueError:
     """Returns the error for a variant that a config file does not have."""
     return ValueError(f"unknown variant {variant!r} of this config; known: {', '.join(known)}")
+
+
+def use_vilt_base(config: ml_collections.ConfigDict) -> None:
+    """Gives a run ViLT-B/32's sizes at 384 px; `config.model.weights` takes a real one instead."""
+    config.model.architecture = vilt(width=768, layers=12, image_size=384, patch_size=32)
+    config.model.architecture.num_attention_heads = 12
+    config.data.question_length = 40
+
+
+def use_made_up_files(config: ml_collections.ConfigDict) -> None:
+    """Shrinks a run to one on the made-up files that come with the builders, from any checkout.
+
+    They are built in a folder of their own, so that they are never taken for the real data.
+    """
+    make_tiny(config, image_size=32)
+    config.data.question_length = 12
+    config.data.manual_dir = "tfds_medvqa"
+    config.data.data_dir = "runs/made_up_data"
+    # Made-up pictures of different datasets are alike.
+    config.data.duplicates = "keep"
+    config.importance.probe_examples = 2
+    config.importance.probe_batches = 2
+    config.federated.budgets = (2,)

@@ -1,7 +1,7 @@
 """A small ViLT trained on pooled public phantoms, whose seed and look are not the clients'.
 
-Variants: "" for the demo, "medmnist3" for `configs/medvqa_fl.py:medmnist3`, and "tiny", which ends
-in seconds.
+Variants: "" for the demo, "medmnist3" for `configs/medvqa_fl.py:medmnist3`, "task1" for
+`configs/task1.py:real2` and `real5`, and "tiny", which ends in seconds.
 """
 
 import ml_collections
@@ -34,6 +34,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     elif variant == "medmnist3":
         config.model.architecture = base.vilt(width=128, layers=12, image_size=28, patch_size=4)
         config.optimization.steps = 600
+    elif variant == "task1":
+        config.model.architecture = base.vilt(width=128, layers=12, image_size=64, patch_size=8)
+        config.optimization.steps = 400
     elif variant:
-        raise base.unknown_variant(variant, ("medmnist3", "tiny"))
+        raise base.unknown_variant(variant, ("medmnist3", "task1", "tiny"))
     return config

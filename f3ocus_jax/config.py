@@ -57,14 +57,23 @@ def nearest(key: str, known: Iterable[str]) -> str:
     return f"; did you mean {matches[0]}?" if matches else f"; known: {', '.join(sorted(known))}"
 
 
+DUPLICATES = ("keep", "exact", "near")
+
+
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """Where examples come from.
 
     Attributes:
       datasets: TFDS names with config, as in "phantom_medvqa/clients"; built where absent.
-      partition: the feature whose values are the clients ("client", "modality", ...), or "dataset"
-        for one client per dataset.
+      partition: who gets which examples, one rule for all datasets or one each: "dataset" (one
+        client), "shards" (equal random parts), "dirichlet" (label shift), or a feature whose values
+        are the clients ("client", "modality", "anatomy", ...).
+      clients_per_dataset: K of a dataset dealt by "shards" or "dirichlet"; 0 where none is.
+      dirichlet_alpha: concentration; the smaller, the more the clients' labels differ.
+      partition_seed: of "shards" and "dirichlet", apart from the run's own seed.
+      duplicates: an image that several datasets have is left in the first of them only: "exact"
+        goes by its pixels, "near" by its thumbnail too, "keep" leaves all.
       data_dir: where built datasets are.
       manual_dir: where files that cannot or need not be downloaded are; "" for none.
       question_length: T of the question, in tokens, with the first and last special token.
@@ -72,7 +81,11 @@ class DataConfig:
     """
 
     datasets: tuple[str, ...]
-    partition: str
+    partition: tuple[str, ...]
+    clients_per_dataset: int
+    dirichlet_alpha: float
+    partition_seed: int
+    duplicates: str
     data_dir: str
     manual_dir: str
     question_length: int
@@ -83,6 +96,15 @@ class DataConfig:
         require(self.question_length >= 3, "data.question_length", self.question_length, ">= 3")
         count = self.minimum_answer_count
         require(count >= 1, "data.minimum_answer_count", count, ">= 1")
+        rules, datasets = self.partition, len(self.datasets)
+        allowed = f"1 rule or {datasets}, one per dataset"
+        require(len(rules) in (1, datasets), "data.partition", rules, allowed)
+        clients, alpha = self.clients_per_dataset, self.dirichlet_alpha
+        require(clients >= 0, "data.clients_per_dataset", clients, ">= 0")
+        require(alpha > 0, "data.dirichlet_alpha", alpha, "> 0")
+        require(self.partition_seed >= 0, "data.partition_seed", self.partition_seed, ">= 0")
+        kinds = DUPLICATES
+        require(self.duplicates in kinds, "data.duplicates", self.duplicates, f"one of {kinds}")
 
 
 @dataclasses.dataclass(frozen=True)

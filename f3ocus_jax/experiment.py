@@ -22,6 +22,7 @@ from f3ocus_jax.models import trainable
 from f3ocus_jax.report import figures, progress, records as records_lib, scalars, table
 from f3ocus_jax.rounds import Round
 from f3ocus_jax.types import Params, RoundRecord, ServerState
+from tfds_medvqa.common.features import QUESTION_ANSWERING
 
 RUN_FILE = "run.json"
 CHECKPOINTS = "checkpoints"
@@ -69,6 +70,7 @@ def assemble(config: ExperimentConfig) -> Parts:
     """
     tokenizer, image_size = foundation_lib.inputs(config.model, config.data.question_length)
     federation = read_federation(config.data, image_size=image_size, tokenizer=tokenizer)
+    _check_tasks(federation)
     _check_probe(config, federation)
     answers = federation.vocabulary.answers
     foundation = foundation_lib.load(config.model, answers, jax.random.key(config.seed))
@@ -94,6 +96,8 @@ def run(config: ExperimentConfig, workdir: pathlib.Path) -> list[RoundRecord]:
       RoundError: if a round fails numerically; the checkpoints of the rounds before it stay.
     """
     parts = assemble(config)
+    parts.federation.summary.record(workdir)
+    print("\n".join(parts.federation.summary.lines()), flush=True)
     records_path = workdir / "records.jsonl"
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(
@@ -264,6 +268,15 @@ def _keep(
     checkpoints.save(state, records)
     for tell in outlets:
         tell(records[-1])
+
+
+def _check_tasks(federation: Federation) -> None:
+    for client in federation.clients:
+        if client.task != QUESTION_ANSWERING:
+            raise ConfigError(
+                f"client {client.name} is for {client.task}, models have a head for "
+                f"{QUESTION_ANSWERING} only; choose other config.data.datasets"
+            )
 
 
 def _check_probe(config: ExperimentConfig, federation: Federation) -> None:

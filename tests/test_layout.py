@@ -17,7 +17,7 @@ ORDER = [
     {"selection"},
     {"clients"},
     {"aggregation"},
-    {"flops", "foundation", "inference", "metrics"},
+    {"flops", "foundation", "generated", "inference", "metrics", "multilabel"},
     {"accounting", "checkpoint"},
     {"budgets"},
     {"report"},

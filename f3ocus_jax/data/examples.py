@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from f3ocus_jax.data.images import StoredImages, join
 from f3ocus_jax.types import Batch
+from tfds_medvqa.common.features import CLASSIFICATION, QUESTION_ANSWERING
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,7 +15,7 @@ class Examples:
     """N examples on the host.
 
     Attributes:
-      images_NHWC: uint8, at the model's image size.
+      images_NHWC: uint8, at the model's image size; an array, or images that stay in files.
       input_ids_NT: int32, tokens of the question.
       attention_mask_NT: int32, 1 for a token and 0 for padding.
       labels_N: int32, index into the answer vocabulary; -1 for an answer outside it.
@@ -22,9 +24,11 @@ class Examples:
       question_types: length N.
       answer_types: "closed" or "open", length N.
       image_ids: length N.
+      targets_NC: uint8, 0 or 1 for each finding where the task is classification; None where it is
+        question answering.
     """
 
-    images_NHWC: np.ndarray
+    images_NHWC: np.ndarray | StoredImages
     input_ids_NT: np.ndarray
     attention_mask_NT: np.ndarray
     labels_N: np.ndarray
@@ -33,6 +37,12 @@ class Examples:
     question_types: list[str]
     answer_types: list[str]
     image_ids: list[str]
+    targets_NC: np.ndarray | None = None
+
+    @property
+    def task(self) -> str:
+        """What is asked of a model: one of `tfds_medvqa.common.features.TASKS`."""
+        return QUESTION_ANSWERING if self.targets_NC is None else CLASSIFICATION
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -66,6 +76,11 @@ class ClientData:
     train: Examples
     test: Examples
 
+    @property
+    def task(self) -> str:
+        """What is asked of its model: one of `tfds_medvqa.common.features.TASKS`."""
+        return self.train.task
+
 
 def concatenate(parts: list[Examples]) -> Examples:
     """Puts examples of several clients behind each other."""
@@ -74,6 +89,10 @@ def concatenate(parts: list[Examples]) -> Examples:
         values = [getattr(part, name) for part in parts]
         if isinstance(values[0], np.ndarray):
             return np.concatenate(values)
+        if isinstance(values[0], StoredImages):
+            return join(values)
+        if values[0] is None:
+            return None
         return [item for value in values for item in value]
 
     return Examples(**{field.name: merged(field.name) for field in dataclasses.fields(Examples)})

@@ -1,27 +1,29 @@
 """How do built TFDS datasets become the clients of a federation?"""
 
 import dataclasses
-import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-import grain
 import numpy as np
-import tensorflow_datasets as tfds
-from PIL import Image
 
-from f3ocus_jax.config import ConfigError, DataConfig
+from f3ocus_jax.config import DataConfig
+from f3ocus_jax.data import cache, images, overlap, partition, summary as summary_lib
 from f3ocus_jax.data.answers import AnswerVocabulary
+from f3ocus_jax.data.cache import DataError
 from f3ocus_jax.data.examples import ClientData, Examples
+from f3ocus_jax.data.summary import Summary
+from f3ocus_jax.data.table import Table
 from f3ocus_jax.data.text import Tokenizer
 from tfds_medvqa.build import build
+from tfds_medvqa.common.errors import BuildError
+from tfds_medvqa.common.features import CLASSIFICATION, QUESTION_ANSWERING
+
+__all__ = ["DataError", "Federation", "decode_image", "read_federation", "read_tables"]
 
 SPLITS = ("train", "test")
-TEXT_FEATURES = ("question", "answer", "question_type", "answer_type", "image_id")
+NEAR = {"keep": None, "exact": 0.0, "near": overlap.NEAR}
+"""Value of config.data.duplicates to what `overlap.drop_shared` takes for the same image."""
 
-
-class DataError(ValueError):
-    """A dataset that cannot be used: the message names the dataset, split and example."""
+decode_image = images.decode_image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +32,13 @@ class Federation:
 
     Attributes:
       clients: in the order of the datasets, and by name within one.
-      vocabulary: of the training answers of all clients.
+      vocabulary: of the training answers of all clients that answer questions.
+      summary: who holds what.
     """
 
     clients: list[ClientData]
     vocabulary: AnswerVocabulary
+    summary: Summary
 
 
 def read_federation(
@@ -47,7 +51,7 @@ def read_federation(
     """Reads all datasets, building those that are absent, and deals them to clients.
 
     Args:
-      config: which datasets, and which feature tells the client.
+      config: which datasets, and which rule tells the client.
       image_size: side the images are resized to, in pixels.
       tokenizer: of the questions.
       vocabulary: answers to use; from the training splits unless given.
@@ -56,108 +60,98 @@ def read_federation(
       The federation.
 
     Raises:
-      ConfigError: for a partition that is no feature of the data.
+      BuildError: if datasets cannot be built; lists all of them.
+      ConfigError: for a partition that does not fit the data.
       DataError: for an example that cannot be decoded, or a client without examples in a split.
     """
-    grouped = _group(config, image_size)
-    for client, splits in grouped.items():
-        for split, records in splits.items():
-            if not records:
-                raise DataError(f"client {client} has no {split} example in {config.datasets}")
+    clients, summary = read_tables(config, image_size)
+    tasks = partition.tasks(list(clients.values()))
     if vocabulary is None:
-        answers = [[record["answer"] for record in splits["train"]] for splits in grouped.values()]
-        vocabulary = AnswerVocabulary.from_answers(answers, config.minimum_answer_count)
-
-    def examples(records: Sequence[Mapping[str, Any]]) -> Examples:
-        return _stack(records, tokenizer, vocabulary, config.question_length)
-
-    clients = [
-        ClientData(name, examples(splits["train"]), examples(splits["test"]))
-        for name, splits in grouped.items()
+        answers = [
+            splits["train"].texts("answer")
+            for splits, task in zip(clients.values(), tasks, strict=True)
+            if task == QUESTION_ANSWERING
+        ]
+        vocabulary = (
+            AnswerVocabulary.from_answers(answers, config.minimum_answer_count)
+            if answers
+            else AnswerVocabulary(())
+        )
+    data = [
+        ClientData(
+            name, *(_examples(splits[split], tokenizer, vocabulary, config) for split in SPLITS)
+        )
+        for name, splits in clients.items()
     ]
-    return Federation(clients, vocabulary)
+    return Federation(data, vocabulary, summary)
 
 
-def decode_image(encoded: bytes, size: int) -> np.ndarray:
-    """Decodes an image file.
+def read_tables(config: DataConfig, image_size: int) -> tuple[dict[str, dict[str, Table]], Summary]:
+    """Reads and deals the examples, before anything is tokenised.
 
     Args:
-      encoded: a PNG or JPEG file.
-      size: side of the result, in pixels.
+      config: which datasets, and which rule tells the client.
+      image_size: side the images are resized to, in pixels.
 
     Returns:
-      uint8 [size, size, 3].
+      (client to split to examples, who holds what).
 
     Raises:
-      OSError: if the bytes are no image.
+      BuildError, ConfigError, DataError: as `read_federation`.
     """
-    with Image.open(io.BytesIO(encoded)) as image:
-        return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC))
+    datasets = _read_datasets(config, image_size)
+    dropped: dict[str, tuple[int, int]] = {}
+    near = NEAR[config.duplicates]
+    if near is not None and len(datasets) > 1:
+        datasets, dropped = overlap.drop_shared(datasets, near)
+    clients = partition.assign(config, datasets)
+    for name, splits in clients.items():
+        for split, table in splits.items():
+            if not len(table):
+                raise DataError(f"client {name} has no {split} example in {config.datasets}")
+    return clients, summary_lib.summarise(clients, dropped)
 
 
-def _group(config: DataConfig, image_size: int) -> dict[str, dict[str, list[Mapping[str, Any]]]]:
-    """Returns the records by client and split."""
-    grouped: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+def _read_datasets(config: DataConfig, image_size: int) -> dict[str, Mapping[str, Table]]:
+    """Builds what is absent; says of all datasets at once what is missing."""
+    builders, problems = {}, []
     for dataset in config.datasets:
-        splits = {name: _read_split(dataset, name, config, image_size) for name in SPLITS}
-        records = [(split, record) for split in SPLITS for record in splits[split]]
-        for client in sorted({record["client name"] for _, record in records}):
-            grouped.setdefault(client, {name: [] for name in SPLITS})
-        for split, record in records:
-            grouped[record["client name"]][split].append(record)
-    return grouped
-
-
-def _read_split(
-    dataset: str, split: str, config: DataConfig, image_size: int
-) -> list[Mapping[str, Any]]:
-    builder = build(dataset, config.data_dir, manual_dir=config.manual_dir or None)
-    source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-
-    def decode(index: int) -> Mapping[str, Any]:
         try:
-            record = source[int(index)]
-            image = decode_image(record["image"], image_size)
-        except (OSError, SyntaxError, ValueError, RuntimeError) as error:
-            raise DataError(
-                f"{dataset}, split {split}, example {index}: cannot be read ({error}); "
-                "delete the built dataset and build it again"
-            ) from error
-        texts = {name: record[name].decode() for name in TEXT_FEATURES}
-        client = _client_of(record, dataset, config.partition)
-        return texts | {"image": image, "client name": client}
-
-    return list(grain.MapDataset.range(len(source)).map(decode).to_iter_dataset())
-
-
-def _client_of(record: Mapping[str, Any], dataset: str, partition: str) -> str:
-    if partition == "dataset":
-        return dataset
-    if partition not in record:
-        names = ", ".join(sorted(record))
-        raise ConfigError(
-            f"config.data.partition = {partition!r}, must be dataset or one of {names}"
+            builders[dataset] = build(dataset, config.data_dir, config.manual_dir or None)
+        except BuildError as error:
+            problems.append(str(error))
+    if problems:
+        listed = (
+            problems if len(problems) == 1 else [f"({i}) {p}" for i, p in enumerate(problems, 1)]
         )
-    value = record[partition]
-    return value.decode() if isinstance(value, bytes) else str(value)
+        raise BuildError("; ".join(listed))
+    return {
+        dataset: {split: cache.load(builder, dataset, split, image_size) for split in SPLITS}
+        for dataset, builder in builders.items()
+    }
 
 
-def _stack(
-    records: Sequence[Mapping[str, Any]],
-    tokenizer: Tokenizer,
-    vocabulary: AnswerVocabulary,
-    question_length: int,
+def _examples(
+    table: Table, tokenizer: Tokenizer, vocabulary: AnswerVocabulary, config: DataConfig
 ) -> Examples:
-    columns = {name: [record[name] for record in records] for name in TEXT_FEATURES}
-    input_ids_NT, attention_mask_NT = tokenizer.encode(columns["question"], question_length)
+    """Makes arrays of a client's split; every different question is tokenised once."""
+    questions, answers = table.columns["question"], table.columns["answer"]
+    input_ids_QT, attention_mask_QT = tokenizer.encode(questions.values, config.question_length)
+    classes_A = np.array([vocabulary.index(answer) for answer in answers.values], np.int32)
+    labels, is_classification = table.columns["label"], table.texts("task")[0] == CLASSIFICATION
     return Examples(
-        images_NHWC=np.stack([record["image"] for record in records]),
-        input_ids_NT=input_ids_NT,
-        attention_mask_NT=attention_mask_NT,
-        labels_N=np.array([vocabulary.index(answer) for answer in columns["answer"]], np.int32),
-        questions=columns["question"],
-        answers=columns["answer"],
-        question_types=columns["question_type"],
-        answer_types=columns["answer_type"],
-        image_ids=columns["image_id"],
+        images_NHWC=table.images,
+        input_ids_NT=input_ids_QT[questions.code_N],
+        attention_mask_NT=attention_mask_QT[questions.code_N],
+        labels_N=classes_A[answers.code_N],
+        questions=questions.texts(),
+        answers=answers.texts(),
+        question_types=table.texts("question_type"),
+        answer_types=table.texts("answer_type"),
+        image_ids=table.texts("image_id"),
+        targets_NC=(
+            np.array([value.split() for value in labels.values], np.uint8)[labels.code_N]
+            if is_classification
+            else None
+        ),
     )

@@ -1,0 +1,29 @@
+"""Task 6 of F³OCUS: three hospitals answer questions and two find diseases (task heterogeneity).
+
+The paper does not say which datasets; these are SLAKE, VQA-RAD, VQA-Med 2019, and Open-I in two.
+Variants: "" and "tiny", which takes made-up files and a random model.
+"""
+
+import ml_collections
+
+from configs import base
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    """Returns the config of a variant."""
+    config = base.get_base()
+    base.use_vilt_base(config)
+    config.data.datasets = (
+        "slake/english",
+        "vqa_rad/released",
+        "vqa_med_2019/challenge",
+        "open_i/reports",
+    )
+    config.data.partition = ("dataset", "dataset", "dataset", "dirichlet")
+    config.data.clients_per_dataset = 2
+    config.data.duplicates = "near"
+    if variant == "tiny":
+        base.use_made_up_files(config)
+    elif variant:
+        raise base.unknown_variant(variant, ("tiny",))
+    return config

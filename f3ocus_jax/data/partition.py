@@ -1,0 +1,188 @@
+"""Which hospital gets which examples?"""
+
+import collections
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from f3ocus_jax.config import ConfigError, DataConfig
+from f3ocus_jax.data.table import TEXTS, Table, join_tables
+from tfds_medvqa.common.features import CLASSIFICATION
+
+Splits: TypeAlias = Mapping[str, Table]
+Owners: TypeAlias = dict[str, np.ndarray]
+"""Split to the client of every example, object [N]."""
+
+DRAWS = 100
+"""How often a Dirichlet partition is drawn anew because a client has no example in a split."""
+
+
+def assign(config: DataConfig, datasets: Mapping[str, Splits]) -> dict[str, dict[str, Table]]:
+    """Deals the examples of all datasets to clients.
+
+    Args:
+      config: the rule of every dataset, and its numbers.
+      datasets: name to split to examples.
+
+    Returns:
+      Client to split to examples, clients in the order of the datasets and by name within one; a
+      client that several datasets name has all their examples.
+
+    Raises:
+      ConfigError: for a rule that does not fit the data.
+    """
+    rules = config.partition * (len(datasets) if len(config.partition) == 1 else 1)
+    parts: dict[str, dict[str, list[Table]]] = {}
+    for (dataset, splits), rule in zip(datasets.items(), rules, strict=True):
+        owners = _rule(rule)(dataset, splits, config)
+        for client in sorted({name for owner_N in owners.values() for name in owner_N.tolist()}):
+            mine = parts.setdefault(client, {split: [] for split in splits})
+            for split, table in splits.items():
+                mine.setdefault(split, []).append(table.take(owners[split] == client))
+    return {
+        client: {split: join_tables(tables) for split, tables in mine.items()}
+        for client, mine in parts.items()
+    }
+
+
+def _by_dataset(dataset: str, splits: Splits, config: DataConfig) -> Owners:
+    """One client that holds all."""
+    del config
+    return {split: np.full(len(table), dataset, object) for split, table in splits.items()}
+
+
+def _by_feature(feature: str) -> Callable[[str, Splits, DataConfig], Owners]:
+    """One client for every value of a feature."""
+
+    def owners(dataset: str, splits: Splits, config: DataConfig) -> Owners:
+        del dataset, config
+        if feature not in TEXTS:
+            raise ConfigError(
+                f"config.data.partition = {feature!r}, must be {', '.join(RULES)} or one of "
+                f"{', '.join(sorted(TEXTS))}"
+            )
+        return {split: np.array(table.texts(feature), object) for split, table in splits.items()}
+
+    return owners
+
+
+def _by_shard(dataset: str, splits: Splits, config: DataConfig) -> Owners:
+    """Equal random parts of the images; all questions about an image go to the same client."""
+    hashes = np.unique(np.concatenate([table.pixel_hash_N for table in splits.values()]))
+    order = np.random.default_rng(config.partition_seed).permutation(len(hashes))
+    names = _names(dataset, config.clients_per_dataset)
+    shard_M = names[order % len(names)]
+    return {
+        split: shard_M[np.searchsorted(hashes, table.pixel_hash_N)]
+        for split, table in splits.items()
+    }
+
+
+def _by_dirichlet(dataset: str, splits: Splits, config: DataConfig) -> Owners:
+    """Label shift: every label's images are shared out in proportions drawn from a Dirichlet law.
+
+    An image with several labels counts for the one that is rarest in the dataset. A client's shares
+    are the same in every split, so that it is tested on what it has trained on. Hsu et al., 2019
+    (arXiv 1909.06335) do this with one label per image.
+    """
+    label_of = _rarest_labels(splits)
+    names = _names(dataset, config.clients_per_dataset)
+    draw = np.random.default_rng(config.partition_seed)
+    for _ in range(DRAWS):
+        share_CK = {
+            label: draw.dirichlet(np.full(len(names), config.dirichlet_alpha))
+            for label in sorted(set(label_of.values()))
+        }
+        owners = _share_out(splits, label_of, share_CK, names, draw)
+        if all(len(set(owner_N.tolist())) == len(names) for owner_N in owners.values()):
+            return owners
+    raise ConfigError(
+        f"config.data.dirichlet_alpha = {config.dirichlet_alpha} left one of "
+        f"{len(names)} clients of {dataset} without examples in a split {DRAWS} times; raise it or "
+        "lower config.data.clients_per_dataset"
+    )
+
+
+def _share_out(
+    splits: Splits,
+    label_of: Mapping[int, str],
+    share_CK: Mapping[str, np.ndarray],
+    names: np.ndarray,
+    draw: np.random.Generator,
+) -> Owners:
+    """Cuts every label's images at the clients' shares; an image keeps its client in all splits."""
+    owner_of: dict[int, str] = {}
+    for table in splits.values():
+        images = np.unique(table.pixel_hash_N).tolist()
+        for label, share_K in share_CK.items():
+            mine = [each for each in images if label_of[each] == label and each not in owner_of]
+            cuts = np.rint(np.cumsum(share_K)[:-1] * len(mine)).astype(int)
+            parts = np.split(draw.permutation(np.array(mine, np.int64)), cuts)
+            for name, part in zip(names, parts, strict=True):
+                owner_of |= dict.fromkeys(part.tolist(), name)
+    return {
+        split: np.array([owner_of[pixels] for pixels in table.pixel_hash_N.tolist()], object)
+        for split, table in splits.items()
+    }
+
+
+def _rarest_labels(splits: Splits) -> dict[int, str]:
+    """Returns each image's rarest label; the first by name of equally rare ones."""
+    labels_of: dict[int, set[str]] = collections.defaultdict(set)
+    for table in splits.values():
+        for pixels, labels in zip(table.pixel_hash_N.tolist(), label_names(table), strict=True):
+            labels_of[pixels].update(labels)
+    counts = collections.Counter(label for labels in labels_of.values() for label in labels)
+    return {
+        pixels: min(labels, key=lambda label: (counts[label], label))
+        for pixels, labels in labels_of.items()
+    }
+
+
+def label_names(table: Table) -> list[list[str]]:
+    """Returns what is to be said of every example: its findings, or its one answer."""
+    return [
+        answer.split(", ") if task == CLASSIFICATION else [answer]
+        for task, answer in zip(table.texts("task"), table.texts("answer"), strict=True)
+    ]
+
+
+def _names(dataset: str, clients: int) -> np.ndarray:
+    if clients < 1:
+        raise ConfigError(
+            f"config.data.clients_per_dataset = {clients}, must be at least 1 where "
+            "config.data.partition is shards or dirichlet"
+        )
+    return np.array([f"{dataset} {place} of {clients}" for place in range(1, clients + 1)], object)
+
+
+RULES: Mapping[str, Callable[[str, Splits, DataConfig], Owners]] = {
+    "dataset": _by_dataset,
+    "shards": _by_shard,
+    "dirichlet": _by_dirichlet,
+}
+"""Ways to deal a dataset; any other name is a feature whose values are the clients."""
+
+
+def _rule(name: str) -> Callable[[str, Splits, DataConfig], Owners]:
+    return RULES.get(name) or _by_feature(name)
+
+
+def tasks(clients: Sequence[Splits]) -> list[str]:
+    """Returns every client's task.
+
+    Raises:
+      ConfigError: if a client has examples of several.
+    """
+    found = [
+        sorted({value for table in splits.values() for value in table.columns["task"].values})
+        for splits in clients
+    ]
+    for several in found:
+        if len(several) > 1:
+            raise ConfigError(
+                f"a client holds examples of {' and of '.join(several)}; give the datasets other "
+                "values of config.data.partition, so that each client has one task"
+            )
+    return [each[0] for each in found]

@@ -1,0 +1,166 @@
+"""Who holds what in a federation, in numbers that can be printed, kept and compared?"""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from f3ocus_jax.config import ConfigError
+from f3ocus_jax.data import overlap
+from f3ocus_jax.data.partition import label_names
+from f3ocus_jax.data.table import Table
+
+PARTITION_FILE = "partition.json"
+COMMON_LABELS = 20
+"""How many labels of a client are listed; the rest are counted together."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClientSummary:
+    """One client.
+
+    Attributes:
+      name: of the client.
+      task: question answering or classification.
+      datasets: that its examples are from.
+      examples: by split.
+      images: different ones, by split.
+      labels: training answers or findings to how many examples have them, the commonest first.
+      different_labels: how many there are.
+      question_types: of training, to how many.
+      answer_types: of training, to how many.
+      unseen_answers: share of test examples whose answer no client has in training.
+    """
+
+    name: str
+    task: str
+    datasets: list[str]
+    examples: dict[str, int]
+    images: dict[str, int]
+    labels: dict[str, int]
+    different_labels: int
+    question_types: dict[str, int]
+    answer_types: dict[str, int]
+    unseen_answers: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """A federation.
+
+    Attributes:
+      partition_hash: the same for the same examples in the same clients, splits and order.
+      clients: one each.
+      dropped: dataset to (images, examples) that an earlier dataset has too.
+      leaks: [dataset of test, dataset of training, images] that are in both.
+    """
+
+    partition_hash: str
+    clients: list[ClientSummary]
+    dropped: dict[str, tuple[int, int]]
+    leaks: list[tuple[str, str, int]]
+
+    def lines(self) -> list[str]:
+        """Returns what is printed when a run starts."""
+        width = max(len(client.name) for client in self.clients)
+        lines = [f"partition {self.partition_hash}"]
+        for client in self.clients:
+            sizes = ", ".join(
+                f"{split} {count} ({client.images[split]} images)"
+                for split, count in client.examples.items()
+            )
+            name, count = next(iter(client.labels.items()))
+            lines.append(
+                f"  {client.name:<{width}}  {client.task}: {sizes}; {client.different_labels} "
+                f"labels, commonest {name!r} {count}"
+            )
+        for dataset, (images, examples) in self.dropped.items():
+            lines.append(f"  {dataset}: {images} images ({examples} examples) dropped, ")
+            lines[-1] += "which an earlier dataset has too"
+        for dataset, origin, images in self.leaks:
+            cause = "in its released split" if dataset == origin else f"of {origin}"
+            lines.append(f"  {dataset}: {images} test images are also in training {cause}")
+        return lines
+
+    def record(self, workdir: pathlib.Path) -> None:
+        """Writes partition.json, and refuses to go on where a run had another partition.
+
+        Raises:
+          ConfigError: if partition.json is there with another hash.
+        """
+        path = workdir / PARTITION_FILE
+        if path.is_file():
+            before = json.loads(path.read_text())["partition_hash"]
+            if before != self.partition_hash:
+                raise ConfigError(
+                    f"{path} says that this run's data had partition {before}, now it has "
+                    f"{self.partition_hash}; use another --workdir or the same data"
+                )
+            return
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        temporary.replace(path)
+
+
+def summarise(
+    clients: Mapping[str, Mapping[str, Table]], dropped: Mapping[str, tuple[int, int]]
+) -> Summary:
+    """Counts a federation.
+
+    Args:
+      clients: client to split to examples.
+      dropped: what `overlap.drop_shared` dropped.
+
+    Returns:
+      The summary.
+    """
+    trained = {
+        answer for splits in clients.values() for answer in splits["train"].columns["answer"].values
+    }
+    leaks = overlap.leaks(
+        [splits["train"] for splits in clients.values()],
+        [splits["test"] for splits in clients.values()],
+    )
+    return Summary(
+        partition_hash=_hash(clients),
+        clients=[_summarise(name, splits, trained) for name, splits in clients.items()],
+        dropped=dict(dropped),
+        leaks=[(*pair, count) for pair, count in sorted(leaks.items())],
+    )
+
+
+def _summarise(name: str, splits: Mapping[str, Table], trained: set[str]) -> ClientSummary:
+    train, test = splits["train"], splits["test"]
+    counts = collections.Counter(label for labels in label_names(train) for label in labels)
+    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    unseen = [answer not in trained for answer in test.texts("answer")]
+    return ClientSummary(
+        name=name,
+        task=train.texts("task")[0],
+        datasets=sorted(train.columns["dataset"].values),
+        examples={split: len(table) for split, table in splits.items()},
+        images={split: len(np.unique(table.pixel_hash_N)) for split, table in splits.items()},
+        labels=dict(ordered[:COMMON_LABELS]),
+        different_labels=len(counts),
+        question_types=_counts(train, "question_type"),
+        answer_types=_counts(train, "answer_type"),
+        unseen_answers=float(np.mean(unseen)),
+    )
+
+
+def _counts(table: Table, name: str) -> dict[str, int]:
+    return dict(collections.Counter(table.texts(name)).most_common())
+
+
+def _hash(clients: Mapping[str, Mapping[str, Table]]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for name, splits in clients.items():
+        for split, table in splits.items():
+            digest.update(f"{name}\0{split}\0{len(table)}\0".encode())
+            digest.update(np.ascontiguousarray(table.pixel_hash_N).tobytes())
+            digest.update("\0".join(table.texts("question") + table.texts("answer")).encode())
+    return digest.hexdigest()

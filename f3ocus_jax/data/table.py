@@ -1,0 +1,89 @@
+"""What is known of every example of one split of one dataset?"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from f3ocus_jax.data.images import StoredImages, join
+
+TEXTS = (
+    *("image_id", "task", "question", "answer", "question_type", "answer_type"),
+    *("client", "modality", "anatomy", "source", "label", "dataset"),
+)
+"""Columns: the features of the shared spec that are text, the label vector written with spaces
+between its numbers, and the dataset's name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """N texts, of which each different one is kept once.
+
+    Attributes:
+      values: the different texts.
+      code_N: int32, which of them an example has.
+    """
+
+    values: tuple[str, ...]
+    code_N: np.ndarray
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> "Column":
+        """Makes a column; values are in the order of their first occurrence."""
+        places: dict[str, int] = {}
+        codes = [places.setdefault(text, len(places)) for text in texts]
+        return cls(tuple(places), np.array(codes, np.int32))
+
+    def texts(self) -> list[str]:
+        """Returns all N texts."""
+        return [self.values[code] for code in self.code_N.tolist()]
+
+    def take(self, indices: np.ndarray) -> "Column":
+        """Chooses examples, and keeps only the values they have."""
+        used, code_N = np.unique(self.code_N[indices], return_inverse=True)
+        values = tuple(self.values[code] for code in used.tolist())
+        return Column(values, code_N.astype(np.int32))
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """N examples.
+
+    Attributes:
+      images: of the examples.
+      pixel_hash_N: int64, equal where two images have the same pixels at full size.
+      thumbnail_ND: uint8 [N, 256], each image at 16 x 16 in grey.
+      columns: by name, those of `TEXTS`.
+    """
+
+    images: StoredImages
+    pixel_hash_N: np.ndarray
+    thumbnail_ND: np.ndarray
+    columns: Mapping[str, Column]
+
+    def __len__(self) -> int:
+        return len(self.pixel_hash_N)
+
+    def texts(self, name: str) -> list[str]:
+        """Returns a column's texts."""
+        return self.columns[name].texts()
+
+    def take(self, indices: np.ndarray) -> "Table":
+        """Chooses examples, by int indices or a bool mask."""
+        indices = np.flatnonzero(indices) if indices.dtype == bool else indices
+        return Table(
+            self.images.take(indices),
+            self.pixel_hash_N[indices],
+            self.thumbnail_ND[indices],
+            {name: column.take(indices) for name, column in self.columns.items()},
+        )
+
+
+def join_tables(parts: Sequence[Table]) -> Table:
+    """Puts tables behind each other."""
+    return Table(
+        join([part.images for part in parts]),
+        np.concatenate([part.pixel_hash_N for part in parts]),
+        np.concatenate([part.thumbnail_ND for part in parts]),
+        {name: Column.of([text for part in parts for text in part.texts(name)]) for name in TEXTS},
+    )

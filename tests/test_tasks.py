@@ -1,0 +1,88 @@
+"""Does every task's config give the federation that F³OCUS describes, from made-up files?"""
+
+import importlib
+
+import pytest
+
+from f3ocus_jax import experiment, parsing
+from f3ocus_jax.config import ConfigError, ExperimentConfig
+from f3ocus_jax.data.reading import read_tables
+from tfds_medvqa.build import build
+from tfds_medvqa.common.errors import BuildError
+
+QUESTIONS, FINDINGS = "question answering", "classification"
+TINY = {
+    "task1": [QUESTIONS] * 5,
+    "task2": [QUESTIONS] * 8,
+    "task4": [FINDINGS] * 2,
+    "task5": [FINDINGS],
+    "task6": [QUESTIONS] * 3 + [FINDINGS] * 2,
+}
+"""The task of every client; task 3 is MedVQA-FL, see test_medvqa_fl.py."""
+
+
+def config_of(task: str, variant: str, **data: object) -> ExperimentConfig:
+    config = importlib.import_module(f"configs.{task}").get_config(variant)
+    with config.unlocked(), config.ignore_type():
+        config.data.update(data)
+    return parsing.parse(ExperimentConfig, config)
+
+
+@pytest.mark.parametrize("task", TINY)
+def test_a_task_s_tiny_variant_has_its_clients(task, tmp_path):
+    config = config_of(task, "tiny", data_dir=str(tmp_path))
+    _, summary = read_tables(config.data, 8)
+    assert [client.task for client in summary.clients] == TINY[task]
+    assert all(min(client.examples.values()) >= 1 for client in summary.clients)
+    assert len(set(summary.partition_hash)) > 1
+
+
+@pytest.mark.parametrize("task", ["task1", "task2", "task4", "task5", "task6"])
+def test_absent_data_stops_with_all_that_is_missing_and_where_it_is_had(task, tmp_path):
+    config = config_of(task, "", data_dir=str(tmp_path))
+    with pytest.raises(BuildError) as error:
+        experiment.assemble(config)
+    assert str(error.value).count("is not in any folder") == len(config.data.datasets)
+    assert "https://" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("task", [*TINY, "task3"])
+def test_an_unknown_variant_lists_the_known_ones(task):
+    with pytest.raises(ValueError, match=r"unknown variant 'huge' of this config; known: .*tiny"):
+        config_of(task, "huge")
+
+
+@pytest.mark.parametrize("task", ["task4", "task6"])
+def test_a_client_that_finds_diseases_is_refused_while_models_have_no_head_for_it(task, tmp_path):
+    with pytest.raises(ConfigError, match="open_i/reports 1 of 2 is for classification"):
+        experiment.assemble(config_of(task, "tiny", data_dir=str(tmp_path)))
+
+
+@pytest.fixture(scope="module")
+def real_dir(real_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("real")
+    for dataset in ("vqa_rad/released", "vqa_med_2019/development"):
+        build(dataset, folder, real_data)
+    return folder
+
+
+REAL = {
+    "real2": {"vqa_rad/released": (1797, 451), "vqa_med_2019/development": (12664, 1976)},
+    "real5": {
+        "abdomen": (581, 158),
+        "chest": (620, 174),
+        "head": (596, 119),
+        "vqa_med_2019/development 1 of 2": (6313, 1008),
+        "vqa_med_2019/development 2 of 2": (6351, 968),
+    },
+}
+
+
+@pytest.mark.parametrize("variant", REAL)
+def test_the_real_federations_of_task_1(variant, real_dir, real_data):
+    config = config_of("task1", variant, data_dir=str(real_dir), manual_dir=str(real_data))
+    _, summary = read_tables(config.data, 28)
+    assert {c.name: tuple(c.examples.values()) for c in summary.clients} == REAL[variant]
+    assert summary.dropped == {"vqa_med_2019/development": (38, 152)}
+    assert summary.leaks == [("vqa_rad/released", "vqa_rad/released", 202)]
