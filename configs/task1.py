@@ -5,22 +5,24 @@ Variants:
   "": the five datasets. VQA-Med 2021 comes without the images of 2020 that it gives out again.
   "real2": VQA-RAD and VQA-Med 2019 without its test set, as two hospitals.
   "real5": the same as five hospitals: VQA-RAD by organ, VQA-Med 2019 in two disjoint halves.
-  "real2_lntk", "real5_lntk": the same, but every client trains its own best layers.
   "tiny": the five datasets from made-up files and a random model, in seconds.
+Each with a method of `base.METHODS`, as in "real5_lntk" or "snip".
 """
 
 import ml_collections
 
 from configs import base
 
-VARIANTS = ("real2", "real2_lntk", "real5", "real5_lntk", "tiny")
+VARIANTS = ("real2", "real5", "tiny")
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
-    if variant and variant not in VARIANTS:
-        raise base.unknown_variant(variant, VARIANTS)
+    name, method = base.split_method(variant)
+    if name and name not in VARIANTS:
+        raise base.unknown_variant(variant, (*VARIANTS, *base.METHODS))
     config = base.get_base()
+    base.set_method(config, method)
     base.use_vilt_base(config)
     config.data.partition = ("dataset",)
     config.data.duplicates = "near"
@@ -31,14 +33,14 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         "vqa_med_2020/challenge",
         "vqa_med_2021/new_images",
     )
-    if variant == "tiny":
+    if name == "tiny":
         base.use_made_up_files(config)
-    elif variant:
-        _use_real_files(config, variant)
+    elif name:
+        _use_real_files(config, name)
     return config
 
 
-def _use_real_files(config: ml_collections.ConfigDict, variant: str) -> None:
+def _use_real_files(config: ml_collections.ConfigDict, name: str) -> None:
     """Two datasets that can be had without signing anything, and a model that a CPU can train."""
     config.data.datasets = ("vqa_rad/released", "vqa_med_2019/development")
     config.data.question_length = 20
@@ -46,8 +48,6 @@ def _use_real_files(config: ml_collections.ConfigDict, variant: str) -> None:
     config.model.architecture = ml_collections.ConfigDict()
     config.federated.rounds = 10
     config.training.max_local_steps = 20
-    if variant.startswith("real5"):
+    if name == "real5":
         config.data.partition = ("anatomy", "shards")
         config.data.clients_per_dataset = 2
-    if variant.endswith("_lntk"):
-        config.selection.algorithm = "lntk"

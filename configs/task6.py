@@ -2,6 +2,7 @@
 
 The paper does not say which datasets; these are SLAKE, VQA-RAD, VQA-Med 2019, and Open-I in two.
 Variants: "" and "tiny", which takes made-up files and a random model.
+Each with a method of `base.METHODS`, as in "tiny_snip" or "lntk".
 """
 
 import ml_collections
@@ -12,6 +13,8 @@ from configs import base
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
     config = base.get_base()
+    name, method = base.split_method(variant)
+    base.set_method(config, method)
     base.use_vilt_base(config)
     config.data.datasets = (
         "slake/english",
@@ -22,8 +25,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.partition = ("dataset", "dataset", "dataset", "dirichlet")
     config.data.clients_per_dataset = 2
     config.data.duplicates = "near"
-    if variant == "tiny":
+    if name == "tiny":
         base.use_made_up_files(config)
-    elif variant:
-        raise base.unknown_variant(variant, ("tiny",))
+    elif name:
+        raise base.unknown_variant(variant, ("tiny", *base.METHODS))
     return config

@@ -4,6 +4,7 @@ import importlib
 
 import pytest
 
+from configs import base
 from f3ocus_jax import experiment, parsing
 from f3ocus_jax.config import ConfigError, ExperimentConfig
 from f3ocus_jax.data.reading import read_tables
@@ -51,6 +52,15 @@ def test_absent_data_stops_with_all_that_is_missing_and_where_it_is_had(task, tm
 def test_an_unknown_variant_lists_the_known_ones(task):
     with pytest.raises(ValueError, match=r"unknown variant 'huge' of this config; known: .*tiny"):
         config_of(task, "huge")
+
+
+@pytest.mark.parametrize("task", TINY)
+def test_every_task_takes_the_methods_of_the_paper_s_table(task):
+    assert config_of(task, "").selection.algorithm == "nsga2"
+    for method, score in base.OWN_CHOICE_SCORES.items():
+        for variant in (method, f"tiny_{method}"):
+            config = config_of(task, variant)
+            assert (config.importance.score, config.selection.algorithm) == (score, "own")
 
 
 @pytest.mark.parametrize("task", ["task4", "task6"])
