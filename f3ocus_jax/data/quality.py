@@ -1,0 +1,154 @@
+"""What does a federation's data look like, as one HTML page that needs nothing else?"""
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from PIL import Image
+
+from f3ocus_jax.data.summary import ClientSummary, Summary
+from f3ocus_jax.data.table import Table
+
+PICTURES = 12
+"""Examples on a client's contact sheet."""
+LONGEST_CAPTION = 110
+
+STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
+  color: #1b1f24; background: #fff; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+table { border-collapse: collapse; margin: .6rem 0; }
+th, td { text-align: left; padding: .2rem .7rem .2rem 0; border-bottom: 1px solid #d8dde3; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+.bar { display: inline-block; height: .7rem; background: #3b6ea5; vertical-align: middle; }
+.columns { display: flex; flex-wrap: wrap; gap: 0 3rem; align-items: flex-start; }
+.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); gap: 1rem; }
+figure { margin: 0; } figure img { width: 100%; image-rendering: auto; border-radius: 3px; }
+figcaption { font-size: .82rem; } figcaption b { display: block; }
+.scroll { overflow-x: auto; } .warning { border-left: 4px solid #c77700; padding-left: .8rem; }
+"""
+
+
+def page(
+    title: str, clients: Mapping[str, Mapping[str, Table]], summary: Summary, seed: int = 0
+) -> str:
+    """Makes the page.
+
+    Args:
+      title: of the page.
+      clients: client to split to examples.
+      summary: who holds what.
+      seed: of the examples that are shown.
+
+    Returns:
+      HTML, with pictures and style inside.
+    """
+    parts = [
+        f"<h1>{html.escape(title)}</h1>",
+        f"<p>Partition <code>{summary.partition_hash}</code></p>",
+        _sizes(summary),
+        _sharing(summary),
+    ]
+    for client in summary.clients:
+        parts += [f"<h2>{html.escape(client.name)}</h2>", _distributions(client)]
+        parts.append(_sheet(clients[client.name]["train"], seed))
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>"
+        f"<body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _sizes(summary: Summary) -> str:
+    splits = list(summary.clients[0].examples)
+    head = ["client", "task", "datasets"]
+    head += [f"{split} {kind}" for split in splits for kind in ("examples", "images")]
+    head += ["labels", "unseen test answers"]
+    rows = [
+        [client.name, client.task, ", ".join(client.datasets)]
+        + [value for split in splits for value in (client.examples[split], client.images[split])]
+        + [client.different_labels, f"{client.unseen_answers:.1%}"]
+        for client in summary.clients
+    ]
+    return f'<div class="scroll">{_table(head, rows)}</div>'
+
+
+def _sharing(summary: Summary) -> str:
+    """Says what was dropped and what test images are trained on."""
+    found = [
+        f"<b>{html.escape(dataset)}</b>: {images} images ({examples} examples) were dropped, an "
+        "earlier dataset has them too."
+        for dataset, (images, examples) in summary.dropped.items()
+    ]
+    for dataset, origin, images in summary.leaks:
+        cause = "its released split has them in both" if dataset == origin else f"of {origin}"
+        found.append(
+            f"<b>{html.escape(dataset)}</b>: {images} test images are also in training "
+            f"({html.escape(cause)})."
+        )
+    if not found:
+        return "<p>No image is in two datasets, or in train and test.</p>"
+    return "".join(f'<p class="warning">{line}</p>' for line in found)
+
+
+def _distributions(client: ClientSummary) -> str:
+    total = client.examples["train"]
+    groups = {
+        "training labels": client.labels,
+        "question types": client.question_types,
+        "answer types": client.answer_types,
+    }
+    tables = [_histogram(name, counts, total) for name, counts in groups.items()]
+    return f'<div class="columns">{"".join(tables)}</div>'
+
+
+def _histogram(name: str, counts: Mapping[str, int], total: int) -> str:
+    widest = max(counts.values())
+    rows = []
+    for value, count in counts.items():
+        bar = f'<span class="bar" style="width:{9 * count / widest:.2f}rem"></span>'
+        rows.append(
+            f"<tr><td>{html.escape(value)}</td><td class=number>{count:,}</td>"
+            f"<td class=number>{count / total:.1%}</td><td>{bar}</td></tr>"
+        )
+    return f"<table><tr><th colspan=4>{html.escape(name)}</th></tr>{''.join(rows)}</table>"
+
+
+def _sheet(table: Table, seed: int) -> str:
+    """Shows some training examples, of different images where there are enough."""
+    order = np.random.default_rng(seed).permutation(len(table))
+    _, first = np.unique(table.pixel_hash_N[order], return_index=True)
+    chosen = table.take(order[np.sort(first)][:PICTURES])
+    pixels_NHWC = chosen.images[np.arange(len(chosen))]
+    captions = zip(chosen.texts("question"), chosen.texts("answer"), strict=True)
+    figures = [
+        f'<figure><img alt="" src="data:image/png;base64,{_png(pixels_HWC)}"><figcaption>'
+        f"{_short(question)}<b>{_short(answer)}</b></figcaption></figure>"
+        for pixels_HWC, (question, answer) in zip(pixels_NHWC, captions, strict=True)
+    ]
+    return f'<div class="sheet">{"".join(figures)}</div>'
+
+
+def _short(text: str) -> str:
+    cut = text if len(text) <= LONGEST_CAPTION else f"{text[:LONGEST_CAPTION]}…"
+    return html.escape(cut)
+
+
+def _png(pixels_HWC: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels_HWC).save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
+    def cell(value: str | int, tag: str, number: bool) -> str:
+        text = f"{value:,}" if isinstance(value, int) else value
+        return f"<{tag}{' class=number' if number else ''}>{html.escape(text)}</{tag}>"
+
+    texts = 3  # client, task and datasets are words, the rest are numbers
+    lines = ["".join(cell(name, "th", place >= texts) for place, name in enumerate(head))]
+    lines += ["".join(cell(v, "td", place >= texts) for place, v in enumerate(r)) for r in rows]
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

@@ -1,0 +1,80 @@
+"""Does the data page show every client, and can it stand alone?"""
+
+import base64
+import html.parser
+import io
+import re
+
+import numpy as np
+from PIL import Image
+
+from f3ocus_jax.data import quality, summary as summary_lib
+from f3ocus_jax.data.reading import read_tables
+from tests.data.tables import DUMMY, data_config, table
+
+OUTSIDE = re.compile(r'(src|href)="(?!data:)|url\(|@import|<script')
+
+
+class Balance(html.parser.HTMLParser):
+    """Keeps track of which tags are open."""
+
+    VOID = ("meta", "img", "!doctype")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.wrong = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+
+def page_of(tmp_path):
+    config = data_config(
+        tmp_path, "slake/english", "open_i/reports", manual_dir=str(DUMMY), duplicates="keep"
+    )
+    clients, summary = read_tables(config, 16)
+    return quality.page("A <title>", clients, summary), summary
+
+
+def test_the_page_is_well_formed_and_needs_nothing_from_outside(tmp_path):
+    text, _ = page_of(tmp_path)
+    parser = Balance()
+    parser.feed(text)
+    assert (parser.open, parser.wrong) == ([], [])
+    assert not OUTSIDE.search(text)
+    assert "A &lt;title&gt;" in text
+    assert "<title>A <title>" not in text
+
+
+def test_every_client_has_its_tables_and_pictures(tmp_path):
+    text, summary = page_of(tmp_path)
+    assert summary.partition_hash in text
+    for client in summary.clients:
+        assert f"<h2>{client.name}</h2>" in text
+        assert all(html.escape(label) in text for label in client.labels)
+    assert text.count("<figure>") == 1 + min(12, summary.clients[1].images["train"])
+
+
+def test_pictures_are_the_examples_own_pixels():
+    one = table([5], ["yes"], question=["is it?"])
+    clients = {"h": {"train": one, "test": one}}
+    text = quality.page("t", clients, summary_lib.summarise(clients, {}))
+    (encoded,) = re.findall(r"base64,([^\"]+)", text)
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
+        np.testing.assert_array_equal(np.asarray(image), np.full((2, 2, 3), 5))
+    assert "is it?<b>yes</b>" in text
+    assert "1 test images are also in training" in text
+
+
+def test_what_was_dropped_is_said():
+    one = table([5], ["yes"])
+    clients = {"h": {"train": one, "test": table([6], ["no"])}}
+    text = quality.page("t", clients, summary_lib.summarise(clients, {"later": (3, 9)}))
+    assert "<b>later</b>: 3 images (9 examples) were dropped" in text
+    clean = quality.page("t", clients, summary_lib.summarise(clients, {}))
+    assert "No image is in two datasets" in clean
