@@ -230,8 +230,8 @@ def draw_picture(path: pathlib.Path) -> None:
         name: our_method(select)(scores_KL, budgets_K, 0)
         for name, select in create_selects().items()
     }
-    lntk = selection.create("lntk", population=POPULATION, generations=1)
-    own_1M = our_method(lntk)(scores_KL, budgets_K, 0)
+    own = selection.create("own", population=POPULATION, generations=1)
+    own_1M = our_method(own)(scores_KL, budgets_K, 0)
     selection_picture.draw(path, true_front(scores_KL, budgets_K, 0), fronts, own_1M[0])
 
 

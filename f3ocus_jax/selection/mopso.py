@@ -104,16 +104,17 @@ class MOPSO(Metaheuristic):
             for choices in (position, state.best, leaders)
         )
         old_JLP = jax.lax.dynamic_slice_in_dim(state.velocity_KLP, start, self.visits)
-        # Without an order of reading and writing XLA copies all velocities in every generation.
-        old_JLP, kept_KLP = jax.lax.optimization_barrier((old_JLP, state.velocity_KLP))
         velocity_JLP = params.inertia * _from_bits(old_JLP)
         velocity_JLP += params.own_pull * _way(pulls_2P[0], block, best)
         velocity_JLP += params.leader_pull * _way(pulls_2P[1], block, lead)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
         bias_JLP = extent_M[0] / self.clients * velocity_JLP
         block = local_search.climb(block, prices_P, bias_JLP=bias_JLP)
+        # The write must wait for the climb, which has read: else XLA copies all velocities in every
+        # generation. No importance is NaN.
+        start_late = jnp.where(jnp.isnan(block.importance_P[0]), 0, start)
         velocity_KLP = jax.lax.dynamic_update_slice_in_dim(
-            kept_KLP, _to_bits(velocity_JLP), start, axis=0
+            state.velocity_KLP, _to_bits(velocity_JLP), start_late, axis=0
         )
         position = self._close(position, start, block)
         return position, dataclasses.replace(state, velocity_KLP=velocity_KLP)

@@ -7,9 +7,9 @@ Last-k, and so on for every baseline.
 import jax
 import jax.numpy as jnp
 
-from f3ocus_jax.selection import problem as problem_lib
-from f3ocus_jax.selection.problem import Limits
-from f3ocus_jax.selection.selector import Select, Selection, answer
+from f3ocus_jax.selection import problem as problem_lib, selector
+from f3ocus_jax.selection.problem import Problem
+from f3ocus_jax.selection.selector import Select
 
 
 def create(*, population: int, **_: object) -> Select:
@@ -22,18 +22,9 @@ def create(*, population: int, **_: object) -> Select:
       A jitted `Select`.
     """
 
-    @jax.jit
-    def select(
-        key: jax.Array,
-        scores_KL: jax.Array,
-        budgets_K: jax.Array,
-        seeds_PKL: jax.Array,
-        limits: Limits | None = None,
-    ) -> Selection:
+    def find(key: jax.Array, problem: Problem, seeds_PKL: jax.Array) -> jax.Array:
         del key, seeds_PKL
-        problem = problem_lib.create(scores_KL, budgets_K, limits)
-        front_mask_PKL = jnp.zeros((population, *scores_KL.shape), bool)
-        front_mask_PKL = front_mask_PKL.at[0].set(problem_lib.own_choice(problem))
-        return answer(front_mask_PKL, problem, scores_KL, pick="index", pick_value=0)
+        masks_PKL = jnp.zeros((population, *problem.scores_KL.shape), bool)
+        return masks_PKL.at[0].set(problem_lib.own_choice(problem))
 
-    return select
+    return selector.create(find, pick="index", pick_value=0)
