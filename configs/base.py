@@ -162,17 +162,33 @@ def blip(*, width: int, layers: int, image_size: int, patch_size: int) -> ml_col
     return ml_collections.ConfigDict({"vision_config": stack | image, "text_config": stack})
 
 
+def albef(
+    *, width: int, layers: int, image_size: int, patch_size: int
+) -> ml_collections.ConfigDict:
+    """Returns the sizes of an ALBEF with heads of 32 dimensions, by the names of its directories.
+
+    Args:
+      width: D, of all stacks.
+      layers: blocks of the image encoder, and of the text encoder; half of these look at the image.
+      image_size: side of the square image, in pixels.
+      patch_size: side of a patch, in pixels.
+    """
+    sizes = blip(width=width, layers=layers, image_size=image_size, patch_size=patch_size)
+    sizes.text_config.fusion_layer = layers // 2
+    return sizes
+
+
 def make_tiny(config: ml_collections.ConfigDict, image_size: int, family: str = "vilt") -> None:
     """Shrinks a federated run to one that ends in seconds on a CPU, from a random model.
 
     Args:
       config: changed in place.
       image_size: side of the images, in pixels; two patches wide.
-      family: "blip" or "vilt".
+      family: "albef", "blip" or "vilt".
     """
     config.model.weights = ""
     config.model.family = family
-    config.model.architecture = {"blip": blip, "vilt": vilt}[family](
+    config.model.architecture = {"albef": albef, "blip": blip, "vilt": vilt}[family](
         width=32, layers=4, image_size=image_size, patch_size=image_size // 2
     )
     config.model.adapter_size = 8

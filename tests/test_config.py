@@ -9,7 +9,10 @@ from f3ocus_jax import importance, parsing
 from f3ocus_jax.config import ConfigError, ExperimentConfig, PretrainConfig
 
 CONFIGS = {
-    "phantom": (ExperimentConfig, ("", "tiny", "tiny_blip", "snip", "tiny_gradflow_preserve")),
+    "phantom": (
+        ExperimentConfig,
+        ("", "tiny", "tiny_albef", "tiny_blip", "snip", "tiny_gradflow_preserve"),
+    ),
     "medvqa_fl": (ExperimentConfig, ("", "medmnist3", "medmnist3_lntk", "tiny")),
     "pretrain": (PretrainConfig, ("", "medmnist3", "tiny")),
 }

@@ -24,7 +24,7 @@ ORDER = [
     {"rounds"},
     {"experiment"},
     {"commands"},
-    {"evaluate", "predict", "pretrain", "train"},
+    {"convert", "evaluate", "predict", "pretrain", "train"},
 ]
 """Stages from the bottom up; a module imports from its own or a lower line."""
 COMMANDS = {"data/inspect.py": "train"}

@@ -1,5 +1,5 @@
 """Vision-language models as stacks of rows, with their adapters, losses and weights."""
 
-from f3ocus_jax.models import blip, vilt_layout
+from f3ocus_jax.models import albef, blip, vilt_layout
 
-FAMILIES = {"blip": blip.FAMILY, "vilt": vilt_layout.FAMILY}
+FAMILIES = {"albef": albef.FAMILY, "blip": blip.FAMILY, "vilt": vilt_layout.FAMILY}

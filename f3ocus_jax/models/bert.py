@@ -51,6 +51,11 @@ class TextConfig:
             multiples=(("hidden_size", "num_attention_heads"),),
         )
 
+    @property
+    def token_types(self) -> int:
+        """Kinds of text segment that have an embedding, of which only the first is used."""
+        return 0
+
 
 class TextEmbeddings(nn.Module):
     """Token ids to hidden states."""
@@ -66,6 +71,9 @@ class TextEmbeddings(nn.Module):
         rows = (config.max_position_embeddings, config.hidden_size)
         position = self.param("position", normal, rows)
         hidden_BTD = jnp.take(word, input_ids_BT, axis=0) + position[None, : input_ids_BT.shape[1]]
+        if config.token_types:
+            types = self.param("types", normal, (config.token_types, config.hidden_size))
+            hidden_BTD = hidden_BTD + types[None, :1]
         return layers.norm(config.layer_norm_eps, "norm")(hidden_BTD)
 
 

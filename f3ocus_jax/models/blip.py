@@ -3,12 +3,12 @@
 Its text encoder looks at the image in every block, and its decoder has the same sizes.
 """
 
-import functools
 from collections.abc import Sequence
 
 from f3ocus_jax.models import grounded, grounded_layout
-from f3ocus_jax.models.blip_config import STACKS, BlipConfig
+from f3ocus_jax.models.blip_config import BlipConfig
 from f3ocus_jax.models.family import Family
+from f3ocus_jax.models.grounded_layout import VisionNames
 from f3ocus_jax.models.layout import Tensor
 
 UNUSED = (
@@ -18,15 +18,28 @@ UNUSED = (
 )
 """Constants, and copies of the decoder's word embeddings and bias, that some files hold."""
 
-create = functools.partial(grounded.create, name="BLIP")
+_VISION, _BLOCK = "vision_model", "vision_model.encoder.layers.{layer}"
+VISION_NAMES = VisionNames(
+    class_token=f"{_VISION}.embeddings.class_embedding",
+    position=f"{_VISION}.embeddings.position_embedding",
+    patch=f"{_VISION}.embeddings.patch_embedding",
+    attention_norm=f"{_BLOCK}.layer_norm1",
+    query_key_value=f"{_BLOCK}.self_attn.qkv",
+    attention_output=f"{_BLOCK}.self_attn.projection",
+    feed_forward_norm=f"{_BLOCK}.layer_norm2",
+    intermediate=f"{_BLOCK}.mlp.fc1",
+    output=f"{_BLOCK}.mlp.fc2",
+    final_norm=f"{_VISION}.post_layernorm",
+)
 
 
 def tensors(config: BlipConfig) -> list[Tensor]:
     """Returns every kind of tensor of a BlipForQuestionAnswering."""
-    layers = range(config.text_config.num_hidden_layers)
+    text = config.text_config
+    layers, embeddings = range(text.num_hidden_layers), ("text_embeddings",)
     return [
-        *grounded_layout.vision(config.vision_config, "vision_model"),
-        *grounded_layout.text_embeddings(("text_embeddings",), "text_encoder.embeddings"),
+        *grounded_layout.vision(config.vision_config, VISION_NAMES),
+        *grounded_layout.text_embeddings(text, embeddings, "text_encoder.embeddings"),
         *grounded_layout.blocks(
             ("fusion_blocks",), "text_encoder.encoder.layer", layers, looks=True
         ),
@@ -41,8 +54,8 @@ def _rename(names: Sequence[str]) -> dict[str, str]:
 
 FAMILY = Family(
     sizes=BlipConfig,
-    create=create,
-    stacks=STACKS,
+    create=grounded.create,
+    stacks=tuple(BlipConfig.STAGES),
     parts=grounded_layout.parts,
     arrange=grounded_layout.arrange,
     model_type="blip",

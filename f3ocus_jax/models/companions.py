@@ -83,8 +83,8 @@ def read_head(folder: pathlib.Path, template: Params) -> Params | None:
     return _read_tree(path, template) if path.is_file() else None
 
 
-def write_adapters(folder: pathlib.Path, config: Any, rows: Rows) -> None:
-    """Writes adapters; none if `rows` is empty."""
+def write_adapters(folder: pathlib.Path, config: Any, rows: Rows | None) -> None:
+    """Writes adapters; no file if there are none."""
     if rows:
         tensor_files.write(folder / ADAPTERS_FILE, _flat({config.selectable: rows}))
 
@@ -97,7 +97,8 @@ def write_head(folder: pathlib.Path, head: Params) -> None:
 def _read_tree(path: pathlib.Path, template: Any) -> Any:
     stored = tensor_files.contents(path)
     expected = {name: leaf.shape for name, leaf in _flat(template).items()}
-    tensor_files.check_fit(path, stored, expected)
+    shapes = {name: tensor.shape for name, tensor in stored.items()}
+    tensor_files.check_fit(path, shapes, expected)
     values = {name: jnp.asarray(value) for name, value in tensor_files.read(stored).items()}
     return traverse_util.unflatten_dict(values, sep=".")
 

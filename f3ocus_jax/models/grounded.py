@@ -7,7 +7,6 @@ without, writes answers. Any one of the three stacks can be the selectable one.
 """
 
 import functools
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -23,37 +22,9 @@ from f3ocus_jax.models import (
     vision,
 )
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.models.bert import TextConfig
-from f3ocus_jax.models.sizes import Sizes
+from f3ocus_jax.models.grounded_config import GroundedConfig
 from f3ocus_jax.models.stacks import Arrangement
-from f3ocus_jax.models.vision import VisionConfig
 from f3ocus_jax.types import Array, Batch, Params, Rows
-
-STAGES = ("vision", "text", "fusion")
-
-
-class GroundedSizes(Sizes, Protocol):
-    """Sizes of such a model."""
-
-    @property
-    def vision_config(self) -> VisionConfig:
-        """Of the image encoder."""
-
-    @property
-    def text_config(self) -> TextConfig:
-        """Of text and fusion blocks."""
-
-    @property
-    def decoder_config(self) -> TextConfig:
-        """Of the decoder."""
-
-    @property
-    def text_layers(self) -> int:
-        """How many of the text's blocks do not look at the image."""
-
-    @property
-    def stage(self) -> str:
-        """Which of `STAGES` is the selectable stack."""
 
 
 @struct.dataclass
@@ -71,19 +42,7 @@ class Context:
     question_BTD: Array
 
 
-def rows(config: GroundedSizes) -> tuple[int, int]:
-    """Returns (L, D) of the selectable stack."""
-    text = config.text_config
-    depths = {
-        "vision": config.vision_config.num_hidden_layers,
-        "text": config.text_layers,
-        "fusion": text.num_hidden_layers - config.text_layers,
-    }
-    width = config.vision_config.hidden_size if config.stage == "vision" else text.hidden_size
-    return depths[config.stage], width
-
-
-def arrangement(config: GroundedSizes) -> Arrangement:
+def arrangement(config: GroundedConfig) -> Arrangement:
     """Returns which part runs where."""
     encode_image = ("vision_embeddings", "vision_blocks", "vision_norm")
     encode_text = ("text_embeddings", "text_blocks") if config.text_layers else ("text_embeddings",)
@@ -96,12 +55,11 @@ def arrangement(config: GroundedSizes) -> Arrangement:
     return Arrangement((*encode_image, *encode_text), "fusion_blocks", ("decoder",))
 
 
-def create(config: GroundedSizes, name: str) -> Model:
+def create(config: GroundedConfig) -> Model:
     """Makes the model.
 
     Args:
       config: its sizes.
-      name: of the family, for messages.
 
     Returns:
       The model. `embed` takes uint8 images, which it normalises as the config says, or float ones
@@ -111,7 +69,7 @@ def create(config: GroundedSizes, name: str) -> Model:
     head = head_lib.AnswerHead(config.num_answers)
 
     def embed(params: Params, batch: Batch) -> tuple[jax.Array, Context]:
-        _check(config, batch, name)
+        _check(config, batch)
         images_BHWC = vision.normalise(
             jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std
         )
@@ -149,7 +107,7 @@ def create(config: GroundedSizes, name: str) -> Model:
 
 
 def encode_question(
-    config: GroundedSizes, params: Params, hidden: jax.Array, context: Context
+    config: GroundedConfig, params: Params, hidden: jax.Array, context: Context
 ) -> jax.Array:
     """Runs what is above the selectable stack, but for head and decoder.
 
@@ -174,7 +132,7 @@ def encode_question(
     )
 
 
-def init(config: GroundedSizes, key: jax.Array) -> Params:
+def init(config: GroundedConfig, key: jax.Array) -> Params:
     """Draws fresh parameters.
 
     Args:
@@ -188,12 +146,11 @@ def init(config: GroundedSizes, key: jax.Array) -> Params:
         key, 7
     )
     text, (depth, width) = config.text_config, config.rows
-    fusion_layers = text.num_hidden_layers - config.text_layers
     image_width = config.vision_config.hidden_size
     parts = {
         **vision.init(config.vision_config, of_vision),
         "text_embeddings": bert.init_embeddings(text, of_words),
-        "fusion_blocks": bert.init_blocks(text, of_fusion, fusion_layers, image_width),
+        "fusion_blocks": bert.init_blocks(text, of_fusion, config.fusion_layers, image_width),
         "decoder": decoder.init(config.decoder_config, of_decoder, text.hidden_size),
         "adapters": adapters.init_stack(
             of_adapters, layers=depth, width=width, bottleneck=config.adapter_size
@@ -205,6 +162,6 @@ def init(config: GroundedSizes, key: jax.Array) -> Params:
     return arrangement(config).arrange(parts)
 
 
-def _check(config: GroundedSizes, batch: Batch, name: str) -> None:
-    vision.check_image(batch.images_BHWC, config.image_size, vision.CHANNELS, name)
-    bert.check_length(batch.input_ids_BT, config.max_position_embeddings, name)
+def _check(config: GroundedConfig, batch: Batch) -> None:
+    vision.check_image(batch.images_BHWC, config.image_size, vision.CHANNELS, config.NAME)
+    bert.check_length(batch.input_ids_BT, config.max_position_embeddings, config.NAME)

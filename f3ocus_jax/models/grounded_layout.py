@@ -6,7 +6,7 @@ from typing import Any
 
 from f3ocus_jax.models import grounded, layout
 from f3ocus_jax.models.bert import TextConfig
-from f3ocus_jax.models.grounded import GroundedSizes
+from f3ocus_jax.models.grounded_config import GroundedConfig
 from f3ocus_jax.models.layout import Path, Tensor
 from f3ocus_jax.models.vision import CHANNELS, VisionConfig
 from f3ocus_jax.types import Params
@@ -15,45 +15,60 @@ POSITIONS: tuple[Path, str] = (("vision_embeddings", "position"), "bicubic")
 """What is resized for images of another side."""
 
 
-def vision(config: VisionConfig, prefix: str) -> list[Tensor]:
+@dataclasses.dataclass(frozen=True)
+class VisionNames:
+    """What the tensors of an image encoder are called, {layer} standing for the block's number."""
+
+    class_token: str
+    position: str
+    patch: str
+    attention_norm: str
+    query_key_value: str
+    attention_output: str
+    feed_forward_norm: str
+    intermediate: str
+    output: str
+    final_norm: str
+
+
+def vision(config: VisionConfig, names: VisionNames) -> list[Tensor]:
     """Returns the tensors of the image encoder.
 
     Args:
       config: its sizes.
-      prefix: of their names.
+      names: what they are called.
     """
-    embeddings, layer = f"{prefix}.embeddings", f"{prefix}.encoder.layers.{{layer}}"
-    ours, layers = ("vision_blocks",), range(config.num_hidden_layers)
+    embeddings, ours = ("vision_embeddings",), ("vision_blocks",)
+    layers = range(config.num_hidden_layers)
     attention = [(*ours, name) for name in ("query", "key", "value")]
+    patch = {"size": config.patch_size, "channels": CHANNELS}
     return [
-        layout.leading_axis(("vision_embeddings", "class_token"), f"{embeddings}.class_embedding"),
-        layout.leading_axis(("vision_embeddings", "position"), f"{embeddings}.position_embedding"),
-        *layout.patch(
-            ("vision_embeddings", "patch"),
-            f"{embeddings}.patch_embedding",
-            size=config.patch_size,
-            channels=CHANNELS,
-        ),
-        *layout.norm((*ours, "attention_norm"), f"{layer}.layer_norm1", layers),
-        *layout.fused_linear(attention, f"{layer}.self_attn.qkv", layers),
-        *layout.linear((*ours, "attention_output"), f"{layer}.self_attn.projection", layers),
-        *layout.norm((*ours, "feed_forward_norm"), f"{layer}.layer_norm2", layers),
-        *layout.linear((*ours, "intermediate"), f"{layer}.mlp.fc1", layers),
-        *layout.linear((*ours, "output"), f"{layer}.mlp.fc2", layers),
-        *layout.norm(("vision_norm", "norm"), f"{prefix}.post_layernorm"),
+        layout.leading_axis((*embeddings, "class_token"), names.class_token),
+        layout.leading_axis((*embeddings, "position"), names.position),
+        *layout.patch((*embeddings, "patch"), names.patch, **patch),
+        *layout.norm((*ours, "attention_norm"), names.attention_norm, layers),
+        *layout.fused_linear(attention, names.query_key_value, layers),
+        *layout.linear((*ours, "attention_output"), names.attention_output, layers),
+        *layout.norm((*ours, "feed_forward_norm"), names.feed_forward_norm, layers),
+        *layout.linear((*ours, "intermediate"), names.intermediate, layers),
+        *layout.linear((*ours, "output"), names.output, layers),
+        *layout.norm(("vision_norm", "norm"), names.final_norm),
     ]
 
 
-def text_embeddings(path: Path, prefix: str) -> list[Tensor]:
+def text_embeddings(config: TextConfig, path: Path, prefix: str) -> list[Tensor]:
     """Returns the tensors of a text's embeddings.
 
     Args:
+      config: sizes.
       path: of ours.
       prefix: of their names.
     """
+    types = layout.same((*path, "types"), f"{prefix}.token_type_embeddings.weight")
     return [
         layout.same((*path, "word"), f"{prefix}.word_embeddings.weight"),
         layout.same((*path, "position"), f"{prefix}.position_embeddings.weight"),
+        *([types] if config.token_types else []),
         *layout.norm((*path, "norm"), f"{prefix}.LayerNorm"),
     ]
 
@@ -88,7 +103,7 @@ def decoder(config: TextConfig, prefix: str) -> list[Tensor]:
     """
     scores, layers = f"{prefix}.cls.predictions", range(config.num_hidden_layers)
     return [
-        *text_embeddings(("decoder", "embeddings"), f"{prefix}.bert.embeddings"),
+        *text_embeddings(config, ("decoder", "embeddings"), f"{prefix}.bert.embeddings"),
         *blocks(("decoder", "blocks"), f"{prefix}.bert.encoder.layer", layers, looks=True),
         *layout.linear(("decoder", "scores", "transform"), f"{scores}.transform.dense"),
         *layout.norm(("decoder", "scores", "norm"), f"{scores}.transform.LayerNorm"),
@@ -96,17 +111,17 @@ def decoder(config: TextConfig, prefix: str) -> list[Tensor]:
     ]
 
 
-def parts(config: GroundedSizes, params: Params) -> Params:
+def parts(config: GroundedConfig, params: Params) -> Params:
     """Returns parameters by what they are, whichever stack is selectable."""
     return grounded.arrangement(config).parts(params)
 
 
-def arrange(config: GroundedSizes, parts: Params) -> Params:
+def arrange(config: GroundedConfig, parts: Params) -> Params:
     """Undoes `parts`."""
     return grounded.arrangement(config).arrange(parts)
 
 
-def image_processor(config: GroundedSizes) -> Mapping[str, Any]:
+def image_processor(config: GroundedConfig) -> Mapping[str, Any]:
     """Returns the class of transformers that prepares images, and the size it makes them."""
     size = {"height": config.image_size, "width": config.image_size}
     return {"image_processor_type": "BlipImageProcessor", "size": size}

@@ -9,7 +9,7 @@ config.json is written last and removed first, so that a directory with one is c
 import dataclasses
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -31,7 +31,7 @@ from f3ocus_jax.models import (
 from f3ocus_jax.models.family import Family
 from f3ocus_jax.models.sizes import Sizes
 from f3ocus_jax.models.tensor_files import WeightsError
-from f3ocus_jax.types import Params
+from f3ocus_jax.types import Params, Rows
 
 CONFIG_FILE = "config.json"
 
@@ -142,23 +142,79 @@ def save(
     """
     if len(answers) != config.num_answers:
         raise ValueError(f"{len(answers)} answers for a head of {config.num_answers}")
+    family = family_of(config)
+    theirs = layout.to_huggingface(family.tensors(config), family.parts(config, params))
+    write(
+        directory,
+        config,
+        theirs,
+        tokenizer,
+        answers=answers,
+        head=None if family.head_prefix else params["head"],
+        adapters=params["adapters"],
+    )
+
+
+def write(
+    directory: pathlib.Path | str,
+    config: Any,
+    theirs: Mapping[str, np.ndarray],
+    tokenizer: Tokenizer,
+    *,
+    answers: Sequence[str] | None = None,
+    head: Params | None = None,
+    adapters: Rows | None = None,
+) -> None:
+    """Writes tensors that are already laid out as the family's directories have them.
+
+    Args:
+      directory: as of `save`.
+      config: sizes.
+      theirs: the tensors by name.
+      tokenizer: of the questions.
+      answers: classes of the head; None if there is no head.
+      head: the head, where it has a file of its own.
+      adapters: of the selectable stack.
+
+    Raises:
+      ValueError: if the tokenizer does not fit the sizes.
+      OSError: if the directory cannot be written to.
+    """
     if tokenizer.vocabulary_size > config.vocab_size:
         raise ValueError(
             f"a tokenizer of {tokenizer.vocabulary_size} entries for {config.vocab_size} embeddings"
         )
-    family = family_of(config)
     folder = pathlib.Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG_FILE, tensor_files.INDEX_FILE, *companions.FILES):
         (folder / name).unlink(missing_ok=True)
     tokenizer.save(folder)
-    preprocessor.write(folder, config, family.image_processor(config))
-    theirs = layout.to_huggingface(family.tensors(config), family.parts(config, params))
+    preprocessor.write(folder, config, family_of(config).image_processor(config))
     tensor_files.write(folder / tensor_files.WEIGHTS_FILE, theirs)
-    if not family.head_prefix:
-        companions.write_head(folder, params["head"])
-    companions.write_adapters(folder, config, params["adapters"])
-    tensor_files.write_json(folder / CONFIG_FILE, _config_json(family, config, answers))
+    if head is not None:
+        companions.write_head(folder, head)
+    companions.write_adapters(folder, config, adapters)
+    tensor_files.write_json(folder / CONFIG_FILE, _config_json(config, answers))
+
+
+def check(config: Any, shapes: Mapping[str, tuple[int, ...]], where: pathlib.Path) -> None:
+    """Refuses tensors that are not those of a model.
+
+    Args:
+      config: its sizes.
+      shapes: names to shapes; those of the answer head may be absent.
+      where: they are, for the message.
+
+    Raises:
+      WeightsError: lists what is missing, left over or of another shape.
+    """
+    family = family_of(config)
+    template = jax.eval_shape(family.create(config).init, jax.random.key(0))
+    expected = layout.expected_shapes(family.tensors(config), family.parts(config, template))
+    prefix = family.head_prefix
+    if prefix and not any(name.startswith(prefix) for name in shapes):
+        expected = {n: expected[n] for n in expected if not n.startswith(prefix)}
+    tensor_files.check_fit(where, shapes, expected)
 
 
 def family_of(config: Sizes) -> Family:
@@ -194,15 +250,18 @@ def _read_config(folder: pathlib.Path, selectable: str) -> tuple[Any, tuple[str,
         raise WeightsError(f"{path}: {error}") from error
 
 
-def _config_json(family: Family, config: Sizes, answers: Sequence[str]) -> dict[str, Any]:
-    return {
+def _config_json(config: Sizes, answers: Sequence[str] | None) -> dict[str, Any]:
+    family = family_of(config)
+    content = {
         "architectures": [family.architecture],
         "model_type": family.model_type,
         "dtype": "float32",
         **sizes_lib.names(config),
-        "id2label": {str(place): answer for place, answer in enumerate(answers)},
-        "label2id": {answer: place for place, answer in enumerate(answers)},
     }
+    if answers is not None:
+        content["id2label"] = {str(place): answer for place, answer in enumerate(answers)}
+        content["label2id"] = {answer: place for place, answer in enumerate(answers)}
+    return content
 
 
 def _read_parts(folder: pathlib.Path, config: Sizes, template: Params) -> dict[str, Params]:
@@ -210,13 +269,8 @@ def _read_parts(folder: pathlib.Path, config: Sizes, template: Params) -> dict[s
     family = family_of(config)
     located = tensor_files.locate(folder)
     stored = {new: located[name] for name, new in family.rename(list(located)).items()}
-    kinds = family.tensors(config)
-    expected = layout.expected_shapes(kinds, family.parts(config, template))
-    prefix = family.head_prefix
-    if prefix and not any(name.startswith(prefix) for name in stored):
-        expected = {n: expected[n] for n in expected if not n.startswith(prefix)}
-    tensor_files.check_fit(folder, stored, expected)
-    parts = layout.from_huggingface(kinds, tensor_files.read(stored))
+    check(config, {name: tensor.shape for name, tensor in stored.items()}, folder)
+    parts = layout.from_huggingface(family.tensors(config), tensor_files.read(stored))
     head = companions.read_head(folder, template["head"])
     return parts if head is None else {**parts, "head": head}
 

@@ -159,23 +159,23 @@ def write_whole(path: pathlib.Path, write_to: Callable[[pathlib.Path], object]) 
 
 def check_fit(
     where: pathlib.Path,
-    stored: Mapping[str, StoredTensor],
+    stored: Mapping[str, tuple[int, ...]],
     expected: Mapping[str, tuple[int, ...]],
 ) -> None:
     """Refuses tensors that are not those of a model.
 
     Args:
       where: they are, for the message.
-      stored: the tensors by name.
-      expected: names to shapes.
+      stored: names to shapes of what is there.
+      expected: names to shapes of what a model needs.
 
     Raises:
       WeightsError: lists what is missing, left over or of another shape.
     """
     wrong = [
-        f"{name} {stored[name].shape} instead of {expected[name]}"
+        f"{name} {stored[name]} instead of {expected[name]}"
         for name in sorted(set(stored) & set(expected))
-        if stored[name].shape != expected[name]
+        if stored[name] != expected[name]
     ]
     problems = {
         "missing": sorted(set(expected) - set(stored)),

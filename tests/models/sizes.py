@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from f3ocus_jax.models.albef_config import AlbefConfig, AlbefTextConfig
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.bert import TextConfig
 from f3ocus_jax.models.blip_config import BlipConfig
@@ -52,6 +53,32 @@ def tiny_blip(**changes: Any) -> BlipConfig:
     )
     sizes = {"num_answers": 5, "adapter_size": 4, "vision_config": image, "text_config": text}
     return BlipConfig(**{**sizes, **changes})
+
+
+def tiny_albef(**changes: Any) -> AlbefConfig:
+    """An ALBEF all of whose stacks differ in every size that may differ."""
+    image = VisionConfig(
+        hidden_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=20,
+        image_size=16,
+        patch_size=8,
+        layer_norm_eps=1e-6,
+    )
+    text = AlbefTextConfig(
+        vocab_size=40,
+        hidden_size=16,
+        num_hidden_layers=5,
+        num_attention_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=12,
+        bos_token_id=2,
+        sep_token_id=3,
+        fusion_layer=2,
+    )
+    sizes = {"num_answers": 5, "adapter_size": 4, "vision_config": image, "text_config": text}
+    return AlbefConfig(**{**sizes, **changes})
 
 
 def tiny_batch(config: Any, examples: int = 3, tokens: int = 7, seed: int = 0) -> Batch:

@@ -11,7 +11,7 @@ import transformers
 
 from f3ocus_jax.data.text import load_tokenizer
 from f3ocus_jax.models import FAMILIES, huggingface, preprocessor, vision
-from f3ocus_jax.models.blip_config import CLIP_MEAN, CLIP_STD
+from f3ocus_jax.models.grounded_config import CLIP_MEAN, CLIP_STD
 from f3ocus_jax.models.tensor_files import WeightsError
 from tests.models.sizes import random_params, tiny_blip, tiny_vilt
 

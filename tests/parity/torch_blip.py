@@ -124,12 +124,17 @@ def random_model(case: Case, seed: int = 0) -> Any:
     )
     model = transformers.BlipForQuestionAnswering(config).eval()
     model.answer_head = random_head(case)
+    randomise(model, case, seed)
+    return model
+
+
+def randomise(model: torch.nn.Module, case: Case, seed: int) -> None:
+    """Draws every parameter from one normal distribution: zeros would hide a swap of two."""
     draw = np.random.default_rng(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             values = draw.normal(0, case.deviation, tuple(parameter.shape)).astype(np.float32)
             parameter.copy_(torch.from_numpy(values))
-    return model
 
 
 def random_head(case: Case) -> torch.nn.Sequential:

@@ -1,0 +1,125 @@
+"""Our ALBEF beside a composite of transformers' classes, by way of the authors' checkpoints."""
+
+import pathlib
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import pytest
+import torch
+
+from f3ocus_jax import convert
+from f3ocus_jax.data.text import Tokenizer, load_tokenizer
+from f3ocus_jax.models import FAMILIES, companions, huggingface, tensor_files
+from f3ocus_jax.models.tensor_files import WeightsError
+from tests.models import blip_oracle
+from tests.parity import torch_albef, torch_blip
+from tests.parity.torch_albef import CASE, FUSION_LAYER, Albef
+
+pytestmark = pytest.mark.parity
+
+HEAD_WIDTH = 4
+PARAMETERS = 290_336_058
+ANSWERS = [f"answer {place}" for place in range(CASE.answers)]
+
+
+@pytest.fixture(autouse=True)
+def _full_precision() -> Iterator[None]:
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def model() -> Albef:
+    return torch_albef.random_model(CASE)
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tokenizer: Tokenizer = load_tokenizer()
+    tokenizer.save(folder)
+    return folder
+
+
+def converted(
+    state: dict[str, torch.Tensor], vocabulary: pathlib.Path, folder: pathlib.Path
+) -> pathlib.Path:
+    torch.save({"model": state, "epoch": 3}, folder / "albef.pth")
+    convert.convert(folder / "albef.pth", vocabulary, folder / "model", head_width=HEAD_WIDTH)
+    return folder / "model"
+
+
+@pytest.mark.parametrize("stack", FAMILIES["albef"].stacks)
+def test_states_scores_and_every_gradient_equal_torch(
+    stack: str, model: Albef, vocabulary: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    batch, texts = torch_blip.random_batch(CASE), torch_blip.random_answers(CASE)
+    theirs = torch_albef.run(model, batch, texts)
+    folder = converted(torch_albef.tuned_checkpoint(model), vocabulary, tmp_path)
+    companions.write_head(folder, torch_blip.head_params(model.answer_head))
+    content = tensor_files.read_json(folder / huggingface.CONFIG_FILE)
+    labels = {"id2label": {str(place): answer for place, answer in enumerate(ANSWERS)}}
+    tensor_files.write_json(folder / huggingface.CONFIG_FILE, content | labels)
+    weights = huggingface.load(folder, key=jax.random.key(0), selectable=stack)
+    assert weights.config.text_config.fusion_layer == FUSION_LAYER
+    ours = blip_oracle.run(weights.config, weights.params, batch, texts)
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        atol = 1e-4 if name.startswith("gradient.") else 1e-5
+        np.testing.assert_allclose(ours[name], value, atol=atol, rtol=1e-5, err_msg=name)
+
+
+def test_a_pretrained_checkpoint_gets_a_decoder_from_its_fusion_blocks(
+    model: Albef, vocabulary: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    folder = converted(torch_albef.pretrained_checkpoint(model), vocabulary, tmp_path)
+    weights = huggingface.load(folder, key=jax.random.key(0), answers=ANSWERS)
+    parts = FAMILIES["albef"].parts(weights.config, weights.params)
+    decoder = parts["decoder"]
+    jax.tree.map(np.testing.assert_array_equal, decoder["blocks"], parts["fusion_blocks"])
+    jax.tree.map(np.testing.assert_array_equal, decoder["embeddings"], parts["text_embeddings"])
+    bias = model.text_decoder.cls.predictions.bias.detach().numpy()
+    np.testing.assert_array_equal(decoder["scores"]["bias"], bias)
+
+
+def test_what_is_missing_or_left_over_is_listed(
+    model: Albef, vocabulary: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    state = torch_albef.tuned_checkpoint(model)
+    state["text_encoder.extra"] = torch.ones(1)
+    del state["visual_encoder.norm.bias"]
+    with pytest.raises(WeightsError) as caught:
+        converted(state, vocabulary, tmp_path)
+    assert "missing: visual_encoder.norm.bias" in str(caught.value)
+    assert "left over: text_encoder.extra" in str(caught.value)
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no checkpoint", "is damaged, or holds more than tensors"),
+        ({"model": {"a": 1}}, "holds no tensors by name"),
+        ({"model": {"a": torch.ones(2)}}, "no checkpoint of ALBEF: it lacks"),
+        ({"model": {"a": torch.ones(2)}, "run": pathlib.Path("x")}, "holds more than tensors"),
+    ],
+    ids=["bytes", "numbers", "another model", "code"],
+)
+def test_files_that_are_no_such_checkpoint_are_named(
+    content: object, message: str, vocabulary: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "albef.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(WeightsError, match=message):
+        convert.convert(path, vocabulary, tmp_path / "model", head_width=HEAD_WIDTH)
+
+
+def test_the_parameters_of_the_full_size_are_as_many_as_recorded() -> None:
+    with torch.device("meta"):
+        model = Albef(torch_albef.FULL_SIZE, fusion_layer=6)
+    del model.answer_head
+    assert sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS
