@@ -66,13 +66,19 @@ def inputs(config: ModelConfig, question_length: int) -> tuple[Tokenizer, int]:
     family = choose("model.family", config.family, FAMILIES)
     choose("model.selectable", config.selectable or family.stacks[0], dict.fromkeys(family.stacks))
     choose("model.loss", config.loss, losses.LOSSES)
-    tokenizer = load_tokenizer(config.weights or None)
+    tokenizer = load_tokenizer(config.weights or None, family.prompt)
     if config.weights:
         sizes = huggingface.load_config(config.weights, image_size=config.image_size)
         _check_family(config, sizes)
     else:
         sizes = _sizes(config, tokenizer, num_answers=1)
-    longest = sizes.max_position_embeddings
+    shortest, longest = tokenizer.minimum_length, sizes.max_position_embeddings
+    require(
+        question_length >= shortest,
+        "data.question_length",
+        question_length,
+        f"at least {shortest}, the tokens of this model's prompt with one word",
+    )
     require(
         question_length <= longest,
         "data.question_length",
@@ -97,7 +103,7 @@ def load(config: ModelConfig, answers: Sequence[str], key: jax.Array) -> Foundat
       ConfigError: for sizes that cannot be.
       WeightsError: for weights that cannot be used.
     """
-    tokenizer = load_tokenizer(config.weights or None)
+    tokenizer = load_tokenizer(config.weights or None, FAMILIES[config.family].prompt)
     if config.weights:
         weights = huggingface.load(
             config.weights,

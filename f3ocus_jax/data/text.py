@@ -1,6 +1,7 @@
-"""How does a question become token ids? WordPiece as BERT does it."""
+"""How does a question become token ids? WordPiece as BERT does it, or a checkpoint's own pieces."""
 
 import dataclasses
+import itertools
 import json
 import pathlib
 from collections.abc import Sequence
@@ -21,20 +22,56 @@ EMBEDDED_VOCABULARY = pathlib.Path(__file__).with_name("vocab.txt")
 so that any English question can be written without [UNK]."""
 
 
+IMAGE_TOKEN = "<image>"
+"""Stands for an image where a model reads images among its tokens."""
+
+QUESTION = "{question}"
+"""Where the question is in a prompt."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """The special tokens of every row.
+
+    Attributes:
+      start: stands first.
+      end: stands last; "" for none.
+      padding: fills up the row.
+    """
+
+    start: str
+    end: str
+    padding: str
+
+
+BERT_FRAME = Frame("[CLS]", "[SEP]", "[PAD]")
+LLAMA_FRAMES = (Frame("<s>", "", "<pad>"), Frame("<s>", "", "<unk>"))
+"""The second is of tokenizers that were made without padding."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Tokenizer:
-    """Turns questions into rows of one length: [CLS] question [SEP] [PAD] …
+    """Turns questions into rows of one length: start, prompt with the question, end, padding …
 
     Attributes:
       pieces: the tokenizer that cuts text into word pieces; it is never changed.
+      frame: its special tokens.
+      prompt: what is written around a question.
     """
 
     pieces: tokenizers.Tokenizer
+    frame: Frame = BERT_FRAME
+    prompt: str = QUESTION
 
     @property
     def vocabulary_size(self) -> int:
         """Entries of the vocabulary; token ids are below it."""
         return self.pieces.get_vocab_size()
+
+    @property
+    def minimum_length(self) -> int:
+        """Tokens of a row that has room for one piece of the question."""
+        return len(self._pieces([""])[0]) + 2 + bool(self.frame.end)
 
     def token_id(self, token: str) -> int:
         """Returns the id of a token.
@@ -52,7 +89,8 @@ class Tokenizer:
 
         Args:
           questions: B texts.
-          length: T, tokens of every row; longer questions lose their end, [SEP] stays.
+          length: T, tokens of every row; longer questions lose their end, what the prompt has
+            behind them stays.
 
         Returns:
           (input_ids_BT, attention_mask_BT), int32; the mask is 1 for a token and 0 for padding.
@@ -60,44 +98,69 @@ class Tokenizer:
         Raises:
           ValueError: if `length` leaves no room for a word.
         """
-        if length < 3:
+        if length < self.minimum_length:
             raise ValueError(
-                f"length = {length}, must be at least 3: [CLS], one word piece and [SEP]"
+                f"length = {length}, must be at least {self.minimum_length}: one word piece of the "
+                "question, and what stands around it"
             )
-        ids = self.pieces.get_vocab()
-        padding, start, end = ids["[PAD]"], ids["[CLS]"], ids["[SEP]"]
+        padding, start = (self.token_id(t) for t in (self.frame.padding, self.frame.start))
+        end = [self.token_id(self.frame.end)] if self.frame.end else []
+        behind, room = self._pieces_behind(), length - 1 - len(end)
         input_ids_BT = np.full((len(questions), length), padding, np.int32)
         attention_mask_BT = np.zeros((len(questions), length), np.int32)
-        encodings = self.pieces.encode_batch(list(questions), add_special_tokens=False)
-        for row, encoding in enumerate(encodings):
-            token_ids = [start, *encoding.ids[: length - 2], end]
+        for row, ids in enumerate(self._pieces(questions)):
+            kept = ids if len(ids) <= room else ids[: room - behind] + ids[len(ids) - behind :]
+            token_ids = [start, *kept, *end]
             input_ids_BT[row, : len(token_ids)] = token_ids
             attention_mask_BT[row, : len(token_ids)] = 1
         return input_ids_BT, attention_mask_BT
 
+    def _pieces(self, questions: Sequence[str]) -> list[list[int]]:
+        prompts = [self.prompt.replace(QUESTION, question) for question in questions]
+        return [e.ids for e in self.pieces.encode_batch(prompts, add_special_tokens=False)]
+
+    def _pieces_behind(self) -> int:
+        """Counts the pieces behind every question, as those that two questions end alike in."""
+        one, other = self._pieces(["a", "?"])
+        pairs = zip(reversed(one), reversed(other), strict=False)
+        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
     def save(self, directory: pathlib.Path) -> None:
-        """Writes tokenizer.json, vocab.txt and tokenizer_config.json as Hugging Face names them.
+        """Writes tokenizer.json and tokenizer_config.json, and vocab.txt for WordPiece.
 
         Args:
           directory: an existing folder.
         """
-        by_id = sorted(self.pieces.get_vocab().items(), key=lambda entry: entry[1])
         self.pieces.save(str(directory / "tokenizer.json"))
-        (directory / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in by_id))
-        settings = {
-            "tokenizer_class": "BertTokenizer",
-            "do_lower_case": getattr(self.pieces.normalizer, "lowercase", True),
-            **{f"{token[1:-1].lower()}_token": token for token in SPECIAL_TOKENS},
-        }
+        if self.frame == BERT_FRAME:
+            by_id = sorted(self.pieces.get_vocab().items(), key=lambda entry: entry[1])
+            (directory / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in by_id))
+            settings = {
+                "tokenizer_class": "BertTokenizer",
+                "do_lower_case": getattr(self.pieces.normalizer, "lowercase", True),
+                **{f"{token[1:-1].lower()}_token": token for token in SPECIAL_TOKENS},
+            }
+        else:
+            settings = {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "bos_token": self.frame.start,
+                "eos_token": "</s>",
+                "pad_token": self.frame.padding,
+                "unk_token": "<unk>",
+            }
         (directory / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def load_tokenizer(directory: pathlib.Path | str | None = None) -> Tokenizer:
+def load_tokenizer(
+    directory: pathlib.Path | str | None = None, prompt: str = QUESTION
+) -> Tokenizer:
     """Reads a tokenizer.
 
     Args:
       directory: of a checkpoint, with tokenizer.json or vocab.txt; None for the vocabulary that
         comes with this package.
+      prompt: what is written around a question, with {question} in it. If it holds an `<image>`,
+        that is one token, which this package's vocabulary gets as its last.
 
     Returns:
       The tokenizer.
@@ -107,13 +170,22 @@ def load_tokenizer(directory: pathlib.Path | str | None = None) -> Tokenizer:
         token or names a token twice.
     """
     if directory is None:
-        return _from_vocabulary(EMBEDDED_VOCABULARY, lower_case=True)
+        tokenizer = _from_vocabulary(EMBEDDED_VOCABULARY, lower_case=True)
+        if IMAGE_TOKEN in prompt:
+            tokenizer.pieces.add_special_tokens([IMAGE_TOKEN])
+        return dataclasses.replace(tokenizer, prompt=prompt)
     folder = pathlib.Path(directory)
     if (folder / "tokenizer.json").is_file():
-        return _from_json(folder / "tokenizer.json")
-    if (folder / "vocab.txt").is_file():
-        return _from_vocabulary(folder / "vocab.txt", _lower_case(folder))
-    raise ConfigError(f"{folder} holds no tokenizer: neither tokenizer.json nor vocab.txt is there")
+        tokenizer = _from_json(folder / "tokenizer.json")
+    elif (folder / "vocab.txt").is_file():
+        tokenizer = _from_vocabulary(folder / "vocab.txt", _lower_case(folder))
+    else:
+        raise ConfigError(
+            f"{folder} holds no tokenizer: neither tokenizer.json nor vocab.txt is there"
+        )
+    if IMAGE_TOKEN in prompt and tokenizer.pieces.token_to_id(IMAGE_TOKEN) is None:
+        raise ConfigError(f"the tokenizer of {folder} lacks {IMAGE_TOKEN}, which its prompt needs")
+    return dataclasses.replace(tokenizer, prompt=prompt)
 
 
 def _from_json(path: pathlib.Path) -> Tokenizer:
@@ -151,6 +223,10 @@ def _from_vocabulary(path: pathlib.Path, lower_case: bool) -> Tokenizer:
 
 
 def _checked(pieces: tokenizers.Tokenizer, path: pathlib.Path) -> Tokenizer:
+    vocabulary = pieces.get_vocab()
+    for frame in LLAMA_FRAMES:
+        if {frame.start, frame.padding} <= vocabulary.keys():
+            return Tokenizer(pieces, frame)
     missing = [token for token in SPECIAL_TOKENS if pieces.token_to_id(token) is None]
     if missing:
         raise ConfigError(f"{path} lacks {', '.join(missing)}: it is no vocabulary of BERT's kind")

@@ -37,4 +37,14 @@ def _normal_distribution(inputs: jax.Array) -> jax.Array:
     return 0.5 * jax.lax.erfc(-inputs / math.sqrt(2.0))
 
 
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"gelu": gelu, "relu": jax.nn.relu}
+def quick_gelu(inputs: jax.Array) -> jax.Array:
+    """Returns x sigmoid(1.702 x), the gelu that CLIP was trained with."""
+    return inputs * jax.nn.sigmoid(1.702 * inputs)
+
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu": gelu,
+    "quick_gelu": quick_gelu,
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+}

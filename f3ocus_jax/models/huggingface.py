@@ -238,7 +238,7 @@ def _read_config(folder: pathlib.Path, selectable: str) -> tuple[Any, tuple[str,
         answers = tuple(labels[str(place)] for place in range(len(labels)))
         sizes = sizes_lib.build(
             family.sizes,
-            content,
+            family.standardise(content),
             num_answers=len(answers),
             selectable=selectable or companions.adapted_stack(folder) or family.stacks[0],
             **preprocessor.read_pixels(folder),

@@ -9,6 +9,9 @@ from f3ocus_jax.models.albef_config import AlbefConfig, AlbefTextConfig
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.bert import TextConfig
 from f3ocus_jax.models.blip_config import BlipConfig
+from f3ocus_jax.models.clip import ClipConfig
+from f3ocus_jax.models.llama import LlamaConfig
+from f3ocus_jax.models.llava_config import LlavaConfig
 from f3ocus_jax.models.vilt_config import ViltConfig
 from f3ocus_jax.models.vision import VisionConfig
 from f3ocus_jax.types import Batch, Params
@@ -79,6 +82,29 @@ def tiny_albef(**changes: Any) -> AlbefConfig:
     )
     sizes = {"num_answers": 5, "adapter_size": 4, "vision_config": image, "text_config": text}
     return AlbefConfig(**{**sizes, **changes})
+
+
+def tiny_llava(**changes: Any) -> LlavaConfig:
+    """A LLaVA with grouped queries, whose stacks differ in every size."""
+    image = ClipConfig(
+        hidden_size=12,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=20,
+        image_size=16,
+        patch_size=8,
+    )
+    text = LlamaConfig(
+        vocab_size=40,
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=15,
+    )
+    sizes = {"num_answers": 5, "adapter_size": 4, "vision_config": image, "text_config": text}
+    return LlavaConfig(**{**sizes, "image_token_index": 39, **changes})
 
 
 def tiny_batch(config: Any, examples: int = 3, tokens: int = 7, seed: int = 0) -> Batch:

@@ -10,9 +10,16 @@ import pytest
 from f3ocus_jax.models import FAMILIES, base
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params
-from tests.models.sizes import random_params, tiny_albef, tiny_batch, tiny_blip, tiny_vilt
+from tests.models.sizes import (
+    random_params,
+    tiny_albef,
+    tiny_batch,
+    tiny_blip,
+    tiny_llava,
+    tiny_vilt,
+)
 
-TINY = {"albef": tiny_albef, "blip": tiny_blip, "vilt": tiny_vilt}
+TINY = {"albef": tiny_albef, "blip": tiny_blip, "llava": tiny_llava, "vilt": tiny_vilt}
 CASES = [(name, stack) for name in sorted(FAMILIES) for stack in FAMILIES[name].stacks]
 KEYS = {"embeddings", "blocks", "adapters", "readout", "head"}
 

@@ -205,7 +205,7 @@ def test_truncated_adapters_are_named(
         ({"hidden_size": "16"}, "hidden_size = '16', must be of type int"),
         ({"image_size": [16, 24]}, r"image_size = \[16, 24\], must be square"),
         ({"id2label": {"1": "yes", "2": "no"}}, "id2label lacks '0', must count from 0"),
-        ({"hidden_act": "silu"}, "hidden_act = 'silu', must be one of"),
+        ({"hidden_act": "swish"}, "hidden_act = 'swish', must be one of"),
     ],
 )
 def test_a_config_that_cannot_be_built_is_named(

@@ -102,7 +102,7 @@ def test_the_default_sizes_are_those_of_vilt_b32() -> None:
         ({"num_hidden_layers": 0}, "num_hidden_layers = 0, must be at least 1"),
         ({"adapter_size": -1}, "adapter_size = -1, must be at least 0"),
         ({"hidden_size": 16.0}, "hidden_size = 16.0, must be of type int"),
-        ({"hidden_act": "swish"}, r"hidden_act = 'swish', must be one of \['gelu', 'relu'\]"),
+        ({"hidden_act": "swish"}, r"hidden_act = 'swish', must be one of \['gelu', "),
     ],
 )
 def test_impossible_sizes_are_refused(changes: dict, message: str) -> None:
