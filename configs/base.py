@@ -146,6 +146,8 @@ def split_method(variant: str) -> tuple[str, str]:
 def blip(*, width: int, layers: int, image_size: int, patch_size: int) -> ml_collections.ConfigDict:
     """Returns the sizes of a BLIP with heads of 32 dimensions, by their Hugging Face names.
 
+    Those of a LLaVA have the same names.
+
     Args:
       width: D, of all stacks.
       layers: blocks of each stack.
@@ -184,11 +186,12 @@ def make_tiny(config: ml_collections.ConfigDict, image_size: int, family: str = 
     Args:
       config: changed in place.
       image_size: side of the images, in pixels; two patches wide.
-      family: "albef", "blip" or "vilt".
+      family: "albef", "blip", "llava" or "vilt".
     """
     config.model.weights = ""
     config.model.family = family
-    config.model.architecture = {"albef": albef, "blip": blip, "vilt": vilt}[family](
+    sizes = {"albef": albef, "blip": blip, "llava": blip, "vilt": vilt}
+    config.model.architecture = sizes[family](
         width=32, layers=4, image_size=image_size, patch_size=image_size // 2
     )
     config.model.adapter_size = 8

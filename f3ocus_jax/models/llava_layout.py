@@ -143,6 +143,12 @@ def _of_vocabulary(entries: int, token_id: Callable[[str], int]) -> Mapping[str,
     return {"text_config": {"vocab_size": entries}, "image_token_index": token_id(IMAGE_TOKEN)}
 
 
+def _image_processor(config: LlavaConfig) -> Mapping[str, Any]:
+    size = {"height": config.image_size, "width": config.image_size}
+    # CLIP's own default cuts the middle out of an image.
+    return {"image_processor_type": "CLIPImageProcessor", "size": size, "do_center_crop": False}
+
+
 def _with_image_size(config: LlavaConfig, image_size: int) -> LlavaConfig:
     vision_config = dataclasses.replace(config.vision_config, image_size=image_size)
     return dataclasses.replace(config, vision_config=vision_config)
@@ -159,7 +165,7 @@ FAMILY = Family(
     head_prefix="",
     tensors=tensors,
     rename=_rename,
-    image_processor="CLIPImageProcessor",
+    image_processor=_image_processor,
     positions=(("vision_embeddings", "position"), "bicubic"),
     of_vocabulary=_of_vocabulary,
     with_image_size=_with_image_size,

@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from f3ocus_jax.models import companions, huggingface
 from f3ocus_jax.types import Batch
-from tests.parity import torch_blip, torch_vilt
+from tests.parity import torch_blip, torch_llava, torch_vilt
 
 FIXTURES = pathlib.Path(__file__).parent.parent / "models" / "fixtures"
 
@@ -33,6 +34,17 @@ BLIP_GRADIENTS = (
     "answer_head.3.weight",
 )
 
+LLAVA_GRADIENTS = (
+    "vision_tower.embeddings.position_embedding.weight",
+    "vision_tower.encoder.layers.1.self_attn.q_proj.weight",
+    "multi_modal_projector.linear_1.bias",
+    "language_model.embed_tokens.weight",
+    "language_model.layers.0.self_attn.k_proj.weight",
+    "language_model.layers.1.mlp.gate_proj.weight",
+    "language_model.norm.weight",
+)
+"""Without the "model." that a running torch model puts in front."""
+
 
 def expected_vilt(case: torch_vilt.Case) -> dict[str, np.ndarray]:
     """Returns a case's inputs, logits and gradients by name."""
@@ -52,9 +64,26 @@ def expected_blip(case: torch_blip.Case) -> dict[str, np.ndarray]:
     return {**inputs, **{name: results[name] for name in names}}
 
 
+def expected_llava(case: torch_blip.Case) -> dict[str, np.ndarray]:
+    """Returns a case's inputs, hidden states, scores, logits, loss and gradients by name."""
+    batch = torch_llava.random_batch(case)
+    results = torch_llava.run(case, torch_llava.random_model(case), batch)
+    kept = {name: results[name] for name in ("hidden_BTD", "scores_BTV", "logits_BC", "loss")}
+    gradients = {f"gradient.{n}": results[f"gradient.model.{n}"] for n in LLAVA_GRADIENTS}
+    return {**_inputs(batch), **kept, **gradients}
+
+
+def save_llava(folder: pathlib.Path, case: torch_blip.Case) -> None:
+    """Writes a case's model as a directory of ours, with an answer head."""
+    _save_with_head(folder, torch_llava.random_model(case), case)
+
+
 def save_blip(folder: pathlib.Path, case: torch_blip.Case) -> None:
     """Writes a case's model as a directory of ours, with an answer head."""
-    model = torch_blip.random_model(case)
+    _save_with_head(folder, torch_blip.random_model(case), case)
+
+
+def _save_with_head(folder: pathlib.Path, model: Any, case: torch_blip.Case) -> None:
     head = model.answer_head
     del model.answer_head
     model.save_pretrained(folder)
@@ -72,6 +101,9 @@ def main() -> None:
     for name, blip_case in torch_blip.CASES.items():
         save_blip(FIXTURES / "blip" / name, blip_case)
         save_file(expected_blip(blip_case), FIXTURES / "blip" / name / "expected.safetensors")
+    for name, llava_case in torch_llava.CASES.items():
+        save_llava(FIXTURES / "llava" / name, llava_case)
+        save_file(expected_llava(llava_case), FIXTURES / "llava" / name / "expected.safetensors")
 
 
 def _inputs(batch: Batch) -> dict[str, np.ndarray]:
