@@ -35,15 +35,14 @@ BLIP_GRADIENTS = (
 )
 
 LLAVA_GRADIENTS = (
-    "vision_tower.embeddings.position_embedding.weight",
-    "vision_tower.encoder.layers.1.self_attn.q_proj.weight",
-    "multi_modal_projector.linear_1.bias",
-    "language_model.embed_tokens.weight",
-    "language_model.layers.0.self_attn.k_proj.weight",
-    "language_model.layers.1.mlp.gate_proj.weight",
-    "language_model.norm.weight",
+    "model.vision_tower.embeddings.position_embedding.weight",
+    "model.vision_tower.encoder.layers.1.self_attn.q_proj.weight",
+    "model.multi_modal_projector.linear_1.bias",
+    "model.language_model.embed_tokens.weight",
+    "model.language_model.layers.0.self_attn.k_proj.weight",
+    "model.language_model.layers.1.mlp.gate_proj.weight",
+    "model.language_model.norm.weight",
 )
-"""Without the "model." that a running torch model puts in front."""
 
 
 def expected_vilt(case: torch_vilt.Case) -> dict[str, np.ndarray]:
@@ -69,7 +68,7 @@ def expected_llava(case: torch_blip.Case) -> dict[str, np.ndarray]:
     batch = torch_llava.random_batch(case)
     results = torch_llava.run(case, torch_llava.random_model(case), batch)
     kept = {name: results[name] for name in ("hidden_BTD", "scores_BTV", "logits_BC", "loss")}
-    gradients = {f"gradient.{n}": results[f"gradient.model.{n}"] for n in LLAVA_GRADIENTS}
+    gradients = {f"gradient.{n}": results[f"gradient.{n}"] for n in LLAVA_GRADIENTS}
     return {**_inputs(batch), **kept, **gradients}
 
 
