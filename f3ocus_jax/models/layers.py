@@ -45,13 +45,14 @@ class BlockSizes(Protocol):
         """Of every LayerNorm."""
 
 
-def linear(width: int, name: str, hidden_BTD: jax.Array) -> jax.Array:
+def linear(width: int, name: str, hidden_BTD: jax.Array, *, use_bias: bool = True) -> jax.Array:
     """Applies a linear map to every token.
 
     Args:
       width: of the result.
       name: of its parameters.
       hidden_BTD: tokens.
+      use_bias: whether it has one.
 
     Returns:
       The tokens mapped, [B, T, width].
@@ -59,7 +60,7 @@ def linear(width: int, name: str, hidden_BTD: jax.Array) -> jax.Array:
     batch, tokens, _ = hidden_BTD.shape
     # As one matrix, the gradient of the weights needs no transposed copies: a tenth less time.
     rows = hidden_BTD.reshape(batch * tokens, -1)
-    mapped = nn.Dense(width, name=name)(rows)
+    mapped = nn.Dense(width, use_bias=use_bias, name=name)(rows)
     return mapped.reshape(batch, tokens, width)
 
 

@@ -66,7 +66,7 @@ def check(
     model: str,
     *,
     minimums: Mapping[str, int] | None = None,
-    choices: Mapping[str, Sequence[str]] | None = None,
+    choices: Mapping[str, Sequence[object]] | None = None,
     multiples: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Refuses sizes that no model can have.
@@ -75,7 +75,7 @@ def check(
       sizes: a dataclass; its int, float, str and bool fields are looked at.
       model: its name in messages.
       minimums: of the integers that may be below 1, or must be above it.
-      choices: the values that a string may have.
+      choices: the values that a field may have.
       multiples: (size, divisor) pairs of fields that must divide without rest.
 
     Raises:
