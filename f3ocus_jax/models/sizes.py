@@ -93,8 +93,8 @@ def check(
             raise ConfigError(f"{model} {field.name} = {value}, must be at least {minimum}")
     for name, allowed in (choices or {}).items():
         if getattr(sizes, name) not in allowed:
-            given = getattr(sizes, name)
-            raise ConfigError(f"{model} {name} = {given!r}, must be one of {sorted(allowed)}")
+            given, known = getattr(sizes, name), sorted(allowed, key=str)
+            raise ConfigError(f"{model} {name} = {given!r}, must be one of {known}")
     for name, divisor in multiples:
         value, unit = getattr(sizes, name), getattr(sizes, divisor)
         if value % unit != 0:
