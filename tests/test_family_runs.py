@@ -14,7 +14,12 @@ from f3ocus_jax.config import ConfigError, ExperimentConfig
 from f3ocus_jax.models import FAMILIES, base, huggingface
 from f3ocus_jax.types import Params, RoundRecord
 
-VARIANTS = {"albef": "tiny_albef", "blip": "tiny_blip", "vilt": "tiny"}
+VARIANTS = {
+    "albef": "tiny_albef",
+    "blip": "tiny_blip",
+    "llava": "tiny_llava",
+    "vilt": "tiny",
+}
 
 
 @pytest.fixture(scope="module")
