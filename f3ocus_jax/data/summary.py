@@ -101,6 +101,7 @@ class Summary:
                     f"{self.partition_hash}; use another --workdir or the same data"
                 )
             return
+        workdir.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
         temporary.replace(path)
