@@ -28,6 +28,18 @@ IMAGE_TOKEN = "<image>"
 QUESTION = "{question}"
 """Where the question is in a prompt."""
 
+FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "vocab.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+"""What transformers may want of a tokenizer."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
@@ -57,11 +69,13 @@ class Tokenizer:
       pieces: the tokenizer that cuts text into word pieces; it is never changed.
       frame: its special tokens.
       prompt: what is written around a question.
+      source: folder it was read from, whose own files are handed on; None for this package's.
     """
 
     pieces: tokenizers.Tokenizer
     frame: Frame = BERT_FRAME
     prompt: str = QUESTION
+    source: pathlib.Path | None = None
 
     @property
     def vocabulary_size(self) -> int:
@@ -128,9 +142,17 @@ class Tokenizer:
     def save(self, directory: pathlib.Path) -> None:
         """Writes tokenizer.json and tokenizer_config.json, and vocab.txt for WordPiece.
 
+        A tokenizer that was read from a folder brings all of its files there as they are.
+
         Args:
           directory: an existing folder.
         """
+        self._write(directory)
+        for path in [self.source / name for name in FILES] if self.source else []:
+            if path.is_file() and path.parent.resolve() != directory.resolve():
+                (directory / path.name).write_bytes(path.read_bytes())
+
+    def _write(self, directory: pathlib.Path) -> None:
         self.pieces.save(str(directory / "tokenizer.json"))
         if self.frame == BERT_FRAME:
             by_id = sorted(self.pieces.get_vocab().items(), key=lambda entry: entry[1])
@@ -181,11 +203,12 @@ def load_tokenizer(
         tokenizer = _from_vocabulary(folder / "vocab.txt", _lower_case(folder))
     else:
         raise ConfigError(
-            f"{folder} holds no tokenizer: neither tokenizer.json nor vocab.txt is there"
+            f"{folder} holds no tokenizer: neither tokenizer.json nor vocab.txt is there; nothing "
+            "is fetched, so place one of them there from the model's page"
         )
     if IMAGE_TOKEN in prompt and tokenizer.pieces.token_to_id(IMAGE_TOKEN) is None:
         raise ConfigError(f"the tokenizer of {folder} lacks {IMAGE_TOKEN}, which its prompt needs")
-    return dataclasses.replace(tokenizer, prompt=prompt)
+    return dataclasses.replace(tokenizer, prompt=prompt, source=folder)
 
 
 def _from_json(path: pathlib.Path) -> Tokenizer:

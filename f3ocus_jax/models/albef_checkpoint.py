@@ -9,12 +9,10 @@ import math
 import re
 from collections.abc import Mapping
 
-import numpy as np
-
 from f3ocus_jax.data.text import Tokenizer
 from f3ocus_jax.models.albef import DECODER, TEXT
 from f3ocus_jax.models.albef_config import AlbefConfig, AlbefTextConfig
-from f3ocus_jax.models.tensor_files import WeightsError
+from f3ocus_jax.models.tensor_files import StoredTensor, WeightsError
 from f3ocus_jax.models.vision import VisionConfig
 
 UNUSED = re.compile(
@@ -29,14 +27,14 @@ UNUSED = re.compile(
 _LAYER = re.compile(rf"{TEXT}\.encoder\.layer\.(\d+)\.(.*)")
 
 
-def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def convert(state: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     """Names the tensors as a model for question answering has them.
 
     Args:
       state: of a pre-trained checkpoint, or of one that was tuned for question answering.
 
     Returns:
-      Names to arrays.
+      Where each of them is; several may be the same one.
     """
     used = {name: value for name, value in state.items() if not UNUSED.match(name)}
     if not any(name.startswith(f"{TEXT}.bert.") for name in used):
@@ -57,7 +55,7 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def sizes(
-    tensors: Mapping[str, np.ndarray], tokenizer: Tokenizer, *, head_width: int
+    tensors: Mapping[str, StoredTensor], tokenizer: Tokenizer, *, head_width: int
 ) -> AlbefConfig:
     """Reads a model's sizes off its tensors.
 
@@ -80,34 +78,36 @@ def sizes(
             hidden_size=position.shape[-1],
             num_hidden_layers=_layers(tensors, r"visual_encoder\.blocks\.(\d+)\."),
             num_attention_heads=position.shape[-1] // head_width,
-            intermediate_size=len(tensors["visual_encoder.blocks.0.mlp.fc1.bias"]),
+            intermediate_size=tensors["visual_encoder.blocks.0.mlp.fc1.bias"].shape[0],
             layer_norm_eps=1e-6,
             image_size=math.isqrt(position.shape[1] - 1) * patch.shape[-1],
             patch_size=patch.shape[-1],
         )
         text = AlbefTextConfig(
-            vocab_size=len(words),
+            vocab_size=words.shape[0],
             hidden_size=words.shape[1],
             num_hidden_layers=_layers(tensors, _LAYER),
             num_attention_heads=words.shape[1] // head_width,
-            intermediate_size=len(tensors[f"{TEXT}.encoder.layer.0.intermediate.dense.bias"]),
-            max_position_embeddings=len(tensors[f"{TEXT}.embeddings.position_embeddings.weight"]),
+            intermediate_size=tensors[f"{TEXT}.encoder.layer.0.intermediate.dense.bias"].shape[0],
+            max_position_embeddings=tensors[f"{TEXT}.embeddings.position_embeddings.weight"].shape[
+                0
+            ],
             fusion_layer=_fusion_layer(tensors),
             bos_token_id=tokenizer.token_id("[CLS]"),
             sep_token_id=tokenizer.token_id("[SEP]"),
             pad_token_id=tokenizer.token_id("[PAD]"),
-            type_vocab_size=len(tensors[f"{TEXT}.embeddings.token_type_embeddings.weight"]),
+            type_vocab_size=tensors[f"{TEXT}.embeddings.token_type_embeddings.weight"].shape[0],
         )
     except KeyError as error:
         raise WeightsError(f"no checkpoint of ALBEF: it lacks {error}") from error
     return AlbefConfig(num_answers=2, vision_config=image, text_config=text)
 
 
-def _fusion_layer(tensors: Mapping[str, np.ndarray]) -> int:
+def _fusion_layer(tensors: Mapping[str, StoredTensor]) -> int:
     """Returns the first text block that looks at the image."""
     matches = [_LAYER.match(name) for name in tensors if ".crossattention." in name]
     return min((int(match[1]) for match in matches if match), default=0)
 
 
-def _layers(tensors: Mapping[str, np.ndarray], pattern: str | re.Pattern) -> int:
+def _layers(tensors: Mapping[str, StoredTensor], pattern: str | re.Pattern) -> int:
     return 1 + max(int(match[1]) for name in tensors if (match := re.match(pattern, name)))

@@ -6,10 +6,11 @@ head.safetensors where transformers' class has no answer head, which transformer
 config.json is written last and removed first, so that a directory with one is complete.
 """
 
+import collections
 import dataclasses
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -25,15 +26,22 @@ from f3ocus_jax.models import (
     layout,
     positions,
     preprocessor,
+    shards,
     sizes as sizes_lib,
     tensor_files,
 )
 from f3ocus_jax.models.family import Family
 from f3ocus_jax.models.sizes import Sizes
-from f3ocus_jax.models.tensor_files import WeightsError
+from f3ocus_jax.models.tensor_files import StoredTensor, WeightsError
 from f3ocus_jax.types import Params, Rows
 
 CONFIG_FILE = "config.json"
+STORED = "stored"
+WEIGHT_DTYPES = ("float32", "bfloat16", STORED)
+"""What weights become when they are read; "stored" leaves them as the file has them."""
+
+Stored = Mapping[str, StoredTensor]
+Tensors = Iterable[tuple[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +67,9 @@ def load(
     adapter_size: int | None = None,
     selectable: str = "",
     image_size: int = 0,
+    dtype: str = "float32",
 ) -> Weights:
-    """Reads a model.
+    """Reads a model, one tensor after the other: no more than one file is in memory beside it.
 
     Args:
       directory: of any family in `FAMILIES`. One without an answer head gets a fresh one.
@@ -73,6 +82,7 @@ def load(
         family's first.
       image_size: side of the images it shall take, in pixels: the positions of its patches are
         resized to it; 0 for its own.
+      dtype: one of `WEIGHT_DTYPES`; adapters and answer head are float32 always.
 
     Returns:
       The model.
@@ -83,10 +93,10 @@ def load(
         in another stack.
     """
     folder = pathlib.Path(directory)
-    config, own_answers = _read_config(folder, selectable)
+    config, own_answers = read_config(folder, selectable)
     family = family_of(config)
     template = jax.eval_shape(family.create(config).init, jax.random.key(0))
-    parts = _read_parts(folder, config, template)
+    parts = _read_parts(folder, config, template, dtype)
     if answers is None and "head" not in parts:
         raise WeightsError(f"{folder} has no answer head, so the answers must be given")
     answers = own_answers if answers is None else tuple(answers)
@@ -116,7 +126,7 @@ def load_config(directory: pathlib.Path | str, *, image_size: int = 0) -> Any:
     Raises:
       WeightsError: if config.json is absent, or not of a model that can be built.
     """
-    config, _ = _read_config(pathlib.Path(directory), "")
+    config, _ = read_config(pathlib.Path(directory))
     return family_of(config).with_image_size(config, image_size) if image_size else config
 
 
@@ -143,11 +153,10 @@ def save(
     if len(answers) != config.num_answers:
         raise ValueError(f"{len(answers)} answers for a head of {config.num_answers}")
     family = family_of(config)
-    theirs = layout.to_huggingface(family.tensors(config), family.parts(config, params))
     write(
         directory,
         config,
-        theirs,
+        layout.stream(family.tensors(config), family.parts(config, params)),
         tokenizer,
         answers=answers,
         head=None if family.head_prefix else params["head"],
@@ -158,23 +167,27 @@ def save(
 def write(
     directory: pathlib.Path | str,
     config: Any,
-    theirs: Mapping[str, np.ndarray],
+    theirs: Tensors,
     tokenizer: Tokenizer,
     *,
     answers: Sequence[str] | None = None,
     head: Params | None = None,
     adapters: Rows | None = None,
+    settings: Mapping[str, Any] | None = None,
+    shard_bytes: int = shards.SHARD_BYTES,
 ) -> None:
     """Writes tensors that are already laid out as the family's directories have them.
 
     Args:
       directory: as of `save`.
       config: sizes.
-      theirs: the tensors by name.
+      theirs: the tensors with their names, as they come.
       tokenizer: of the questions.
       answers: classes of the head; None if there is no head.
       head: the head, where it has a file of its own.
       adapters: of the selectable stack.
+      settings: what config.json holds beside the sizes.
+      shard_bytes: how large a file of the model gets before another is begun.
 
     Raises:
       ValueError: if the tokenizer does not fit the sizes.
@@ -186,15 +199,24 @@ def write(
         )
     folder = pathlib.Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (CONFIG_FILE, tensor_files.INDEX_FILE, *companions.FILES):
+    for name in (CONFIG_FILE, *companions.FILES):
         (folder / name).unlink(missing_ok=True)
     tokenizer.save(folder)
     preprocessor.write(folder, config, family_of(config).image_processor(config))
-    tensor_files.write(folder / tensor_files.WEIGHTS_FILE, theirs)
+    bytes_of: collections.Counter[str] = collections.Counter()
+    shards.write(folder, _counted(theirs, bytes_of), shard_bytes=shard_bytes)
     if head is not None:
         companions.write_head(folder, head)
     companions.write_adapters(folder, config, adapters)
-    tensor_files.write_json(folder / CONFIG_FILE, _config_json(config, answers))
+    dtype = bytes_of.most_common(1)[0][0]
+    content = sizes_lib.merged(settings or {}, _config_json(config, answers, dtype))
+    tensor_files.write_json(folder / CONFIG_FILE, content)
+
+
+def _counted(tensors: Tensors, bytes_of: collections.Counter[str]) -> Iterator[Any]:
+    for name, value in tensors:
+        bytes_of[value.dtype.name] += value.nbytes
+        yield name, value
 
 
 def check(config: Any, shapes: Mapping[str, tuple[int, ...]], where: pathlib.Path) -> None:
@@ -222,8 +244,19 @@ def family_of(config: Sizes) -> Family:
     return next(family for family in FAMILIES.values() if type(config) is family.sizes)
 
 
-def _read_config(folder: pathlib.Path, selectable: str) -> tuple[Any, tuple[str, ...]]:
-    """Returns a directory's sizes and the answers of its head."""
+def read_config(folder: pathlib.Path, selectable: str = "") -> tuple[Any, tuple[str, ...]]:
+    """Reads a directory's sizes, and what answers its head would have.
+
+    Args:
+      folder: with config.json, and preprocessor_config.json if there is one.
+      selectable: as of `load`.
+
+    Returns:
+      (sizes, answers).
+
+    Raises:
+      WeightsError: if config.json is absent, or not of a model that can be built.
+    """
     path = folder / CONFIG_FILE
     content = tensor_files.read_json(path)
     families = {family.model_type: family for family in FAMILIES.values()}
@@ -250,12 +283,12 @@ def _read_config(folder: pathlib.Path, selectable: str) -> tuple[Any, tuple[str,
         raise WeightsError(f"{path}: {error}") from error
 
 
-def _config_json(config: Sizes, answers: Sequence[str] | None) -> dict[str, Any]:
+def _config_json(config: Sizes, answers: Sequence[str] | None, dtype: str) -> dict[str, Any]:
     family = family_of(config)
     content = {
         "architectures": [family.architecture],
         "model_type": family.model_type,
-        "dtype": "float32",
+        "dtype": dtype,
         **sizes_lib.names(config),
     }
     if answers is not None:
@@ -264,15 +297,43 @@ def _config_json(config: Sizes, answers: Sequence[str] | None) -> dict[str, Any]
     return content
 
 
-def _read_parts(folder: pathlib.Path, config: Sizes, template: Params) -> dict[str, Params]:
+def locate(config: Sizes, located: Stored, where: pathlib.Path) -> Stored:
+    """Finds a model's tensors among those of a checkpoint.
+
+    Args:
+      config: sizes.
+      located: all tensors that are there, by the names they have there.
+      where: they are, for the message.
+
+    Returns:
+      Those of the model, by the names that the family gives them.
+
+    Raises:
+      WeightsError: lists what is missing, left over or of another shape.
+    """
+    renamed = family_of(config).rename(list(located))
+    stored = {new: located[name] for name, new in renamed.items()}
+    check(config, {name: tensor.shape for name, tensor in stored.items()}, where)
+    return stored
+
+
+def _read_parts(
+    folder: pathlib.Path, config: Sizes, template: Params, dtype: str
+) -> dict[str, Params]:
     """Returns a directory's parts without adapters, and without a head if it has none."""
-    family = family_of(config)
-    located = tensor_files.locate(folder)
-    stored = {new: located[name] for name, new in family.rename(list(located)).items()}
-    check(config, {name: tensor.shape for name, tensor in stored.items()}, folder)
-    parts = layout.from_huggingface(family.tensors(config), tensor_files.read(stored))
-    head = companions.read_head(folder, template["head"])
-    return parts if head is None else {**parts, "head": head}
+    kinds = family_of(config).tensors(config)
+    stored = locate(config, tensor_files.locate(folder), folder)
+
+    def dtype_of(names: Sequence[str]) -> np.dtype:
+        if dtype == STORED:
+            return tensor_files.common_dtype([stored[name].dtype for name in names])
+        return np.dtype(dtype)
+
+    parts = layout.from_huggingface(kinds, tensor_files.stream(stored), dtype_of)
+    head = companions.read_head(folder, template["head"]) or parts.get("head")
+    if head is None:
+        return parts
+    return {**parts, "head": jax.tree.map(lambda leaf: leaf.astype(jnp.float32), head)}
 
 
 def _resize_positions(config: Sizes, parts: Params, image_size: int) -> Sizes:
@@ -284,5 +345,7 @@ def _resize_positions(config: Sizes, parts: Params, image_size: int) -> Sizes:
     for key in path[:-1]:
         node = node[key]
     side = math.isqrt(resized.num_patches)
-    node[path[-1]] = jnp.asarray(positions.resize(np.asarray(node[path[-1]]), side, method))
+    old_TD = np.asarray(node[path[-1]])
+    new_TD = positions.resize(old_TD.astype(np.float32), side, method)
+    node[path[-1]] = jnp.asarray(new_TD, old_TD.dtype)
     return resized

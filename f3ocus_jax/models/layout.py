@@ -5,12 +5,13 @@ per layer of a stack, and may hold several of our parameters, as a fused query-k
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 
 from f3ocus_jax.types import Params
 
@@ -18,6 +19,9 @@ Path = tuple[str, ...]
 
 ONCE = range(0)
 """For a tensor outside of any stack."""
+
+_BOUNDARY = 64
+"""Bytes that the addresses of XLA's buffers on a CPU are multiples of."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,30 +134,50 @@ def to_huggingface(kinds: Sequence[Tensor], parts: Params) -> dict[str, np.ndarr
     Returns:
       Names to arrays.
     """
-    return dict(_to_huggingface(kinds, parts))
+    return dict(stream(kinds, parts))
 
 
-def from_huggingface(kinds: Sequence[Tensor], theirs: Mapping[str, np.ndarray]) -> Params:
-    """Converts tensors.
+def stream(kinds: Sequence[Tensor], parts: Params) -> Iterator[tuple[str, np.ndarray]]:
+    """Converts parameters one tensor after the other; see `to_huggingface`."""
+    return _to_huggingface(kinds, parts)
+
+
+def from_huggingface(
+    kinds: Sequence[Tensor],
+    theirs: Iterable[tuple[str, np.ndarray]],
+    dtype_of: Callable[[Sequence[str]], np.dtype],
+) -> Params:
+    """Converts tensors as they come, each straight into its place in a stack.
 
     Args:
       kinds: of the family.
-      theirs: names to arrays of the expected shapes; a kind may be absent.
+      theirs: (name, array) pairs of the expected names and shapes, in any order; a kind may be
+        absent.
+      dtype_of: names of the tensors of one kind -> the dtype of the parameters they become.
 
     Returns:
       Parameters of the kinds that are there.
     """
-    parts: dict[str, Any] = {}
-    for kind in kinds:
-        if kind.names[0] not in theirs:
-            continue
-        ours = [kind.to_ours(theirs[name]) for name in kind.names]
-        for path, values in zip(kind.paths, zip(*ours, strict=True), strict=True):
-            node = parts
-            for key in path[:-1]:
-                node = node.setdefault(key, {})
-            node[path[-1]] = jnp.asarray(np.stack(values) if kind.layers else values[0])
-    return parts
+    places = {name: (kind, row) for kind in kinds for row, name in enumerate(kind.names)}
+    filled: dict[Path, np.ndarray] = {}
+    for name, value in theirs:
+        kind, row = places[name]
+        for path, ours in zip(kind.paths, kind.to_ours(value), strict=True):
+            if path not in filled:
+                depth = (len(kind.layers),) if kind.layers else ()
+                filled[path] = _empty((*depth, *ours.shape), dtype_of(kind.names))
+            filled[path][row if kind.layers else ...] = ours
+    # Memory on the boundary that XLA wants is taken over as it is, not copied.
+    return traverse_util.unflatten_dict(
+        {path: jax.device_put(filled.pop(path)) for path in list(filled)}
+    )
+
+
+def _empty(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + _BOUNDARY, np.uint8)
+    start = -memory.ctypes.data % _BOUNDARY
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def _to_huggingface(kinds: Sequence[Tensor], parts: Params) -> Iterator[tuple[str, np.ndarray]]:

@@ -1,17 +1,21 @@
 """How do named tensors get from and to disk, without pickle and without half-written files?"""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import jax.numpy as jnp
 import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""What safetensors calls the kinds of float."""
 
 
 class WeightsError(ValueError):
@@ -51,11 +55,13 @@ class StoredTensor:
       path: of its file.
       name: in that file.
       shape: of the tensor.
+      dtype: of its numbers, as numpy names it; safetensors' own name where they are no floats.
     """
 
     path: pathlib.Path
     name: str
     shape: tuple[int, ...]
+    dtype: str
 
 
 def locate(directory: pathlib.Path) -> dict[str, StoredTensor]:
@@ -77,15 +83,33 @@ def locate(directory: pathlib.Path) -> dict[str, StoredTensor]:
         if any(path.suffix in (".bin", ".pt", ".pth") for path in directory.glob("*")):
             hint = "; pickled weights are not read, since they can run code: convert them first"
         raise WeightsError(f"{directory} has neither {WEIGHTS_FILE} nor {INDEX_FILE}{hint}")
-    shards = read_json(directory / INDEX_FILE).get("weight_map")
+    return through_index(directory / INDEX_FILE, contents)
+
+
+def through_index(
+    index: pathlib.Path, contents_of: Callable[[pathlib.Path], dict[str, StoredTensor]]
+) -> dict[str, StoredTensor]:
+    """Finds every tensor of a model whose shards have an index.
+
+    Args:
+      index: its path, beside the shards.
+      contents_of: path of a shard -> its tensors by name.
+
+    Returns:
+      The tensors by name.
+
+    Raises:
+      WeightsError: if the index is no such file, or a tensor is in no shard.
+    """
+    shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict):
-        raise WeightsError(f"{directory / INDEX_FILE} has no weight_map")
+        raise WeightsError(f"{index} has no weight_map")
     stored: dict[str, StoredTensor] = {}
     for shard in sorted(set(shards.values())):
         # Only the name: an index must not lead out of its directory.
-        stored |= contents(directory / pathlib.Path(shard).name)
+        stored |= contents_of(index.parent / pathlib.Path(shard).name)
     if absent := sorted(set(shards) - set(stored)):
-        raise WeightsError(f"{directory / INDEX_FILE} names {listed(absent)}, which no shard holds")
+        raise WeightsError(f"{index} names {listed(absent)}, which no shard holds")
     return stored
 
 
@@ -102,8 +126,13 @@ def contents(path: pathlib.Path) -> dict[str, StoredTensor]:
       WeightsError: if the file is absent, truncated or no safetensors file.
     """
     with _open(path) as file:
-        names = list(file.keys())
-        return {n: StoredTensor(path, n, tuple(file.get_slice(n).get_shape())) for n in names}
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118, no mapping
+        return {
+            name: StoredTensor(
+                path, name, tuple(part.get_shape()), DTYPES.get(part.get_dtype(), part.get_dtype())
+            )
+            for name, part in slices.items()
+        }
 
 
 def read(stored: Mapping[str, StoredTensor]) -> dict[str, np.ndarray]:
@@ -118,18 +147,41 @@ def read(stored: Mapping[str, StoredTensor]) -> dict[str, np.ndarray]:
     Raises:
       WeightsError: if a file is truncated, or a tensor does not hold floats.
     """
-    tensors = {}
+    return {name: value.astype(np.float32) for name, value in stream(stored)}
+
+
+def stream(stored: Mapping[str, StoredTensor]) -> Iterator[tuple[str, np.ndarray]]:
+    """Reads tensors one after the other, and one file after the other.
+
+    Args:
+      stored: where they are, by any keys.
+
+    Yields:
+      (key, array of the dtype that the file has).
+
+    Raises:
+      WeightsError: if a file is truncated, or a tensor does not hold floats.
+    """
     for path in sorted({tensor.path for tensor in stored.values()}):
+        # What was read of a file stays mapped until it is closed: one shard at most.
         with _open(path) as file:
             for key, tensor in stored.items():
-                if tensor.path == path:
-                    tensors[key] = _floats(file.get_tensor(tensor.name), tensor)
-    return tensors
+                if tensor.path != path:
+                    continue
+                if tensor.dtype not in DTYPES.values():
+                    raise WeightsError(f"{path}: {tensor.name} is {tensor.dtype}, must be floats")
+                yield key, file.get_tensor(tensor.name)
+
+
+def common_dtype(dtypes: Sequence[str]) -> np.dtype:
+    """Returns the narrowest dtype that holds numbers of all of these, float32 at most."""
+    narrowed = [np.dtype("float32" if dtype == "float64" else dtype) for dtype in dtypes]
+    return functools.reduce(jnp.promote_types, narrowed)
 
 
 def write(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes tensors as float32; the file is there either whole or not at all."""
-    arrays = {name: np.ascontiguousarray(tensors[name], np.float32) for name in tensors}
+    """Writes tensors of any kind of float; the file is there either whole or not at all."""
+    arrays = {name: np.ascontiguousarray(tensors[name]) for name in tensors}
     # Hugging Face refuses files whose metadata do not name the framework they were made for.
     write_whole(path, lambda partial: save_file(arrays, partial, metadata={"format": "pt"}))
 
@@ -191,12 +243,6 @@ def listed(names: list[str]) -> str:
     """Joins names, at most twenty of them."""
     rest = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return ", ".join(names[:20]) + rest
-
-
-def _floats(values: np.ndarray, tensor: StoredTensor) -> np.ndarray:
-    if values.dtype.kind in "biu":
-        raise WeightsError(f"{tensor.path}: {tensor.name} is {values.dtype}, must be floats")
-    return values.astype(np.float32)
 
 
 def _open(path: pathlib.Path) -> safetensors.safe_open:

@@ -77,7 +77,7 @@ def test_floats_of_any_width_are_read_as_float32(tmp_path: pathlib.Path, kind: s
 
 def test_integers_are_no_weights(tmp_path: pathlib.Path) -> None:
     save_file({"a": np.arange(3)}, tmp_path / tensor_files.WEIGHTS_FILE)
-    with pytest.raises(WeightsError, match=r"model\.safetensors: a is int64, must be floats"):
+    with pytest.raises(WeightsError, match=r"model\.safetensors: a is I64, must be floats"):
         tensor_files.read(tensor_files.locate(tmp_path))
 
 
