@@ -128,6 +128,32 @@ def set_method(config: ml_collections.ConfigDict, method: str) -> None:
     config.selection.algorithm = "nsga2" if searched else "own"
 
 
+FAMILIES = ("albef", "blip", "llava", "vilt")
+"""The model families, as `config.model.family` names them."""
+
+
+def read_variant(variant: str, names: tuple[str, ...] = ("tiny",)) -> tuple[str, str, str]:
+    """Takes a variant of a task apart, as in "tiny_blip_snip": size, family, method.
+
+    Args:
+      variant: any of the three may be absent.
+      names: the sizes beside the full one, "". Only these two, "" and "tiny", are there for other
+        families than ViLT: the others start from a ViLT of this repository.
+
+    Returns:
+      (name, family, method); ViLT and F³OCUS where none is given.
+
+    Raises:
+      ValueError: for an unknown variant; lists the known parts.
+    """
+    rest, method = split_method(variant)
+    family = next((f for f in FAMILIES if rest == f or rest.endswith(f"_{f}")), "")
+    name = rest.removesuffix(family).removesuffix("_")
+    if name not in ("", *names) or (family not in ("", "vilt") and name not in ("", "tiny")):
+        raise unknown_variant(variant, (*names, *FAMILIES, *METHODS))
+    return name, family or "vilt", method
+
+
 def split_method(variant: str) -> tuple[str, str]:
     """Separates a variant's method from the rest of its name.
 
@@ -208,20 +234,40 @@ def unknown_variant(variant: str, known: tuple[str, ...]) -> ValueError:
     return ValueError(f"unknown variant {variant!r} of this config; known: {', '.join(known)}")
 
 
-def use_vilt_base(config: ml_collections.ConfigDict) -> None:
-    """Gives a run ViLT-B/32's sizes at 384 px; `config.model.weights` takes a real one instead."""
-    config.model.architecture = vilt(width=768, layers=12, image_size=384, patch_size=32)
-    config.model.architecture.num_attention_heads = 12
+def use_published_sizes(config: ml_collections.ConfigDict, family: str) -> None:
+    """Gives a run the sizes of a published model; `config.model.weights` takes its weights instead.
+
+    ViLT-B/32 at 384 px, BLIP's and ALBEF's base models for question answering at 384 px, and
+    LLaVA-1.5-7B at 336 px.
+
+    Args:
+      config: changed in place.
+      family: one of `FAMILIES`.
+    """
+    config.model.family = family
     config.data.question_length = 40
+    if family == "llava":
+        config.data.question_length = 64
+        return  # what no name sets is as in LLaVA-1.5-7B
+    sizes, patch_size = {"albef": (albef, 16), "blip": (blip, 16), "vilt": (vilt, 32)}[family]
+    config.model.architecture = sizes(width=768, layers=12, image_size=384, patch_size=patch_size)
+    architecture = config.model.architecture
+    stacks = [architecture.vision_config, architecture.text_config] if family != "vilt" else []
+    for part in stacks or [architecture]:
+        part.num_attention_heads = 12
 
 
-def use_made_up_files(config: ml_collections.ConfigDict) -> None:
+def use_made_up_files(config: ml_collections.ConfigDict, family: str = "vilt") -> None:
     """Shrinks a run to one on the made-up files that come with the builders, from any checkout.
 
     They are built in a folder of their own, so that they are never taken for the real data.
+
+    Args:
+      config: changed in place.
+      family: one of `FAMILIES`.
     """
-    make_tiny(config, image_size=32)
-    config.data.question_length = 12
+    make_tiny(config, image_size=32, family=family)
+    config.data.question_length = 20
     config.data.manual_dir = "tfds_medvqa"
     config.data.data_dir = "runs/made_up_data"
     # Made-up pictures of different datasets are alike.

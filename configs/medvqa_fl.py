@@ -5,7 +5,8 @@ Variants:
   "medmnist3": the three clients whose files are small (breast ultrasound, fundus, pneumonia),
     12 layers, 4 adapter layers per client, 10 rounds; starts from `configs/pretrain.py:medmnist3`.
   "tiny": the three clients and a random model that ends in seconds.
-Each with a method of `base.METHODS`, as in "medmnist3_lntk" or "snip".
+Each with a method of `base.METHODS`, as in "medmnist3_lntk"; "" and "tiny" also with a family of
+`base.FAMILIES`, as in "tiny_blip_snip" or "albef", which see the 28 px at their own size.
 """
 
 import ml_collections
@@ -15,12 +16,14 @@ from configs import base
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
+    name, family, method = base.read_variant(variant, ("medmnist3", "tiny"))
     config = base.get_base()
-    name, method = base.split_method(variant)
     base.set_method(config, method)
+    base.use_published_sizes(config, family)
     config.data.datasets = ("medvqa_fl/all",)
-    config.model.architecture = base.vilt(width=768, layers=12, image_size=28, patch_size=4)
-    config.model.architecture.num_attention_heads = 12
+    if family == "vilt":
+        config.model.architecture.image_size = 28
+        config.model.architecture.patch_size = 4
     if name in ("medmnist3", "tiny"):
         config.data.datasets = (
             "medvqa_fl/breast_ultrasound",
@@ -34,8 +37,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.training.max_local_steps = 20
         config.training.learning_rate = 1e-3
     elif name == "tiny":
-        base.make_tiny(config, image_size=28)
+        base.make_tiny(config, image_size=28, family=family)
         config.federated.budgets = (1, 2, 1)
-    elif name:
-        raise base.unknown_variant(variant, ("medmnist3", "tiny", *base.METHODS))
     return config

@@ -6,7 +6,8 @@ Variants:
   "real2": VQA-RAD and VQA-Med 2019 without its test set, as two hospitals.
   "real5": the same as five hospitals: VQA-RAD by organ, VQA-Med 2019 in two disjoint halves.
   "tiny": the five datasets from made-up files and a random model, in seconds.
-Each with a method of `base.METHODS`, as in "real5_lntk" or "snip".
+Each with a method of `base.METHODS`, as in "real5_lntk"; "" and "tiny" also with a family of
+`base.FAMILIES`, as in "tiny_blip_snip" or "albef".
 """
 
 import ml_collections
@@ -18,12 +19,10 @@ VARIANTS = ("real2", "real5", "tiny")
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
-    name, method = base.split_method(variant)
-    if name and name not in VARIANTS:
-        raise base.unknown_variant(variant, (*VARIANTS, *base.METHODS))
+    name, family, method = base.read_variant(variant, VARIANTS)
     config = base.get_base()
     base.set_method(config, method)
-    base.use_vilt_base(config)
+    base.use_published_sizes(config, family)
     config.data.partition = ("dataset",)
     config.data.duplicates = "near"
     config.data.datasets = (
@@ -34,7 +33,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         "vqa_med_2021/new_images",
     )
     if name == "tiny":
-        base.use_made_up_files(config)
+        base.use_made_up_files(config, family)
     elif name:
         _use_real_files(config, name)
     return config

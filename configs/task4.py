@@ -1,7 +1,7 @@
 """Task 4 of F³OCUS: Open-I's chest X-rays with reports, four hospitals that differ in findings.
 
 Variants: "" and "tiny", which takes made-up files and a random model.
-Each with a method of `base.METHODS`, as in "tiny_snip" or "lntk".
+Each with a family of `base.FAMILIES` and a method of `base.METHODS`, as in "tiny_blip_snip".
 """
 
 import ml_collections
@@ -11,17 +11,15 @@ from configs import base
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
+    name, family, method = base.read_variant(variant)
     config = base.get_base()
-    name, method = base.split_method(variant)
     base.set_method(config, method)
-    base.use_vilt_base(config)
+    base.use_published_sizes(config, family)
     config.data.datasets = ("open_i/reports",)
     config.data.partition = ("dirichlet",)
     config.data.clients_per_dataset = 4
     config.data.dirichlet_alpha = 0.5
     if name == "tiny":
-        base.use_made_up_files(config)
+        base.use_made_up_files(config, family)
         config.data.clients_per_dataset = 2
-    elif name:
-        raise base.unknown_variant(variant, ("tiny", *base.METHODS))
     return config

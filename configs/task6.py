@@ -2,7 +2,7 @@
 
 The paper does not say which datasets; these are SLAKE, VQA-RAD, VQA-Med 2019, and Open-I in two.
 Variants: "" and "tiny", which takes made-up files and a random model.
-Each with a method of `base.METHODS`, as in "tiny_snip" or "lntk".
+Each with a family of `base.FAMILIES` and a method of `base.METHODS`, as in "tiny_blip_snip".
 """
 
 import ml_collections
@@ -12,10 +12,10 @@ from configs import base
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
+    name, family, method = base.read_variant(variant)
     config = base.get_base()
-    name, method = base.split_method(variant)
     base.set_method(config, method)
-    base.use_vilt_base(config)
+    base.use_published_sizes(config, family)
     config.data.datasets = (
         "slake/english",
         "vqa_rad/released",
@@ -26,7 +26,5 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.clients_per_dataset = 2
     config.data.duplicates = "near"
     if name == "tiny":
-        base.use_made_up_files(config)
-    elif name:
-        raise base.unknown_variant(variant, ("tiny", *base.METHODS))
+        base.use_made_up_files(config, family)
     return config

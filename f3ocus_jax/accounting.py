@@ -22,7 +22,7 @@ class ClientCost:
       megabits_up: of the layers it sends, in 10^6 bits; without the head.
       megabits_down: of the layers it gets, in 10^6 bits; without the head.
       trainable_parameters: of the layers it trains; without the head.
-      head_parameters: of the answer head, which it trains, sends and gets as well.
+      head_parameters: of its task's head, which it trains, sends and gets as well.
       gigaflops_per_example: of one training step, in 10^9 operations.
     """
 
@@ -92,16 +92,16 @@ def traffic(parameters_L: np.ndarray, mask_KL: np.ndarray) -> tuple[np.ndarray, 
 def client_costs(
     records: Sequence[RoundRecord],
     parameters_L: np.ndarray,
-    head_parameters: int,
-    step_flops: StepFlops,
+    head_parameters_K: Sequence[int],
+    step_flops_K: Sequence[StepFlops],
 ) -> list[ClientCost]:
     """Adds up what the rounds of a run cost each client, mean over the rounds that trained.
 
     Args:
       records: of the run; round 0 trains nothing and is left out.
       parameters_L: parameters of every layer, from `row_parameters`.
-      head_parameters: of the answer head.
-      step_flops: of the model and unit trained, from `step_flops`.
+      head_parameters_K: of the head that each client trains.
+      step_flops_K: of the model, head and unit that each trains, from `step_flops`.
 
     Returns:
       One cost per client, in the records' order; zero traffic and layers if no round trained.
@@ -117,7 +117,11 @@ def client_costs(
     up_K, down_K = np.mean([traffic(parameters_L, mask_KL) for mask_KL in masks_RKL], axis=0)
     trained_K = np.mean([mask_KL @ parameters_L for mask_KL in masks_RKL], axis=0)
     flops_K = np.mean(
-        [[step_flops.training(mask_L) for mask_L in mask_KL] for mask_KL in masks_RKL], axis=0
+        [
+            [cost.training(mask_L) for cost, mask_L in zip(step_flops_K, mask_KL, strict=True)]
+            for mask_KL in masks_RKL
+        ],
+        axis=0,
     )
     return [
         ClientCost(
@@ -125,7 +129,7 @@ def client_costs(
             megabits_up=float(up_K[k]),
             megabits_down=float(down_K[k]),
             trainable_parameters=float(trained_K[k]),
-            head_parameters=head_parameters,
+            head_parameters=head_parameters_K[k],
             gigaflops_per_example=float(flops_K[k]) / 1e9,
         )
         for k, name in enumerate(names)

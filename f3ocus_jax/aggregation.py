@@ -1,9 +1,12 @@
 """How does the server make one model of what the clients send back?"""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from f3ocus_jax.types import Params, Rows
+from f3ocus_jax.types import Array, Params, Rows
 
 
 @jax.jit
@@ -40,7 +43,7 @@ def aggregate(rows_L: Rows, layers_KR: jax.Array, weights_K: jax.Array, rows_KR:
 
 @jax.jit
 def aggregate_head(head: Params, weights_K: jax.Array, heads_K: Params) -> Params:
-    """Averages the answer head over all clients.
+    """Averages one head over all clients.
 
     Args:
       head: the head as the round began.
@@ -55,6 +58,27 @@ def aggregate_head(head: Params, weights_K: jax.Array, heads_K: Params) -> Param
     layers_K1 = jnp.zeros((weights_K.size, 1), jnp.int32)
     means_1 = aggregate(stack_1, layers_K1, weights_K, heads_K1)
     return jax.tree.map(lambda leaf: leaf[0], means_1)
+
+
+def aggregate_heads(
+    heads: Params, heads_K: Sequence[str], weights_K: Array, returned_K: Params
+) -> Params:
+    """Averages every task's head over the clients that have the task.
+
+    Args:
+      heads: entry to head, as the round began.
+      heads_K: the entry that each client trains.
+      weights_K: float32, the clients' training examples; 0 leaves a client out.
+      returned_K: entry to the returned heads, leading axis K.
+
+    Returns:
+      The heads after the round; one that nobody trained is as it was.
+    """
+    trains_K = {name: np.array([name == own for own in heads_K], np.float32) for name in heads}
+    return {
+        name: aggregate_head(head, weights_K * trains_K[name], returned_K[name])
+        for name, head in heads.items()
+    }
 
 
 def _sum_by_layer(values: jax.Array, layers: jax.Array, num_layers: int) -> jax.Array:

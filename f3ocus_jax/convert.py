@@ -109,13 +109,13 @@ def convert(
     is_described = (described / CONFIG_FILE).is_file()
     settings = tensor_files.read_json(described / CONFIG_FILE) if is_described else {}
     resized, adapters = companions.read_adapters(described, resized, None, jax.random.key(0))
-    template = jax.eval_shape(huggingface.family_of(config).create(config).init, jax.random.key(0))
+    classes = huggingface.read_config(described)[1] if is_described else {}
     huggingface.write(
         folder,
         resized,
         _changed(stored, resized, wishes.dtype),
         words,
-        head=companions.read_head(described, template["head"]),
+        heads=companions.read_heads(described, huggingface.head_shapes(config, classes)),
         adapters=adapters,
         settings=settings,
         shard_bytes=wishes.shard_bytes,

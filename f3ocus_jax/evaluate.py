@@ -13,9 +13,9 @@ def main() -> None:
     workdir = commands.existing_workdir()
     parts = experiment.assemble(experiment.read_run(workdir).config)
     state = experiment.load_state(workdir, parts.start, parts.settings, flags.FLAGS.round)
-    tests = parts.rounds.evaluate(state)
+    scores = parts.rounds.evaluate(state)
     names = [client.name for client in parts.federation.clients]
-    reports = dict(zip(names, tests, strict=True))
+    reports = {name: score.test for name, score in zip(names, scores, strict=True)}
     path = workdir / f"evaluation_round_{int(state.round)}.json"
     path.write_text(json.dumps({"round": int(state.round), "clients": reports}, indent=2) + "\n")
     table.print_accuracies(reports)

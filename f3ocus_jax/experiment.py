@@ -12,17 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from f3ocus_jax import accounting, budgets, flops, foundation as foundation_lib, metrics, parsing
+from f3ocus_jax import accounting, budgets, flops, foundation as foundation_lib, parsing, scoring
 from f3ocus_jax.budgets import Budgets
 from f3ocus_jax.checkpoint import Checkpoints
 from f3ocus_jax.config import ConfigError, ExperimentConfig
+from f3ocus_jax.data.examples import ClientData
 from f3ocus_jax.data.reading import Federation, read_federation
 from f3ocus_jax.foundation import Foundation
-from f3ocus_jax.models import trainable
+from f3ocus_jax.models import head as head_lib, trainable
 from f3ocus_jax.report import figures, progress, records as records_lib, scalars, table
 from f3ocus_jax.rounds import Round
 from f3ocus_jax.types import Params, RoundRecord, ServerState
-from tfds_medvqa.common.features import QUESTION_ANSWERING
 
 RUN_FILE = "run.json"
 CHECKPOINTS = "checkpoints"
@@ -70,10 +70,9 @@ def assemble(config: ExperimentConfig) -> Parts:
     """
     tokenizer, image_size = foundation_lib.inputs(config.model, config.data.question_length)
     federation = read_federation(config.data, image_size=image_size, tokenizer=tokenizer)
-    _check_tasks(federation)
     _check_probe(config, federation)
-    answers = federation.vocabulary.answers
-    foundation = foundation_lib.load(config.model, answers, jax.random.key(config.seed))
+    answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
+    foundation = foundation_lib.load(config.model, answers, key, federation.findings)
     frozen, start = _start(config, foundation, len(federation.clients))
     limits = _budgets(config, federation, foundation, start)
     rounds = Round(config, foundation.model, frozen, federation.clients, limits)
@@ -130,19 +129,22 @@ class RunFile:
     Attributes:
       config: the settings the run was last started with.
       clients: their names.
-      answers: the answer vocabulary.
+      answers: the answer vocabulary; empty where nobody answers questions.
+      findings: what is looked for; empty where nobody finds diseases.
     """
 
     config: ExperimentConfig
     clients: list[str]
     answers: list[str]
+    findings: list[str]
 
 
 def read_run(workdir: pathlib.Path) -> RunFile:
     """Reads run.json of a workdir."""
     content = json.loads((workdir / RUN_FILE).read_text())
     config = parsing.parse(ExperimentConfig, content["config"])
-    return RunFile(config, content["clients"], content["answers"])
+    names = ("clients", "answers", "findings")
+    return RunFile(config, *(content[name] for name in names))
 
 
 def load_state(
@@ -182,9 +184,8 @@ def load_model(workdir: pathlib.Path, round: int | None) -> tuple[Foundation, Pa
     """
     made = read_run(workdir)
     unit = made.config.training.unit
-    foundation = foundation_lib.load(
-        made.config.model, made.answers, jax.random.key(made.config.seed)
-    )
+    key = jax.random.key(made.config.seed)
+    foundation = foundation_lib.load(made.config.model, made.answers, key, made.findings)
     frozen, template = _start(made.config, foundation, len(made.clients))
     state = load_state(workdir, template, _settings(made.config, foundation), round)
     return foundation, trainable.join(frozen, state.rows_L, state.head, unit), int(state.round)
@@ -222,16 +223,19 @@ def _start(
 def _budgets(
     config: ExperimentConfig, federation: Federation, foundation: Foundation, start: ServerState
 ) -> Budgets:
-    step_flops = _step_flops(config, federation, foundation)
+    step_flops = _step_flops(config, federation.clients[0], foundation)
     costs_L = budgets.layer_costs(config.federated.budget_unit, start.rows_L, step_flops)
     return budgets.create(config, costs_L, [client.name for client in federation.clients])
 
 
 def _step_flops(
-    config: ExperimentConfig, federation: Federation, foundation: Foundation
+    config: ExperimentConfig, client: ClientData, foundation: Foundation
 ) -> flops.StepFlops:
-    batch = federation.clients[0].train.batch(np.zeros(1, np.int64))
-    return flops.step_flops(foundation.model, foundation.params, batch, config.training.unit)
+    """Counts a client's training step, with the head of its own task alone."""
+    name = head_lib.OF_TASK[client.task]
+    params = {**foundation.params, "head": {name: foundation.params["head"][name]}}
+    batch = client.train.batch(np.zeros(1, np.int64))
+    return flops.step_flops(foundation.model, params, batch, config.training.unit)
 
 
 def _settings(config: ExperimentConfig, foundation: Foundation) -> dict[str, Any]:
@@ -244,6 +248,7 @@ def _write_run_file(parts: Parts, workdir: pathlib.Path) -> None:
         "config": dataclasses.asdict(parts.config),
         "clients": [client.name for client in parts.federation.clients],
         "answers": list(parts.federation.vocabulary.answers),
+        "findings": list(parts.federation.findings),
     }
     temporary = workdir / f"{RUN_FILE}.tmp"
     temporary.write_text(json.dumps(content, indent=2) + "\n")
@@ -270,15 +275,6 @@ def _keep(
         tell(records[-1])
 
 
-def _check_tasks(federation: Federation) -> None:
-    for client in federation.clients:
-        if client.task != QUESTION_ANSWERING:
-            raise ConfigError(
-                f"client {client.name} is for {client.task}, models have a head for "
-                f"{QUESTION_ANSWERING} only; choose other config.data.datasets"
-            )
-
-
 def _check_probe(config: ExperimentConfig, federation: Federation) -> None:
     wanted = config.importance.probe_examples
     for client in federation.clients:
@@ -292,28 +288,26 @@ def _check_probe(config: ExperimentConfig, federation: Federation) -> None:
 def _costs(
     parts: Parts, state: ServerState, records: list[RoundRecord]
 ) -> list[accounting.ClientCost]:
+    clients = parts.federation.clients
+    by_task = {client.task: client for client in clients}
+    counted = {
+        task: _step_flops(parts.config, client, parts.foundation)
+        for task, client in by_task.items()
+    }
+    sizes = {name: accounting.parameter_count(head) for name, head in state.head.items()}
     return accounting.client_costs(
         records,
         accounting.row_parameters(state.rows_L),
-        accounting.parameter_count(state.head),
-        _step_flops(parts.config, parts.federation, parts.foundation),
+        [sizes[head_lib.OF_TASK[client.task]] for client in clients],
+        [counted[client.task] for client in clients],
     )
 
 
 def _baselines(parts: Parts) -> dict[str, dict[str, float]]:
-    clients = parts.federation.clients
+    """Returns kind of guess to client to what it scores, for those whose task has the kind."""
+    habits = {client.name: scoring.habit(client) for client in parts.federation.clients}
+    kinds = dict.fromkeys(kind for guesses in habits.values() for kind in guesses)
     return {
-        "majority_answer": {
-            client.name: metrics.majority_answer(client.train.labels_N, client.test.labels_N)
-            for client in clients
-        },
-        "majority_per_question": {
-            client.name: metrics.majority_per_question(
-                client.train.questions,
-                client.train.labels_N,
-                client.test.questions,
-                client.test.labels_N,
-            )
-            for client in clients
-        },
+        kind: {name: guesses[kind] for name, guesses in habits.items() if kind in guesses}
+        for kind in kinds
     }

@@ -10,7 +10,13 @@ import numpy as np
 
 from f3ocus_jax.config import ConfigError, ModelConfig, choose, require
 from f3ocus_jax.data.text import Tokenizer, load_tokenizer
-from f3ocus_jax.models import FAMILIES, huggingface, losses, sizes as sizes_lib
+from f3ocus_jax.models import (
+    FAMILIES,
+    head as head_lib,
+    huggingface,
+    losses,
+    sizes as sizes_lib,
+)
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.sizes import Sizes
 from f3ocus_jax.types import Params
@@ -24,7 +30,8 @@ class Foundation:
       model: its functions.
       sizes: what it was made from.
       params: its parameters.
-      answers: the classes of its head.
+      answers: the classes of its answer head.
+      findings: the classes of its head for findings.
       tokenizer: of its questions.
       fingerprint: of the parameters; two starts with the same one are the same to the bit.
     """
@@ -33,6 +40,7 @@ class Foundation:
     sizes: Sizes
     params: Params
     answers: tuple[str, ...]
+    findings: tuple[str, ...]
     tokenizer: Tokenizer
     fingerprint: str
 
@@ -43,9 +51,7 @@ class Foundation:
 
     def save(self, directory: pathlib.Path, params: Params) -> None:
         """Writes a Hugging Face directory with other parameters of the same model."""
-        huggingface.save(
-            directory, self.sizes, params, answers=self.answers, tokenizer=self.tokenizer
-        )
+        huggingface.save(directory, self.sizes, params, self.answers, self.tokenizer, self.findings)
 
 
 def inputs(config: ModelConfig, question_length: int) -> tuple[Tokenizer, int]:
@@ -88,13 +94,17 @@ def inputs(config: ModelConfig, question_length: int) -> tuple[Tokenizer, int]:
     return tokenizer, sizes.image_size
 
 
-def load(config: ModelConfig, answers: Sequence[str], key: jax.Array) -> Foundation:
+def load(
+    config: ModelConfig, answers: Sequence[str], key: jax.Array, findings: Sequence[str] = ()
+) -> Foundation:
     """Makes or reads the model.
 
     Args:
       config: which one.
-      answers: classes of the head; those that the weights' own head knows keep their weights.
+      answers: classes of the answer head; those that the weights' own head knows keep their
+        weights. No such head without answers.
       key: typed random key, for what the weights lack.
+      findings: the same for the head for findings.
 
     Returns:
       The foundation.
@@ -109,6 +119,7 @@ def load(config: ModelConfig, answers: Sequence[str], key: jax.Array) -> Foundat
             config.weights,
             key=key,
             answers=answers,
+            findings=findings,
             adapter_size=config.adapter_size,
             selectable=config.selectable,
             image_size=config.image_size,
@@ -126,7 +137,11 @@ def load(config: ModelConfig, answers: Sequence[str], key: jax.Array) -> Foundat
     model = FAMILIES[config.family].create(sizes)
     if params is None:
         params = model.init(key)
-    return Foundation(model, sizes, params, tuple(answers), tokenizer, fingerprint(params))
+        classes = {head_lib.ANSWERS: answers, head_lib.FINDINGS: findings}
+        width = huggingface.head_width(sizes)
+        params["head"] = head_lib.fit(params["head"], classes, classes, width=width, key=key)
+    names = tuple(answers), tuple(findings)
+    return Foundation(model, sizes, params, *names, tokenizer, fingerprint(params))
 
 
 def fingerprint(params: Params) -> str:

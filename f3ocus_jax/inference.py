@@ -1,7 +1,7 @@
-"""What does the model answer to many examples?"""
+"""What does the model say of many examples?"""
 
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +9,33 @@ import numpy as np
 
 from f3ocus_jax.clients import placement
 from f3ocus_jax.data.examples import Examples
-from f3ocus_jax.models import base, losses
+from f3ocus_jax.models import base, head, losses
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.types import Batch, Params
+from f3ocus_jax.types import Array, Batch, Params
 
 BATCHES_AT_ONCE = 64
 """Batches handed to the devices in one call: bounds what is copied, whatever the data's size."""
 
-Predict = Callable[[Params, Examples], tuple[np.ndarray, np.ndarray]]
+
+class Outputs(NamedTuple):
+    """What a model says of N examples.
+
+    Attributes:
+      losses_N: float32, in nats; 0 where nothing that is asked is known.
+      answers_N: int32, index of the likeliest answer; None for a model without answers.
+      findings_NF: float32, probability of each finding; None for a model without findings.
+    """
+
+    losses_N: Array
+    answers_N: Array
+    findings_NF: Array
+
+    def part(self, places: slice) -> "Outputs":
+        """Returns what was said of some of the examples."""
+        return jax.tree.map(lambda leaf: leaf[places], self)
+
+
+Predict = Callable[[Params, Examples], Outputs]
 
 
 def create(model: Model, *, loss: str, batch_size: int, placement_name: str) -> Predict:
@@ -29,27 +48,39 @@ def create(model: Model, *, loss: str, batch_size: int, placement_name: str) -> 
       placement_name: a key of `placement.BACKENDS`; batches are spread as clients are.
 
     Returns:
-      (params, examples) -> (predictions_N int32, losses_N float32); the loss of an answer outside
-      the vocabulary is 0.
+      (params, examples) -> Outputs, as NumPy arrays.
     """
+    per_example = losses.create(loss)
 
-    def one_batch(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    def one_batch(params: Params, batch: Batch) -> Outputs:
         logits_BC = base.apply(model, params, batch)
-        loss_B = losses.LOSSES[loss](logits_BC, batch.labels_B)
-        return jnp.argmax(logits_BC, axis=-1).astype(jnp.int32), loss_B
+        answers_BC, findings_BF = head.split(logits_BC, batch)
+        return Outputs(
+            losses_N=per_example(logits_BC, batch),
+            answers_N=_likeliest(answers_BC) if answers_BC.shape[-1] else None,
+            findings_NF=None if findings_BF is None else jax.nn.sigmoid(findings_BF),
+        )
 
     over_batches = placement.create(one_batch, placement=placement_name)
 
-    def predict(params: Params, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+    def predict(params: Params, examples: Examples) -> Outputs:
         count = len(examples)
         num_batches = -(-count // batch_size)
         at_once = min(BATCHES_AT_ONCE, num_batches)
         num_batches = -(-num_batches // at_once) * at_once
         places = np.arange(num_batches * batch_size).reshape(-1, at_once, batch_size)
-        outputs: list[Any] = [
+        chunks = [
             over_batches(params, examples.batch(np.minimum(chunk, count - 1))) for chunk in places
         ]
-        predictions, values = (np.concatenate([o[i] for o in outputs]) for i in range(2))
-        return predictions.reshape(-1)[:count], values.reshape(-1)[:count]
+
+        def joined(*leaves: np.ndarray) -> np.ndarray:
+            whole = np.concatenate(leaves)
+            return whole.reshape(-1, *whole.shape[2:])[:count]
+
+        return jax.tree.map(joined, *chunks)
 
     return predict
+
+
+def _likeliest(logits_BC: jax.Array) -> jax.Array:
+    return jnp.argmax(logits_BC, axis=-1).astype(jnp.int32)

@@ -1,12 +1,34 @@
 """How good are the answers, by kind of question, and what would guessing from habit score?"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 UNKNOWN_ANSWER = -1
 """The label of an answer outside the vocabulary, which no prediction can match."""
+
+
+MAIN = {"accuracy": "accuracy", "f1_micro": "micro F1"}
+"""What a client is measured with first, of answers and of findings, and its name in reports."""
+
+
+def main(report: Mapping[str, float]) -> float:
+    """Returns a client's main metric.
+
+    Args:
+      report: from `accuracy_report` or `multilabel.f1_report`.
+
+    Returns:
+      A fraction in [0, 1].
+    """
+    return next(report[name] for name in MAIN if name in report)
+
+
+def main_name(reports: Iterable[Mapping[str, float]]) -> str:
+    """Names what several clients are measured with first, as in "accuracy or micro F1"."""
+    found = [report.keys() for report in reports]
+    return " or ".join(text for name, text in MAIN.items() if any(name in keys for keys in found))
 
 
 def accuracy_report(

@@ -1,44 +1,94 @@
 """python -m f3ocus_jax.predict --workdir runs/x --image f.png --question "…": what is shown?"""
 
 import pathlib
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
 from absl import flags
 
-from f3ocus_jax import commands, experiment
+from f3ocus_jax import commands, experiment, multilabel
+from f3ocus_jax.config import ConfigError
 from f3ocus_jax.data.reading import DataError, decode_image
-from f3ocus_jax.models import base
+from f3ocus_jax.foundation import Foundation
+from f3ocus_jax.models import base, head
+from f3ocus_jax.report import records
 from f3ocus_jax.types import Batch
 
 
 def define_flags() -> None:
     """Adds what is asked about which image."""
     flags.DEFINE_string("image", None, "image file, PNG or JPEG", required=True)
-    flags.DEFINE_string("question", None, "what is asked about it", required=True)
+    help_text = "what is asked about it, or the report that goes with it"
+    flags.DEFINE_string("question", None, help_text, required=True)
     flags.DEFINE_integer("top", 5, "how many answers are printed", lower_bound=1)
+    help_text = "whose thresholds tell which findings are present; the mean of all unless given"
+    flags.DEFINE_string("client", "", help_text)
     commands.define_round()
 
 
 def main() -> None:
-    """Prints the most probable answers."""
-    workdir = commands.existing_workdir()
-    foundation, params, round = experiment.load_model(workdir, flags.FLAGS.round)
-    pixels_HWC = read_image(pathlib.Path(flags.FLAGS.image), foundation.image_size)
-    input_ids_BT, mask_BT = foundation.tokenizer.encode(
-        [flags.FLAGS.question], experiment.read_run(workdir).config.data.question_length
-    )
-    batch = Batch(
-        images_BHWC=pixels_HWC[None],
-        input_ids_BT=input_ids_BT,
-        attention_mask_BT=mask_BT,
-        labels_B=np.zeros(1, np.int32),
-        example_mask_B=np.ones(1, np.float32),
-    )
-    probabilities_C = np.asarray(jax.nn.softmax(base.apply(foundation.model, params, batch)[0]))
-    for answer in np.argsort(-probabilities_C)[: flags.FLAGS.top]:
-        print(f"{probabilities_C[answer]:6.1%}  {foundation.answers[answer]}")
+    """Prints the most probable answers, and every finding, for what the run's model is for."""
+    workdir, settings = commands.existing_workdir(), flags.FLAGS
+    foundation, params, round = experiment.load_model(workdir, settings.round)
+    pixels_HWC = read_image(pathlib.Path(settings.image), foundation.image_size)
+    length = experiment.read_run(workdir).config.data.question_length
+    batch = _batch(foundation, pixels_HWC, settings.question, length)
+    outputs = head.split(base.apply(foundation.model, params, batch), batch)
+    answers_BC, findings_BF = jax.device_get(outputs)
+    if foundation.answers:
+        print("\n".join(describe_answers(answers_BC[0], foundation.answers, settings.top)))
+    if foundation.findings:
+        thresholds_F = read_thresholds(workdir, round, settings.client)
+        print("\n".join(describe_findings(findings_BF[0], foundation.findings, thresholds_F)))
     print(f"round {round} of {workdir}")
+
+
+def describe_answers(logits_C: np.ndarray, answers: Sequence[str], top: int) -> Iterator[str]:
+    """Yields a line for each of the `top` most probable answers."""
+    probabilities_C = np.asarray(jax.nn.softmax(logits_C))
+    for answer in np.argsort(-probabilities_C)[:top]:
+        yield f"{probabilities_C[answer]:6.1%}  {answers[answer]}"
+
+
+def describe_findings(
+    logits_F: np.ndarray, findings: Sequence[str], thresholds_F: np.ndarray
+) -> Iterator[str]:
+    """Yields a line for every finding, the most probable first."""
+    probabilities_F = np.asarray(jax.nn.sigmoid(logits_F))
+    for place in np.argsort(-probabilities_F, kind="stable"):
+        is_present = probabilities_F[place] >= thresholds_F[place]
+        verdict = "present" if is_present else "absent"
+        yield f"{probabilities_F[place]:6.1%}  {verdict:<7}  {findings[place]}"
+
+
+def read_thresholds(workdir: pathlib.Path, round: int, client: str) -> np.ndarray:
+    """Reads from which probability on a finding counts as present.
+
+    Args:
+      workdir: of the run.
+      round: whose record holds them.
+      client: the hospital that chose them; "" for the mean of all that saw the finding.
+
+    Returns:
+      thresholds_F.
+
+    Raises:
+      ConfigError: for a client that chose none.
+    """
+    kept = records.read_records(workdir / "records.jsonl")
+    (record,) = (each for each in kept if each.round == round)
+    chosen = {each.client: each.thresholds for each in record.clients if each.thresholds}
+    if client:
+        if client not in chosen:
+            raise ConfigError(f"--client={client!r} has no thresholds; choose {', '.join(chosen)}")
+        return np.array(chosen[client])
+    values_KF = np.array(list(chosen.values()))
+    saw_KF = values_KF < multilabel.NEVER
+    total_F = np.where(saw_KF, values_KF, 0.0).sum(axis=0)
+    return np.where(
+        saw_KF.any(axis=0), total_F / np.maximum(saw_KF.sum(axis=0), 1), multilabel.NEVER
+    )
 
 
 def read_image(path: pathlib.Path, size: int) -> np.ndarray:
@@ -60,6 +110,20 @@ def read_image(path: pathlib.Path, size: int) -> np.ndarray:
         return decode_image(encoded, size)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"--image={path} cannot be read as an image: {error}") from error
+
+
+def _batch(foundation: Foundation, pixels_HWC: np.ndarray, question: str, length: int) -> Batch:
+    """Makes a batch of one example, which asks for all that the model can tell."""
+    input_ids_BT, mask_BT = foundation.tokenizer.encode([question], length)
+    findings = len(foundation.findings)
+    return Batch(
+        images_BHWC=pixels_HWC[None],
+        input_ids_BT=input_ids_BT,
+        attention_mask_BT=mask_BT,
+        labels_B=np.zeros(1, np.int32),
+        example_mask_B=np.ones(1, np.float32),
+        targets_BF=np.zeros((1, findings), np.int8) if findings else None,
+    )
 
 
 if __name__ == "__main__":

@@ -15,10 +15,17 @@ import ml_collections
 import numpy as np
 import optax
 
-from f3ocus_jax import commands, foundation as foundation_lib, inference, parsing
-from f3ocus_jax.config import OptimizationConfig, PretrainConfig
+from f3ocus_jax import (
+    commands,
+    foundation as foundation_lib,
+    inference,
+    metrics,
+    parsing,
+    scoring,
+)
+from f3ocus_jax.config import ConfigError, OptimizationConfig, PretrainConfig
 from f3ocus_jax.data import order
-from f3ocus_jax.data.examples import Examples, concatenate
+from f3ocus_jax.data.examples import ClientData, Examples, concatenate
 from f3ocus_jax.data.reading import read_federation
 from f3ocus_jax.models import base, losses
 from f3ocus_jax.models.base import Model
@@ -46,29 +53,49 @@ def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
       workdir: where the Hugging Face directory is written.
 
     Returns:
-      Accuracy on the pooled test split, in [0, 1].
+      The main metric on the pooled test split, in [0, 1].
 
     Raises:
+      ConfigError: for datasets of different tasks.
       RoundError: if the loss becomes NaN; nothing is written then.
     """
     tokenizer, image_size = foundation_lib.inputs(config.model, config.data.question_length)
     federation = read_federation(config.data, image_size=image_size, tokenizer=tokenizer)
-    train = concatenate([client.train for client in federation.clients])
-    test = concatenate([client.test for client in federation.clients])
-    answers = federation.vocabulary.answers
-    foundation = foundation_lib.load(config.model, answers, jax.random.key(config.seed))
-    params = fit(foundation.model, foundation.params, train, config)
+    pooled = pool(federation.clients)
+    answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
+    foundation = foundation_lib.load(config.model, answers, key, federation.findings)
+    params = fit(foundation.model, foundation.params, pooled.train, config)
     predict = inference.create(
         foundation.model,
         loss=config.model.loss,
         batch_size=config.evaluation.batch_size,
         placement_name="pmap",
     )
-    predictions, _ = predict(params, test)
-    accuracy = float(np.mean(predictions == test.labels_N))
+    (score,) = scoring.score(predict, params, [pooled])
     foundation.save(workdir, params)
-    print(f"test accuracy {accuracy:.1%} on {len(test)} examples; written to {workdir}")
-    return accuracy
+    reached, measure = metrics.main(score.test), metrics.main_name([score.test])
+    print(f"test {measure} {reached:.1%} on {len(pooled.test)} examples; written to {workdir}")
+    return reached
+
+
+def pool(clients: list[ClientData]) -> ClientData:
+    """Makes one client of all.
+
+    Raises:
+      ConfigError: if some answer questions and others find diseases.
+    """
+    tasks = sorted({client.task for client in clients})
+    if len(tasks) > 1:
+        raise ConfigError(
+            f"config.data.datasets are for {' and '.join(tasks)}; a foundation is trained on one"
+        )
+    validation = [client.validation for client in clients if client.validation is not None]
+    return ClientData(
+        "public",
+        concatenate([client.train for client in clients]),
+        concatenate([client.test for client in clients]),
+        concatenate(validation) if validation else None,
+    )
 
 
 def fit(model: Model, params: Params, examples: Examples, config: PretrainConfig) -> Params:
@@ -126,9 +153,11 @@ def _make_step(
         optax.adamw(schedule, weight_decay=settings.weight_decay),
     )
 
+    per_example = losses.create(loss)
+
     def objective(params: Params, batch: Batch) -> jax.Array:
         logits_BC = base.apply(model, params, batch)
-        return losses.masked_mean(losses.LOSSES[loss](logits_BC, batch.labels_B), batch)
+        return losses.masked_mean(per_example(logits_BC, batch), batch)
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def step(params: Params, state: optax.OptState, batch: Batch) -> tuple:

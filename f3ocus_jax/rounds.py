@@ -11,16 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from f3ocus_jax import importance, inference, metrics, selection
-from f3ocus_jax.aggregation import aggregate, aggregate_head
+from f3ocus_jax import importance, inference, metrics, scoring, selection
+from f3ocus_jax.aggregation import aggregate, aggregate_heads
 from f3ocus_jax.budgets import Budgets
 from f3ocus_jax.clients import Choice, LocalTask, LocalUpdate, local, placement
 from f3ocus_jax.config import ExperimentConfig, choose
 from f3ocus_jax.data import order
-from f3ocus_jax.data.examples import ClientData, concatenate
+from f3ocus_jax.data.examples import ClientData
 from f3ocus_jax.importance import Importance
-from f3ocus_jax.models import trainable
+from f3ocus_jax.models import head as head_lib, trainable
 from f3ocus_jax.models.base import Model
+from f3ocus_jax.scoring import Score
 from f3ocus_jax.types import (
     Array,
     Batch,
@@ -68,7 +69,7 @@ class Round:
         """
         self.config, self.model, self.frozen, self.clients = config, model, frozen, clients
         self.budgets = budgets
-        self.tests = concatenate([client.test for client in clients])
+        self.heads_K = [head_lib.OF_TASK[client.task] for client in clients]
         self._score = _make_score(config, model)
         self._train = _make_train(config, model)
         self._select = _make_select(config)
@@ -130,33 +131,21 @@ class Round:
         ]
         return state, _record(number, clients, self._selection_record(chosen), seconds)
 
-    def evaluate(self, state: ServerState) -> list[dict[str, float]]:
+    def evaluate(self, state: ServerState) -> list[Score]:
         """Measures the global model on every client's test split.
 
         Returns:
-          One `metrics.accuracy_report` per client.
+          One score per client.
 
         Raises:
           RoundError: if a test loss is not finite.
         """
         params = trainable.join(self.frozen, state.rows_L, state.head, self.config.training.unit)
-        predictions, losses = self._predict(params, self.tests)
-        reports, start = [], 0
-        for client in self.clients:
-            part = slice(start, start + len(client.test))
-            start = part.stop
-            if not np.all(np.isfinite(losses[part])):
+        scores = scoring.score(self._predict, params, self.clients)
+        for client, score in zip(self.clients, scores, strict=True):
+            if not np.isfinite(score.test.get("loss", 0.0)):
                 raise _not_finite(int(state.round), client, "the test loss is not finite")
-            reports.append(
-                metrics.accuracy_report(
-                    predictions[part],
-                    client.test.labels_N,
-                    client.test.answer_types,
-                    client.test.question_types,
-                    losses[part],
-                )
-            )
-        return reports
+        return scores
 
     def _shared(self, state: ServerState) -> Shared:
         return self.frozen, state.rows_L, state.head
@@ -225,14 +214,12 @@ class Round:
         weights_K *= self.budgets.present(number)
         return ServerState(
             rows_L=aggregate(state.rows_L, layers_KR, weights_K, update.rows_R),
-            head=aggregate_head(state.head, weights_K, update.head),
+            head=aggregate_heads(state.head, self.heads_K, weights_K, update.head),
             round=jnp.int32(number),
             front_mask_PKL=front_mask_PKL,
         )
 
-    def _bystander_record(
-        self, place: int, left_out: str | None, test: dict[str, float]
-    ) -> ClientRecord:
+    def _bystander_record(self, place: int, left_out: str | None, score: Score) -> ClientRecord:
         """Returns the record of a client that trained nothing."""
         return ClientRecord(
             client=self.clients[place].name,
@@ -245,7 +232,8 @@ class Round:
             own_layers=[],
             layers=[],
             train_loss=None,
-            test=test,
+            test=score.test,
+            thresholds=score.thresholds,
         )
 
     def _client_record(
@@ -255,7 +243,7 @@ class Round:
         chosen: selection.Selection,
         update: LocalUpdate,
         steps: int,
-        test: dict[str, float],
+        score: Score,
     ) -> ClientRecord:
         client = self.clients[place]
         return ClientRecord(
@@ -269,8 +257,9 @@ class Round:
             own_layers=np.flatnonzero(chosen.own_mask_KL[place]).tolist(),
             layers=np.flatnonzero(chosen.mask_KL[place]).tolist(),
             train_loss=float(np.mean(update.losses_S[place, :steps], dtype=np.float64)),
-            test=test,
+            test=score.test,
             ranks=chosen.ranks_KL[place].tolist(),
+            thresholds=score.thresholds,
         )
 
     def _selection_record(self, chosen: selection.Selection) -> SelectionRecord:
@@ -375,7 +364,7 @@ def _record(
 ) -> RoundRecord:
     return RoundRecord(
         round=number,
-        accuracy=float(np.mean([client.test["accuracy"] for client in clients])),
+        accuracy=float(np.mean([metrics.main(client.test) for client in clients])),
         loss=float(np.mean([client.test["loss"] for client in clients if "loss" in client.test])),
         clients=clients,
         selection=chosen,

@@ -5,6 +5,7 @@ Numerical arrays carry their axes in their names, as in `scores_KL` or `logits_B
     K clients      L layers        B batch          T tokens       C answer classes
     P population   D dimensions    N probe examples M objectives   S local steps
     H image height W image width   R rows of the stack that a client trains
+    F findings
 """
 
 import dataclasses
@@ -34,6 +35,8 @@ class Batch:
       labels_B: int32 index into the answer vocabulary; -1 for an answer outside it, which no
         prediction can match and no loss is taken from.
       example_mask_B: float32, 1 for an example and 0 for padding.
+      targets_BF: int8, 1 for a finding that is there, 0 for one that is not, and -1 for one that
+        the example is not asked about; None in a federation that is asked about none.
     """
 
     images_BHWC: Array
@@ -41,6 +44,7 @@ class Batch:
     attention_mask_BT: Array
     labels_B: Array
     example_mask_B: Array
+    targets_BF: Array | None = None
 
 
 @struct.dataclass
@@ -79,9 +83,11 @@ class ClientRecord:
       own_layers: the layers the client itself would choose, ascending.
       layers: the layers it trained, after the server's refinement, ascending.
       train_loss: mean loss over its local steps; None in round 0.
-      test: metric name to value on its test split, as `metrics.accuracy_report` gives them.
+      test: metric name to value on its test split, as `scoring.Score.test` has them.
       ranks: the server's refined ranking, as `selection.Selection.ranks_KL` has it: place of every
         layer, length L, 0 for the layer the client needs most; empty where none was made.
+      thresholds: probability from which on each finding counts as present, length F; empty for a
+        client that answers questions.
     """
 
     client: str
@@ -96,6 +102,7 @@ class ClientRecord:
     train_loss: float | None
     test: Mapping[str, float]
     ranks: list[int] = dataclasses.field(default_factory=list)
+    thresholds: list[float] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +132,8 @@ class RoundRecord:
 
     Attributes:
       round: 0 is the starting model, evaluated before any training.
-      accuracy: mean of the clients' test accuracies.
+      accuracy: mean of the clients' main test metric: accuracy, or micro F1 where a client finds
+        diseases.
       loss: mean of the clients' test losses.
       clients: one record each, in the federation's order.
       selection: the server's choice; None in round 0.

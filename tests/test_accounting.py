@@ -96,16 +96,17 @@ def test_a_step_goes_back_to_the_lowest_chosen_layer_only(
 
 def test_client_costs_are_means_over_the_rounds_that_trained() -> None:
     records = [record(0, [[], []]), record(1, [[2], [0, 2]]), record(2, [[0], [0, 2]])]
-    first, second = accounting.client_costs(records, np.full(3, 1_000_000), 7, STEP)
+    first, second = accounting.client_costs(records, np.full(3, 1_000_000), [7, 9], [STEP] * 2)
     assert first == accounting.ClientCost("client 0", 32, 64, 1_000_000, 7, (125 + 139) / 2)
     assert second.megabits_up == second.megabits_down == 64
     assert second.trainable_parameters == 2_000_000
+    assert second.head_parameters == 9
 
 
 def test_client_costs_of_a_run_that_did_not_train_yet() -> None:
-    (only,) = accounting.client_costs([record(0, [[]])], np.full(3, 10), 7, STEP)
+    (only,) = accounting.client_costs([record(0, [[]])], np.full(3, 10), [7], [STEP])
     assert (only.megabits_up, only.trainable_parameters, only.gigaflops_per_example) == (0, 0, 110)
-    assert accounting.client_costs([], np.full(3, 10), 7, STEP) == []
+    assert accounting.client_costs([], np.full(3, 10), [7], [STEP]) == []
 
 
 def test_layer_mask_marks_the_layers_of_every_client() -> None:

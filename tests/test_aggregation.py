@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from f3ocus_jax.aggregation import aggregate, aggregate_head
+from f3ocus_jax.aggregation import aggregate, aggregate_head, aggregate_heads
 
 
 def weighted_mean(rows_L, layers_KR, weights_K, rows_KR):
@@ -82,3 +82,15 @@ def test_head_is_the_weighted_mean_of_all_clients():
     np.testing.assert_allclose(result, expected, rtol=1e-6)
     untouched = aggregate_head(before, np.zeros(3, np.float32), heads_K)["kernel"]
     np.testing.assert_array_equal(untouched, before["kernel"])
+
+
+def test_a_head_is_averaged_over_the_clients_of_its_task_alone():
+    draw = np.random.default_rng(2)
+    heads_K = {name: {"w": draw.normal(size=(3, 4)).astype(np.float32)} for name in "abc"}
+    before = jax.tree.map(lambda leaf: np.zeros_like(leaf[0]), heads_K)
+    weights_K = np.array([1.0, 2.0, 5.0], np.float32)
+    result = aggregate_heads(before, ["a", "b", "a"], weights_K, heads_K)
+    of_a = np.average(heads_K["a"]["w"][[0, 2]].astype(np.float64), axis=0, weights=[1, 5])
+    np.testing.assert_allclose(result["a"]["w"], of_a, rtol=1e-6)
+    np.testing.assert_allclose(result["b"]["w"], heads_K["b"]["w"][1], rtol=1e-6)
+    np.testing.assert_array_equal(result["c"]["w"], before["c"]["w"])

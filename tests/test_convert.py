@@ -51,8 +51,8 @@ def write(
         config,
         layout.stream(kinds, FAMILIES[family].parts(config, params)),
         words,
-        answers=ANSWERS,
-        head=None if FAMILIES[family].head_prefix else params["head"],
+        classes={"answers": ANSWERS},
+        heads={} if FAMILIES[family].head_prefix else params["head"],
         adapters=params["adapters"],
         shard_bytes=SHARD_BYTES,
     )
@@ -81,7 +81,7 @@ def test_shards_go_in_and_out_with_every_bit_and_dtype(family: str, tmp_path: pa
     jax.tree.map(np.testing.assert_array_equal, weights.params, params)
     kept = {name: weights.params[name] for name in ("embeddings", "blocks", "readout")}
     assert {leaf.dtype.name for leaf in jax.tree.leaves(kept)} == {"bfloat16"}
-    assert weights.params["head"]["hidden"]["kernel"].dtype == jnp.float32
+    assert weights.params["head"]["answers"]["hidden"]["kernel"].dtype == jnp.float32
 
 
 @pytest.mark.parametrize(("dtype", "expected"), [("float32", "float32"), ("bfloat16", "bfloat16")])

@@ -17,7 +17,7 @@ ORDER = [
     {"selection"},
     {"clients"},
     {"aggregation"},
-    {"flops", "foundation", "generated", "inference", "metrics", "multilabel"},
+    {"flops", "foundation", "generated", "inference", "metrics", "multilabel", "scoring"},
     {"accounting", "checkpoint"},
     {"budgets"},
     {"report"},

@@ -1,5 +1,7 @@
 """F1 against counting by hand, thresholds against trying all of them."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -47,13 +49,43 @@ def test_shapes_that_do_not_fit_are_refused(shape):
 @pytest.mark.parametrize("seed", range(10))
 def test_thresholds_are_as_good_as_the_best_of_all(seed):
     draw = np.random.default_rng(seed)
-    scores = np.round(draw.normal(size=(25, 4)), 1)
+    scores = np.round(draw.uniform(0.1, 1, (25, 4)), 1)
     targets = draw.random((25, 4)) < 0.3
     targets[:, 3] = False
     thresholds = multilabel.best_thresholds(scores, targets)
-    assert thresholds[3] == np.inf
+    assert thresholds[3] == multilabel.NEVER
     for c in range(3):
         tried = [f1_by_counting(scores[:, c] >= cut, targets[:, c]) for cut in scores[:, c]]
         reached = f1_by_counting(scores[:, c] >= thresholds[c], targets[:, c])
         np.testing.assert_allclose(reached, max(tried))
         assert not np.isin(thresholds[c], scores[:, c])
+
+
+def test_what_nobody_asked_about_counts_nowhere():
+    targets = np.array([[1, -1, -1], [0, 1, -1], [1, 0, -1]], np.int8)
+    present = np.array([[1, 1, 1], [0, 1, 1], [1, 0, 0]])
+    found = multilabel.f1_report(present, targets)
+    assert (found["f1_micro"], found["f1_macro"], found["exact_match"]) == (1.0, 1.0, 1.0)
+    thresholds = multilabel.best_thresholds(np.full((3, 3), 0.5), targets)
+    assert thresholds[2] == multilabel.NEVER
+    with pytest.raises(ValueError, match="no example is asked about any finding"):
+        multilabel.f1_report(present, np.full((3, 3), -1))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_best_constant_guess_is_the_best_of_all_sets(seed):
+    draw = np.random.default_rng(seed)
+    train, test = (draw.random((20, 5)) < draw.random(5) for _ in range(2))
+    best, score = max(
+        (
+            (chosen, f1_by_counting(np.tile(chosen, (20, 1)).ravel(), train.ravel()))
+            for chosen in itertools.product([False, True], repeat=5)
+        ),
+        key=lambda pair: pair[1],
+    )
+    found = multilabel.constant_f1(train.astype(np.int8), train.astype(np.int8))
+    np.testing.assert_allclose(found, score)
+    of_test = f1_by_counting(np.tile(best, (20, 1)).ravel(), test.ravel())
+    np.testing.assert_allclose(
+        multilabel.constant_f1(train.astype(np.int8), test.astype(np.int8)), of_test
+    )

@@ -5,9 +5,10 @@ import importlib
 import pytest
 
 from configs import base
-from f3ocus_jax import experiment, parsing
-from f3ocus_jax.config import ConfigError, ExperimentConfig
+from f3ocus_jax import experiment, foundation as foundation_lib, importance, parsing
+from f3ocus_jax.config import ExperimentConfig
 from f3ocus_jax.data.reading import read_tables
+from f3ocus_jax.models import FAMILIES
 from tfds_medvqa.build import build
 from tfds_medvqa.common.errors import BuildError
 
@@ -16,10 +17,14 @@ TINY = {
     "task1": [QUESTIONS] * 5,
     "task2": [QUESTIONS] * 8,
     "task4": [FINDINGS] * 2,
-    "task5": [FINDINGS],
+    "task5": [FINDINGS] * 2,
     "task6": [QUESTIONS] * 3 + [FINDINGS] * 2,
 }
 """The task of every client; task 3 is MedVQA-FL, see test_medvqa_fl.py."""
+FULL = {"albef": 384, "blip": 384, "llava": 336, "vilt": 384, ("task3", "vilt"): 28}
+SMALL = {**dict.fromkeys(base.FAMILIES, 32), **{("task3", name): 28 for name in base.FAMILIES}}
+SIDES: dict[str, dict] = {"": FULL, "tiny_": SMALL}
+"""Side of the images, by family or by task and family."""
 
 
 def config_of(task: str, variant: str, **data: object) -> ExperimentConfig:
@@ -63,10 +68,24 @@ def test_every_task_takes_the_methods_of_the_paper_s_table(task):
             assert (config.importance.score, config.selection.algorithm) == (score, "own")
 
 
-@pytest.mark.parametrize("task", ["task4", "task6"])
-def test_a_client_that_finds_diseases_is_refused_while_models_have_no_head_for_it(task, tmp_path):
-    with pytest.raises(ConfigError, match="open_i/reports 1 of 2 is for classification"):
-        experiment.assemble(config_of(task, "tiny", data_dir=str(tmp_path)))
+@pytest.mark.parametrize("family", base.FAMILIES)
+@pytest.mark.parametrize("task", [*TINY, "task3"])
+def test_every_task_takes_every_family_with_every_method(task, family):
+    assert sorted(FAMILIES) == sorted(base.FAMILIES)
+    for method in base.METHODS:
+        for size in ("", "tiny_"):
+            config = config_of(task, f"{size}{family}_{method}")
+            assert config.model.family == family
+            assert config.importance.score in importance.SCORES
+            _, side = foundation_lib.inputs(config.model, config.data.question_length)
+            assert side == SIDES[size].get((task, family), SIDES[size][family])
+
+
+@pytest.mark.parametrize("variant", ["real5_blip", "medmnist3_albef", "tiny_ernie", "blip_tiny"])
+def test_a_family_is_refused_where_it_has_no_variant(variant):
+    task = "task3" if "medmnist3" in variant else "task1"
+    with pytest.raises(ValueError, match=rf"unknown variant '{variant}' of this config; known: "):
+        config_of(task, variant)
 
 
 @pytest.fixture(scope="module")

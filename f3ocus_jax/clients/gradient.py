@@ -59,7 +59,7 @@ def create(model: Model, *, unit: str, loss: str, skip_frozen: bool) -> LossAndG
       The loss is the mean over the batch's examples; places of `rows_R` that are not in use have
       gradient 0.
     """
-    per_example = losses.LOSSES[loss]
+    per_example = losses.create(loss)
 
     def loss_and_gradient(
         frozen: Params,
@@ -76,7 +76,7 @@ def create(model: Model, *, unit: str, loss: str, skip_frozen: bool) -> LossAndG
 
         def objective(head: Params, hidden: jax.Array) -> jax.Array:
             logits_BC = model.readout(frozen["readout"], head, hidden, context)
-            return losses.masked_mean(per_example(logits_BC, batch.labels_B), batch)
+            return losses.masked_mean(per_example(logits_BC, batch), batch)
 
         value, (head_gradient, cotangent) = jax.value_and_grad(objective, argnums=(0, 1))(
             head, hidden

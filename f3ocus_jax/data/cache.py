@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 
 from f3ocus_jax.data import images
 from f3ocus_jax.data.images import StoredImages
-from f3ocus_jax.data.table import TEXTS, Column, Table
+from f3ocus_jax.data.table import OF_DATASET, TEXTS, Column, Table
 
 FORMAT = 1
 """Raised whenever what is written changes, so that older caches are made anew."""
@@ -56,7 +56,8 @@ def load(builder: tfds.core.DatasetBuilder, dataset: str, split: str, image_size
         (unfinished / "identity.json").write_text(json.dumps(identity))
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
-    return _read(folder, dataset, image_size)
+    findings = ", ".join((builder.info.metadata or {}).get("findings", ()))
+    return _read(folder, dataset, findings, image_size)
 
 
 def _identity(builder: tfds.core.DatasetBuilder, image_size: int) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def _write(
     rows: dict[bytes, int] = {}
     files: list[bytes] = []
     hashes: list[int] = []
-    texts: dict[str, list[str]] = {name: [] for name in TEXTS if name != "dataset"}
+    texts: dict[str, list[str]] = {name: [] for name in TEXTS if name not in OF_DATASET}
     with (
         (folder / "pixels.bin").open("wb") as pixels,
         (folder / "thumbnails.bin").open("wb") as thumbnails,
@@ -131,7 +132,7 @@ def _decoded(
 
 
 def _texts(record: Mapping[str, Any]) -> dict[str, str]:
-    texts = {name: record[name].decode() for name in TEXTS if name not in ("label", "dataset")}
+    texts = {name: record[name].decode() for name in TEXTS if name not in ("label", *OF_DATASET)}
     return texts | {"label": " ".join(map(str, record["label"]))}
 
 
@@ -149,7 +150,7 @@ def _write_column(folder: pathlib.Path, name: str, column: Column) -> None:
     np.save(folder / f"{name}.npy", column.code_N)
 
 
-def _read(folder: pathlib.Path, dataset: str, size: int) -> Table:
+def _read(folder: pathlib.Path, dataset: str, findings: str, size: int) -> Table:
     row_N, hash_M = np.load(folder / "row.npy"), np.load(folder / "pixel_hash.npy")
     pixels = np.memmap(folder / "pixels.bin", np.uint8, "r", shape=(len(hash_M), size, size, 3))
     area = images.THUMBNAIL_SIDE**2
@@ -160,8 +161,9 @@ def _read(folder: pathlib.Path, dataset: str, size: int) -> Table:
             np.load(folder / f"{name}.npy"),
         )
         for name in TEXTS
-        if name != "dataset"
+        if name not in OF_DATASET
     }
-    columns["dataset"] = Column((dataset,), np.zeros(len(row_N), np.int32))
+    for name, value in zip(OF_DATASET, (dataset, findings), strict=True):
+        columns[name] = Column((value,), np.zeros(len(row_N), np.int32))
     stored = StoredImages((pixels,), np.zeros(len(row_N), np.int32), row_N)
     return Table(stored, hash_M[row_N], thumbnail_MD[row_N], columns)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from f3ocus_jax.data.images import StoredImages, join
-from f3ocus_jax.types import Batch
+from f3ocus_jax.types import Array, Batch
 from tfds_medvqa.common.features import CLASSIFICATION, QUESTION_ANSWERING
 
 
@@ -24,8 +24,8 @@ class Examples:
       question_types: length N.
       answer_types: "closed" or "open", length N.
       image_ids: length N.
-      targets_NC: uint8, 0 or 1 for each finding where the task is classification; None where it is
-        question answering.
+      targets_NF: int8, 1 for a finding that is there, 0 for one that is not, -1 for one that is not
+        asked about; None in a federation that is asked about none.
     """
 
     images_NHWC: np.ndarray | StoredImages
@@ -37,12 +37,13 @@ class Examples:
     question_types: list[str]
     answer_types: list[str]
     image_ids: list[str]
-    targets_NC: np.ndarray | None = None
+    targets_NF: Array = None
 
     @property
     def task(self) -> str:
         """What is asked of a model: one of `tfds_medvqa.common.features.TASKS`."""
-        return QUESTION_ANSWERING if self.targets_NC is None else CLASSIFICATION
+        is_asked = self.targets_NF is not None and bool((self.targets_NF >= 0).any())
+        return CLASSIFICATION if is_asked else QUESTION_ANSWERING
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -65,16 +66,25 @@ class Examples:
             attention_mask_BT=self.attention_mask_NT[indices],
             labels_B=self.labels_N[indices],
             example_mask_B=mask.astype(np.float32),
+            targets_BF=None if self.targets_NF is None else self.targets_NF[indices],
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class ClientData:
-    """One client: its name and its two splits."""
+    """One client.
+
+    Attributes:
+      name: of the client.
+      train: what it trains on.
+      test: what it is measured on.
+      validation: what the thresholds of its findings are chosen on; None where it has no findings.
+    """
 
     name: str
     train: Examples
     test: Examples
+    validation: Examples | None = None
 
     @property
     def task(self) -> str:

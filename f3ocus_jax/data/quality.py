@@ -63,13 +63,13 @@ def page(
 
 
 def _sizes(summary: Summary) -> str:
-    splits = list(summary.clients[0].examples)
+    splits = list(dict.fromkeys(split for client in summary.clients for split in client.examples))
     head = ["client", "task", "datasets"]
     head += [f"{split} {kind}" for split in splits for kind in ("examples", "images")]
     head += ["labels", "unseen test answers"]
     rows = [
         [client.name, client.task, ", ".join(client.datasets)]
-        + [value for split in splits for value in (client.examples[split], client.images[split])]
+        + [counts.get(split, "") for split in splits for counts in (client.examples, client.images)]
         + [client.different_labels, f"{client.unseen_answers:.1%}"]
         for client in summary.clients
     ]

@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
+import tensorflow_datasets as tfds
 
 from f3ocus_jax.config import DataConfig
-from f3ocus_jax.data import cache, images, overlap, partition, summary as summary_lib
+from f3ocus_jax.data import cache, images, overlap, partition, summary as summary_lib, targets
 from f3ocus_jax.data.answers import AnswerVocabulary
 from f3ocus_jax.data.cache import DataError
 from f3ocus_jax.data.examples import ClientData, Examples
@@ -15,11 +16,13 @@ from f3ocus_jax.data.table import Table
 from f3ocus_jax.data.text import Tokenizer
 from tfds_medvqa.build import build
 from tfds_medvqa.common.errors import BuildError
-from tfds_medvqa.common.features import CLASSIFICATION, QUESTION_ANSWERING
+from tfds_medvqa.common.features import QUESTION_ANSWERING
 
 __all__ = ["DataError", "Federation", "decode_image", "read_federation", "read_tables"]
 
 SPLITS = ("train", "test")
+VALIDATION = "validation"
+"""The split on which thresholds are chosen; read where a dataset has findings."""
 NEAR = {"keep": None, "exact": 0.0, "near": overlap.NEAR}
 """Value of config.data.duplicates to what `overlap.drop_shared` takes for the same image."""
 
@@ -33,11 +36,13 @@ class Federation:
     Attributes:
       clients: in the order of the datasets, and by name within one.
       vocabulary: of the training answers of all clients that answer questions.
+      findings: of all datasets that have some, in the order of their first mention.
       summary: who holds what.
     """
 
     clients: list[ClientData]
     vocabulary: AnswerVocabulary
+    findings: tuple[str, ...]
     summary: Summary
 
 
@@ -67,23 +72,33 @@ def read_federation(
     clients, summary = read_tables(config, image_size)
     tasks = partition.tasks(list(clients.values()))
     if vocabulary is None:
-        answers = [
-            splits["train"].texts("answer")
-            for splits, task in zip(clients.values(), tasks, strict=True)
-            if task == QUESTION_ANSWERING
-        ]
-        vocabulary = (
-            AnswerVocabulary.from_answers(answers, config.minimum_answer_count)
-            if answers
-            else AnswerVocabulary(())
-        )
+        vocabulary = _vocabulary(clients, tasks, config.minimum_answer_count)
+    findings = targets.names(list(clients.values()))
     data = [
         ClientData(
-            name, *(_examples(splits[split], tokenizer, vocabulary, config) for split in SPLITS)
+            name,
+            **{
+                split: _examples(table, tokenizer, vocabulary, findings, config)
+                for split, table in splits.items()
+            },
         )
         for name, splits in clients.items()
     ]
-    return Federation(data, vocabulary, summary)
+    return Federation(data, vocabulary, findings, summary)
+
+
+def _vocabulary(
+    clients: Mapping[str, Mapping[str, Table]], tasks: list[str], minimum_count: int
+) -> AnswerVocabulary:
+    """Gathers the training answers of the clients that answer questions, and no other answers."""
+    answers = [
+        splits["train"].texts("answer")
+        for splits, task in zip(clients.values(), tasks, strict=True)
+        if task == QUESTION_ANSWERING
+    ]
+    if not answers:
+        return AnswerVocabulary(())
+    return AnswerVocabulary.from_answers(answers, minimum_count)
 
 
 def read_tables(config: DataConfig, image_size: int) -> tuple[dict[str, dict[str, Table]], Summary]:
@@ -126,19 +141,30 @@ def _read_datasets(config: DataConfig, image_size: int) -> dict[str, Mapping[str
         )
         raise BuildError("; ".join(listed))
     return {
-        dataset: {split: cache.load(builder, dataset, split, image_size) for split in SPLITS}
+        dataset: {
+            split: cache.load(builder, dataset, split, image_size) for split in _splits(builder)
+        }
         for dataset, builder in builders.items()
     }
 
 
+def _splits(builder: tfds.core.DatasetBuilder) -> tuple[str, ...]:
+    """Returns the splits that are of use; that for thresholds is where there are findings."""
+    has_findings = "findings" in (builder.info.metadata or {})
+    return (*SPLITS, VALIDATION) if has_findings else SPLITS
+
+
 def _examples(
-    table: Table, tokenizer: Tokenizer, vocabulary: AnswerVocabulary, config: DataConfig
+    table: Table,
+    tokenizer: Tokenizer,
+    vocabulary: AnswerVocabulary,
+    findings: tuple[str, ...],
+    config: DataConfig,
 ) -> Examples:
     """Makes arrays of a client's split; every different question is tokenised once."""
     questions, answers = table.columns["question"], table.columns["answer"]
     input_ids_QT, attention_mask_QT = tokenizer.encode(questions.values, config.question_length)
     classes_A = np.array([vocabulary.index(answer) for answer in answers.values], np.int32)
-    labels, is_classification = table.columns["label"], table.texts("task")[0] == CLASSIFICATION
     return Examples(
         images_NHWC=table.images,
         input_ids_NT=input_ids_QT[questions.code_N],
@@ -149,9 +175,5 @@ def _examples(
         question_types=table.texts("question_type"),
         answer_types=table.texts("answer_type"),
         image_ids=table.texts("image_id"),
-        targets_NC=(
-            np.array([value.split() for value in labels.values], np.uint8)[labels.code_N]
-            if is_classification
-            else None
-        ),
+        targets_NF=targets.of_table(table, findings) if findings else None,
     )

@@ -56,7 +56,7 @@ class Summary:
       partition_hash: the same for the same examples in the same clients, splits and order.
       clients: one each.
       dropped: dataset to (images, examples) that an earlier dataset has too.
-      leaks: [dataset of test, dataset of training, images] that are in both.
+      leaks: [dataset of test, dataset of training or validation, images] that are in both.
     """
 
     partition_hash: str
@@ -123,7 +123,7 @@ def summarise(
         answer for splits in clients.values() for answer in splits["train"].columns["answer"].values
     }
     leaks = overlap.leaks(
-        [splits["train"] for splits in clients.values()],
+        [table for splits in clients.values() for name, table in splits.items() if name != "test"],
         [splits["test"] for splits in clients.values()],
     )
     return Summary(

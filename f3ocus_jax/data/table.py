@@ -7,12 +7,16 @@ import numpy as np
 
 from f3ocus_jax.data.images import StoredImages, join
 
+OF_DATASET = ("dataset", "findings")
+"""Columns that are the same for all examples of a dataset: its name, and what its label vectors
+stand for, with ", " between names; "" where it has no findings."""
+
 TEXTS = (
     *("image_id", "task", "question", "answer", "question_type", "answer_type"),
-    *("client", "modality", "anatomy", "source", "label", "dataset"),
+    *("client", "modality", "anatomy", "source", "label", *OF_DATASET),
 )
 """Columns: the features of the shared spec that are text, the label vector written with spaces
-between its numbers, and the dataset's name."""
+between its numbers, and those of `OF_DATASET`."""
 
 
 @dataclasses.dataclass(frozen=True)

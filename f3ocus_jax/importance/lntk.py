@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from f3ocus_jax.importance.lanczos import largest_eigenvalue
 from f3ocus_jax.importance.score import Importance, Score, shares
-from f3ocus_jax.models import linear, trainable
+from f3ocus_jax.models import head as head_lib, linear, trainable
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params, Rows
 
@@ -31,20 +31,20 @@ def create(model: Model, *, unit: str, tolerance: float, max_iterations: int, **
 
     Returns:
       score(frozen, rows_L, head, batch, key) -> Importance. `batch` holds the N probe examples;
-      masked ones do not count. `key` draws the start vector.
+      masked ones do not count, nor do outputs of another task. `key` draws the start vector.
     """
 
     def score(
         frozen: Params, rows_L: Rows, head: Params, batch: Batch, key: jax.Array
     ) -> Importance:
         network = _Linearised(model, unit, frozen, rows_L, head, batch)
-        mask_N1 = batch.example_mask_B[:, None]
-        start_NC = mask_N1 * jax.random.normal(key, network.logits_NC.shape)
+        mask_NC = head_lib.asked(batch, network.logits_NC.shape[-1])
+        start_NC = mask_NC * jax.random.normal(key, network.logits_NC.shape)
 
         def top(layer: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
             kernel = network.kernel_product(layer)
             pair = largest_eigenvalue(
-                lambda vector_NC: mask_N1 * kernel(mask_N1 * vector_NC),
+                lambda vector_NC: mask_NC * kernel(mask_NC * vector_NC),
                 start_NC,
                 tolerance=tolerance,
                 max_iterations=max_iterations,

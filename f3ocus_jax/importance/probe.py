@@ -108,7 +108,7 @@ def create(
     Returns:
       A Score.
     """
-    per_example = losses.LOSSES[loss]
+    per_example = losses.create(loss)
 
     def measure(
         frozen: Params, rows_L: Rows, head: Params, batch: Batch, key: jax.Array
@@ -117,7 +117,7 @@ def create(
 
         def mean_loss(rows_L: Rows, head: Params, batch: Batch) -> jax.Array:
             logits_BC = base.apply(model, trainable.join(frozen, rows_L, head, unit), batch)
-            return losses.masked_mean(per_example(logits_BC, batch.labels_B), batch)
+            return losses.masked_mean(per_example(logits_BC, batch), batch)
 
         probe = Probe(rows_L, head, batch, deal(batch, probe_batches), mean_loss, reduction)
         return values(probe)

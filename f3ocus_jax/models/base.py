@@ -18,11 +18,11 @@ class Model:
       blocks: the transformer blocks, a pytree with leading axis L.
       adapters: one bottleneck adapter per block, leading axis L; `{}` in a model without adapters.
       readout: everything between the last block and the head; frozen in federated training.
-      head: the answer head, trained by every client.
+      head: an entry per kind of task, see `head.py`; a client trains that of its own.
 
     Attributes:
       num_layers: L.
-      num_answers: C.
+      num_answers: classes of the answer head that `init` draws.
       init: key -> parameters.
       embed: (embeddings, batch) -> (hidden_BTD, context). T counts text and image tokens; context
         is a pytree of whatever every block needs beside its input, such as the attention mask.

@@ -1,24 +1,26 @@
-"""What does a directory of ours hold that transformers knows nothing of? Adapters and answer head.
+"""What does a directory of ours hold that transformers knows nothing of? Adapters and heads.
 
-Both are files of their own beside the model, which transformers overlooks. The names of the
+Each is a file of its own beside the model, which transformers overlooks. The names of the
 adapters' tensors begin with the stack that they are in.
 """
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
-from f3ocus_jax.models import adapters, tensor_files
+from f3ocus_jax.models import adapters, head, tensor_files
 from f3ocus_jax.models.tensor_files import WeightsError
 from f3ocus_jax.types import Params, Rows
 
 ADAPTERS_FILE = "adapters.safetensors"
-HEAD_FILE = "head.safetensors"
-FILES = (ADAPTERS_FILE, HEAD_FILE)
+HEAD_FILES = {head.ANSWERS: "head.safetensors", head.FINDINGS: "findings.safetensors"}
+"""By entry of a model's `head`."""
+FILES = (ADAPTERS_FILE, *HEAD_FILES.values())
 
 
 def adapted_stack(folder: pathlib.Path) -> str:
@@ -66,21 +68,23 @@ def read_adapters(
     return config, _read_tree(path, {stack: jax.eval_shape(fresh)})[stack]
 
 
-def read_head(folder: pathlib.Path, template: Params) -> Params | None:
-    """Reads an answer head that is in a file of its own.
+def read_heads(folder: pathlib.Path, templates: Mapping[str, Params]) -> dict[str, Params]:
+    """Reads the heads that are in files of their own.
 
     Args:
       folder: of the model.
-      template: a head of the expected shapes.
+      templates: entry to a head of the expected shapes.
 
     Returns:
-      The head; None where there is no such file.
+      Entry to head; an entry is absent where there is no such file.
 
     Raises:
-      WeightsError: if it has other shapes.
+      WeightsError: if one has other shapes.
     """
-    path = folder / HEAD_FILE
-    return _read_tree(path, template) if path.is_file() else None
+    paths = {name: folder / HEAD_FILES[name] for name in templates}
+    return {
+        name: _read_tree(path, templates[name]) for name, path in paths.items() if path.is_file()
+    }
 
 
 def write_adapters(folder: pathlib.Path, config: Any, rows: Rows | None) -> None:
@@ -89,9 +93,9 @@ def write_adapters(folder: pathlib.Path, config: Any, rows: Rows | None) -> None
         tensor_files.write(folder / ADAPTERS_FILE, _flat({config.selectable: rows}))
 
 
-def write_head(folder: pathlib.Path, head: Params) -> None:
-    """Writes an answer head into a file of its own."""
-    tensor_files.write(folder / HEAD_FILE, _flat(head))
+def write_head(folder: pathlib.Path, params: Params, name: str = head.ANSWERS) -> None:
+    """Writes one entry of a model's `head` into a file of its own."""
+    tensor_files.write(folder / HEAD_FILES[name], _flat(params))
 
 
 def _read_tree(path: pathlib.Path, template: Any) -> Any:

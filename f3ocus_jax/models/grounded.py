@@ -18,7 +18,6 @@ from f3ocus_jax.models import (
     decoder,
     head as head_lib,
     layers,
-    modules,
     vision,
 )
 from f3ocus_jax.models.base import Model
@@ -66,7 +65,6 @@ def create(config: GroundedConfig) -> Model:
       that are so already; it raises ValueError for inputs of another shape.
     """
     stage, text = config.stage, config.text_config
-    head = head_lib.AnswerHead(config.num_answers)
 
     def embed(params: Params, batch: Batch) -> tuple[jax.Array, Context]:
         _check(config, batch)
@@ -93,7 +91,7 @@ def create(config: GroundedConfig) -> Model:
 
     def read(params: Params, head_params: Params, hidden: jax.Array, context: Context) -> jax.Array:
         encoded_BTD = encode_question(config, params, hidden, context)
-        return modules.run(head, head_params, encoded_BTD[:, 0])
+        return head_lib.read(head_params, encoded_BTD[:, 0])
 
     return Model(
         num_layers=config.rows[0],

@@ -17,7 +17,7 @@ class GroundedConfig:
     """Sizes of such a model, by their Hugging Face names; a family says what its stacks are.
 
     Attributes:
-      num_answers: C, classes of the answer head.
+      num_answers: classes of the answer head; 0 for none.
       adapter_size: bottleneck of the adapter in every selectable block; 0 for none.
       selectable: the stack whose blocks can be chosen, a key of `STAGES`.
       image_mean: of the pixels, as `vision.normalise` takes it.
@@ -41,7 +41,9 @@ class GroundedConfig:
 
     def __post_init__(self) -> None:
         choices = {"selectable": tuple(self.STAGES)}
-        sizes.check(self, self.NAME, minimums={"adapter_size": 0}, choices=choices)
+        sizes.check(
+            self, self.NAME, minimums={"adapter_size": 0, "num_answers": 0}, choices=choices
+        )
         sizes.check_pixels(self, self.NAME, CHANNELS)
 
     @property

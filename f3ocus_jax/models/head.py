@@ -1,6 +1,10 @@
-"""How is an answer read off a pooled state? One hidden layer and a class per answer."""
+"""How are answers and findings read off a pooled state? A small network for each.
 
-from collections.abc import Sequence
+A model's `head` has an entry for every kind of task in the federation: `ANSWERS`, `FINDINGS` or
+both. A client trains, sends and gets that of its own task.
+"""
+
+from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import jax
@@ -10,7 +14,12 @@ import numpy as np
 from f3ocus_jax.data import answers as answers_lib
 from f3ocus_jax.models import modules
 from f3ocus_jax.models.activations import gelu
-from f3ocus_jax.types import Params
+from f3ocus_jax.types import Batch, Params
+from tfds_medvqa.common.features import CLASSIFICATION, QUESTION_ANSWERING
+
+ANSWERS, FINDINGS = "answers", "findings"
+OF_TASK = {QUESTION_ANSWERING: ANSWERS, CLASSIFICATION: FINDINGS}
+"""A client's task to the entry of the head that it trains, in the order of the outputs."""
 
 NORM_EPSILON = 1e-5
 """Of the LayerNorm in the head, which has torch's default in every family."""
@@ -35,17 +44,112 @@ class AnswerHead(nn.Module):
 
 
 def init(key: jax.Array, *, num_answers: int, width: int) -> Params:
-    """Draws a fresh answer head.
+    """Draws a fresh head for answers alone.
 
     Args:
       key: typed random key.
-      num_answers: C.
+      num_answers: classes; no head for 0.
       width: D, of the pooled state.
 
     Returns:
-      Parameters of an `AnswerHead`.
+      Entry to parameters of an `AnswerHead`.
     """
-    return modules.draw(AnswerHead(num_answers), key, jnp.zeros((1, width)))
+    if not num_answers:
+        return {}
+    return {ANSWERS: modules.draw(AnswerHead(num_answers), key, jnp.zeros((1, width)))}
+
+
+def fit(
+    heads: Params,
+    old: Mapping[str, Sequence[str]],
+    new: Mapping[str, Sequence[str]],
+    *,
+    width: int,
+    key: jax.Array,
+) -> Params:
+    """Gives a model the heads of a federation.
+
+    Args:
+      heads: entry to parameters; an entry may be absent.
+      old: entry to the classes it has.
+      new: entry to the classes it shall have; none for a head that is not wanted.
+      width: D, of the pooled state.
+      key: typed random key, for what is absent.
+
+    Returns:
+      The wanted heads: those that are there keep what `align` keeps, the others are fresh.
+    """
+    keys = {ANSWERS: key, FINDINGS: jax.random.fold_in(key, 1)}
+    wanted = {}
+    for name, names in new.items():
+        if not names:
+            continue
+        if name in heads:
+            wanted[name] = align(heads[name], old[name], names, keys[name])
+        else:
+            fresh = modules.draw(AnswerHead(len(names)), keys[name], jnp.zeros((1, width)))
+            wanted[name] = fresh
+    return wanted
+
+
+def read(heads: Params, pooled_BD: jax.Array) -> jax.Array:
+    """Reads everything that the heads are for.
+
+    Args:
+      heads: entry to parameters of an `AnswerHead`.
+      pooled_BD: float32.
+
+    Returns:
+      logits_BC: one class per answer, then one per finding.
+    """
+    logits = [
+        modules.run(AnswerHead(classes(heads[name])), heads[name], pooled_BD)
+        for name in OF_TASK.values()
+        if name in heads
+    ]
+    return logits[0] if len(logits) == 1 else jnp.concatenate(logits, axis=-1)
+
+
+def classes(head: Params) -> int:
+    """Returns how many classes an `AnswerHead` has."""
+    return head["answers"]["bias"].shape[-1]
+
+
+def split(logits_BC: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array | None]:
+    """Separates a model's outputs.
+
+    Args:
+      logits_BC: from `read`.
+      batch: the examples they are of.
+
+    Returns:
+      (those of the answers, those of the findings or None); that of the answers has no class where
+      the model has findings only.
+    """
+    if batch.targets_BF is None:
+        return logits_BC, None
+    answers = logits_BC.shape[-1] - batch.targets_BF.shape[-1]
+    return logits_BC[..., :answers], logits_BC[..., answers:]
+
+
+def asked(batch: Batch, outputs: int) -> jax.Array:
+    """Tells which of a model's outputs an example is asked for.
+
+    Args:
+      batch: B examples.
+      outputs: C.
+
+    Returns:
+      float32 [B, C], or [B, 1] where it is the same for all outputs: 0 for those of another task,
+      for findings not asked about, and for padding.
+    """
+    mask_B1 = jnp.asarray(batch.example_mask_B)[:, None]
+    if batch.targets_BF is None:
+        return mask_B1
+    findings_BF = jnp.asarray(batch.targets_BF) >= 0
+    answers_B1 = ~findings_BF.any(axis=-1, keepdims=True)
+    answers = outputs - findings_BF.shape[-1]
+    return mask_B1 * jnp.concatenate([jnp.repeat(answers_B1, answers, 1), findings_BF], axis=1)
 
 
 def align(

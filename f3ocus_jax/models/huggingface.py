@@ -1,13 +1,15 @@
 """How does a model come from, and go to, a local Hugging Face directory?
 
 Such a directory holds config.json, model.safetensors (or shards with an index), the tokenizer's
-files and preprocessor_config.json. Ours may hold adapters.safetensors beside them, and
-head.safetensors where transformers' class has no answer head, which transformers overlooks.
+files and preprocessor_config.json. Ours may hold adapters.safetensors beside them,
+head.safetensors where transformers' class has no answer head, and findings.safetensors, which
+transformers overlooks; config.json then lists the findings.
 config.json is written last and removed first, so that a directory with one is complete.
 """
 
 import collections
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,12 +53,14 @@ class Weights:
     Attributes:
       config: its sizes.
       params: its parameters, with the keys of `Model`.
-      answers: the classes of its head, length C.
+      answers: the classes of its answer head.
+      findings: those of its head for findings; none if it has no such head.
     """
 
     config: Any
     params: Params
     answers: tuple[str, ...]
+    findings: tuple[str, ...] = ()
 
 
 def load(
@@ -64,6 +68,7 @@ def load(
     *,
     key: jax.Array,
     answers: Sequence[str] | None = None,
+    findings: Sequence[str] | None = None,
     adapter_size: int | None = None,
     selectable: str = "",
     image_size: int = 0,
@@ -74,8 +79,9 @@ def load(
     Args:
       directory: of any family in `FAMILIES`. One without an answer head gets a fresh one.
       key: typed random key, for what the directory lacks.
-      answers: classes the head shall have; those the directory's head knows keep their weights.
-        Its own if None.
+      answers: classes the answer head shall have; those the directory's head knows keep their
+        weights. Its own if None.
+      findings: the same for the head for findings.
       adapter_size: bottleneck of the adapters, fresh where the directory has none; None for its
         own, or none.
       selectable: the stack whose blocks can be chosen; "" for the one its adapters are in, or the
@@ -93,24 +99,24 @@ def load(
         in another stack.
     """
     folder = pathlib.Path(directory)
-    config, own_answers = read_config(folder, selectable)
-    family = family_of(config)
-    template = jax.eval_shape(family.create(config).init, jax.random.key(0))
-    parts = _read_parts(folder, config, template, dtype)
-    if answers is None and "head" not in parts:
+    config, own = read_config(folder, selectable)
+    parts = _read_parts(folder, config, own, dtype)
+    heads = parts.get("head", {})
+    if answers is None and not heads:
         raise WeightsError(f"{folder} has no answer head, so the answers must be given")
-    answers = own_answers if answers is None else tuple(answers)
+    own = {name: own[name] if name in heads else () for name in own}
+    new = {
+        name: own[name] if given is None else tuple(given)
+        for name, given in ((head_lib.ANSWERS, answers), (head_lib.FINDINGS, findings))
+    }
     of_head, of_adapters = jax.random.split(key)
-    config = dataclasses.replace(config, num_answers=len(answers))
-    if "head" in parts:
-        parts["head"] = head_lib.align(parts["head"], own_answers, answers, of_head)
-    else:
-        width = template["head"]["hidden"]["kernel"].shape[0]
-        parts["head"] = head_lib.init(of_head, num_answers=len(answers), width=width)
+    parts["head"] = head_lib.fit(heads, own, new, width=head_width(config), key=of_head)
+    config = dataclasses.replace(config, num_answers=len(new[head_lib.ANSWERS]))
     if image_size:
         config = _resize_positions(config, parts, image_size)
     config, parts["adapters"] = companions.read_adapters(folder, config, adapter_size, of_adapters)
-    return Weights(config, family.arrange(config, parts), answers)
+    arranged = family_of(config).arrange(config, parts)
+    return Weights(config, arranged, new[head_lib.ANSWERS], new[head_lib.FINDINGS])
 
 
 def load_config(directory: pathlib.Path | str, *, image_size: int = 0) -> Any:
@@ -136,6 +142,7 @@ def save(
     params: Params,
     answers: Sequence[str],
     tokenizer: Tokenizer,
+    findings: Sequence[str] = (),
 ) -> None:
     """Writes a model as transformers' class for question answering reads it.
 
@@ -143,8 +150,9 @@ def save(
       directory: made if absent; a model in it is replaced, other files stay.
       config: sizes.
       params: of the model.
-      answers: classes of its head, length C.
+      answers: classes of its answer head.
       tokenizer: of its questions.
+      findings: classes of its head for findings.
 
     Raises:
       ValueError: if answers or tokenizer do not fit the sizes.
@@ -152,14 +160,18 @@ def save(
     """
     if len(answers) != config.num_answers:
         raise ValueError(f"{len(answers)} answers for a head of {config.num_answers}")
-    family = family_of(config)
+    family, heads = family_of(config), params["head"]
+    kinds = family.tensors(config)
+    if head_lib.ANSWERS not in heads:
+        kinds = [kind for kind in kinds if not _is_of_head(family, kind.name)]
+    own_files = {n: h for n, h in heads.items() if n != head_lib.ANSWERS or not family.head_prefix}
     write(
         directory,
         config,
-        layout.stream(family.tensors(config), family.parts(config, params)),
+        layout.stream(kinds, family.parts(config, params)),
         tokenizer,
-        answers=answers,
-        head=None if family.head_prefix else params["head"],
+        classes={head_lib.ANSWERS: answers, head_lib.FINDINGS: findings},
+        heads=own_files,
         adapters=params["adapters"],
     )
 
@@ -170,8 +182,8 @@ def write(
     theirs: Tensors,
     tokenizer: Tokenizer,
     *,
-    answers: Sequence[str] | None = None,
-    head: Params | None = None,
+    classes: Mapping[str, Sequence[str]] | None = None,
+    heads: Params | None = None,
     adapters: Rows | None = None,
     settings: Mapping[str, Any] | None = None,
     shard_bytes: int = shards.SHARD_BYTES,
@@ -183,8 +195,8 @@ def write(
       config: sizes.
       theirs: the tensors with their names, as they come.
       tokenizer: of the questions.
-      answers: classes of the head; None if there is no head.
-      head: the head, where it has a file of its own.
+      classes: of the heads, by entry; None if there is no head.
+      heads: those with a file of their own, by entry.
       adapters: of the selectable stack.
       settings: what config.json holds beside the sizes.
       shard_bytes: how large a file of the model gets before another is begun.
@@ -205,11 +217,11 @@ def write(
     preprocessor.write(folder, config, family_of(config).image_processor(config))
     bytes_of: collections.Counter[str] = collections.Counter()
     shards.write(folder, _counted(theirs, bytes_of), shard_bytes=shard_bytes)
-    if head is not None:
-        companions.write_head(folder, head)
+    for name, params in (heads or {}).items():
+        companions.write_head(folder, params, name)
     companions.write_adapters(folder, config, adapters)
     dtype = bytes_of.most_common(1)[0][0]
-    content = sizes_lib.merged(settings or {}, _config_json(config, answers, dtype))
+    content = sizes_lib.merged(settings or {}, _config_json(config, classes or {}, dtype))
     tensor_files.write_json(folder / CONFIG_FILE, content)
 
 
@@ -231,11 +243,10 @@ def check(config: Any, shapes: Mapping[str, tuple[int, ...]], where: pathlib.Pat
       WeightsError: lists what is missing, left over or of another shape.
     """
     family = family_of(config)
-    template = jax.eval_shape(family.create(config).init, jax.random.key(0))
+    template = _shapes(config)
     expected = layout.expected_shapes(family.tensors(config), family.parts(config, template))
-    prefix = family.head_prefix
-    if prefix and not any(name.startswith(prefix) for name in shapes):
-        expected = {n: expected[n] for n in expected if not n.startswith(prefix)}
+    if not any(_is_of_head(family, name) for name in shapes):
+        expected = {n: expected[n] for n in expected if not _is_of_head(family, n)}
     tensor_files.check_fit(where, shapes, expected)
 
 
@@ -244,15 +255,42 @@ def family_of(config: Sizes) -> Family:
     return next(family for family in FAMILIES.values() if type(config) is family.sizes)
 
 
-def read_config(folder: pathlib.Path, selectable: str = "") -> tuple[Any, tuple[str, ...]]:
-    """Reads a directory's sizes, and what answers its head would have.
+def head_width(config: Any) -> int:
+    """Returns the width of the state that a model's heads read."""
+    template = _shapes(dataclasses.replace(config, num_answers=1))
+    return template["head"][head_lib.ANSWERS]["hidden"]["kernel"].shape[0]
+
+
+def head_shapes(config: Any, classes: Mapping[str, Sequence[str]]) -> Params:
+    """Returns the shapes of heads, by entry.
+
+    Args:
+      config: sizes of the model.
+      classes: by entry.
+    """
+    fit = functools.partial(head_lib.fit, {}, {}, classes, width=head_width(config))
+    return jax.eval_shape(lambda: fit(key=jax.random.key(0)))
+
+
+def _shapes(config: Any) -> Params:
+    return jax.eval_shape(family_of(config).create(config).init, jax.random.key(0))
+
+
+def _is_of_head(family: Family, name: str) -> bool:
+    return bool(family.head_prefix) and name.startswith(family.head_prefix)
+
+
+def read_config(
+    folder: pathlib.Path, selectable: str = ""
+) -> tuple[Any, dict[str, tuple[str, ...]]]:
+    """Reads a directory's sizes, and what classes its heads would have.
 
     Args:
       folder: with config.json, and preprocessor_config.json if there is one.
       selectable: as of `load`.
 
     Returns:
-      (sizes, answers).
+      (sizes, entry of the head to classes).
 
     Raises:
       WeightsError: if config.json is absent, or not of a model that can be built.
@@ -276,14 +314,15 @@ def read_config(folder: pathlib.Path, selectable: str = "") -> tuple[Any, tuple[
             selectable=selectable or companions.adapted_stack(folder) or family.stacks[0],
             **preprocessor.read_pixels(folder),
         )
-        return sizes, answers
+        findings = tuple(content.get("findings", ()))
+        return sizes, {head_lib.ANSWERS: answers, head_lib.FINDINGS: findings}
     except KeyError as error:
         raise WeightsError(f"{path}: id2label lacks {error}, must count from 0") from error
     except ConfigError as error:
         raise WeightsError(f"{path}: {error}") from error
 
 
-def _config_json(config: Sizes, answers: Sequence[str] | None, dtype: str) -> dict[str, Any]:
+def _config_json(config: Sizes, classes: Mapping[str, Sequence[str]], dtype: str) -> dict[str, Any]:
     family = family_of(config)
     content = {
         "architectures": [family.architecture],
@@ -291,7 +330,9 @@ def _config_json(config: Sizes, answers: Sequence[str] | None, dtype: str) -> di
         "dtype": dtype,
         **sizes_lib.names(config),
     }
-    if answers is not None:
+    if findings := classes.get(head_lib.FINDINGS):
+        content["findings"] = list(findings)
+    if answers := classes.get(head_lib.ANSWERS):
         content["id2label"] = {str(place): answer for place, answer in enumerate(answers)}
         content["label2id"] = {answer: place for place, answer in enumerate(answers)}
     return content
@@ -318,7 +359,7 @@ def locate(config: Sizes, located: Stored, where: pathlib.Path) -> Stored:
 
 
 def _read_parts(
-    folder: pathlib.Path, config: Sizes, template: Params, dtype: str
+    folder: pathlib.Path, config: Sizes, classes: Mapping[str, Sequence[str]], dtype: str
 ) -> dict[str, Params]:
     """Returns a directory's parts without adapters, and without a head if it has none."""
     kinds = family_of(config).tensors(config)
@@ -330,10 +371,10 @@ def _read_parts(
         return np.dtype(dtype)
 
     parts = layout.from_huggingface(kinds, tensor_files.stream(stored), dtype_of)
-    head = companions.read_head(folder, template["head"]) or parts.get("head")
-    if head is None:
+    heads = parts.get("head", {}) | companions.read_heads(folder, head_shapes(config, classes))
+    if not heads:
         return parts
-    return {**parts, "head": jax.tree.map(lambda leaf: leaf.astype(jnp.float32), head)}
+    return {**parts, "head": jax.tree.map(lambda leaf: leaf.astype(jnp.float32), heads)}
 
 
 def _resize_positions(config: Sizes, parts: Params, image_size: int) -> Sizes:

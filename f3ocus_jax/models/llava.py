@@ -86,7 +86,6 @@ def create(config: LlavaConfig) -> Model:
       `<image>` token loses its first token to the image.
     """
     sees = config.selectable == "vision"
-    head = head_lib.AnswerHead(config.num_answers)
 
     def embed(params: Params, batch: Batch) -> tuple[jax.Array, Context]:
         vision.check_image(batch.images_BHWC, config.image_size, vision.CHANNELS, "LLaVA")
@@ -114,7 +113,7 @@ def create(config: LlavaConfig) -> Model:
     def read(params: Params, head_params: Params, hidden: jax.Array, context: Context) -> jax.Array:
         hidden_BTD = encode(config, params, hidden, context)
         last_BD = jnp.take_along_axis(hidden_BTD, context.last_B[:, None, None], axis=1)[:, 0]
-        return modules.run(head, head_params, last_BD.astype(jnp.float32))
+        return head_lib.read(head_params, last_BD.astype(jnp.float32))
 
     return Model(
         num_layers=config.rows[0],

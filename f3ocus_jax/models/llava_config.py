@@ -34,7 +34,7 @@ class LlavaConfig:
     The defaults are those that transformers takes for what a config.json does not name.
 
     Attributes:
-      num_answers: C, classes of the answer head.
+      num_answers: classes of the answer head; 0 for none.
       adapter_size: bottleneck of the adapter in every selectable block; 0 for none.
       selectable: "language" (the blocks of the language model) or "vision" (those of the image
         encoder up to the one whose output is used; later ones have no gradient).
@@ -70,7 +70,12 @@ class LlavaConfig:
         sizes.check(
             self,
             "LLaVA",
-            minimums={"adapter_size": 0, "image_token_index": 0, "vision_feature_layer": -depth},
+            minimums={
+                "adapter_size": 0,
+                "num_answers": 0,
+                "image_token_index": 0,
+                "vision_feature_layer": -depth,
+            },
             choices={
                 "selectable": STACKS,
                 "vision_feature_select_strategy": ("default",),

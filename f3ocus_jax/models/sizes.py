@@ -22,7 +22,7 @@ class Sizes(Protocol):
 
     @property
     def num_answers(self) -> int:
-        """C, classes of the answer head."""
+        """Classes of the answer head; 0 for none."""
 
     @property
     def adapter_size(self) -> int:

@@ -69,7 +69,7 @@ def create(config: ViltConfig) -> Model:
       that are so already; it raises ValueError for inputs of another shape.
     """
     embeddings, block = Embeddings(config), _block(config)
-    readout, head = Readout(config), head_lib.AnswerHead(config.num_answers)
+    readout = Readout(config)
 
     def embed(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
         vision.check_image(batch.images_BHWC, config.image_size, config.num_channels, "ViLT")
@@ -86,7 +86,7 @@ def create(config: ViltConfig) -> Model:
         return modules.run(block, row, hidden, bias, functools.partial(adapters.apply, adapter))
 
     def read(params: Params, head_params: Params, hidden: jax.Array, _: jax.Array) -> jax.Array:
-        return modules.run(head, head_params, modules.run(readout, params, hidden))
+        return head_lib.read(head_params, modules.run(readout, params, hidden))
 
     return Model(
         num_layers=config.num_hidden_layers,

@@ -13,7 +13,7 @@ class ViltConfig:
     """Sizes of a ViLT by their Hugging Face names; the defaults are those of ViLT-B/32.
 
     Attributes:
-      num_answers: C, classes of the answer head.
+      num_answers: classes of the answer head; 0 for none.
       adapter_size: bottleneck of the adapter in every block; 0 for none.
       selectable: the one stack there is.
       image_mean: of the pixels, as `vision.normalise` takes it.
@@ -58,7 +58,7 @@ class ViltConfig:
         sizes.check(
             self,
             "ViLT",
-            minimums={"adapter_size": 0, "modality_type_vocab_size": 2},
+            minimums={"adapter_size": 0, "num_answers": 0, "modality_type_vocab_size": 2},
             choices={"hidden_act": tuple(ACTIVATIONS), "selectable": STACKS},
             multiples=(("hidden_size", "num_attention_heads"), ("image_size", "patch_size")),
         )

@@ -32,7 +32,7 @@ _NORMS: dict[Path, str] = {
     ("blocks", "attention_norm"): f"{_LAYER}.layernorm_before",
     ("blocks", "feed_forward_norm"): f"{_LAYER}.layernorm_after",
     ("readout", "norm"): "vilt.layernorm",
-    ("head", "norm"): f"{HEAD}1",
+    ("head", "answers", "norm"): f"{HEAD}1",
 }
 _LINEAR: dict[Path, str] = {
     ("blocks", "query"): f"{_LAYER}.attention.attention.query",
@@ -42,8 +42,8 @@ _LINEAR: dict[Path, str] = {
     ("blocks", "intermediate"): f"{_LAYER}.intermediate.dense",
     ("blocks", "output"): f"{_LAYER}.output.dense",
     ("readout", "pooler"): "vilt.pooler.dense",
-    ("head", "hidden"): f"{HEAD}0",
-    ("head", "answers"): f"{HEAD}3",
+    ("head", "answers", "hidden"): f"{HEAD}0",
+    ("head", "answers", "answers"): f"{HEAD}3",
 }
 
 

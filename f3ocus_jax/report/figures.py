@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from f3ocus_jax import metrics
 from f3ocus_jax.report import canvas, layer_figures
 from f3ocus_jax.types import RoundRecord, SelectionRecord
 
@@ -49,7 +50,7 @@ def searched(records: Sequence[RoundRecord]) -> list[tuple[int, SelectionRecord]
 
 @canvas.styled
 def accuracy(records: Sequence[RoundRecord]) -> Figure:
-    """Draws test accuracy over rounds, every client and their mean.
+    """Draws test accuracy, or micro F1, over rounds, every client and their mean.
 
     Args:
       records: of a run; at least one.
@@ -59,9 +60,9 @@ def accuracy(records: Sequence[RoundRecord]) -> Figure:
     """
     figure = canvas.new_figure(6.4, 3.8)
     axes = figure.subplots()
-    values_RK = _test_values(records, "accuracy")
+    values_RK = np.array([[metrics.main(c.test) for c in record.clients] for record in records])
     _draw_curves(axes, records, values_RK, [record.accuracy for record in records])
-    axes.set_ylabel("test accuracy (%)")
+    axes.set_ylabel(f"test {metrics.main_name(c.test for c in records[-1].clients)} (%)")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
     _add_legend(figure, axes)
     return figure

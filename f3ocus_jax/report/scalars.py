@@ -8,6 +8,9 @@ from tensorboardX import SummaryWriter
 
 from f3ocus_jax.types import ClientRecord, RoundRecord
 
+OF_CLIENT = ("accuracy", "exact_match", "f1_macro", "f1_micro", "loss")
+"""Metrics with a tag of their own; the others are accuracies of kinds of question."""
+
 
 @contextlib.contextmanager
 def scalar_writer(
@@ -48,7 +51,7 @@ def scalars(record: RoundRecord) -> dict[str, float]:
       record: of one round.
 
     Returns:
-      Tag to value: `accuracy/mean`, `loss/mean`, `accuracy/<client>`, `loss/<client>`,
+      Tag to value: `accuracy/mean`, `loss/mean`, `<metric of OF_CLIENT>/<client>`,
       `train_loss/<client>`, `question_types/<client>/<kind>`, `selection/...`, `seconds/<stage>`.
     """
     tags = {"accuracy/mean": record.accuracy, "loss/mean": record.loss}
@@ -73,7 +76,7 @@ def _client_scalars(client: ClientRecord) -> dict[str, float]:
     if client.train_loss is not None:
         tags[f"train_loss/{client.client}"] = client.train_loss
     for metric, value in client.test.items():
-        if metric in ("accuracy", "loss"):
+        if metric in OF_CLIENT:
             tags[f"{metric}/{client.client}"] = value
         elif metric != "examples":
             tags[f"question_types/{client.client}/{metric.removeprefix('type/')}"] = value

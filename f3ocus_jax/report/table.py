@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from f3ocus_jax import metrics
 from f3ocus_jax.accounting import ClientCost, megabits
 from f3ocus_jax.report import layout
 from f3ocus_jax.types import RoundRecord
@@ -21,6 +22,9 @@ COLUMNS = (
     ("Majority per question %", "majority_per_question", 100, "{:.1f}"),
     ("Closed %", "closed", 100, "{:.1f}"),
     ("Open %", "open", 100, "{:.1f}"),
+    ("F1 micro %", "f1_micro", 100, "{:.1f}"),
+    ("F1 macro %", "f1_macro", 100, "{:.1f}"),
+    ("Exact match %", "exact_match", 100, "{:.1f}"),
     ("MBit up", "megabits_up", 1, "{:.2f}"),
     ("MBit down", "megabits_down", 1, "{:.2f}"),
     ("MBit head", "megabits_head", 1, "{:.2f}"),
@@ -31,14 +35,20 @@ COLUMNS = (
 )
 """Heading, key in the summary, factor and format of every column beside the client's name."""
 
-COST_HEADINGS = frozenset(heading for heading, *_ in COLUMNS[7:])
+KINDS = ("closed", "open", "f1_micro", "f1_macro", "exact_match")
+"""Metrics of the last round that are columns, where a client has them."""
+
+COST_HEADINGS = frozenset(heading for heading, *_ in COLUMNS[10:])
 """The columns from megabits on, which a narrow terminal shows in a table of their own."""
 
 NOTE = (
-    "Accuracies are on the test split; majority answers come from the training split. MBit and "
+    "Start, final and best are accuracies on the test split, or micro F1 for a client that finds "
+    "diseases, whose thresholds come from its validation split; majority answers come from the "
+    "training split, and are the findings that score best when said of all. MBit and "
     "millions of parameters (M) are those of the chosen layers per round; the head, which every "
-    "client trains and which travels both ways, is counted apart. Seconds share out the measured "
-    "training time, in which clients run in one program, by GFLOP times training examples."
+    "client of its task trains and which travels both ways, is counted apart. Seconds share out "
+    "the measured training time, in which clients run in one program, by GFLOP times training "
+    "examples."
 )
 
 
@@ -103,17 +113,17 @@ def print_table(summarised: Mapping[str, Any], console: Console | None = None) -
 def print_accuracies(
     reports: Mapping[str, Mapping[str, float]], console: Console | None = None
 ) -> None:
-    """Prints how well one model answers every client's test questions, by kind of question.
+    """Prints how well one model does on every client's test split, by kind of question.
 
     Args:
-      reports: client to what `metrics.accuracy_report` gives.
+      reports: client to `scoring.Score.test`.
       console: where to print; standard output by default.
     """
     names = list(dict.fromkeys(metric for report in reports.values() for metric in report))
     headings = [
         name.capitalize()
         if name in ("examples", "loss")
-        else f"{name.removeprefix('type/').capitalize()} %"
+        else f"{name.removeprefix('type/').replace('_', ' ').capitalize()} %"
         for name in names
     ]
     mean = _mean([{"client": client, **report} for client, report in reports.items()])
@@ -145,7 +155,7 @@ def write_table(
 
 def _accuracies(records: Sequence[RoundRecord], k: int) -> dict[str, Any]:
     """Returns the accuracy columns of client k."""
-    history = [record.clients[k].test["accuracy"] for record in records]
+    history = [metrics.main(record.clients[k].test) for record in records]
     last = records[-1].clients[k]
     row: dict[str, Any] = {
         "client": last.client,
@@ -154,7 +164,7 @@ def _accuracies(records: Sequence[RoundRecord], k: int) -> dict[str, Any]:
         "accuracy_best": max(history),
         "best_round": records[int(np.argmax(history))].round,
     }
-    return row | {kind: last.test[kind] for kind in ("closed", "open") if kind in last.test}
+    return row | {kind: last.test[kind] for kind in KINDS if kind in last.test}
 
 
 def _cost_columns(cost: ClientCost) -> dict[str, float]:

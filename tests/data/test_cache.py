@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from f3ocus_jax.data import cache, images
 from f3ocus_jax.data.cache import DataError
-from f3ocus_jax.data.table import TEXTS, Column, join_tables
+from f3ocus_jax.data.table import OF_DATASET, TEXTS, Column, join_tables
 from tests.data.tables import dummy, table
 from tfds_medvqa.build import build
 
@@ -31,7 +31,7 @@ def test_a_cache_holds_what_decoding_every_example_by_hand_gives(builder):
     expected = np.stack([images.decode_image(record["image"], SIZE) for record in records])
     np.testing.assert_array_equal(found.images[np.arange(len(records))], expected)
     for name in TEXTS:
-        if name not in ("label", "dataset"):
+        if name not in ("label", *OF_DATASET):
             assert found.texts(name) == [record[name].decode() for record in records]
     assert found.texts("dataset") == [NAME] * len(records)
 

@@ -165,8 +165,8 @@ def test_a_federation_of_both_tasks_keeps_them_apart(tmp_path):
     tasks = [client.task for client in federation.clients]
     assert tasks == ["question answering", "classification"]
     findings = federation.clients[1]
-    assert findings.train.targets_NC.shape == (len(findings.train), 15)
-    assert findings.train.targets_NC.sum(1).min() >= 1
+    assert findings.train.targets_NF.shape == (len(findings.train), 15)
+    assert findings.train.targets_NF.sum(1).min() >= 1
     assert "cardiomegaly" not in federation.vocabulary.answers
     assert set(federation.vocabulary.answers) == {"yes", "left lung", "2"}
 

@@ -27,7 +27,7 @@ def run(
 
     (loss, outputs), gradients = jax.jit(jax.value_and_grad(objective, has_aux=True))(params)
     theirs = layout.to_huggingface(family.tensors(config), family.parts(config, gradients))
-    theirs |= head_tensors(gradients["head"])
+    theirs |= head_tensors(gradients["head"]["answers"])
     named = {f"gradient.{name}": value for name, value in theirs.items()}
     return {**outputs, **named, "loss": np.asarray(loss)}
 

@@ -27,7 +27,7 @@ def run(config: Any, params: Params, batch: Batch) -> dict[str, np.ndarray]:
 
     (loss, outputs), gradients = jax.jit(jax.value_and_grad(objective, has_aux=True))(params)
     theirs = layout.to_huggingface(FAMILY.tensors(config), FAMILY.parts(config, gradients))
-    theirs |= head_tensors(gradients["head"])
+    theirs |= head_tensors(gradients["head"]["answers"])
     named = {f"gradient.{name}": value for name, value in theirs.items()}
     _, mask_BT = expand(batch, config.image_token_index, config.num_patches)
     seen = {name: np.where(mask_BT[..., None] > 0, outputs[name], 0) for name in SEEN}

@@ -108,7 +108,8 @@ def test_a_writer_that_dies_leaves_no_directory_that_looks_complete(
 
 def test_the_head_keeps_answers_it_knows_and_gets_fresh_ones_for_others(params: Params) -> None:
     new = ("Yes.", "kidney", "brain", "lung")
-    head, old = head_lib.align(params["head"], ANSWERS, new, KEY), params["head"]
+    old = params["head"]["answers"]
+    head = head_lib.align(old, ANSWERS, new, KEY)
     for place, source in ((0, 4), (2, 0)):
         kernel, source_kernel = head["answers"]["kernel"], old["answers"]["kernel"]
         np.testing.assert_array_equal(kernel[:, place], source_kernel[:, source])
@@ -121,7 +122,8 @@ def test_the_head_keeps_answers_it_knows_and_gets_fresh_ones_for_others(params: 
 
 
 def test_the_same_answers_keep_the_head_as_it_is(params: Params) -> None:
-    assert head_lib.align(params["head"], ANSWERS, ANSWERS, KEY) is params["head"]
+    head = params["head"]["answers"]
+    assert head_lib.align(head, ANSWERS, ANSWERS, KEY) is head
 
 
 def test_loading_for_other_answers_resizes_the_head(directory: pathlib.Path) -> None:
@@ -130,7 +132,7 @@ def test_loading_for_other_answers_resizes_the_head(directory: pathlib.Path) -> 
         for answers in (None, ("LABEL_3", "yes"))
     )
     assert other.config.num_answers == 2
-    kernels = [weights.params["head"]["answers"]["kernel"] for weights in (own, other)]
+    kernels = [weights.params["head"]["answers"]["answers"]["kernel"] for weights in (own, other)]
     np.testing.assert_array_equal(kernels[0][:, 3], kernels[1][:, 0])
 
 
@@ -161,7 +163,7 @@ def test_a_directory_without_head_gets_a_fresh_one_for_the_given_answers(
     with pytest.raises(WeightsError, match="has no answer head, so the answers must be given"):
         huggingface.load(directory, key=KEY)
     weights = huggingface.load(directory, key=KEY, answers=ANSWERS)
-    assert weights.params["head"]["answers"]["bias"].shape == (5,)
+    assert weights.params["head"]["answers"]["answers"]["bias"].shape == (5,)
 
 
 def test_missing_left_over_and_wrongly_shaped_tensors_are_listed(directory: pathlib.Path) -> None:

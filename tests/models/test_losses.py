@@ -4,7 +4,14 @@ import jax
 import numpy as np
 import pytest
 
-from f3ocus_jax.models.losses import LOSSES, binary_cross_entropy, cross_entropy, masked_mean
+from f3ocus_jax.models.losses import (
+    LOSSES,
+    binary_cross_entropy,
+    create,
+    cross_entropy,
+    masked_mean,
+    weights,
+)
 from tests.models.sizes import tiny_batch, tiny_vilt
 
 LOGITS_BC = np.random.default_rng(0).normal(0, 3, (4, 5)).astype(np.float32)
@@ -78,3 +85,42 @@ def test_masked_mean_of_nothing_is_zero_with_zero_gradient() -> None:
 def test_binary_cross_entropy_of_undecided_logits_is_log_two_per_answer() -> None:
     loss_B = binary_cross_entropy(np.zeros((1, 7), np.float32), np.array([3], np.int32))
     np.testing.assert_allclose(loss_B, [7 * np.log(2)], rtol=1e-6)
+
+
+def numpy_findings_loss(logits_BF: np.ndarray, targets_BF: np.ndarray) -> np.ndarray:
+    losses = []
+    for logits_F, targets_F in zip(logits_BF.astype(np.float64), targets_BF, strict=True):
+        terms = [
+            np.log1p(np.exp(-logit if target else logit))
+            for logit, target in zip(logits_F, targets_F, strict=True)
+            if target >= 0
+        ]
+        losses.append(np.mean(terms) if terms else 0.0)
+    return np.array(losses)
+
+
+TARGETS_BF = np.array([[1, 0], [-1, -1], [0, -1], [-1, -1]], np.int8)
+"""The first and third example are asked about findings, the second for its answer."""
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_the_loss_of_a_mixed_batch_is_each_example_s_own(name: str) -> None:
+    labels_B = np.array([-1, 2, -1, -1], np.int32)
+    batch = tiny_batch(tiny_vilt(), examples=4).replace(labels_B=labels_B, targets_BF=TARGETS_BF)
+    loss_B = create(name)(LOGITS_BC, batch)
+    expected = numpy_findings_loss(LOGITS_BC[:, 3:], TARGETS_BF)
+    expected[1] = LOSSES[name](LOGITS_BC[1:2, :3], labels_B[1:2])[0]
+    np.testing.assert_allclose(loss_B, expected, rtol=1e-6)
+    np.testing.assert_array_equal(weights(batch), [1, 1, 1, 0])
+
+    slope_BC = np.asarray(jax.grad(lambda logits: create(name)(logits, batch).sum())(LOGITS_BC))
+    is_asked_BC = np.array([[0, 0, 0, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 1, 0], [0] * 5], bool)
+    np.testing.assert_array_equal(slope_BC != 0, is_asked_BC)
+
+
+def test_a_model_without_answers_has_the_loss_of_findings_alone() -> None:
+    batch = tiny_batch(tiny_vilt(), examples=4)
+    batch = batch.replace(labels_B=np.full(4, -1, np.int32), targets_BF=TARGETS_BF)
+    logits_BF = LOGITS_BC[:, :2]
+    expected = numpy_findings_loss(logits_BF, TARGETS_BF)
+    np.testing.assert_allclose(create("cross_entropy")(logits_BF, batch), expected, rtol=1e-6)

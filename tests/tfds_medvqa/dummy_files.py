@@ -243,11 +243,11 @@ REPORT = """<?xml version="1.0" encoding="utf-8"?>
 
 
 def open_i(folder: pathlib.Path) -> None:
-    """Twenty reports, the last without an image."""
+    """Thirty reports, the last without an image."""
     terms = ("normal", "Cardiomegaly/mild", "Opacity/lung/base/left", "Spine/degenerative")
-    for number in range(20):
+    for number in range(30):
         image = f"CXR{number}_IM-0001-1001"
-        link = f'<parentImage id="{image}"/>' if number < 19 else ""
+        link = f'<parentImage id="{image}"/>' if number < 29 else ""
         text = REPORT.format(number=number, term=terms[number % 4], image=link)
         write_lines(folder / "NLMCXR_reports" / "ecgen-radiology" / f"{number}.xml", [text])
         if link:
@@ -255,20 +255,21 @@ def open_i(folder: pathlib.Path) -> None:
 
 
 def mimic_cxr(folder: pathlib.Path) -> None:
-    """Three frontal images, a lateral one, and one of a study without labels."""
-    studies = ("50000001", "50000002", "50000003", "50000004")
+    """Frontal and lateral images of seventeen studies, and of one without labels, the fourth."""
+    studies = [f"500000{number:02d}" for number in range(1, 19)]
     columns = [name.title() for name in FINDINGS if name != "other"]
     certain = {"50000001": {"Cardiomegaly": "1.0", "Edema": "-1.0"}, "50000002": {}}
+    certain |= {study: {"Edema": "1.0", "Pneumonia": "1.0"} for study in studies[4::2]}
     labels = [",".join(["subject_id", "study_id", *columns])]
     splits = ["dicom_id,study_id,subject_id,split"]
     views = ["dicom_id,subject_id,study_id,ViewPosition"]
-    names = {"50000001": "train", "50000002": "validate", "50000003": "test", "50000004": "train"}
+    released = ("train", "validate", "test", "train", *("train",) * 6, *("validate", "test") * 4)
     for place, study in enumerate(studies):
-        subject = f"1000000{place}"
+        subject = f"100000{place:02d}"
         path = folder / "files" / "p10" / f"p{subject}" / f"s{study}"
         for view, image in (("PA", f"front{place}"), ("LATERAL", f"side{place}")):
             picture(path / f"{image}.jpg", place, "L")
-            splits.append(f"{image},{study},{subject},{names[study]}")
+            splits.append(f"{image},{study},{subject},{released[place]}")
             views.append(f"{image},{subject},{study},{view}")
         write_lines(path.with_suffix(".txt"), ["  FINDINGS: Heart is", " large.", " IMPRESSION: ."])
         values = certain.get(study, {"No Finding": "1.0", "Fracture": "0.0"})

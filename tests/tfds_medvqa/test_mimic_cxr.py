@@ -18,9 +18,9 @@ def test_frontal_images_of_labelled_studies_are_in_their_released_split(splits):
         for split, examples in splits.items()
     }
     assert images == {
-        "train": ["front0.jpg"],
-        "validation": ["front1.jpg"],
-        "test": ["front2.jpg"],
+        "train": [f"front{place}.jpg" for place in (0, *range(4, 10))],
+        "validation": [f"front{place}.jpg" for place in (1, *range(10, 18, 2))],
+        "test": [f"front{place}.jpg" for place in (2, *range(11, 18, 2))],
     }
 
 

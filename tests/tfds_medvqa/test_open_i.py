@@ -19,7 +19,7 @@ def every(splits):
 
 
 def test_every_report_with_an_image_gives_one_example(splits):
-    assert len(every(splits)) == 19
+    assert len(every(splits)) == 29
     assert {each["task"] for each in every(splits).values()} == {b"classification"}
 
 
