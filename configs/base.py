@@ -54,6 +54,9 @@ def get_base() -> ml_collections.ConfigDict:
     config.importance.reduction = "sum"
     config.importance.probe_examples = 16
     config.importance.probe_batches = 4
+    config.importance.kernel = "outputs"
+    config.importance.method = "auto"
+    config.importance.memory_limit = 2**32
     config.importance.tolerance = 1e-4
     config.importance.max_iterations = 32
     config.importance.spt_share = 0.01

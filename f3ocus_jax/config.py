@@ -144,6 +144,8 @@ class ModelConfig:
 
 
 REDUCTIONS = ("sum", "mean")
+KERNELS = ("outputs", "loss")
+NTK_METHODS = ("auto", "gram", "lanczos", "parameters", "sweep")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +158,11 @@ class ImportanceConfig:
         effect where all layers have as many.
       probe_examples: n, training examples the score is taken on, drawn anew every round.
       probe_batches: how many batches they are dealt to, for scores that are means over batches.
+      kernel: of "lntk", "outputs" for the kernel of all answers of all examples, [n·k, n·k], "loss"
+        for that of the examples' losses, [n, n].
+      method: of "lntk", how eigenvalues are found (docs/importance.md); "auto" counts which is
+        cheapest.
+      memory_limit: of "lntk", bytes beside the parameters that "auto" keeps to where it can.
       tolerance: of "lntk", relative Lanczos residual at which an eigenvalue is accepted.
       max_iterations: of "lntk", Lanczos iterations after which it is reported as not converged.
       spt_share: of "spt", the share of all selectable parameters that counts as sensitive.
@@ -166,6 +173,9 @@ class ImportanceConfig:
     reduction: str
     probe_examples: int
     probe_batches: int
+    kernel: str
+    method: str
+    memory_limit: int
     tolerance: float
     max_iterations: int
     spt_share: float
@@ -186,6 +196,10 @@ class ImportanceConfig:
             self.probe_batches,
             f"between 1 and {most}, the probe examples",
         )
+        kernel, method, limit = self.kernel, self.method, self.memory_limit
+        require(kernel in KERNELS, "importance.kernel", kernel, f"one of {KERNELS}")
+        require(method in NTK_METHODS, "importance.method", method, f"one of {NTK_METHODS}")
+        require(limit >= 0, "importance.memory_limit", limit, ">= 0, in bytes")
         tolerance = self.tolerance
         require(0 < tolerance < 1, "importance.tolerance", tolerance, "between 0 and 1")
         require(self.max_iterations >= 1, "importance.max_iterations", self.max_iterations, ">= 1")

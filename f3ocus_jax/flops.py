@@ -34,6 +34,19 @@ def count_flops(function: Callable[..., Any], *args: Any) -> float:
     return _jaxpr_flops(jax.make_jaxpr(function)(*args).jaxpr)
 
 
+def peak_bytes(function: Callable[..., Any], *args: Any) -> float:
+    """Bounds the memory of a function's intermediate results from its trace.
+
+    Args:
+      function: what jax can trace.
+      *args: its arguments, or their shapes.
+
+    Returns:
+      Bytes that are alive at once if nothing is fused, without arguments and constants.
+    """
+    return _jaxpr_bytes(jax.make_jaxpr(function)(*args).jaxpr)
+
+
 @dataclasses.dataclass(frozen=True)
 class StepFlops:
     """FLOPs of the parts of a training step per example, from which any choice of layers adds up.
@@ -202,6 +215,24 @@ def _equation_flops(equation: core.JaxprEqn) -> float:
     return sum(inner)
 
 
+def _jaxpr_bytes(jaxpr: core.Jaxpr) -> float:
+    """Follows the results of a trace from their equation to their last use."""
+    last: dict[Any, int] = {}
+    for place, equation in enumerate(jaxpr.eqns):
+        last.update({atom: place for atom in equation.invars if isinstance(atom, core.Var)})
+    last.update({atom: len(jaxpr.eqns) for atom in jaxpr.outvars if isinstance(atom, core.Var)})
+    alive: dict[Any, float] = {}
+    most = 0.0
+    for place, equation in enumerate(jaxpr.eqns):
+        inner = max(map(_jaxpr_bytes, _inner_jaxprs(equation)), default=0.0)
+        for out in equation.outvars:
+            alive[out] = float(math.prod(_shape(out)) * _itemsize(out))
+        most = max(most, sum(alive.values()) + inner)
+        for var in [var for var in alive if last.get(var, -1) <= place]:
+            del alive[var]
+    return most
+
+
 def _inner_jaxprs(equation: core.JaxprEqn) -> Iterator[core.Jaxpr]:
     """Yields the traces among an equation's parameters (jit, remat, custom rules, loops)."""
     for value in equation.params.values():
@@ -210,6 +241,11 @@ def _inner_jaxprs(equation: core.JaxprEqn) -> Iterator[core.Jaxpr]:
                 yield item.jaxpr
             elif isinstance(item, core.Jaxpr):
                 yield item
+
+
+def _itemsize(variable: Any) -> int:
+    """Returns the bytes of one element of a variable of a trace."""
+    return variable.aval.dtype.itemsize
 
 
 def _shape(variable: Any) -> tuple[int, ...]:

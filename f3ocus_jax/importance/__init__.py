@@ -4,7 +4,9 @@ from collections.abc import Callable
 from functools import partial
 
 from f3ocus_jax.importance import fedselect, lntk, probe, saliency, score, spt, without_data
+from f3ocus_jax.importance.network import Network
 from f3ocus_jax.importance.score import Importance, Score
+from f3ocus_jax.importance.spectrum import Spectrum, layerwise_ntk, make_plan
 
 SCORES: dict[str, Callable[..., Score]] = {
     "lntk": lntk.create,
@@ -23,4 +25,4 @@ SCORES: dict[str, Callable[..., Score]] = {
 }
 """Every score by name: create(model, **settings) -> Score, which takes the settings it needs."""
 
-__all__ = ["SCORES", "Importance", "Score"]
+__all__ = ["SCORES", "Importance", "Network", "Score", "Spectrum", "layerwise_ntk", "make_plan"]

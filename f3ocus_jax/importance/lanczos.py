@@ -1,4 +1,4 @@
-"""What is the largest eigenvalue of an operator that is only known by its products?"""
+"""What are the largest eigenvalues of an operator that is only known by its products?"""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,8 @@ class Eigenpair:
     Attributes:
       value: float32 [], the largest eigenvalue's Ritz value, a lower bound of it.
       vector: float32, the Ritz vector, of unit length, shaped as the start; 0 for a zero operator.
-      residual: float32 [], |A v − λ v| / λ; an eigenvalue lies within this relative distance.
+      residual: float32 [], |A v − λ v| / λ_1; an eigenvalue lies within this distance, relative to
+        the largest one.
       iterations: int32 [], products with A that were taken.
     """
 
@@ -31,6 +32,7 @@ def largest_eigenvalue(
     *,
     tolerance: float,
     max_iterations: int,
+    largest: jax.Array | float = 0.0,
 ) -> Eigenpair:
     """Runs Lanczos with full reorthogonalisation until the top Ritz pair has converged.
 
@@ -42,6 +44,7 @@ def largest_eigenvalue(
       start: float32, any vector with a part in the top eigenvector; need not be normalised.
       tolerance: relative residual at which to stop.
       max_iterations: at most this many products; the dimension of A is enough.
+      largest: λ_1 where A has been deflated and its own largest eigenvalue may be rounding.
 
     Returns:
       The top eigenpair. A zero operator gives 0 with residual 0.
@@ -66,7 +69,8 @@ def largest_eigenvalue(
         beside_M = beside_M.at[step].set(length)
         basis_MD = basis_MD.at[step + 1].set(_normalise(image_D, length))
         value, weights_M = _top_of_tridiagonal(diagonal_M, beside_M)
-        residual = length * jnp.abs(weights_M[step]) / jnp.where(value > 0, value, 1.0)
+        scale = jnp.maximum(value, largest)
+        residual = length * jnp.abs(weights_M[step]) / jnp.where(scale > 0, scale, 1.0)
         return step + 1, basis_MD, diagonal_M, beside_M, residual
 
     start_D = start.reshape(-1).astype(jnp.float32)
@@ -78,6 +82,73 @@ def largest_eigenvalue(
     value, weights_M = _top_of_tridiagonal(diagonal_M, beside_M)
     vector = (weights_M @ basis_MD[:-1]).reshape(start.shape)
     return Eigenpair(value, vector, residual, steps)
+
+
+def top_eigenpairs(
+    product: Callable[[jax.Array], jax.Array],
+    starts_M: jax.Array,
+    *,
+    tolerance: float,
+    max_iterations: int,
+) -> Eigenpair:
+    """Finds the largest eigenvalues one after the other, each on what the last ones leave.
+
+    A Krylov space holds one vector of every eigenspace, so that a repeated eigenvalue only shows
+    once the first of its vectors has been projected out.
+
+    Args:
+      product: as for `largest_eigenvalue`.
+      starts_M: a start vector for each of the M eigenvalues wanted.
+      tolerance: relative residual at which to stop.
+      max_iterations: at most this many products for each.
+
+    Returns:
+      Eigenpairs with a leading axis M, descending but for what has not converged.
+    """
+    count, size = len(starts_M), starts_M[0].size
+
+    def without(found_MD: jax.Array, vector: jax.Array) -> jax.Array:
+        vector_D = vector.reshape(-1)
+        return (vector_D - (found_MD @ vector_D) @ found_MD).reshape(vector.shape)
+
+    def step(state: tuple[Any, ...], start: jax.Array) -> tuple[tuple[Any, ...], Eigenpair]:
+        place, found_MD, largest = state
+        pair = largest_eigenvalue(
+            lambda vector: without(found_MD, product(without(found_MD, vector))),
+            without(found_MD, start),
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+            largest=largest,
+        )
+        found_MD = found_MD.at[place].set(pair.vector.reshape(-1))
+        return (place + 1, found_MD, jnp.maximum(largest, pair.value)), pair
+
+    empty_MD = jnp.zeros((count, size), jnp.float32)
+    return jax.lax.scan(step, (0, empty_MD, jnp.float32(0.0)), starts_M)[1]
+
+
+def eigenpairs_of_matrix(matrix_DD: jax.Array, count: int) -> Eigenpair:
+    """Finds the largest eigenvalues of a small matrix that is known.
+
+    Args:
+      matrix_DD: float32, symmetric positive semi-definite.
+      count: M, how many; those beyond the matrix's size are 0.
+
+    Returns:
+      Eigenpairs with a leading axis M, descending; no products were taken.
+    """
+    values_D, vectors_DD = jnp.linalg.eigh(matrix_DD)
+    missing = max(0, count - values_D.size)
+    values_M = jnp.pad(values_D[::-1][:count], (0, missing))
+    vectors_MD = jnp.pad(vectors_DD.T[::-1][:count], ((0, missing), (0, 0)))
+    scale = jnp.where(values_M[0] > 0, values_M[0], 1.0)
+    distance_MD = vectors_MD @ matrix_DD - values_M[:, None] * vectors_MD
+    return Eigenpair(
+        value=jnp.maximum(values_M, 0.0),
+        vector=jnp.where(values_M[:, None] > 0, vectors_MD, 0.0),
+        residual=jnp.linalg.norm(distance_MD, axis=1) / scale,
+        iterations=jnp.zeros(count, jnp.int32),
+    )
 
 
 def _normalise(vector_D: jax.Array, length: jax.Array) -> jax.Array:
