@@ -19,8 +19,21 @@ OWN_CHOICE_SCORES = {
 }
 """The methods in which every client trains its own best layers, and the score of each."""
 
-METHODS = (*OWN_CHOICE_SCORES, "f3ocus")
-"""The rows of the paper's table, and GradFlow's variant."""
+PEFT_UNITS = {
+    "full": "block",
+    "adap": "adapter",
+    "ln": "norm",
+    "lora": "lora",
+    "bias": "bias",
+    "promptfl": "prompt",
+}
+"""The methods in which every client trains something of every layer, and what."""
+
+METHODS = (*OWN_CHOICE_SCORES, *PEFT_UNITS, "f3ocus")
+"""The rows of the paper's two tables, and GradFlow's variant."""
+
+LORA_RANK = 16
+PROMPT_LENGTH = 16
 
 
 def get_base() -> ml_collections.ConfigDict:
@@ -47,6 +60,8 @@ def get_base() -> ml_collections.ConfigDict:
     config.model.selectable = ""
     config.model.image_size = 0
     config.model.adapter_size = 48
+    config.model.lora_rank = 0
+    config.model.prompt_length = 0
     config.model.loss = "cross_entropy"
 
     config.importance = ml_collections.ConfigDict()
@@ -81,6 +96,9 @@ def get_base() -> ml_collections.ConfigDict:
     config.training.batch_size = 32
     config.training.local_epochs = 1.0
     config.training.max_local_steps = 50
+    config.training.precision = "float32"
+    config.training.rematerialise = False
+    config.training.accumulate = 1
 
     config.federated = ml_collections.ConfigDict()
     config.federated.rounds = 30
@@ -120,12 +138,15 @@ def vilt(*, width: int, layers: int, image_size: int, patch_size: int) -> ml_col
 
 
 def set_method(config: ml_collections.ConfigDict, method: str) -> None:
-    """Makes a federated run follow a method of the paper's table.
+    """Makes a federated run follow a method of the paper's tables.
 
     Args:
-      config: changed in place.
+      config: changed in place; all else that the run has is set before.
       method: one of `METHODS`.
     """
+    if method in PEFT_UNITS:
+        _train_all_layers(config, PEFT_UNITS[method])
+        return
     searched = method == "f3ocus"
     config.importance.score = "lntk" if searched else OWN_CHOICE_SCORES[method]
     config.selection.algorithm = "nsga2" if searched else "own"
@@ -155,6 +176,20 @@ def read_variant(variant: str, names: tuple[str, ...] = ("tiny",)) -> tuple[str,
     if name not in ("", *names) or (family not in ("", "vilt") and name not in ("", "tiny")):
         raise unknown_variant(variant, (*names, *FAMILIES, *METHODS))
     return name, family or "vilt", method
+
+
+def _train_all_layers(config: ml_collections.ConfigDict, unit: str) -> None:
+    config.training.unit = unit
+    config.federated.budgets = ()
+    # Where all layers are trained there is nothing to choose, so the score costs nothing.
+    config.importance.score = "last"
+    config.selection.algorithm = "own"
+    if unit != "adapter":
+        config.model.adapter_size = 0
+    if unit == "lora":
+        config.model.lora_rank = LORA_RANK
+    if unit == "prompt":
+        config.model.prompt_length = PROMPT_LENGTH
 
 
 def split_method(variant: str) -> tuple[str, str]:

@@ -18,7 +18,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
     name, family, method = base.read_variant(variant, ("medmnist3", "tiny"))
     config = base.get_base()
-    base.set_method(config, method)
     base.use_published_sizes(config, family)
     config.data.datasets = ("medvqa_fl/all",)
     if family == "vilt":
@@ -39,4 +38,5 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     elif name == "tiny":
         base.make_tiny(config, image_size=28, family=family)
         config.federated.budgets = (1, 2, 1)
+    base.set_method(config, method)
     return config

@@ -17,7 +17,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
     config = base.get_base()
     name, method = base.split_method(variant)
-    base.set_method(config, method)
     config.model.weights = "runs/foundation"
     config.model.adapter_size = 16
     config.importance.probe_examples = 8
@@ -30,4 +29,5 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.federated.budgets = (1, 2, 1, 2, 1, 2, 1, 2, 1)
     elif name:
         raise base.unknown_variant(variant, (*TINY, *base.METHODS))
+    base.set_method(config, method)
     return config

@@ -21,7 +21,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
     name, family, method = base.read_variant(variant, VARIANTS)
     config = base.get_base()
-    base.set_method(config, method)
     base.use_published_sizes(config, family)
     config.data.partition = ("dataset",)
     config.data.duplicates = "near"
@@ -36,6 +35,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         base.use_made_up_files(config, family)
     elif name:
         _use_real_files(config, name)
+    base.set_method(config, method)
     return config
 
 

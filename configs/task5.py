@@ -13,7 +13,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
     name, family, method = base.read_variant(variant)
     config = base.get_base()
-    base.set_method(config, method)
     base.use_published_sizes(config, family)
     config.data.datasets = ("mimic_cxr/reports",)
     config.data.partition = ("dirichlet",)
@@ -22,4 +21,5 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     if name == "tiny":
         base.use_made_up_files(config, family)
         config.data.clients_per_dataset = 2
+    base.set_method(config, method)
     return config

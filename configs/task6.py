@@ -14,7 +14,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
     name, family, method = base.read_variant(variant)
     config = base.get_base()
-    base.set_method(config, method)
     base.use_published_sizes(config, family)
     config.data.datasets = (
         "slake/english",
@@ -27,4 +26,5 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.duplicates = "near"
     if name == "tiny":
         base.use_made_up_files(config, family)
+    base.set_method(config, method)
     return config

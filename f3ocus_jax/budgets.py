@@ -97,7 +97,7 @@ def create(config: ExperimentConfig, costs_L: np.ndarray, clients: Sequence[str]
       ConfigError: for a budget, a client or a layer that cannot be, or limits that clash.
     """
     num_layers, names = len(costs_L), tuple(clients)
-    spendable_K = _per_client(config, len(names))
+    spendable_K = _per_client(config, len(names), costs_L)
     _check_budgets(config, spendable_K, costs_L, names)
     shared = {
         "allowed_KL": _allowed(config.limits.forbidden, names, num_layers),
@@ -117,9 +117,12 @@ def create(config: ExperimentConfig, costs_L: np.ndarray, clients: Sequence[str]
     return budgets
 
 
-def _per_client(config: ExperimentConfig, count: int) -> np.ndarray:
+def _per_client(config: ExperimentConfig, count: int, costs_L: np.ndarray) -> np.ndarray:
     """Returns every client's budget in the unit of the config: float64 [K]."""
     given = config.federated.budgets
+    if not given:
+        # A little more than the sum, which is rounded.
+        return np.full(count, costs_L.sum() * (1 + 1e-9))
     allowed = f"1 number or {count}, one per client"
     require(len(given) in (1, count), "federated.budgets", given, allowed)
     return np.broadcast_to(np.array(given, np.float64), count)
@@ -131,7 +134,7 @@ def _check_budgets(
     unit, given = config.federated.budget_unit, config.federated.budgets
     if unit == BUDGET_UNITS[0]:
         allowed = f"at most {len(costs_L)}, the number of selectable layers"
-        require(max(given) <= len(costs_L), "federated.budgets", given, allowed)
+        require(max(given, default=0) <= len(costs_L), "federated.budgets", given, allowed)
     poorest = int(np.argmin(spendable_K))
     require(
         spendable_K[poorest] >= costs_L.min(),

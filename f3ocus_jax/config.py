@@ -121,6 +121,10 @@ class ModelConfig:
       image_size: side of the images in pixels, to which the positions of the weights' patches are
         resized; 0 for the size that the weights or the architecture name.
       adapter_size: bottleneck of the adapter in every selectable block; 0 for none.
+      lora_rank: rank of the change of every selectable block's queries and values, for
+        `training.unit` = "lora"; 0 for none.
+      prompt_length: learned tokens in front of the selectable stack, for `training.unit` =
+        "prompt"; 0 for none.
       loss: a key of `f3ocus_jax.models.losses.LOSSES`.
     """
 
@@ -130,10 +134,14 @@ class ModelConfig:
     selectable: str
     image_size: int
     adapter_size: int
+    lora_rank: int
+    prompt_length: int
     loss: str
 
     def __post_init__(self) -> None:
         require(self.adapter_size >= 0, "model.adapter_size", self.adapter_size, ">= 0")
+        require(self.lora_rank >= 0, "model.lora_rank", self.lora_rank, ">= 0")
+        require(self.prompt_length >= 0, "model.prompt_length", self.prompt_length, ">= 0")
         require(self.image_size >= 0, "model.image_size", self.image_size, ">= 0")
         require(
             not (self.weights and self.architecture),
@@ -257,12 +265,19 @@ class TrainingConfig:
     """One client's local training.
 
     Attributes:
-      unit: what a layer is: "adapter" (the adapter in a block) or "block".
+      unit: what is trained of a layer: "adapter" (the one in its block), "block", "norm" or "bias"
+        (those of the block), or "lora" (low-rank changes of its queries and values). With "prompt"
+        there is one layer, the learned tokens in front of the stack.
       learning_rate: of AdamW, for layers and head.
       weight_decay: of AdamW.
       batch_size: B.
       local_epochs: passes over the client's training split in a round; may be below 1.
       max_local_steps: upper bound of a client's steps in a round.
+      precision: "float32", or "bfloat16" for blocks that compute with parameters of that precision;
+        what is trained has float32 masters.
+      rematerialise: whether the backward pass runs every block again instead of keeping what the
+        forward pass found; less memory, more time.
+      accumulate: parts a batch is run in, one after the other; less memory, the same gradient.
     """
 
     unit: str
@@ -271,6 +286,9 @@ class TrainingConfig:
     batch_size: int
     local_epochs: float
     max_local_steps: int
+    precision: str
+    rematerialise: bool
+    accumulate: int
 
     def __post_init__(self) -> None:
         require(self.unit in UNITS, "training.unit", self.unit, f"one of {UNITS}")
@@ -279,9 +297,16 @@ class TrainingConfig:
         require(self.batch_size >= 1, "training.batch_size", self.batch_size, ">= 1")
         require(self.local_epochs > 0, "training.local_epochs", self.local_epochs, "> 0")
         require(self.max_local_steps >= 1, "training.max_local_steps", self.max_local_steps, ">= 1")
+        precision, parts = self.precision, self.accumulate
+        allowed = f"one of {PRECISIONS}"
+        require(precision in PRECISIONS, "training.precision", precision, allowed)
+        divides = parts >= 1 and self.batch_size % parts == 0
+        allowed = f"a divisor of config.training.batch_size = {self.batch_size}"
+        require(divides, "training.accumulate", parts, allowed)
 
 
-UNITS = ("adapter", "block")
+PRECISIONS = ("float32", "bfloat16")
+UNITS = ("adapter", "bias", "block", "lora", "norm", "prompt")
 PLACEMENTS = ("pmap", "map", "loop")
 BUDGET_UNITS = ("layers", "bytes", "flops")
 
@@ -292,7 +317,8 @@ class FederatedConfig:
 
     Attributes:
       rounds: how many.
-      budgets: what each client may train per round, one number for all or one per client.
+      budgets: what each client may train per round, one number for all or one per client; empty for
+        all layers.
       budget_unit: what `budgets` count: "layers", "bytes" (of the layers sent) or "flops" (of
         their weight gradients, per example).
       absent: rounds that a client misses, by its name.
@@ -310,7 +336,6 @@ class FederatedConfig:
 
     def __post_init__(self) -> None:
         require(self.rounds >= 0, "federated.rounds", self.rounds, ">= 0")
-        require(len(self.budgets) >= 1, "federated.budgets", self.budgets, "one number or more")
         require(
             all(budget >= 1 for budget in self.budgets),
             "federated.budgets",
@@ -387,6 +412,10 @@ class ExperimentConfig:
             self.model.adapter_size,
             '> 0 where config.training.unit = "adapter"',
         )
+        for unit, name in (("lora", "lora_rank"), ("prompt", "prompt_length")):
+            size, is_trained = getattr(self.model, name), self.training.unit == unit
+            allowed = f'> 0 where config.training.unit = "{unit}", and 0 elsewhere'
+            require(is_trained == (size > 0), f"model.{name}", size, allowed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -430,3 +459,6 @@ class PretrainConfig:
             self.model.adapter_size,
             "0: a foundation model has no adapters",
         )
+        for name in ("lora_rank", "prompt_length"):
+            size = getattr(self.model, name)
+            require(size == 0, f"model.{name}", size, "0: all weights are trained")

@@ -103,13 +103,13 @@ def training_flops(
       params: its parameters, or their shapes.
       batch: B examples.
       mask_L: bool, the layers that are trained.
-      unit: "block" or "adapter", what a layer's trainable row is.
+      unit: a key of `trainable.UNITS`, what a layer's trainable row is.
 
     Returns:
       Matrix products and convolutions, in operations (a multiplication and an addition are two).
 
     Raises:
-      ValueError: if the unit is neither.
+      ValueError: if there is no such unit, or the model has none.
     """
     return step_flops(model, params, batch, unit).training(mask_L)
 
@@ -121,27 +121,26 @@ def step_flops(model: Model, params: Params, batch: Batch, unit: str) -> StepFlo
       model: the model.
       params: its parameters, or their shapes.
       batch: B examples.
-      unit: "block" or "adapter", what a layer's trainable row is.
+      unit: a key of `trainable.UNITS`, what a layer's trainable row is.
 
     Returns:
       The parts, per example.
 
     Raises:
-      ValueError: if the unit is neither.
+      ValueError: if there is no such unit, or the model has none.
     """
-    if unit not in trainable.UNIT_KEYS:
-        raise ValueError(f"train.unit is {unit!r}; it must be one of {sorted(trainable.UNIT_KEYS)}")
+    if unit not in trainable.UNITS:
+        raise ValueError(f"training.unit is {unit!r}; it must be one of {sorted(trainable.UNITS)}")
     frozen, rows_L, head = trainable.split(params, unit)
     hidden_BTD, context = jax.eval_shape(model.embed, params["embeddings"], batch)
 
     def block(row: Rows, hidden_BTD: jax.Array, frozen_row: Rows, context: Any) -> jax.Array:
-        rows = trainable.block_and_adapter(frozen_row, row, unit)
-        return model.block(*rows, hidden_BTD, context)
+        return trainable.run(model, frozen_row, row, unit, hidden_BTD, context)
 
     def readout(head: Params, hidden_BTD: jax.Array, weights: Params, context: Any) -> jax.Array:
         return model.readout(weights, head, hidden_BTD, context)
 
-    row, frozen_row = _row_shapes(rows_L), _row_shapes(trainable.frozen_rows(frozen, unit))
+    row, frozen_row = _row_shapes(rows_L), _row_shapes(trainable.frozen_rows(frozen))
     of_block = (row, hidden_BTD, frozen_row, context)
     of_readout = (head, hidden_BTD, params["readout"], context)
     forward = (

@@ -12,14 +12,21 @@ from f3ocus_jax.config import ConfigError, ModelConfig, choose, require
 from f3ocus_jax.data.text import Tokenizer, load_tokenizer
 from f3ocus_jax.models import (
     FAMILIES,
+    companions,
     head as head_lib,
     huggingface,
+    lora,
     losses,
+    prompts,
     sizes as sizes_lib,
+    trainable,
 )
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.sizes import Sizes
 from f3ocus_jax.types import Params
+
+EXTRA_STREAM = 1
+"""Folded into the key of a model, for what is added to it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +41,7 @@ class Foundation:
       findings: the classes of its head for findings.
       tokenizer: of its questions.
       fingerprint: of the parameters; two starts with the same one are the same to the bit.
+      has_prompt: whether model and parameters are those of `prompts.create`.
     """
 
     model: Model
@@ -43,6 +51,7 @@ class Foundation:
     findings: tuple[str, ...]
     tokenizer: Tokenizer
     fingerprint: str
+    has_prompt: bool = False
 
     @property
     def image_size(self) -> int:
@@ -50,8 +59,17 @@ class Foundation:
         return self.sizes.image_size
 
     def save(self, directory: pathlib.Path, params: Params) -> None:
-        """Writes a Hugging Face directory with other parameters of the same model."""
+        """Writes a Hugging Face directory with other parameters of the same model.
+
+        Low-rank changes are added to the maps that they change; a prompt is a file beside.
+        """
+        prompt_PD = None
+        if self.has_prompt:
+            params, prompt_PD = prompts.unwrap(params)
+        params = trainable.merged(params)
         huggingface.save(directory, self.sizes, params, self.answers, self.tokenizer, self.findings)
+        if prompt_PD is not None:
+            companions.write_prompt(directory, self.sizes.selectable, prompt_PD)
 
 
 def inputs(config: ModelConfig, question_length: int) -> tuple[Tokenizer, int]:
@@ -140,8 +158,34 @@ def load(
         classes = {head_lib.ANSWERS: answers, head_lib.FINDINGS: findings}
         width = huggingface.head_width(sizes)
         params["head"] = head_lib.fit(params["head"], classes, classes, width=width, key=key)
+    model, params = _extended(config, model, sizes, params, jax.random.fold_in(key, EXTRA_STREAM))
+    has_prompt = config.prompt_length > 0
     names = tuple(answers), tuple(findings)
-    return Foundation(model, sizes, params, *names, tokenizer, fingerprint(params))
+    found = fingerprint(params)
+    return Foundation(model, sizes, params, *names, tokenizer, found, has_prompt)
+
+
+def _extended(
+    config: ModelConfig, model: Model, sizes: Sizes, params: Params, key: jax.Array
+) -> tuple[Model, Params]:
+    """Adds low-rank changes or a prompt to a model, where the config asks for them."""
+    if config.lora_rank:
+        rows = lora.init_stack(key, params["blocks"], config.lora_rank)
+        params = {**params, "lora": rows}
+    stored_PD = None
+    if config.weights:
+        folder, stack = pathlib.Path(config.weights), sizes.selectable
+        stored_PD = companions.read_prompt(folder, stack, config.prompt_length)
+    if config.prompt_length == 0:
+        return model, params
+    if model.extend is None:
+        raise ConfigError(
+            f"config.model.prompt_length = {config.prompt_length}: the blocks of {config.family}, "
+            f"stack {sizes.selectable!r}, take no further tokens"
+        )
+    tokens, width = config.prompt_length, sizes.rows[1]
+    tokens_PD = prompts.draw(key, tokens, width) if stored_PD is None else stored_PD
+    return prompts.create(model, tokens=tokens, width=width), prompts.wrap(params, tokens_PD)
 
 
 def fingerprint(params: Params) -> str:

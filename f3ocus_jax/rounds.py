@@ -319,6 +319,9 @@ def _make_train(config: ExperimentConfig, model: Model) -> Callable[..., LocalUp
         loss=config.model.loss,
         optimizer=_optimizer(config),
         skip_frozen=config.federated.clients_at_once == 1,
+        rematerialise=settings.rematerialise,
+        accumulate=settings.accumulate,
+        precision=settings.precision,
     )
 
     def train_one(shared: Shared, task: LocalTask) -> LocalUpdate:

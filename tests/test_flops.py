@@ -213,8 +213,8 @@ def test_step_flops_needs_shapes_only(batch: Batch) -> None:
 
 def test_an_unknown_unit_is_refused(batch: Batch) -> None:
     model = toy_model()
-    with pytest.raises(ValueError, match=r"'bias'.*adapter.*block"):
-        flops.step_flops(model, model.init(jax.random.key(0)), batch, "bias")
+    with pytest.raises(ValueError, match=r"'head'.*adapter.*block"):
+        flops.step_flops(model, model.init(jax.random.key(0)), batch, "head")
 
 
 def test_vilt_is_counted_within_two_percent_of_xla() -> None:

@@ -18,7 +18,7 @@ ORDER = [
     {"selection"},
     {"clients"},
     {"aggregation"},
-    {"foundation", "generated", "inference", "metrics", "multilabel", "scoring"},
+    {"foundation", "generated", "inference", "memory", "metrics", "multilabel", "scoring"},
     {"accounting", "checkpoint"},
     {"budgets"},
     {"report"},

@@ -26,7 +26,7 @@ def create(
 
     Args:
       model: the model.
-      unit: "adapter" or "block", what a layer's parameters are.
+      unit: a key of `trainable.UNITS`, what a layer's parameters are.
       loss: a key of `losses.LOSSES`, of which the loss kernel is.
       kernel: "outputs" for J Jᵀ over all answers, [N·C, N·C], or "loss" for the kernel of the
         examples' losses, [N, N].

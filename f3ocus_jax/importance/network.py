@@ -70,7 +70,7 @@ def of_model(
 
     Args:
       model: the model.
-      unit: "adapter" or "block", what a layer's parameters are.
+      unit: a key of `trainable.UNITS`, what a layer's parameters are.
       frozen: its parameters that no client trains.
       rows_L: the selectable layers.
       head: the answer head.
@@ -83,7 +83,7 @@ def of_model(
     hidden, context = model.embed(frozen["embeddings"], batch)
 
     def block(row: Rows, frozen_row: Rows, hidden: jax.Array, context: Any) -> jax.Array:
-        return model.block(*trainable.block_and_adapter(frozen_row, row, unit), hidden, context)
+        return trainable.run(model, frozen_row, row, unit, hidden, context)
 
     def readout(hidden: jax.Array) -> jax.Array:
         return read(model.readout(frozen["readout"], head, hidden, context), batch)
@@ -92,7 +92,7 @@ def of_model(
         block=block,
         readout=readout,
         rows_L=rows_L,
-        frozen_L=trainable.frozen_rows(frozen, unit),
+        frozen_L=trainable.frozen_rows(frozen),
         hidden=hidden.astype(jnp.float32),
         context=context,
         context_axes=_example_axes(model, frozen["embeddings"], batch),

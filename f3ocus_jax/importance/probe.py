@@ -99,7 +99,7 @@ def create(
     Args:
       values: the raw score.
       model: the model.
-      unit: "adapter" or "block", what a layer's parameters are.
+      unit: a key of `trainable.UNITS`, what a layer's parameters are.
       loss: a key of `losses.LOSSES`.
       reduction: "sum" or "mean" over a layer's elements.
       probe_batches: J, how many batches the probe examples are dealt to.

@@ -72,7 +72,7 @@ def create_synflow(model: Model, *, unit: str, reduction: str, **_: object) -> S
 
     Args:
       model: the model.
-      unit: "adapter" or "block", what a layer's parameters are.
+      unit: a key of `trainable.UNITS`, what a layer's parameters are.
       reduction: "sum" or "mean" over a layer's elements.
 
     Returns:
@@ -83,8 +83,7 @@ def create_synflow(model: Model, *, unit: str, reduction: str, **_: object) -> S
         frozen: Params, rows_L: Rows, head: Params, batch: Batch, key: jax.Array
     ) -> jax.Array:
         del key
-        params = jax.tree.map(jnp.abs, trainable.join(frozen, rows_L, head, unit))
-        frozen, rows_L, head = trainable.split(params, unit)
+        frozen, rows_L, head = jax.tree.map(jnp.abs, (frozen, rows_L, head))
         ones = jax.tree.map(lambda leaf: jnp.ones((1, *leaf.shape[1:]), leaf.dtype), batch)
         # Whole numbers would be taken for pixels of 1 / 255 and be normalised.
         ones = ones.replace(images_BHWC=ones.images_BHWC.astype(jnp.float32))

@@ -1,5 +1,7 @@
 """What is added to a frozen block so that it can be tuned with few parameters?"""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -53,7 +55,8 @@ def apply(adapter: Rows, hidden_BTD: jax.Array) -> jax.Array:
     """Runs one adapter.
 
     Args:
-      adapter: one row of the stack; `{}` for none.
+      adapter: one row of the stack; `{}` for none. One of several adapters by name runs them side
+        by side and gives their mean, as FedDAT mixes two.
       hidden_BTD: output of a feed-forward part, before its residual sum.
 
     Returns:
@@ -61,5 +64,8 @@ def apply(adapter: Rows, hidden_BTD: jax.Array) -> jax.Array:
     """
     if not adapter:
         return hidden_BTD
+    if "down" not in adapter:
+        outputs = [apply(one, hidden_BTD) for one in adapter.values()]
+        return functools.reduce(jnp.add, outputs) / len(outputs)
     bottleneck = adapter["down"]["bias"].shape[-1]
     return modules.run(BottleneckAdapter(bottleneck), adapter, hidden_BTD)

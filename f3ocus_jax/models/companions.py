@@ -1,4 +1,4 @@
-"""What does a directory of ours hold that transformers knows nothing of? Adapters and heads.
+"""What does a directory of ours hold that transformers knows nothing of? Adapters, heads, a prompt.
 
 Each is a file of its own beside the model, which transformers overlooks. The names of the
 adapters' tensors begin with the stack that they are in.
@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import traverse_util
 
 from f3ocus_jax.models import adapters, head, tensor_files
@@ -20,7 +21,8 @@ from f3ocus_jax.types import Params, Rows
 ADAPTERS_FILE = "adapters.safetensors"
 HEAD_FILES = {head.ANSWERS: "head.safetensors", head.FINDINGS: "findings.safetensors"}
 """By entry of a model's `head`."""
-FILES = (ADAPTERS_FILE, *HEAD_FILES.values())
+PROMPT_FILE = "prompt.safetensors"
+FILES = (ADAPTERS_FILE, *HEAD_FILES.values(), PROMPT_FILE)
 
 
 def adapted_stack(folder: pathlib.Path) -> str:
@@ -96,6 +98,38 @@ def write_adapters(folder: pathlib.Path, config: Any, rows: Rows | None) -> None
 def write_head(folder: pathlib.Path, params: Params, name: str = head.ANSWERS) -> None:
     """Writes one entry of a model's `head` into a file of its own."""
     tensor_files.write(folder / HEAD_FILES[name], _flat(params))
+
+
+def read_prompt(folder: pathlib.Path, stack: str, tokens: int) -> jax.Array | None:
+    """Reads the learned tokens in front of a stack.
+
+    Args:
+      folder: of the model.
+      stack: the selectable one.
+      tokens: how many there shall be.
+
+    Returns:
+      tokens_PD; None where there is no such file.
+
+    Raises:
+      WeightsError: if those in the file are of another number or stack.
+    """
+    path = folder / PROMPT_FILE
+    if not path.is_file():
+        return None
+    stored = tensor_files.contents(path)
+    shapes = {name: tensor.shape for name, tensor in stored.items()}
+    if shapes.get(stack, (0,))[0] != tokens:
+        raise WeightsError(
+            f"{path} has a prompt of stack and tokens {shapes}, the run has the stack {stack!r} "
+            f"and config.model.prompt_length = {tokens}"
+        )
+    return jnp.asarray(tensor_files.read(stored)[stack])
+
+
+def write_prompt(folder: pathlib.Path, stack: str, tokens_PD: jax.Array) -> None:
+    """Writes the learned tokens in front of a stack."""
+    tensor_files.write(folder / PROMPT_FILE, {stack: np.asarray(tokens_PD)})
 
 
 def _read_tree(path: pathlib.Path, template: Any) -> Any:

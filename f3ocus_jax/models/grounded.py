@@ -6,6 +6,7 @@ encoded image. The answer head reads the question's first token. A decoder, whic
 without, writes answers. Any one of the three stacks can be the selectable one.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -89,6 +90,12 @@ def create(config: GroundedConfig) -> Model:
         image_BSD = context.image_BSD if stage == "fusion" else None
         return bert.apply_block(text, row, hidden, context.bias_B11T, image_BSD, adapt=adapt)
 
+    def extend(context: Context, tokens: int) -> Context:
+        if stage == "vision":
+            return context
+        bias_B11T = layers.extend_bias(context.bias_B11T, tokens)
+        return dataclasses.replace(context, bias_B11T=bias_B11T)
+
     def read(params: Params, head_params: Params, hidden: jax.Array, context: Context) -> jax.Array:
         encoded_BTD = encode_question(config, params, hidden, context)
         return head_lib.read(head_params, encoded_BTD[:, 0])
@@ -101,6 +108,7 @@ def create(config: GroundedConfig) -> Model:
         embed=embed,
         block=block,
         readout=read,
+        extend=extend,
     )
 
 

@@ -110,7 +110,8 @@ def attention(
     scores = (query * (width // heads) ** -0.5) @ key.swapaxes(-1, -2)
     if bias_B11S is not None:
         scores = scores + bias_B11S
-    mixed = (jax.nn.softmax(scores, axis=-1) @ value).swapaxes(1, 2)
+    shares = jax.nn.softmax(scores.astype(jnp.float32), axis=-1).astype(value.dtype)
+    mixed = (shares @ value).swapaxes(1, 2)
     return linear(width, f"{prefix}attention_output", mixed.reshape(batch, tokens, width))
 
 
@@ -140,3 +141,8 @@ def padding_bias(mask_BT: jax.Array) -> jax.Array:
     """
     hidden_BT = jnp.where(mask_BT > 0, 0.0, jnp.finfo(jnp.float32).min)
     return hidden_BT[:, None, None, :]
+
+
+def extend_bias(bias_B11T: jax.Array, tokens: int) -> jax.Array:
+    """Makes room for so many tokens in front, which are visible, in a term of `padding_bias`."""
+    return jnp.pad(bias_B11T, ((0, 0), (0, 0), (0, 0), (tokens, 0)))

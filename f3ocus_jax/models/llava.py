@@ -6,6 +6,7 @@ answer head reads the question's last token. The map to scores of the next word,
 without, writes answers. The language model's blocks can be selectable, or the image encoder's.
 """
 
+import dataclasses
 import functools
 
 import flax.linen as nn
@@ -110,6 +111,13 @@ def create(config: LlavaConfig) -> Model:
             return vision.apply_block(config.vision_config, row, hidden, adapt)
         return llama.apply_block(config.text_config, row, hidden, context.sight, adapt)
 
+    def extend(context: Context, tokens: int) -> Context:
+        if sees:
+            return context
+        length = context.sight.bias_TS.shape[-1] + tokens
+        sight = llama.look(config.text_config, jnp.arange(length), length)
+        return dataclasses.replace(context, sight=sight)
+
     def read(params: Params, head_params: Params, hidden: jax.Array, context: Context) -> jax.Array:
         hidden_BTD = encode(config, params, hidden, context)
         last_BD = jnp.take_along_axis(hidden_BTD, context.last_B[:, None, None], axis=1)[:, 0]
@@ -123,6 +131,7 @@ def create(config: LlavaConfig) -> Model:
         embed=embed,
         block=block,
         readout=read,
+        extend=extend,
     )
 
 

@@ -94,6 +94,55 @@ def findings_loss(logits_BF: jax.Array, targets_BF: jax.Array) -> jax.Array:
     return total_B / jnp.maximum(jnp.sum(asked_BF, axis=-1), 1)
 
 
+def distillation(
+    logits_BC: jax.Array, others_BC: jax.Array, batch: Batch, temperature: float
+) -> jax.Array:
+    """Tells how far a model's outputs are from another's, in what is asked of each example.
+
+    Args:
+      logits_BC: the student's outputs.
+      others_BC: the teacher's.
+      batch: the examples they are of.
+      temperature: see `divergence`.
+
+    Returns:
+      distillation_B: the divergence of the answers, or the mean of those of the findings, each of
+      which is yes or no.
+    """
+    students, teachers = head.split(logits_BC, batch), head.split(others_BC, batch)
+    answers_BC, findings_BF = students
+    if findings_BF is None or teachers[1] is None or batch.targets_BF is None:
+        return divergence(answers_BC, teachers[0], temperature)
+    asked_BF = batch.targets_BF >= 0
+    student, teacher = (
+        jnp.stack([logits_BF, jnp.zeros_like(logits_BF)], axis=-1)
+        for logits_BF in (findings_BF, teachers[1])
+    )
+    apart_BF = jnp.where(asked_BF, divergence(student, teacher, temperature), 0.0)
+    apart_B = jnp.sum(apart_BF, axis=-1) / jnp.maximum(jnp.sum(asked_BF, axis=-1), 1)
+    if not answers_BC.shape[-1]:
+        return apart_B
+    answered_B = divergence(answers_BC, teachers[0], temperature)
+    return jnp.where(asked_BF.any(axis=-1), apart_B, answered_B)
+
+
+def divergence(logits_BC: jax.Array, target_BC: jax.Array, temperature: float) -> jax.Array:
+    """Tells how far answers are from a teacher's (Hinton et al., 2015).
+
+    Args:
+      logits_BC: the student's; any axes before the classes.
+      target_BC: the teacher's.
+      temperature: both are divided by it.
+
+    Returns:
+      divergence_B, the Kullback-Leibler divergence of the student from the teacher, in nats, times
+      the temperature's square, which keeps the size of its gradient.
+    """
+    student_BC = jax.nn.log_softmax(logits_BC / temperature, axis=-1)
+    teacher_BC = jax.nn.log_softmax(target_BC / temperature, axis=-1)
+    return temperature**2 * jnp.sum(jnp.exp(teacher_BC) * (teacher_BC - student_BC), axis=-1)
+
+
 def masked_mean(loss_B: jax.Array, batch: Batch) -> jax.Array:
     """Averages a loss over the examples that are neither padding nor without a known answer.
 
@@ -104,10 +153,14 @@ def masked_mean(loss_B: jax.Array, batch: Batch) -> jax.Array:
     Returns:
       [], 0 if no example counts.
     """
+    return masked_sum(loss_B, batch) / jnp.maximum(jnp.sum(weights(batch)), 1.0)
+
+
+def masked_sum(loss_B: jax.Array, batch: Batch) -> jax.Array:
+    """Adds a loss up over the same examples as `masked_mean`."""
     weight_B = weights(batch)
     # A padding example may hold anything, so its loss must be replaced, not multiplied by 0.
-    total = jnp.sum(jnp.where(weight_B > 0, loss_B * weight_B, 0.0))
-    return total / jnp.maximum(jnp.sum(weight_B), 1.0)
+    return jnp.sum(jnp.where(weight_B > 0, loss_B * weight_B, 0.0))
 
 
 def weights(batch: Batch) -> jax.Array:

@@ -96,6 +96,7 @@ def create(config: ViltConfig) -> Model:
         embed=embed,
         block=apply_block,
         readout=read,
+        extend=layers.extend_bias,
     )
 
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from f3ocus_jax.clients import gradient
-from f3ocus_jax.clients.gradient import Choice
-from f3ocus_jax.models import base, losses, trainable
+from f3ocus_jax.clients.passes import Choice
+from f3ocus_jax.models import base, losses, prompts, trainable, vilt
+from tests.models.sizes import tiny_batch, tiny_vilt
+from tests.models.test_trainable import with_lora
 from tests.oracles import toy_batch, toy_model
 
 LAYERS = 5
@@ -19,8 +21,8 @@ CHOICES = {
 }
 
 
-def padded_choice(layers, places=LAYERS):
-    return Choice(jnp.array(layers + [LAYERS] * (places - len(layers)), jnp.int32))
+def padded_choice(layers, places=LAYERS, depth=LAYERS):
+    return Choice(jnp.array(layers + [depth] * (places - len(layers)), jnp.int32))
 
 
 def full_autodiff(model, unit, params, batch):
@@ -34,29 +36,103 @@ def full_autodiff(model, unit, params, batch):
     return jax.value_and_grad(objective, argnums=(0, 1))(rows_L, head)
 
 
-@pytest.mark.parametrize("skip_frozen", [True, False], ids=["skipping", "vectorised"])
-@pytest.mark.parametrize("unit", ["adapter", "block"])
-@pytest.mark.parametrize("layers", CHOICES.values(), ids=CHOICES.keys())
-def test_gradient_equals_full_autodiff_on_the_chosen_rows(layers, unit, skip_frozen):
-    model, batch = toy_model(layers=LAYERS), toy_batch(6)
-    batch = batch.replace(example_mask_B=np.array([1, 1, 1, 0, 1, 1], np.float32))
-    params = model.init(jax.random.key(0))
+def check_against_autodiff(
+    model, unit, params, batch, layers, *, places=LAYERS, rtol=1e-7, **settings
+):
+    """Gradients of the chosen rows and the head are autodiff's; unused places have none."""
     frozen, rows_L, head = trainable.split(params, unit)
-    choice = padded_choice(layers)
-    differentiate = jax.jit(
-        gradient.create(model, unit=unit, loss="cross_entropy", skip_frozen=skip_frozen)
-    )
+    choice = padded_choice(layers, places, model.num_layers)
+    differentiate = jax.jit(gradient.create(model, unit=unit, loss="cross_entropy", **settings))
     trained = (choice.take(rows_L), head)
     value, (gradient_R, head_gradient) = differentiate(frozen, rows_L, choice, trained, batch)
     expected, (expected_L, expected_head) = full_autodiff(model, unit, params, batch)
 
     np.testing.assert_allclose(value, expected, rtol=1e-6)
-    for name, leaf in gradient_R.items():
-        chosen = np.asarray(expected_L[name])[layers]
-        np.testing.assert_allclose(leaf[: len(layers)], chosen, atol=1e-6)
+    assert jax.tree.structure(gradient_R) == jax.tree.structure(expected_L)
+    for leaf, whole in zip(*map(jax.tree.leaves, (gradient_R, expected_L)), strict=True):
+        chosen = np.asarray(whole)[layers]
+        np.testing.assert_allclose(leaf[: len(layers)], chosen, atol=1e-6, rtol=rtol)
         assert not np.any(leaf[len(layers) :])
-    for name, leaf in head_gradient.items():
-        np.testing.assert_allclose(leaf, expected_head[name], atol=1e-6)
+    for leaf, whole in zip(*map(jax.tree.leaves, (head_gradient, expected_head)), strict=True):
+        np.testing.assert_allclose(leaf, whole, atol=1e-6)
+
+
+def half_padding(examples):
+    batch = toy_batch(examples)
+    mask_B = np.ones(examples, np.float32)
+    mask_B[3] = 0
+    return batch.replace(example_mask_B=mask_B)
+
+
+@pytest.mark.parametrize("skip_frozen", [True, False], ids=["skipping", "vectorised"])
+@pytest.mark.parametrize("unit", ["adapter", "block"])
+@pytest.mark.parametrize("layers", CHOICES.values(), ids=CHOICES.keys())
+def test_gradient_equals_full_autodiff_on_the_chosen_rows(layers, unit, skip_frozen):
+    model = toy_model(layers=LAYERS)
+    params = model.init(jax.random.key(0))
+    check_against_autodiff(model, unit, params, half_padding(6), layers, skip_frozen=skip_frozen)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rematerialise": True},
+        {"accumulate": 3},
+        {"accumulate": 6, "rematerialise": True, "skip_frozen": False},
+    ],
+    ids=["rematerialised", "accumulated", "both, vectorised"],
+)
+@pytest.mark.parametrize("unit", ["adapter", "block"])
+@pytest.mark.parametrize("layers", [[1, 3], [0], []], ids=["spread", "bottom", "none"])
+def test_less_memory_gives_the_same_gradient(layers, unit, settings):
+    """Of the six examples one is padding, so parts of the batch count differently."""
+    model = toy_model(layers=LAYERS)
+    params = model.init(jax.random.key(0))
+    settings = {"skip_frozen": True} | settings
+    check_against_autodiff(model, unit, params, half_padding(6), layers, **settings)
+
+
+@pytest.mark.parametrize("rematerialise", [False, True], ids=["kept", "rematerialised"])
+@pytest.mark.parametrize("unit", ["adapter", "bias", "block", "lora", "norm"])
+def test_gradient_of_every_unit_of_a_vilt_equals_full_autodiff(unit, rematerialise):
+    config = tiny_vilt()
+    model = vilt.create(config)
+    params = with_lora(model.init(jax.random.key(0)))
+    params = jax.tree.map(
+        lambda leaf: leaf + 0.05 * jnp.cos(jnp.arange(leaf.size) + 1.0).reshape(leaf.shape), params
+    )
+    settings = {"skip_frozen": True, "rematerialise": rematerialise, "places": 3}
+    check_against_autodiff(model, unit, params, tiny_batch(config), [0, 2], **settings)
+
+
+@pytest.mark.parametrize("layers", [[0], []], ids=["the prompt", "none"])
+def test_gradient_of_a_prompt_equals_full_autodiff(layers):
+    config = tiny_vilt()
+    model = prompts.create(vilt.create(config), tokens=2, width=16)
+    params, batch = model.init(jax.random.key(0)), tiny_batch(config)
+    settings = {"places": 1, "rtol": 1e-5, "skip_frozen": True}
+    check_against_autodiff(model, "prompt", params, batch, layers, **settings)
+
+
+def test_rematerialisation_keeps_one_hidden_state_per_layer():
+    config = tiny_vilt()
+    model, batch = vilt.create(config), tiny_batch(config)
+    frozen, rows_L, head = trainable.split(model.init(jax.random.key(0)), "adapter")
+    choice = padded_choice([0], 1, 3)
+
+    def temporary_bytes(rematerialise):
+        differentiate = gradient.create(
+            model,
+            unit="adapter",
+            loss="cross_entropy",
+            skip_frozen=True,
+            rematerialise=rematerialise,
+        )
+        arguments = (frozen, rows_L, choice, (choice.take(rows_L), head), batch)
+        memory = jax.jit(differentiate).lower(*arguments).compile().memory_analysis()
+        return memory.temp_size_in_bytes
+
+    assert temporary_bytes(True) < 0.7 * temporary_bytes(False)
 
 
 def test_the_client_own_rows_are_used_not_the_server_ones():

@@ -1,0 +1,218 @@
+"""How do a forward and a backward pass run that keep and differentiate the chosen layers alone?
+
+Reverse mode is written out layer by layer here, because autodiff of a scan always pays for every
+layer: the forward pass keeps residuals only from the lowest chosen layer on, and the backward pass
+ends there and skips the weight gradient of every layer that is not chosen. Which layers these are
+is data, so another choice runs the same compiled program.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from f3ocus_jax.models import linear, trainable
+from f3ocus_jax.models.base import Model
+from f3ocus_jax.types import Array, Rows
+
+
+@struct.dataclass
+class Choice:
+    """The layers one client trains.
+
+    Attributes:
+      layers_R: int32, ascending; places beyond the client's budget hold L.
+    """
+
+    layers_R: Array
+
+    def slots(self, num_layers: int) -> jax.Array:
+        """Returns slot_L, int32: where a layer's row is in the chosen rows; R if it is not."""
+        unchosen_L = jnp.full(num_layers, self.layers_R.size, jnp.int32)
+        places_R = jnp.arange(self.layers_R.size, dtype=jnp.int32)
+        return unchosen_L.at[self.layers_R].set(places_R, mode="drop")
+
+    def take(self, rows_L: Rows) -> Rows:
+        """Returns the chosen rows; unused places repeat the last layer."""
+        return jax.tree.map(lambda leaf: leaf.at[self.layers_R].get(mode="clip"), rows_L)
+
+
+class Stack:
+    """The blocks of one model under one client's choice of layers.
+
+    With `skip_frozen`, time is spent on what the choice needs alone; see `gradient.create_forward`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        unit: str,
+        stacks: tuple[Rows, Rows],
+        choice: Choice,
+        context: Any,
+        skip_frozen: bool,
+        rematerialise: bool,
+    ) -> None:
+        self.model, self.unit, self.stacks, self.context = model, unit, stacks, context
+        self.rematerialise = rematerialise
+        self.layers_R, self.num_rows = choice.layers_R, choice.layers_R.size
+        self.slot_L = choice.slots(model.num_layers)
+        self.skip_frozen = skip_frozen
+        lowest = jnp.min(choice.layers_R, initial=model.num_layers)
+        self.lowest = lowest if skip_frozen else 0
+
+    def parts(self, rows_R: Rows, layer: jax.Array) -> tuple[Rows, Rows]:
+        """Returns a layer's frozen part, and its selectable part as this client has it."""
+        frozen_stack, stack = self.stacks
+        frozen_row, slot = trainable.row_at(frozen_stack, layer), self.slot_L[layer]
+        is_mine = slot < self.num_rows
+
+        def shared() -> Rows:
+            return trainable.row_at(stack, layer)
+
+        if not self.num_rows:
+            return frozen_row, shared()
+        if self.skip_frozen:
+            # One copy of a row, where picking from both would make three.
+            row = jax.lax.cond(is_mine, lambda: self.own_row(rows_R, slot), shared)
+        else:
+            row = jax.tree.map(
+                lambda own, ours: jnp.where(is_mine, own, ours),
+                self.own_row(rows_R, slot),
+                shared(),
+            )
+        return frozen_row, row
+
+    def own_row(self, rows_R: Rows, slot: jax.Array) -> Rows:
+        """Returns a chosen row in the precision of the stack, of which it may be the master."""
+        return jax.tree.map(
+            lambda own, stack: own.astype(stack.dtype),
+            trainable.row_at(rows_R, jnp.minimum(slot, self.num_rows - 1)),
+            self.stacks[1],
+        )
+
+    def apply(self, frozen_row: Rows, row: Rows, hidden: jax.Array) -> jax.Array:
+        """Runs one block."""
+        return trainable.run(self.model, frozen_row, row, self.unit, hidden, self.context)
+
+    def linearised(
+        self, rows_R: Rows, layer: jax.Array, hidden: jax.Array
+    ) -> tuple[jax.Array, linear.Residuals, linear.Rebuild]:
+        """Runs one block and keeps its derivative in its selectable part and its input."""
+        parts = self.parts(rows_R, layer)
+        if self.rematerialise:
+            return self.apply(*parts, hidden), [hidden], self.again
+        output, derivative = self.derivative(parts, hidden)
+        residuals, rebuild = linear.detach(derivative, (*parts, self.context))
+        return output, residuals, rebuild
+
+    def derivative(self, parts: tuple[Rows, Rows], hidden: jax.Array) -> tuple[jax.Array, Any]:
+        """Runs one block; returns its output and its transposed derivative."""
+        frozen_row, row = parts
+        return jax.vjp(lambda row, hidden: self.apply(frozen_row, row, hidden), row, hidden)
+
+    def again(self, residuals: linear.Residuals, inputs: Any) -> Callable[..., Any]:
+        """Rebuilds a layer's derivative by running it a second time."""
+        frozen_row, row, _ = inputs
+        return self.derivative((frozen_row, row), residuals[0])[1]
+
+    def forward(self, rows_R: Rows, hidden: jax.Array) -> tuple[jax.Array, Any, linear.Rebuild]:
+        """Runs all blocks; residuals are kept from the lowest chosen layer on."""
+        rebuilds = []
+
+        def plain(layer: jax.Array, hidden: jax.Array) -> jax.Array:
+            frozen_row, row = trainable.row_at(self.stacks, layer)
+            return self.apply(frozen_row, row, hidden)
+
+        def saving(layer: jax.Array, state: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
+            hidden, saved_L = state
+            hidden, residuals, rebuild = self.linearised(rows_R, layer, hidden)
+            rebuilds.append(rebuild)
+            return hidden, _put(saved_L, residuals, layer)
+
+        shapes = jax.eval_shape(
+            lambda hidden: self.linearised(rows_R, jnp.int32(0), hidden)[1], hidden
+        )
+        depth = self.model.num_layers
+        empty_L = jax.tree.map(lambda leaf: jnp.zeros((depth, *leaf.shape), leaf.dtype), shapes)
+        hidden = jax.lax.fori_loop(0, self.lowest, plain, hidden)
+        hidden, saved_L = jax.lax.fori_loop(self.lowest, depth, saving, (hidden, empty_L))
+        return hidden, saved_L, rebuilds[-1]
+
+    def backward(
+        self, rows_R: Rows, cotangent: jax.Array, residuals_L: Any, rebuild: linear.Rebuild
+    ) -> Rows:
+        """Returns the gradient of the chosen rows from that of the last hidden state."""
+
+        def pull(layer: jax.Array, row: Rows) -> Callable[..., Any]:
+            frozen_row = trainable.row_at(self.stacks[0], layer)
+            residuals = trainable.row_at(residuals_L, layer)
+            return rebuild(residuals, (frozen_row, row, self.context))
+
+        gradient_R = jax.tree.map(jnp.zeros_like, rows_R)
+        if not self.num_rows:
+            return gradient_R
+        if self.skip_frozen:
+            return self._chosen(rows_R, cotangent, gradient_R, pull)
+        return self._all(rows_R, cotangent, gradient_R, pull)
+
+    def _chosen(
+        self, rows_R: Rows, cotangent: jax.Array, gradient_R: Rows, pull: Callable[..., Any]
+    ) -> Rows:
+        """Goes from chosen layer to chosen layer, and through the frozen ones in between."""
+        places = jnp.sum(self.layers_R < self.model.num_layers)
+
+        def through(top: jax.Array) -> Callable[[jax.Array, jax.Array], jax.Array]:
+            def step(index: jax.Array, cotangent: jax.Array) -> jax.Array:
+                layer = top - index
+                row = trainable.row_at(self.stacks[1], layer)
+                # The unused weight gradient is dead code here and is never computed.
+                return pull(layer, row)(cotangent)[1]
+
+            return step
+
+        def step(index: jax.Array, state: tuple[jax.Array, Any, Rows]) -> tuple:
+            top, cotangent, gradient_R = state
+            place = places - 1 - index
+            layer = self.layers_R[place]
+            cotangent = jax.lax.fori_loop(0, top - layer, through(top), cotangent)
+            row_gradient, cotangent = pull(layer, self.own_row(rows_R, place))(cotangent)
+            return layer - 1, cotangent, _put(gradient_R, row_gradient, place)
+
+        top = jnp.int32(self.model.num_layers - 1)
+        return jax.lax.fori_loop(0, places, step, (top, cotangent, gradient_R))[2]
+
+    def _all(
+        self, rows_R: Rows, cotangent: jax.Array, gradient_R: Rows, pull: Callable[..., Any]
+    ) -> Rows:
+        """Differentiates every layer, since clients side by side have chosen different ones."""
+        depth = self.model.num_layers
+
+        def step(index: jax.Array, state: tuple[jax.Array, Rows]) -> tuple[jax.Array, Rows]:
+            layer = depth - 1 - index
+            cotangent, gradient_R = state
+            _, row = self.parts(rows_R, layer)
+            row_gradient, cotangent = pull(layer, row)(cotangent)
+            # A layer that is not chosen writes to slot R, which is out of bounds and so dropped.
+            slot = self.slot_L[layer]
+            gradient_R = jax.tree.map(
+                lambda all, one: all.at[slot].set(one.astype(all.dtype), mode="drop"),
+                gradient_R,
+                row_gradient,
+            )
+            return cotangent, gradient_R
+
+        return jax.lax.fori_loop(0, depth, step, (cotangent, gradient_R))[1]
+
+
+def _put(rows: Any, row: Any, place: jax.Array) -> Any:
+    """Writes one row into a stack, in place where a loop carries it."""
+    return jax.tree.map(
+        lambda all, one: jax.lax.dynamic_update_index_in_dim(
+            all, one.astype(all.dtype), place, axis=0
+        ),
+        rows,
+        row,
+    )

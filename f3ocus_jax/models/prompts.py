@@ -1,0 +1,87 @@
+"""How are learned tokens put in front of a frozen stack? As in PromptFL (Guo et al., 2023).
+
+To the rest of the system a model with a prompt is a model with one selectable layer, the prompt,
+and one block, which is the whole stack: it is scored, chosen, sent and averaged as any layer is.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from f3ocus_jax.models import base
+from f3ocus_jax.models.base import Model
+from f3ocus_jax.types import Params, Rows
+
+DEVIATION = 0.02
+"""Of a fresh prompt's elements, as in CoOp (Zhou et al., 2022), which PromptFL builds on."""
+
+
+def create(model: Model, *, tokens: int, width: int) -> Model:
+    """Makes the model that runs with a prompt in front of its selectable stack.
+
+    Args:
+      model: without a prompt.
+      tokens: P, of a fresh prompt.
+      width: D, of the selectable stack's hidden states.
+
+    Returns:
+      The model; `wrap` makes its parameters of the other's.
+
+    Raises:
+      ValueError: if the model's blocks cannot be given more tokens.
+    """
+    extend = model.extend
+    if extend is None:
+        raise ValueError("the selectable blocks of this model take no further tokens")
+
+    def block(row: Rows, prompt: Rows, hidden: jax.Array, context: Any) -> jax.Array:
+        tokens_PD = prompt["tokens"].astype(hidden.dtype)
+        length, longer = len(tokens_PD), extend(context, len(tokens_PD))
+        prompt_BPD = jnp.broadcast_to(tokens_PD[None], (len(hidden), *tokens_PD.shape))
+
+        def step(hidden: jax.Array, one: Params) -> tuple[jax.Array, None]:
+            return base.run_block(model, one, hidden, longer), None
+
+        hidden, _ = jax.lax.scan(step, jnp.concatenate([prompt_BPD, hidden], axis=1), row)
+        return hidden[:, length:]
+
+    def init(key: jax.Array) -> Params:
+        of_model, of_prompt = jax.random.split(key)
+        return wrap(model.init(of_model), draw(of_prompt, tokens, width))
+
+    return dataclasses.replace(model, num_layers=1, init=init, block=block, extend=None)
+
+
+def draw(key: jax.Array, tokens: int, width: int) -> jax.Array:
+    """Draws a fresh prompt.
+
+    Args:
+      key: typed random key.
+      tokens: P.
+      width: D, of the selectable stack's hidden states.
+
+    Returns:
+      tokens_PD.
+    """
+    return DEVIATION * jax.random.normal(key, (tokens, width))
+
+
+def wrap(params: Params, tokens_PD: jax.Array) -> Params:
+    """Returns parameters of the model with a prompt.
+
+    Args:
+      params: of the model without one.
+      tokens_PD: the prompt.
+    """
+    rows = {key: params[key] for key in base.ROW_KEYS if key in params}
+    others = {key: params[key] for key in params if key not in base.ROW_KEYS}
+    blocks = jax.tree.map(lambda leaf: leaf[None], rows)
+    return {**others, "blocks": blocks, "adapters": {"tokens": tokens_PD[None]}}
+
+
+def unwrap(params: Params) -> tuple[Params, jax.Array]:
+    """Undoes `wrap`."""
+    rows = jax.tree.map(lambda leaf: leaf[0], params["blocks"])
+    return {**params, **rows}, params["adapters"]["tokens"][0]

@@ -1,0 +1,78 @@
+"""Does a prompt run as further tokens in front of the stack, in every family?"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from f3ocus_jax.models import FAMILIES, base, layers, prompts
+from f3ocus_jax.models.base import Model
+from f3ocus_jax.types import Batch, Params
+from tests.models.sizes import random_params, tiny_batch, tiny_vilt
+from tests.models.test_families import CASES, TINY
+
+TOKENS = 3
+apply = jax.jit(base.apply, static_argnums=0)
+
+
+@functools.cache
+def made(name: str, stack: str) -> tuple[Model, Params, Model, Params, Batch]:
+    config = TINY[name](selectable=stack)
+    plain = FAMILIES[name].create(config)
+    params, batch = random_params(plain), tiny_batch(config)
+    width = config.rows[1]
+    model = prompts.create(plain, tokens=TOKENS, width=width)
+    tokens_PD = np.random.default_rng(1).normal(0, 1, (TOKENS, width)).astype(np.float32)
+    return plain, params, model, prompts.wrap(params, tokens_PD), batch
+
+
+@pytest.mark.parametrize(("name", "stack"), CASES)
+def test_a_prompt_changes_the_answers_and_a_hidden_one_would_not(name: str, stack: str) -> None:
+    """Oracle: blocks run one by one on longer inputs; a context that hides the prompt undoes it."""
+    plain, params, model, wrapped, batch = made(name, stack)
+    found = apply(model, wrapped, batch)
+    assert found.shape == (3, plain.num_answers)
+    assert model.num_layers == 1
+
+    hidden, context = plain.embed(params["embeddings"], batch)
+    tokens_PD = wrapped["adapters"]["tokens"][0]
+    prompt_BPD = jnp.stack([tokens_PD] * len(hidden))
+    longer = jnp.concatenate([prompt_BPD, hidden], axis=1)
+    extended = plain.extend(context, TOKENS)
+    for layer in range(plain.num_layers):
+        row, adapter = (
+            jax.tree.map(lambda leaf, layer=layer: leaf[layer], params[key])
+            for key in ("blocks", "adapters")
+        )
+        longer = plain.block(row, adapter, longer, extended)
+    read = plain.readout(params["readout"], params["head"], longer[:, TOKENS:], context)
+    np.testing.assert_allclose(found, read, atol=1e-5)
+
+    short = jax.tree.map(lambda leaf: leaf[0], (params["blocks"], params["adapters"]))
+    one = plain.block(*short, hidden, context)
+    with_prompt = plain.block(*short, jnp.concatenate([prompt_BPD, hidden], axis=1), extended)
+    assert np.abs(with_prompt[:, TOKENS:] - one).max() > 1e-3
+
+
+def test_every_token_sees_the_prompt_and_padding_stays_hidden() -> None:
+    mask_BT = jnp.array([[1, 1, 0]])
+    bias = layers.extend_bias(layers.padding_bias(mask_BT), 2)
+    np.testing.assert_array_equal(bias[0, 0, 0] == 0, [True, True, True, True, False])
+
+
+def test_unwrap_undoes_wrap_and_fresh_parameters_have_the_same_shape() -> None:
+    _, params, model, wrapped, _ = made("vilt", "blocks")
+    plain, tokens_PD = prompts.unwrap(wrapped)
+    jax.tree.map(np.testing.assert_array_equal, plain, params)
+    assert tokens_PD.shape == (TOKENS, 16)
+    fresh = jax.eval_shape(model.init, jax.random.key(0))
+    assert jax.tree.map(np.shape, fresh) == jax.tree.map(np.shape, wrapped)
+
+
+def test_a_model_without_room_for_tokens_is_refused() -> None:
+    closed = dataclasses.replace(FAMILIES["vilt"].create(tiny_vilt()), extend=None)
+    with pytest.raises(ValueError, match="take no further tokens"):
+        prompts.create(closed, tokens=1, width=16)

@@ -1,0 +1,130 @@
+"""Every method of the paper's PEFT table goes through a federation, a resumed one too."""
+
+import pathlib
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import pytest
+from flax import traverse_util
+from jax.experimental.compilation_cache import compilation_cache
+
+from configs import base as base_config, phantom
+from f3ocus_jax import experiment, parsing
+from f3ocus_jax.config import ConfigError, ExperimentConfig
+from f3ocus_jax.models import base, companions, huggingface, prompts, trainable
+from f3ocus_jax.types import RoundRecord
+
+LAYERS = 4
+METHODS = tuple(base_config.PEFT_UNITS)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps compiled programs on disk, since a run and its resumption compile the same ones."""
+    folder = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", folder)
+    compilation_cache.reset_cache()
+
+
+def tiny(variant: str, data_dir: pathlib.Path, **settings: object) -> ExperimentConfig:
+    """A tiny config with some settings replaced, by dotted name."""
+    config = phantom.get_config(variant)
+    changes = {name.replace("__", "."): value for name, value in settings.items()}
+    with config.unlocked(), config.ignore_type():
+        config.update_from_flattened_dict(changes | {"data.data_dir": str(data_dir)})
+    return parsing.parse(ExperimentConfig, config)
+
+
+def without_times(records: list[RoundRecord]) -> list[dict]:
+    return [{**record.to_json(), "seconds": None} for record in records]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_round_trains_its_unit_in_every_layer_and_nothing_else(
+    method: str, data_dir: pathlib.Path
+) -> None:
+    parts = experiment.assemble(tiny(f"tiny_{method}", data_dir))
+    state, record = parts.rounds.run(parts.start, lambda *_: None)
+    layers = range(parts.foundation.model.num_layers)
+    assert {tuple(client.layers) for client in record.clients} == {tuple(layers)}
+    assert all(np.isfinite(client.train_loss) for client in record.clients)
+    unit = base_config.PEFT_UNITS[method]
+    check_that_only_the_unit_moved(unit, parts.params(parts.start), parts.params(state))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(
+    method: str, data_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    variant = f"tiny_{method}"
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole = experiment.run(tiny(variant, data_dir), tmp_path / "whole")
+    first = experiment.run(tiny(variant, data_dir, federated__rounds=1), tmp_path / "parts")
+    both = experiment.run(tiny(variant, data_dir), tmp_path / "parts")
+    assert [record.round for record in both] == [0, 1, 2]
+    assert without_times(first) == without_times(whole)[:2]
+    assert without_times(both) == without_times(whole)
+    foundation, params, _ = experiment.load_model(tmp_path / "whole", 2)
+    unit = base_config.PEFT_UNITS[method]
+    check_that_only_the_unit_moved(unit, foundation.params, params)
+    check_the_exported_model(tmp_path / "whole", params, data_dir, variant)
+
+
+def check_that_only_the_unit_moved(unit: str, before: dict, after: dict) -> None:
+    """Rows of every layer moved, frozen parameters did not by a bit."""
+    (frozen, rows_L, _), (frozen_after, rows_after_L, _) = (
+        trainable.split(params, unit) for params in (before, after)
+    )
+    jax.tree.map(np.testing.assert_array_equal, frozen, frozen_after)
+    old, new = (traverse_util.flatten_dict(rows) for rows in (rows_L, rows_after_L))
+    for layer in range(1 if unit == "prompt" else LAYERS):
+        assert any((old[path][layer] != new[path][layer]).any() for path in old)
+
+
+def check_the_exported_model(
+    workdir: pathlib.Path, params: dict, data_dir: pathlib.Path, variant: str
+) -> None:
+    """The directory of the final model answers as the federation's own parameters do."""
+    parts = experiment.assemble(tiny(variant, data_dir))
+    batch = parts.federation.clients[0].test.batch(np.arange(4))
+    expected = base.apply(parts.foundation.model, params, batch)
+    exported = huggingface.load(workdir / "model", key=jax.random.key(0))
+    model, found = huggingface.family_of(exported.config).create(exported.config), exported.params
+    length = parts.config.model.prompt_length
+    if length:
+        stack, width = exported.config.selectable, exported.config.rows[1]
+        tokens_PD = companions.read_prompt(workdir / "model", stack, length)
+        model, found = (
+            prompts.create(model, tokens=length, width=width),
+            prompts.wrap(found, tokens_PD),
+        )
+    np.testing.assert_allclose(base.apply(model, found, batch), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("variant", "settings", "message"),
+    [
+        ("tiny_lora", {"model__lora_rank": 0}, "lora_rank = 0, must be > 0 where"),
+        ("tiny_ln", {"model__lora_rank": 4}, "lora_rank = 4, must be > 0 where.*0 elsewhere"),
+        ("tiny", {"training__unit": "head"}, "unit = 'head', must be one of"),
+        ("tiny_promptfl", {"model__prompt_length": 0}, "prompt_length = 0, must be > 0 where"),
+        ("tiny", {"training__accumulate": 3}, "accumulate = 3, must be a divisor of .* = 8"),
+        ("tiny", {"training__precision": "float16"}, "precision = 'float16', must be one of"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(
+    variant: str, settings: dict, message: str, data_dir: pathlib.Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tiny(variant, data_dir, **settings)
