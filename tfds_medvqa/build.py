@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import tensorflow_datasets as tfds
 from absl import logging as absl_logging
 
+from tfds_medvqa.common import buckets
 from tfds_medvqa.common.errors import BuildError
 
 BUILDERS = {
@@ -92,7 +93,7 @@ def prepare(
             return
     print(f"building {builder.info.full_name} in {builder.data_dir}", flush=True)
     settings = tfds.download.DownloadConfig(manual_dir=manual_dir)
-    with _quietly():
+    with _quietly(), buckets.without_tensorflow():
         builder.download_and_prepare(download_config=settings)
 
 

@@ -165,5 +165,8 @@ def _read(folder: pathlib.Path, dataset: str, findings: str, size: int) -> Table
     }
     for name, value in zip(OF_DATASET, (dataset, findings), strict=True):
         columns[name] = Column((value,), np.zeros(len(row_N), np.int32))
-    stored = StoredImages((pixels,), np.zeros(len(row_N), np.int32), row_N)
-    return Table(stored, hash_M[row_N], thumbnail_MD[row_N], columns)
+    images_N, thumbnails_N = (
+        StoredImages((store,), np.zeros(len(row_N), np.int32), row_N)
+        for store in (pixels, thumbnail_MD)
+    )
+    return Table(images_N, hash_M[row_N], thumbnails_N, columns)

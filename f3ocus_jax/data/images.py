@@ -16,7 +16,8 @@ class StoredImages:
     """N images that are read from files when they are asked for; several may be the same one.
 
     Attributes:
-      stores: memory-mapped uint8 arrays [images, height, width, 3] of one height and width.
+      stores: memory-mapped uint8 arrays [images, ...] of one shape beyond the first axis, such as
+        [height, width, 3].
       store_N: int32, which of the stores an image is in.
       row_N: int32, where in it.
     """
@@ -35,7 +36,7 @@ class StoredImages:
           indices: int, of any shape.
 
         Returns:
-          uint8, the shape of `indices` followed by [height, width, 3].
+          uint8, the shape of `indices` followed by that of an image.
         """
         store, row = self.store_N[indices], self.row_N[indices]
         images = np.empty((*np.shape(row), *self.stores[0].shape[1:]), np.uint8)

@@ -32,8 +32,8 @@ def shared_images(first: Table, second: Table, near: float = 0.0) -> np.ndarray:
     shared_N = np.isin(second.pixel_hash_N, first.pixel_hash_N)
     if near <= 0 or not len(first) or not len(second):
         return shared_N
-    known_MD = np.unique(first.thumbnail_ND, axis=0)
-    asked_MD, place_N = np.unique(second.thumbnail_ND, axis=0, return_inverse=True)
+    known_MD = np.unique(first.read_thumbnails(), axis=0)
+    asked_MD, place_N = np.unique(second.read_thumbnails(), axis=0, return_inverse=True)
     return shared_N | _close(known_MD, asked_MD, near)[place_N.reshape(-1)]
 
 

@@ -24,7 +24,8 @@ th, td { text-align: left; padding: .2rem .7rem .2rem 0; border-bottom: 1px soli
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 .bar { display: inline-block; height: .7rem; background: #3b6ea5; vertical-align: middle; }
 .columns { display: flex; flex-wrap: wrap; gap: 0 3rem; align-items: flex-start; }
-.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); gap: 1rem; }
+.sheet { display: grid; margin-top: 1.2rem; gap: 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); }
 figure { margin: 0; } figure img { width: 100%; image-rendering: auto; border-radius: 3px; }
 figcaption { font-size: .82rem; } figcaption b { display: block; }
 .scroll { overflow-x: auto; } .warning { border-left: 4px solid #c77700; padding-left: .8rem; }
@@ -101,11 +102,15 @@ def _distributions(client: ClientSummary) -> str:
         "question types": client.question_types,
         "answer types": client.answer_types,
     }
-    tables = [_histogram(name, counts, total) for name, counts in groups.items()]
+    others = client.different_labels - len(client.labels)
+    tables = [
+        _histogram(name, counts, total, others if counts is client.labels else 0)
+        for name, counts in groups.items()
+    ]
     return f'<div class="columns">{"".join(tables)}</div>'
 
 
-def _histogram(name: str, counts: Mapping[str, int], total: int) -> str:
+def _histogram(name: str, counts: Mapping[str, int], total: int, others: int) -> str:
     widest = max(counts.values())
     rows = []
     for value, count in counts.items():
@@ -114,6 +119,8 @@ def _histogram(name: str, counts: Mapping[str, int], total: int) -> str:
             f"<tr><td>{html.escape(value)}</td><td class=number>{count:,}</td>"
             f"<td class=number>{count / total:.1%}</td><td>{bar}</td></tr>"
         )
+    if others:
+        rows.append(f"<tr><td colspan=4>and {others:,} rarer ones</td></tr>")
     return f"<table><tr><th colspan=4>{html.escape(name)}</th></tr>{''.join(rows)}</table>"
 
 

@@ -56,17 +56,21 @@ class Table:
     Attributes:
       images: of the examples.
       pixel_hash_N: int64, equal where two images have the same pixels at full size.
-      thumbnail_ND: uint8 [N, 256], each image at 16 x 16 in grey.
+      thumbnails: of the same images, [256] each: 16 x 16 in grey.
       columns: by name, those of `TEXTS`.
     """
 
     images: StoredImages
     pixel_hash_N: np.ndarray
-    thumbnail_ND: np.ndarray
+    thumbnails: StoredImages
     columns: Mapping[str, Column]
 
     def __len__(self) -> int:
         return len(self.pixel_hash_N)
+
+    def read_thumbnails(self) -> np.ndarray:
+        """Returns all thumbnails: uint8 [N, 256]."""
+        return self.thumbnails[np.arange(len(self))]
 
     def texts(self, name: str) -> list[str]:
         """Returns a column's texts."""
@@ -78,7 +82,7 @@ class Table:
         return Table(
             self.images.take(indices),
             self.pixel_hash_N[indices],
-            self.thumbnail_ND[indices],
+            self.thumbnails.take(indices),
             {name: column.take(indices) for name, column in self.columns.items()},
         )
 
@@ -88,6 +92,6 @@ def join_tables(parts: Sequence[Table]) -> Table:
     return Table(
         join([part.images for part in parts]),
         np.concatenate([part.pixel_hash_N for part in parts]),
-        np.concatenate([part.thumbnail_ND for part in parts]),
+        join([part.thumbnails for part in parts]),
         {name: Column.of([text for part in parts for text in part.texts(name)]) for name in TEXTS},
     )

@@ -34,14 +34,20 @@ def dummy(dataset: str) -> str:
 
 
 def table(
-    hashes: Sequence[int], answers: Sequence[str], dataset: str = "a", **columns: Sequence[str]
+    hashes: Sequence[int],
+    answers: Sequence[str],
+    dataset: str = "a",
+    *,
+    thumbnail_ND: np.ndarray | None = None,
+    **columns: Sequence[str],
 ) -> Table:
-    """Examples whose image number is all that their pixels and thumbnails tell."""
+    """Examples whose image number is all that their pixels and thumbnails tell, unless given."""
     count = len(hashes)
     hash_N = np.array(hashes, np.int64)
     pixels = (hash_N[:, None, None, None] % 251 * np.ones((1, 2, 2, 3))).astype(np.uint8)
     rows = np.arange(count, dtype=np.int32)
-    thumbnail_ND = (hash_N[:, None] * 37 % 251 * np.ones((1, 256))).astype(np.uint8)
+    if thumbnail_ND is None:
+        thumbnail_ND = (hash_N[:, None] * 37 % 251 * np.ones((1, 256))).astype(np.uint8)
     given = {
         **dict.fromkeys(TEXTS, ["x"] * count),
         "task": [QUESTION_ANSWERING] * count,
@@ -51,4 +57,5 @@ def table(
     }
     texts = {name: Column.of(list(values)) for name, values in given.items()}
     images = StoredImages((pixels,), np.zeros(count, np.int32), rows)
-    return Table(images, hash_N, thumbnail_ND, texts)
+    thumbnails = StoredImages((thumbnail_ND,), np.zeros(count, np.int32), rows)
+    return Table(images, hash_N, thumbnails, texts)
