@@ -4,6 +4,7 @@ Variants:
   "": all nine clients of MedMNIST's twelve subsets at 28 px.
   "medmnist3": the three clients whose files are small (breast ultrasound, fundus, pneumonia),
     12 layers, 4 adapter layers per client, 10 rounds; starts from `configs/pretrain.py:medmnist3`.
+  "findings": ChestMNIST's fourteen findings, four clients that differ in them.
   "tiny": the three clients and a random model that ends in seconds.
 Each with a method of `base.METHODS`, as in "medmnist3_lntk"; "" and "tiny" also with a family of
 `base.FAMILIES`, as in "tiny_blip_snip" or "albef", which see the 28 px at their own size.
@@ -16,7 +17,7 @@ from configs import base
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
-    name, family, method = base.read_variant(variant, ("medmnist3", "tiny"))
+    name, family, method = base.read_variant(variant, ("findings", "medmnist3", "tiny"))
     config = base.get_base()
     base.use_published_sizes(config, family)
     config.data.datasets = ("medvqa_fl/all",)
@@ -29,6 +30,10 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
             "medvqa_fl/fundus",
             "medvqa_fl/chest_xray_pneumonia",
         )
+    if name == "findings":
+        config.data.datasets = ("medvqa_fl/chest_xray_findings",)
+        config.data.partition = ("dirichlet",)
+        config.data.clients_per_dataset = 4
     if name == "medmnist3":
         config.model.weights = "runs/foundation_medmnist3"
         config.model.architecture = ml_collections.ConfigDict()

@@ -14,7 +14,9 @@ from f3ocus_jax import experiment, multilabel, parsing, predict
 from f3ocus_jax.config import ConfigError, ExperimentConfig
 from f3ocus_jax.models import huggingface
 from f3ocus_jax.types import RoundRecord
+from tests.tfds_medvqa import medmnist_files
 from tfds_medvqa.common.findings import FINDINGS
+from tfds_medvqa.medvqa_fl.medvqa_fl_dataset_builder import Builder, MedVQAConfig
 
 FINDERS = ["open_i/reports 1 of 2", "open_i/reports 2 of 2"]
 
@@ -142,6 +144,26 @@ def test_a_head_is_trained_by_the_clients_of_its_task_alone(data_dir):
         for name in ("answers", "findings")
     }
     assert changed == {"answers": True, "findings": False}
+
+
+def test_chestmnist_s_layout_trains_end_to_end(tmp_path, monkeypatch):
+    _, record = medmnist_files.write(tmp_path / "files", "chestmnist")
+    known = {"sources": ("chestmnist",), "records": {"chestmnist": record}}
+    made = MedVQAConfig(name="made_up", findings=True, **known)
+    monkeypatch.setitem(Builder.builder_configs, "made_up", made)
+    monkeypatch.setattr(Builder, "BUILDER_CONFIGS", [*Builder.BUILDER_CONFIGS, made])
+    settings = {
+        "data__datasets": ("medvqa_fl/made_up",),
+        "data__manual_dir": str(tmp_path / "files"),
+        "federated__rounds": 1,
+    }
+    config = tiny("task4", tmp_path / "data", **settings)
+    records = experiment.run(config, tmp_path / "run")
+    assert len(records) == 2
+    for client in records[1].clients:
+        assert len(client.thresholds) == len(record.labels) == 14
+        assert 0 <= client.test["f1_macro"] <= 1
+    assert experiment.read_run(tmp_path / "run").findings == list(record.labels)
 
 
 RUNS = {

@@ -13,8 +13,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from tests.tfds_medvqa import medmnist_files
+from tests.tfds_medvqa.dummy_builds import texts
 from tfds_medvqa.build import BuildError, build, prepare
 from tfds_medvqa.common.features import QUESTION_TYPES
+from tfds_medvqa.common.findings import NONE
 from tfds_medvqa.medvqa_fl import archives, records
 from tfds_medvqa.medvqa_fl.medvqa_fl_dataset_builder import (
     Builder,
@@ -96,7 +98,7 @@ def test_counts_per_client_and_in_total_are_the_paper_s():
 
 def test_there_is_a_config_per_client_and_resolution_and_one_for_all():
     for suffix in ("", "_64", "_128", "_224"):
-        for name in (*CLIENTS, "all", "chest_xray_pneumonia"):
+        for name in (*CLIENTS, "all", "chest_xray_pneumonia", "chest_xray_findings"):
             assert f"{name}{suffix}" in Builder.builder_configs
     assert set(Builder.builder_configs["all"].sources) == set(SOURCES)
 
@@ -327,3 +329,33 @@ def test_the_real_files_build_completely(config, real_data, tmp_path):
             original = arrays[f"{split}_images"][int(index)].reshape(28, 28, -1)
             assert (example["image"] == original).all()
             assert list(example["label"]) == arrays[f"{split}_labels"][int(index)].tolist()
+
+
+def test_chestmnist_s_findings_are_asked_for_in_medmnist_s_own_splits(tmp_path):
+    path, record = medmnist_files.write(tmp_path / "files", "chestmnist")
+    settings = {"sources": ("chestmnist",), "records": {"chestmnist": record}}
+    config = MedVQAConfig(name="some_findings", findings=True, **settings)
+    builder = Builder(config=config, data_dir=tmp_path / "data", file_format="array_record")
+    prepare(builder, tmp_path / "files")
+    assert tuple(builder.info.metadata["findings"]) == record.labels
+    splits = texts(builder)
+    counts = {split: len(examples) for split, examples in splits.items()}
+    assert counts == {"train": 23, "validation": 5, "test": 9}
+    released = {"train": "train", "validation": "val", "test": "test"}
+    with np.load(path) as arrays:
+        for split, examples in splits.items():
+            for example in examples:
+                _, part, place = example["image_id"].decode().split("/")
+                assert part == released[split]
+                np.testing.assert_array_equal(
+                    example["label"], arrays[f"{part}_labels"][int(place)]
+                )
+                present = np.array(record.labels)[np.array(example["label"]) > 0].tolist()
+                assert example["answer"].decode() == (", ".join(present) or NONE)
+                assert example["task"] == b"classification"
+
+
+@pytest.mark.parametrize("sources", [("breastmnist",), ("chestmnist", "pneumoniamnist")])
+def test_findings_are_asked_of_one_multi_label_source_alone(sources):
+    with pytest.raises(ValueError, match="one multi-label source, not "):
+        MedVQAConfig(name="x", sources=sources, findings=True)

@@ -1,6 +1,6 @@
 """Which findings does a chest X-ray have, as one 0 or 1 for each of fifteen classes?"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfds_medvqa.common.features import CLASSIFICATION
@@ -28,6 +28,9 @@ FINDINGS = (
 F³OCUS counts 15 labels for Open-I and MIMIC-CXR and names none; these are the distinct labels in
 the splits of both that MedViLL (Moon et al., 2022) releases.
 """
+
+NONE = "none of the findings"
+"""The answer where a label vector is all 0; a Dirichlet partition takes it for one more label."""
 
 QUESTION = "which findings does this chest x-ray show?"
 
@@ -62,20 +65,56 @@ def findings_example(
     Returns:
       The features by name; `label` is the vector over `FINDINGS`.
     """
-    label = finding_vector(present)
-    names = [name for name, on in zip(FINDINGS, label, strict=True) if on]
+    return labelled_example(
+        image=image,
+        image_id=image_id,
+        example_id=f"{source}/{image_id}",
+        question=" ".join(report.split()) or QUESTION,
+        label=finding_vector(present),
+        names=FINDINGS,
+        source=source,
+    )
+
+
+def labelled_example(
+    *,
+    image: Any,
+    image_id: str,
+    example_id: str,
+    label: Sequence[int],
+    names: Sequence[str],
+    source: str,
+    question: str = QUESTION,
+    client: str | None = None,
+) -> dict[str, Any]:
+    """Makes an example of a chest X-ray from its label vector.
+
+    Args:
+      image: an encoded image file.
+      image_id: unique over the dataset.
+      example_id: unique over the dataset.
+      label: 0 or 1 for each of `names`.
+      names: of the findings.
+      source: the dataset.
+      question: or text that goes with the image.
+      client: the hospital; the source unless given.
+
+    Returns:
+      The features by name; without any finding the answer is `NONE`.
+    """
+    present = [name for name, on in zip(names, label, strict=True) if on]
     return {
         "image": image,
         "image_id": image_id,
-        "example_id": f"{source}/{image_id}",
+        "example_id": example_id,
         "task": CLASSIFICATION,
-        "question": " ".join(report.split()) or QUESTION,
-        "answer": ", ".join(names),
+        "question": question,
+        "answer": ", ".join(present) or NONE,
         "question_type": "findings",
         "answer_type": "open",
-        "client": source,
+        "client": client or source,
         "modality": "x-ray",
         "anatomy": "chest",
         "source": source,
-        "label": label,
+        "label": list(label),
     }

@@ -10,12 +10,18 @@ import tensorflow_datasets as tfds
 
 from tfds_medvqa.common.draws import Draws
 from tfds_medvqa.common.features import example_features, question_example
+from tfds_medvqa.common.findings import labelled_example
 from tfds_medvqa.common.images import encode_png
 from tfds_medvqa.medvqa_fl import archives, files, questions, records
 from tfds_medvqa.medvqa_fl.records import RESOLUTIONS, Record
 from tfds_medvqa.medvqa_fl.sources import CLIENTS, SOURCES, sources_of
 
 TRAIN_SHARE = 0.8
+RELEASED = {"train": "train", "validation": "val", "test": "test"}
+"""Splits by the names that MedMNIST gives them."""
+
+FINDINGS = "chest_xray_findings"
+"""The config that asks for ChestMNIST's fourteen findings."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -25,11 +31,14 @@ class MedVQAConfig(tfds.core.BuilderConfig):
     Attributes:
       sources: names of MedMNIST subsets.
       resolution: side of the images in pixels, one of `RESOLUTIONS`.
+      findings: whether the label vector of its one source, which has several labels per image, is
+        asked for, in MedMNIST's own splits, instead of an answer.
       records: what the subsets' files must hold, by name; MedMNIST's own unless given.
     """
 
     sources: tuple[str, ...] = tuple(SOURCES)
     resolution: int = 28
+    findings: bool = False
     records: Mapping[str, Record] = dataclasses.field(default_factory=records.load)
 
     def __post_init__(self) -> None:
@@ -43,6 +52,13 @@ class MedVQAConfig(tfds.core.BuilderConfig):
             raise ValueError(f"sources are {self.sources}; give some of {', '.join(SOURCES)}")
         if self.resolution not in RESOLUTIONS:
             raise ValueError(f"resolution is {self.resolution!r}; give one of {RESOLUTIONS}")
+        if self.findings and not (len(self.sources) == 1 and self.only.multi_label):
+            raise ValueError(f"findings are asked of one multi-label source, not {self.sources}")
+
+    @property
+    def only(self) -> Record:
+        """The record of the one source of a config that asks for findings."""
+        return self.records[self.sources[0]]
 
 
 def _configs() -> list[MedVQAConfig]:
@@ -50,12 +66,14 @@ def _configs() -> list[MedVQAConfig]:
     parts = {client: sources_of(client) for client in CLIENTS}
     parts["all"] = tuple(SOURCES)
     parts["chest_xray_pneumonia"] = ("pneumoniamnist",)
+    parts[FINDINGS] = ("chestmnist",)
     return [
         MedVQAConfig(
             name=name if resolution == 28 else f"{name}_{resolution}",
             description=f"{', '.join(sources)} at {resolution} px.",
             sources=sources,
             resolution=resolution,
+            findings=name == FINDINGS,
         )
         for resolution in RESOLUTIONS
         for name, sources in parts.items()
@@ -74,8 +92,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         """Returns the features, with the picture and the answer as supervised keys."""
+        config = self.builder_config
+        names = {"findings": list(config.only.labels)} if config.findings else None
         return self.dataset_info_from_configs(
-            features=example_features(), supervised_keys=("image", "answer")
+            features=example_features(),
+            supervised_keys=("image", "answer"),
+            metadata=tfds.core.MetadataDict(names) if names else None,
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
@@ -87,6 +109,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         }
         for name, path in paths.items():
             archives.check_md5(path, config.records[name].md5[config.resolution])
+        if config.findings:
+            (path,) = paths.values()
+            return {split: self._generate_findings(path, split) for split in RELEASED}
         return {split: self._generate_examples(paths, split) for split in ("train", "test")}
 
     def _generate_examples(
@@ -100,6 +125,27 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             for image_id, image, label in archives.read(path, record, config.resolution):
                 if (image_id in training) == (split == "train"):
                     yield image_id, make_example(image_id, image, label, record)
+
+    def _generate_findings(
+        self, path: pathlib.Path, split: str
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yields the examples of one of MedMNIST's own splits, with their label vectors."""
+        config = self.builder_config
+        record, released = config.only, RELEASED[split]
+        for image_id, image, label in archives.read(path, record, config.resolution):
+            if image_id.split("/")[1] == released:
+                yield (
+                    image_id,
+                    labelled_example(
+                        image=encode_png(image),
+                        image_id=image_id,
+                        example_id=image_id,
+                        label=label,
+                        names=record.labels,
+                        source=record.name,
+                        client=SOURCES[record.name].client,
+                    ),
+                )
 
 
 def training_images(record: Record) -> frozenset[str]:
