@@ -12,7 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from f3ocus_jax.selection import flow, problem as problem_lib, programme, selector
+from f3ocus_jax.selection import (
+    choices as choices_lib,
+    flow,
+    problem as problem_lib,
+    programme,
+    selector,
+)
 from f3ocus_jax.selection.problem import Limits
 from f3ocus_jax.selection.selector import Select, Selection
 
@@ -175,7 +181,9 @@ def create(*, population: int, pick: str, pick_value: float, **_: object) -> Sel
     """
 
     finish = selector.create(
-        lambda key, problem, masks_PKL: masks_PKL, pick=pick, pick_value=pick_value
+        lambda key, problem, masks_PKL: choices_lib.pack(masks_PKL),
+        pick=pick,
+        pick_value=pick_value,
     )
 
     def select(

@@ -10,9 +10,13 @@ Magnanti, Orlin: Network Flows, 1993, chapters 9 and 14).
 
 The least λ is a ratio; it is found by Dinkelbach's iteration (Management Science 13, 1967) around
 a Bellman-Ford from all layers at once. All of it runs in float64.
+
+The clients stand in G groups of C, each about √K, and every arc knows the cheapest client of every
+group, so that a client who has moved a pick costs a look at its own group and one at the groups.
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -44,12 +48,12 @@ class Moves(NamedTuple):
 
 
 class _Graph(NamedTuple):
-    """Who picks what, the cheapest client of every arc, and the logs of this call."""
+    """Who picks what, what every arc costs per group and in all, and the logs of this call."""
 
-    mask_LK: jax.Array
+    mask_GLC: jax.Array
     histogram_L: jax.Array
+    group_cost_LLG: jax.Array
     cost_LL: jax.Array
-    client_LL: jax.Array
     prices_N: jax.Array
     ends_N: jax.Array
     arcs_A3: jax.Array
@@ -83,14 +87,15 @@ def supported_moves(
       The moves from there to every other supported point, in order.
     """
     parts = []
+    clients, layers = np.shape(mask_KL)
     with jax.enable_x64(True):
-        scores_LK = jnp.asarray(np.asarray(scores_KL, np.float64).T)
-        graph = _start(scores_LK, jnp.asarray(np.asarray(mask_KL).T), chunk)
-        clients, layers = np.shape(mask_KL)
+        scores_GLC = jnp.asarray(_grouped(np.asarray(scores_KL, np.float64)))
+        graph = _start(scores_GLC, jnp.asarray(_grouped(np.asarray(mask_KL))), chunk)
         if bounds is None:
             bounds = Bounds(jnp.zeros(layers, jnp.int32), jnp.full(layers, clients, jnp.int32))
         while not graph.finished:
-            graph = _walk(scores_LK, bounds, graph._replace(points=jnp.int32(0), arcs=jnp.int32(0)))
+            graph = graph._replace(points=jnp.int32(0), arcs=jnp.int32(0))
+            graph = _walk(scores_GLC, bounds, graph)
             points, arcs = int(graph.points), int(graph.arcs)
             logs = graph.prices_N[:points], graph.ends_N[:points], graph.arcs_A3[:arcs]
             parts.append([np.asarray(log) for log in logs])
@@ -100,19 +105,30 @@ def supported_moves(
     return Moves(np.concatenate(prices_N), np.concatenate(ends_N), *np.concatenate(arcs_A3).T)
 
 
+def _grouped(values_KL: np.ndarray) -> np.ndarray:
+    """Puts clients into groups, [G, L, C]; zeros fill the last."""
+    clients, layers = values_KL.shape
+    size = math.isqrt(clients - 1) + 1
+    groups = -(-clients // size)
+    padded_KL = np.pad(values_KL, ((0, groups * size - clients), (0, 0)))
+    return np.moveaxis(padded_KL.reshape(groups, size, layers), 1, 2)
+
+
 @functools.partial(jax.jit, static_argnames="chunk")
-def _start(scores_LK: jax.Array, mask_LK: jax.Array, chunk: int) -> _Graph:
-    """Finds the cheapest client of every arc."""
-    layers = len(scores_LK)
-    every_L = jnp.arange(layers)
-    cost_LL, client_LL = jax.lax.map(
-        lambda source: _cheapest(scores_LK, mask_LK, jnp.full(layers, source), every_L), every_L
+def _start(scores_GLC: jax.Array, mask_GLC: jax.Array, chunk: int) -> _Graph:
+    """Finds the cost of every arc in every group."""
+    layers = scores_GLC.shape[1]
+    group_cost_GLL = jax.lax.map(
+        lambda group: jax.vmap(lambda source: jnp.min(_losses(*group, source), axis=1))(
+            jnp.arange(layers)
+        ),
+        (scores_GLC, mask_GLC),
     )
     return _Graph(
-        mask_LK,
-        jnp.sum(mask_LK, axis=1, dtype=jnp.int32),
-        cost_LL,
-        client_LL,
+        mask_GLC,
+        jnp.sum(mask_GLC, axis=(0, 2), dtype=jnp.int32),
+        jnp.moveaxis(group_cost_GLL, 0, 2),
+        jnp.min(group_cost_GLL, axis=0),
         jnp.zeros(chunk),
         jnp.zeros(chunk, jnp.int32),
         jnp.zeros((8 * chunk + layers, 3), jnp.int32),
@@ -122,54 +138,51 @@ def _start(scores_LK: jax.Array, mask_LK: jax.Array, chunk: int) -> _Graph:
     )
 
 
-def _cheapest(
-    scores_LK: jax.Array, mask_LK: jax.Array, sources_A: jax.Array, targets_A: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Returns cost and client of arcs, infinite where no client can move a pick so."""
-    able_AK = mask_LK[sources_A] & ~mask_LK[targets_A]
-    loss_AK = jnp.where(able_AK, scores_LK[sources_A] - scores_LK[targets_A], jnp.inf)
-    cost_A = jnp.min(loss_AK, axis=1)
-    clients = loss_AK.shape[1]
-    places_AK = jnp.where(loss_AK == cost_A[:, None], jnp.arange(clients)[None], clients)
-    return cost_A, jnp.min(places_AK, axis=1).astype(jnp.int32)
+def _losses(scores_LC: jax.Array, mask_LC: jax.Array, source: jax.Array) -> jax.Array:
+    """Returns what each client of a group loses by moving a pick from a layer to every other.
+
+    Returns:
+      [L, C], infinite where a client cannot.
+    """
+    able_LC = mask_LC[source][None] & ~mask_LC
+    return jnp.where(able_LC, scores_LC[source][None] - scores_LC, jnp.inf)
 
 
 @jax.jit
-def _walk(scores_LK: jax.Array, bounds: Bounds, graph: _Graph) -> _Graph:
+def _walk(scores_GLC: jax.Array, bounds: Bounds, graph: _Graph) -> _Graph:
     """Takes paths until the front ends or a log is full."""
-    layers = len(scores_LK)
+    layers = scores_GLC.shape[1]
 
     def more(graph: _Graph) -> jax.Array:
         room = (graph.points < len(graph.prices_N)) & (graph.arcs + layers < len(graph.arcs_A3))
         return room & ~graph.finished
 
-    return jax.lax.while_loop(more, functools.partial(_take_path, scores_LK, bounds), graph)
+    return jax.lax.while_loop(more, functools.partial(_take_path, scores_GLC, bounds), graph)
 
 
-def _take_path(scores_LK: jax.Array, bounds: Bounds, graph: _Graph) -> _Graph:
+def _take_path(scores_GLC: jax.Array, bounds: Bounds, graph: _Graph) -> _Graph:
     """Moves one pick along the path that pays at the least price, if one does at any."""
     price, tree, target = _least_price(graph.cost_LL, graph.histogram_L, bounds)
     found = jnp.isfinite(price)
     first = graph.arcs
 
-    def log_arc(carry: tuple[_Graph, jax.Array]) -> tuple[_Graph, jax.Array]:
-        graph, node = carry
+    def log_arc(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple:
+        arcs_A3, arcs, node = carry
         source = _previous(graph.cost_LL, tree, node)
-        client = graph.client_LL[source, node]
-        flips_2K = graph.mask_LK.at[source, client].set(False).at[node, client].set(True)
-        arc_3 = jnp.stack([client, source, node]).astype(jnp.int32)
-        return graph._replace(
-            mask_LK=flips_2K,
-            arcs_A3=graph.arcs_A3.at[graph.arcs].set(arc_3),
-            arcs=graph.arcs + 1,
-        ), source
+        arc_3 = jnp.stack([_cheapest(scores_GLC, graph, source, node), source, node])
+        return arcs_A3.at[arcs].set(arc_3.astype(jnp.int32)), arcs + 1, source
 
-    def at_root(carry: tuple[_Graph, jax.Array]) -> jax.Array:
-        return found & (tree.round_L[carry[1]] > 0)
+    def at_root(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        return found & (tree.round_L[carry[2]] > 0)
 
-    graph, source = jax.lax.while_loop(at_root, log_arc, (graph, target))
+    arcs_A3, arcs, source = jax.lax.while_loop(
+        at_root, log_arc, (graph.arcs_A3, graph.arcs, target)
+    )
     graph = jax.lax.fori_loop(
-        first, graph.arcs, lambda arc, graph: _refresh(scores_LK, graph, graph.arcs_A3[arc]), graph
+        first,
+        arcs,
+        lambda arc, graph: _move(scores_GLC, graph, arcs_A3[arc]),
+        graph._replace(arcs_A3=arcs_A3, arcs=arcs),
     )
     step = found.astype(jnp.int32)
     return graph._replace(
@@ -179,6 +192,17 @@ def _take_path(scores_LK: jax.Array, bounds: Bounds, graph: _Graph) -> _Graph:
         points=graph.points + step,
         finished=~found,
     )
+
+
+def _cheapest(
+    scores_GLC: jax.Array, graph: _Graph, source: jax.Array, target: jax.Array
+) -> jax.Array:
+    """Returns the client that loses least by moving a pick."""
+    group = jnp.argmin(graph.group_cost_LLG[source, target])
+    scores_LC, mask_LC = scores_GLC[group], graph.mask_GLC[group]
+    able_C = mask_LC[source] & ~mask_LC[target]
+    loss_C = jnp.where(able_C, scores_LC[source] - scores_LC[target], jnp.inf)
+    return group * len(loss_C) + jnp.argmin(loss_C)
 
 
 def _least_price(
@@ -246,38 +270,38 @@ def _previous(cost_LL: jax.Array, tree: _Tree, node: jax.Array) -> jax.Array:
     return jnp.argmin(jnp.where(tree.round_L < tree.round_L[node], excess_L, jnp.inf))
 
 
-def _refresh(scores_LK: jax.Array, graph: _Graph, arc_3: jax.Array) -> _Graph:
-    """Brings the arcs up to date after a client has moved a pick from `source` to `target`.
-
-    Only arcs out of `source` and into `target` can have lost that client; any arc can have won it.
-    """
+def _move(scores_GLC: jax.Array, graph: _Graph, arc_3: jax.Array) -> _Graph:
+    """Moves a client's pick, and brings up to date the arcs out of and into the two layers."""
     client, source, target = arc_3
-    layers, clients = scores_LK.shape
-    # Few of the 2 L arcs are stale; searching for some at once pays where a search is cheap.
-    at_once = min(2 * layers, max(2, min(8, 8000 // clients)))
-    every_L = jnp.arange(layers)
-    from_E = jnp.concatenate([jnp.full(layers, source), every_L])
-    to_E = jnp.concatenate([every_L, jnp.full(layers, target)])
-    row_L = graph.mask_LK[:, client]
-    stale_E = (graph.client_LL[from_E, to_E] == client) & ~(row_L[from_E] & ~row_L[to_E])
-
-    def search(carry: tuple) -> tuple:
-        cost_LL, client_LL, stale_E = carry
-        _, places = jax.lax.top_k(stale_E.astype(jnp.float32), at_once)
-        costs, clients = _cheapest(scores_LK, graph.mask_LK, from_E[places], to_E[places])
-        return (
-            cost_LL.at[from_E[places], to_E[places]].set(costs),
-            client_LL.at[from_E[places], to_E[places]].set(clients),
-            stale_E.at[places].set(False),
-        )
-
-    cost_LL, client_LL, _ = jax.lax.while_loop(
-        lambda carry: jnp.any(carry[2]), search, (graph.cost_LL, graph.client_LL, stale_E)
+    size = scores_GLC.shape[2]
+    group, place = client // size, client % size
+    mask_LC = graph.mask_GLC[group].at[source, place].set(False).at[target, place].set(True)
+    scores_LC = scores_GLC[group]
+    # Arcs out of `source` and into `target` may have lost the client that was cheapest. What leads
+    # into a layer leads out of it where picks and scores change their signs.
+    lost_2L = jnp.stack(
+        [
+            jnp.min(_losses(scores_LC, mask_LC, source), axis=1),
+            jnp.min(_losses(-scores_LC, ~mask_LC, target), axis=1),
+        ]
     )
-    scores_L = scores_LK[:, client]
-    able_LL = row_L[:, None] & ~row_L[None]
-    loss_LL = jnp.where(able_LL, scores_L[:, None] - scores_L[None], jnp.inf)
+    old_LLG = graph.group_cost_LLG
+    rows_2LG = jnp.stack([old_LLG[source], old_LLG[:, target]]).at[:, :, group].set(lost_2L)
+    least_2L = jnp.min(rows_2LG, axis=2)
+    # Arcs out of `target` and into `source` may have won the client that moved.
+    scores_L, row_L = scores_LC[:, place], mask_LC[:, place]
+    from_L = jnp.where(row_L, jnp.inf, scores_L[target] - scores_L)
+    into_L = jnp.where(row_L, scores_L - scores_L[source], jnp.inf)
+    # The writes must wait for the reads, else XLA copies all costs at every move. None is NaN.
+    late = jnp.where(jnp.isnan(least_2L[0, 0]), 0, group)
+    cost_LL = graph.cost_LL.at[source].set(least_2L[0]).at[:, target].set(least_2L[1])
+    group_cost_LLG = old_LLG.at[source, :, late].set(lost_2L[0])
+    group_cost_LLG = group_cost_LLG.at[:, target, late].set(lost_2L[1])
     return graph._replace(
-        cost_LL=jnp.minimum(cost_LL, loss_LL),
-        client_LL=jnp.where(loss_LL < cost_LL, client, client_LL),
+        mask_GLC=graph.mask_GLC.at[late].set(mask_LC),
+        group_cost_LLG=group_cost_LLG.at[target, :, late]
+        .min(from_L)
+        .at[:, source, late]
+        .min(into_L),
+        cost_LL=cost_LL.at[target].min(from_L).at[:, source].min(into_L),
     )

@@ -66,19 +66,22 @@ def climb(
         histogram_LP, importance_P = totals
         old_LP, row_LP, scores_L, bias_LP, allowed_L, capacity = client
         others_LP = histogram_LP - old_LP
-        row_LP = old_LP if row_LP is None else row_LP
         worth_LP = scores_L[:, None] - prices_P[None] * (2.0 * others_LP + 1.0)
         worth_LP = worth_LP if bias_LP is None else worth_LP + bias_LP
-        if limits is None:
-            row_LP = swaps.best(row_LP, worth_LP, row_LP, ~row_LP)
+        if row_LP is None:
+            row_LP = old_LP
         else:
-            kept_P = problem_lib.in_bounds(limits, (others_LP + row_LP).T)
-            row_LP = jnp.where(kept_P[None], row_LP, old_LP)
+            row_LP = row_LP if limits is None else _kept(row_LP, old_LP, others_LP, limits)
+            change_LP = row_LP.astype(jnp.float32) - old_LP
+            importance_P += jnp.sum(change_LP * scores_L[:, None], axis=0)
+        if limits is None:
+            swap = swaps.best(row_LP, worth_LP, row_LP, ~row_LP)
+        else:
             here = swaps.Place(row_LP, others_LP, prices_P, allowed_L, capacity)
-            row_LP = swaps.best_within(here, worth_LP, limits)
-        change_LP = row_LP.astype(jnp.int32) - old_LP
-        change_P = jnp.sum(change_LP * scores_L[:, None], axis=0)
-        return (histogram_LP + change_LP, importance_P + change_P), row_LP
+            swap = swaps.best_within(here, worth_LP, limits)
+        scores_E = jnp.append(scores_L, 0.0)
+        importance_P += scores_E[swap.new_P] - scores_E[swap.gone_P]
+        return (others_LP + swap.row_LP, importance_P), swap.row_LP
 
     allowed_JL = None if limits is None else limits.allowed_KL
     costs = None if limits is None else limits.costs
@@ -89,6 +92,12 @@ def climb(
     return dataclasses.replace(
         block, rows_JLP=climbed_JLP, histogram_LP=totals[0], importance_P=totals[1]
     )
+
+
+def _kept(row_LP: jax.Array, old_LP: jax.Array, others_LP: jax.Array, limits: Limits) -> jax.Array:
+    """Returns a client's new row where that keeps every layer's bounds, else its old one."""
+    kept_P = problem_lib.in_bounds(limits, (others_LP + row_LP).T)
+    return jnp.where(kept_P[None], row_LP, old_LP)
 
 
 def uniforms(key: jax.Array, *shapes: tuple[int, ...]) -> list[jax.Array]:

@@ -7,7 +7,7 @@ Last-k, and so on for every baseline.
 import jax
 import jax.numpy as jnp
 
-from f3ocus_jax.selection import problem as problem_lib, selector
+from f3ocus_jax.selection import choices as choices_lib, problem as problem_lib, selector
 from f3ocus_jax.selection.problem import Problem
 from f3ocus_jax.selection.selector import Select
 
@@ -24,7 +24,7 @@ def create(*, population: int, **_: object) -> Select:
 
     def find(key: jax.Array, problem: Problem, seeds_PKL: jax.Array) -> jax.Array:
         del key, seeds_PKL
-        masks_PKL = jnp.zeros((population, *problem.scores_KL.shape), bool)
-        return masks_PKL.at[0].set(problem_lib.own_choice(problem))
+        own_KW = choices_lib.pack(problem_lib.own_choice(problem))
+        return jnp.zeros((population, *own_KW.shape), own_KW.dtype).at[0].set(own_KW)
 
     return selector.create(find, pick="index", pick_value=0)

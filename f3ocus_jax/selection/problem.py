@@ -1,8 +1,12 @@
 """What has to be chosen this round? Scores, budgets, limits, and each client's own choice."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import struct
+
+from f3ocus_jax.selection import choices as choices_lib, pareto
 
 
 @struct.dataclass
@@ -95,29 +99,28 @@ def own_choice(problem: Problem) -> jax.Array:
       mask_KL: bool; the budget in every row, or, where layers have costs, every layer that still
       fits, in order of importance; among equal scores the lower layers first.
     """
-    order_KL = jnp.argsort(-problem.scores_KL, axis=1, stable=True)
-    if problem.limits is None:
-        places_KL = jnp.argsort(order_KL, axis=1)
-        return places_KL < problem.budgets_K[:, None]
-    clients = jnp.arange(len(order_KL))
-    return jax.vmap(lambda client, order_L: take_first(problem, client, order_L))(clients, order_KL)
+    places_KL = pareto.places_in_rows(-problem.scores_KL)
+    clients = jnp.arange(len(places_KL))
+    return jax.vmap(functools.partial(take_first, problem))(clients, places_KL)
 
 
-def take_first(problem: Problem, client: jax.Array, order_L: jax.Array) -> jax.Array:
+def take_first(problem: Problem, client: jax.Array, places_L: jax.Array) -> jax.Array:
     """Lets a client take layers in an order, as far as its own limits go.
 
     Args:
       problem: of this round.
       client: int32, which one.
-      order_L: int32, the layers, the most wanted first.
+      places_L: int32, every layer's place in the order.
 
     Returns:
       row_L: bool.
     """
-    empty_L, budget = jnp.zeros(len(order_L), bool), problem.budgets_K[client]
+    budget = problem.budgets_K[client]
     if problem.limits is None:
-        return empty_L.at[order_L].set(jnp.arange(len(order_L)) < budget)
+        return places_L < budget
+    order_L = jnp.zeros_like(places_L).at[places_L].set(jnp.arange(len(places_L)))
     allowed_L = problem.limits.allowed_KL[client][order_L]
+    empty_L = jnp.zeros(len(order_L), bool)
     if problem.limits.costs is None:
         return empty_L.at[order_L].set(allowed_L & (jnp.cumsum(allowed_L) <= budget))
     costs = problem.limits.costs
@@ -132,26 +135,30 @@ def take_first(problem: Problem, client: jax.Array, order_L: jax.Array) -> jax.A
     return empty_L.at[order_L].set(taken_L)
 
 
-def rows_fit(problem: Problem, masks_PKL: jax.Array) -> jax.Array:
+def rows_fit(problem: Problem, words_PKW: jax.Array) -> jax.Array:
     """Tells which rows are within their clients' own limits.
 
     Args:
       problem: of this round.
-      masks_PKL: bool.
+      words_PKW: uint32, as `choices.pack` makes them.
 
     Returns:
       bool [P, K].
     """
     limits = problem.limits
-    full_PK = jnp.sum(masks_PKL, axis=2) == problem.budgets_K[None]
+    picks_PK = jnp.sum(jax.lax.population_count(words_PKW), axis=2, dtype=jnp.int32)
+    full_PK = picks_PK == problem.budgets_K[None]
     if limits is None:
         return full_PK
-    allowed_PK = jnp.all(~masks_PKL | limits.allowed_KL[None], axis=2)
+    forbidden_KW = choices_lib.pack(~limits.allowed_KL)
+    allowed_PK = jnp.all((words_PKW & forbidden_KW[None]) == 0, axis=2)
     if limits.costs is None:
         return full_PK & allowed_PK
-    spent_PK = jnp.sum(jnp.where(masks_PKL, limits.costs.costs_L[None, None], 0.0), axis=2)
-    picks_PK = jnp.any(masks_PKL, axis=2) == jnp.any(limits.allowed_KL, axis=1)[None]
-    return allowed_PK & picks_PK & (spent_PK <= limits.costs.capacity_K[None])
+    costs_L, capacity_K = limits.costs.costs_L, limits.costs.capacity_K
+    masks_PKL = choices_lib.unpack(words_PKW, len(costs_L))
+    spent_PK = jnp.sum(jnp.where(masks_PKL, costs_L[None, None], 0.0), axis=2)
+    present_K = jnp.any(limits.allowed_KL, axis=1)
+    return allowed_PK & ((picks_PK > 0) == present_K[None]) & (spent_PK <= capacity_K[None])
 
 
 def in_bounds(limits: Limits | None, histogram_PL: jax.Array) -> jax.Array:

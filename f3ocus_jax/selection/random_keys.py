@@ -152,7 +152,9 @@ def decode(keys_PKL: jax.Array, problem: Problem) -> Choices:
         keyed = dataclasses.replace(problem, scores_KL=jnp.nan_to_num(keys_KL, nan=-jnp.inf))
         return choices_lib.pack(problem_lib.own_choice(keyed))
 
-    choices = choices_lib.from_words(jax.lax.map(pick, keys_PKL), problem.scores_KL)
+    at_once = choices_lib.at_once(problem.scores_KL)
+    words_PKW = jax.lax.map(pick, keys_PKL, batch_size=at_once)
+    choices = choices_lib.from_words(words_PKW, problem.scores_KL)
     kept_P = problem_lib.in_bounds(problem.limits, choices.histogram_PL)
     importance_P = jnp.where(kept_P, choices.importance_P, jnp.nan)
     return dataclasses.replace(choices, importance_P=importance_P)

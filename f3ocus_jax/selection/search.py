@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import jax
 
-from f3ocus_jax.selection import choices as choices_lib, seeds, selector
+from f3ocus_jax.selection import seeds, selector
 from f3ocus_jax.selection.choices import Choices
 from f3ocus_jax.selection.problem import Problem
 from f3ocus_jax.selection.selector import Select
@@ -64,8 +64,7 @@ def create(
         algorithm = algorithm_type(population, *problem.scores_KL.shape)
         key_seed, key_run = jax.random.split(key)
         first = seeds.population(key_seed, problem, population, seeds_PKL)
-        found = evolve(algorithm, key_run, problem, first, generations)
-        return choices_lib.unpack(found.words_PKW, problem.scores_KL.shape[1])
+        return evolve(algorithm, key_run, problem, first, generations).words_PKW
 
     return selector.create(find, pick=pick, pick_value=pick_value)
 

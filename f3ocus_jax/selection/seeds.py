@@ -3,7 +3,12 @@
 import jax
 import jax.numpy as jnp
 
-from f3ocus_jax.selection import choices as choices_lib, local_search, problem as problem_lib
+from f3ocus_jax.selection import (
+    choices as choices_lib,
+    local_search,
+    pareto,
+    problem as problem_lib,
+)
 from f3ocus_jax.selection.choices import Choices
 from f3ocus_jax.selection.local_search import Block
 from f3ocus_jax.selection.problem import Limits, Problem
@@ -23,13 +28,18 @@ def even_choice(problem: Problem) -> jax.Array:
       picked least so far, and the more important ones among those.
     """
 
-    def deal(histogram_L: jax.Array, client: jax.Array) -> tuple[jax.Array, jax.Array]:
-        order_L = jnp.lexsort((-problem.scores_KL[client], histogram_L))
-        row_L = problem_lib.take_first(problem, client, order_L)
+    layers = problem.scores_KL.shape[1]
+
+    def deal(histogram_L: jax.Array, client: tuple) -> tuple[jax.Array, jax.Array]:
+        number, places_L = client
+        row_L = problem_lib.take_first(
+            problem, number, pareto.places(histogram_L * layers + places_L)
+        )
         return histogram_L + row_L, row_L
 
-    clients, layers = problem.scores_KL.shape
-    return jax.lax.scan(deal, jnp.zeros(layers, jnp.int32), jnp.arange(clients))[1]
+    places_KL = pareto.places_in_rows(-problem.scores_KL)
+    clients = jnp.arange(len(places_KL)), places_KL
+    return jax.lax.scan(deal, jnp.zeros(layers, jnp.int32), clients)[1]
 
 
 def population(key: jax.Array, problem: Problem, size: int, seeds_PKL: jax.Array) -> Choices:
@@ -86,14 +96,13 @@ def _insert_seeds(
     words_PKW: jax.Array, seeds_PKL: jax.Array, own_KW: jax.Array, problem: Problem
 ) -> jax.Array:
     """Puts the seeds in use into places 1 … P − 2."""
-    size = len(words_PKW)
-    seeds_PKL = seeds_PKL[: max(size - 2, 0)]
-    used_P = jnp.any(seeds_PKL, axis=(1, 2))
-    fits_PK = problem_lib.rows_fit(problem, seeds_PKL)
-    seeds_PKW = jnp.where(fits_PK[..., None], choices_lib.pack(seeds_PKL), own_KW[None])
-    places = slice(1, 1 + len(seeds_PKL))
+    seeds_PKW = choices_lib.pack(seeds_PKL)[: max(len(words_PKW) - 2, 0)]
+    used_P = jnp.any(seeds_PKW != 0, axis=(1, 2))
+    fits_PK = problem_lib.rows_fit(problem, seeds_PKW)
+    fitting_PKW = jnp.where(fits_PK[..., None], seeds_PKW, own_KW[None])
+    places = slice(1, 1 + len(seeds_PKW))
     if problem.limits is not None and problem.limits.bounds is not None:
-        counts_PL = jnp.sum(seeds_PKL, axis=1, dtype=jnp.int32)
+        counts_PL = choices_lib.from_words(seeds_PKW, problem.scores_KL).histogram_PL
         used_P &= jnp.all(fits_PK, axis=1) & problem_lib.in_bounds(problem.limits, counts_PL)
-    kept_PKW = jnp.where(used_P[:, None, None], seeds_PKW, words_PKW[places])
+    kept_PKW = jnp.where(used_P[:, None, None], fitting_PKW, words_PKW[places])
     return words_PKW.at[places].set(kept_PKW)

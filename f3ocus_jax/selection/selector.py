@@ -82,7 +82,7 @@ class Select(Protocol):
 
 
 Find = Callable[[jax.Array, Problem, jax.Array], jax.Array]
-"""(key, problem, seeds_PKL) -> front_mask_PKL, bool, candidates; rows not in use are all False."""
+"""(key, problem, seeds_PKL) -> words_PKW, uint32, candidates; rows not in use are all 0."""
 
 
 def create(find: Find, *, pick: str, pick_value: float) -> Select:
@@ -106,14 +106,14 @@ def create(find: Find, *, pick: str, pick_value: float) -> Select:
         limits: Limits | None = None,
     ) -> Selection:
         problem = problem_lib.create(scores_KL, budgets_K, limits)
-        masks_PKL = find(key, problem, seeds_PKL)
-        return answer(masks_PKL, problem, scores_KL, pick=pick, pick_value=pick_value)
+        words_PKW = find(key, problem, seeds_PKL)
+        return answer(words_PKW, problem, scores_KL, pick=pick, pick_value=pick_value)
 
     return select
 
 
 def answer(
-    front_mask_PKL: jax.Array,
+    words_PKW: jax.Array,
     problem: Problem,
     scores_KL: jax.Array,
     *,
@@ -123,7 +123,7 @@ def answer(
     """Evaluates candidates exactly, keeps their front, and picks from it.
 
     Args:
-      front_mask_PKL: bool, candidates; rows not in use are all False.
+      words_PKW: uint32, candidates as `choices.pack` packs them; those not in use are all 0.
       problem: of this round.
       scores_KL: float32, as the clients sent them.
       pick: a key of `PICKS`.
@@ -133,15 +133,12 @@ def answer(
       Selection.
     """
     own_KL = problem_lib.own_choice(problem)
-    points_PM = jax.lax.map(
-        lambda mask_KL: objectives.objectives(mask_KL, problem.scores_KL),
-        front_mask_PKL,
-        batch_size=choices_lib.at_once(scores_KL),
-    )
-    valid_P = pareto.front(points_PM, jnp.any(front_mask_PKL, axis=(1, 2)))
+    points_PM = choices_lib.from_words(words_PKW, problem.scores_KL).objectives()
+    valid_P = pareto.front(points_PM, jnp.any(words_PKW != 0, axis=(1, 2)))
     order_P = jnp.argsort(jnp.where(valid_P, -points_PM[:, 0], jnp.inf))
     points_PM, valid_P = points_PM[order_P], valid_P[order_P]
-    masks_PKL = front_mask_PKL[order_P] & valid_P[:, None, None]
+    words_PKW = jnp.where(valid_P[:, None, None], words_PKW[order_P], 0)
+    masks_PKL = choices_lib.unpack(words_PKW, scores_KL.shape[1])
     chosen = PICKS[pick](points_PM, valid_P, pick_value)
     own_M = objectives.objectives(own_KL, problem.scores_KL)
     return Selection(
@@ -160,12 +157,17 @@ def answer(
 
 
 def _ranking(masks_PKL: jax.Array, mask_KL: jax.Array, problem: Problem) -> jax.Array:
-    votes_KL = jnp.sum(masks_PKL, axis=0, dtype=jnp.int32)
-    keys = [-problem.scores_KL, -votes_KL, ~mask_KL]
+    # One choice after the other: a sum over all would first widen every bit to a number.
+    votes_KL = jax.lax.fori_loop(
+        0,
+        len(masks_PKL),
+        lambda place, votes_KL: votes_KL + masks_PKL[place],
+        jnp.zeros(mask_KL.shape, jnp.int32),
+    )
+    keys = [~mask_KL, -votes_KL, -problem.scores_KL]
     if problem.limits is not None:
-        keys.append(~problem.limits.allowed_KL)
-    order_KL = jnp.lexsort(keys, axis=1)
-    return jnp.argsort(order_KL, axis=1).astype(jnp.int32)
+        keys.insert(0, ~problem.limits.allowed_KL)
+    return pareto.places_in_rows(*keys)
 
 
 def _share_of_box(

@@ -1,5 +1,7 @@
 """Which swap pays most for one client? Its best layer not picked for its worst one picked."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -27,9 +29,23 @@ class Place:
     capacity: jax.Array
 
 
+class Swap(NamedTuple):
+    """What a client does in P choices.
+
+    Attributes:
+      row_LP: bool, what it picks then.
+      gone_P: int32, the layer given up; L if there is none.
+      new_P: int32, the layer taken; L if there is none.
+    """
+
+    row_LP: jax.Array
+    gone_P: jax.Array
+    new_P: jax.Array
+
+
 def best(
     row_LP: jax.Array, worth_LP: jax.Array, removable_LP: jax.Array, addable_LP: jax.Array
-) -> jax.Array:
+) -> Swap:
     """Swaps the least worthwhile removable layer for the most worthwhile addable one, if that pays.
 
     Args:
@@ -39,14 +55,14 @@ def best(
       addable_LP: bool, layers that may be taken instead.
 
     Returns:
-      row_LP: bool, with as many picks as before.
+      Swap, which leaves the number of picks as it was.
     """
     gone_P, least_P = pareto.first_smallest(jnp.where(removable_LP, worth_LP, jnp.inf))
     new_P, most_P = pareto.first_smallest(jnp.where(addable_LP, -worth_LP, jnp.inf))
-    return row_LP ^ (_either(gone_P, new_P, len(row_LP)) & (least_P + most_P < 0)[None])
+    return _swap(row_LP, gone_P, new_P, least_P + most_P < 0)
 
 
-def best_within(here: Place, worth_LP: jax.Array, limits: Limits) -> jax.Array:
+def best_within(here: Place, worth_LP: jax.Array, limits: Limits) -> Swap:
     """Makes the swap that pays most within a client's and the server's limits.
 
     Args:
@@ -55,7 +71,7 @@ def best_within(here: Place, worth_LP: jax.Array, limits: Limits) -> jax.Array:
       limits: whose bounds and costs to keep.
 
     Returns:
-      row_LP: bool. Where layers have costs, a pick may also be added and nothing given up for it.
+      Swap. Where layers have costs, a pick may also be added and nothing given up for it.
     """
     removable_LP, addable_LP = here.row_LP, ~here.row_LP & here.allowed_L[:, None]
     if limits.bounds is not None:
@@ -72,7 +88,7 @@ def _best_affordable(
     removable_LP: jax.Array,
     addable_LP: jax.Array,
     costs_L: jax.Array,
-) -> jax.Array:
+) -> Swap:
     """Tries every pair of a layer (or nothing, in the last place) given up and a layer taken."""
     layers, size = worth_LP.shape
     # One pick more adds 2 N + 1 to the square of their number N, and takes as much over L off the
@@ -87,10 +103,13 @@ def _best_affordable(
     affordable_ELP = costs_L[None, :, None] <= left_P[None, None] + freed_E[:, None, None]
     loss_ELP = jnp.where(affordable_ELP, given_EP[:, None] - taken_LP[None], jnp.inf)
     pair_P, least_P = pareto.first_smallest(loss_ELP.reshape(-1, size))
-    return here.row_LP ^ (_either(pair_P // layers, pair_P % layers, layers) & (least_P < 0)[None])
+    return _swap(here.row_LP, pair_P // layers, pair_P % layers, least_P < 0)
 
 
-def _either(first_P: jax.Array, second_P: jax.Array, num_layers: int) -> jax.Array:
-    """Marks two layers, or one where the other is beyond the last: bool [L, P]."""
-    every_L1 = jnp.arange(num_layers)[:, None]
-    return (every_L1 == first_P[None]) | (every_L1 == second_P[None])
+def _swap(row_LP: jax.Array, gone_P: jax.Array, new_P: jax.Array, pays_P: jax.Array) -> Swap:
+    """Makes a swap where it pays."""
+    layers = len(row_LP)
+    gone_P, new_P = (jnp.where(pays_P, place_P, layers) for place_P in (gone_P, new_P))
+    every_L1 = jnp.arange(layers)[:, None]
+    changed_LP = (every_L1 == gone_P[None]) | (every_L1 == new_P[None])
+    return Swap(row_LP ^ changed_LP, gone_P, new_P)

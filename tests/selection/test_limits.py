@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from f3ocus_jax import selection
-from f3ocus_jax.selection import exact, limits as limits_lib
+from f3ocus_jax.selection import exact, limits as limits_lib, local_search
 from tests.selection import brute_force
 
 POPULATION = 16
@@ -193,6 +193,29 @@ def test_exact_refuses_costs_of_a_large_problem():
     limits = limits_lib.create(wanted, scores_KL, np.full(20, 8))
     with pytest.raises(ValueError, match="at most 48 clients × layers, and there are 160"):
         exact.find_front(scores_KL, np.full(20, 8), limits)
+
+
+def test_climbing_within_costs_keeps_count_of_picks_added_and_swapped():
+    limits = limits_lib.create(WANTED["costs"], SCORES_KL, BUDGETS)
+    start_KL = np.zeros((6, 8), bool)
+    start_KL[:, 7] = True
+    counts_LP = np.tile(start_KL.sum(axis=0)[:, None], (1, 2))
+    importance = -brute_force.worth(start_KL, SCORES_KL)[0]
+    block = local_search.Block(
+        np.tile(start_KL[..., None], (1, 1, 2)),
+        SCORES_KL,
+        counts_LP,
+        np.full(2, importance, np.float32),
+        limits,
+    )
+    climbed = local_search.climb(block, np.array([0.0, 0.05], np.float32))
+    for p in range(2):
+        mask_KL = np.asarray(climbed.rows_JLP)[..., p]
+        np.testing.assert_array_equal(climbed.histogram_LP[:, p], mask_KL.sum(axis=0))
+        np.testing.assert_allclose(
+            climbed.importance_P[p], -brute_force.worth(mask_KL, SCORES_KL)[0], rtol=1e-5
+        )
+    assert np.asarray(climbed.rows_JLP).sum() > 12
 
 
 def test_own_choice_keeps_the_clients_own_limits():

@@ -51,6 +51,16 @@ def test_order_is_a_stable_sort_by_all_keys(size):
     np.testing.assert_array_equal(jax.jit(pareto.order)(*keys), expected)
 
 
+@pytest.mark.parametrize("layers", [1, 7])
+def test_places_in_rows_sort_every_row_by_all_keys_and_keep_ties_in_order(layers):
+    keys_NKL = np.random.default_rng(layers).integers(0, 3, (2, 5, layers))
+    found_KL = np.asarray(jax.jit(pareto.places_in_rows)(*keys_NKL))
+    for k in range(5):
+        expected = sorted(range(layers), key=lambda layer: tuple(keys_NKL[:, k, layer]))
+        np.testing.assert_array_equal(np.argsort(found_KL[k]), expected)
+        np.testing.assert_array_equal(pareto.places(*keys_NKL[:, k]), found_KL[k])
+
+
 @cases
 def test_front_holds_every_nondominated_point_once(kind, seed):
     points_PM = draw_points(kind, seed)
