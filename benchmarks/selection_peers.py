@@ -74,17 +74,17 @@ def run(
     scores_KL: np.ndarray,
     budgets_K: np.ndarray,
     *,
-    population: int,
+    first_PKL: np.ndarray,
     generations: int,
     seed: int,
 ) -> np.ndarray:
-    """Runs a pymoo set-up, the clients' own choice among its seeds.
+    """Runs a pymoo set-up.
 
     Args:
       name: "pymoo nsga2 rows", "pymoo nsga2 keys" or "pymoo cmopso keys".
       scores_KL: float.
       budgets_K: int.
-      population: P.
+      first_PKL: bool, the first generation.
       generations: how many.
       seed: of its draws.
 
@@ -94,14 +94,10 @@ def run(
     np.random.seed(seed)
     keys = name.endswith("keys")
     problem = Selection(scores_KL.astype(np.float32), budgets_K, keys=keys)
-    start_PKL = np.random.random((population, *scores_KL.shape))
-    own_KL = largest(scores_KL, budgets_K)
-    if keys:
-        start_PKL[0] = (start_PKL[0] + own_KL) / 2
-    else:
-        start_PKL = largest(start_PKL, budgets_K).astype(np.float32)
-        start_PKL[0] = own_KL
-    sampling = start_PKL.reshape(population, -1)
+    # As keys: what is picked is above one half, and what is not is below.
+    start_PKL = (first_PKL + np.random.random(first_PKL.shape)) / 2 if keys else first_PKL
+    population = len(first_PKL)
+    sampling = start_PKL.reshape(population, -1).astype(np.float64 if keys else np.float32)
     clients = len(scores_KL)
     if "cmopso" in name:
         algorithm = CMOPSO(pop_size=population, sampling=sampling)

@@ -118,12 +118,14 @@ def _grouped(values_KL: np.ndarray) -> np.ndarray:
 def _start(scores_GLC: jax.Array, mask_GLC: jax.Array, chunk: int) -> _Graph:
     """Finds the cost of every arc in every group."""
     layers = scores_GLC.shape[1]
-    group_cost_GLL = jax.lax.map(
-        lambda group: jax.vmap(lambda source: jnp.min(_losses(*group, source), axis=1))(
-            jnp.arange(layers)
-        ),
-        (scores_GLC, mask_GLC),
-    )
+
+    def costs(group: tuple[jax.Array, jax.Array]) -> jax.Array:
+        scores_LC, mask_LC = group
+        return jax.lax.map(
+            lambda source: jnp.min(_losses(scores_LC, mask_LC, source), axis=1), jnp.arange(layers)
+        )
+
+    group_cost_GLL = jax.lax.map(costs, (scores_GLC, mask_GLC))
     return _Graph(
         mask_GLC,
         jnp.sum(mask_GLC, axis=(0, 2), dtype=jnp.int32),
