@@ -25,6 +25,7 @@ ORDER = [
     {"rounds"},
     {"experiment"},
     {"commands"},
+    {"memory_table"},
     {"convert", "evaluate", "predict", "pretrain", "train"},
 ]
 """Stages from the bottom up; a module imports from its own or a lower line."""

@@ -11,6 +11,7 @@ import torch
 from f3ocus_jax import convert
 from f3ocus_jax.data.text import Tokenizer, load_tokenizer
 from f3ocus_jax.models import FAMILIES, companions, huggingface, tensor_files
+from f3ocus_jax.models.published import PUBLISHED
 from f3ocus_jax.models.tensor_files import WeightsError
 from tests.models import blip_oracle
 from tests.parity import torch_albef, torch_blip
@@ -19,7 +20,7 @@ from tests.parity.torch_albef import CASE, FUSION_LAYER, Albef
 pytestmark = pytest.mark.parity
 
 HEAD_WIDTH = 4
-PARAMETERS = 290_336_058
+PARAMETERS = PUBLISHED["albef"].parameters
 ANSWERS = [f"answer {place}" for place in range(CASE.answers)]
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-import torch
 import transformers
 from safetensors.numpy import load_file
 
@@ -21,7 +20,6 @@ from tests.parity.torch_blip import CASES, LARGER_CASES, Case
 pytestmark = pytest.mark.parity
 
 ALL_CASES = CASES | LARGER_CASES
-BLIP_BASE_PARAMETERS = 361_230_140
 """Of both encoders and the decoder, as `tests/models/test_blip.py` has it."""
 
 
@@ -113,9 +111,3 @@ def test_fixtures_are_what_torch_gives_now(name: str) -> None:
     assert stored.keys() == now.keys()
     for key in stored:
         np.testing.assert_allclose(stored[key], now[key], atol=1e-6, err_msg=key)
-
-
-def test_the_parameters_of_the_full_size_are_as_many_as_recorded() -> None:
-    with torch.device("meta"):
-        model = transformers.BlipForQuestionAnswering(transformers.BlipConfig())
-    assert sum(parameter.numel() for parameter in model.parameters()) == BLIP_BASE_PARAMETERS
