@@ -1,4 +1,4 @@
-"""How much memory does a client of a model take, and how many clients fit a machine?
+"""How many clients of a model fit a machine, and how large may their batches be?
 
 All of it is worked out from shapes, without making the model: parameters and what is trained to the
 byte, activations as the residuals of every block that the backward pass may need, and a working
@@ -13,13 +13,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+import optax
 from jax.extend import core
 
-from f3ocus_jax.models import linear, trainable
+from f3ocus_jax import memory
+from f3ocus_jax.models import base, trainable
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.sizes import Sizes
-from f3ocus_jax.types import Batch, Params, Rows
+from f3ocus_jax.types import Batch, Params
 
 GIBIBYTE = 2**30
 RESERVE = 0.1
@@ -27,9 +28,6 @@ RESERVE = 0.1
 
 WORKING_ARRAYS = 4
 """How many arrays as large as the largest one are alive at once, as XLA's own counts show."""
-
-COPIES = 4
-"""Of what a client trains: its own values, their gradient, and the two moments of AdamW."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Workload:
     """What a client trains on.
 
     Attributes:
-      unit: "adapter" or "block".
+      unit: a key of `trainable.UNITS`.
       adapter_size: bottleneck of the adapters.
       layers: how many layers a client trains.
       batch_size: B.
@@ -125,65 +123,32 @@ def plan(sizes: Sizes, create: Any, workload: Workload) -> Plan:
     params = jax.eval_shape(model.init, jax.random.key(0))
     frozen, rows_L, head = trainable.split(params, workload.unit)
     frozen = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, workload.dtype), frozen)
+    held = trainable.join(frozen, rows_L, head, workload.unit)
     batch = shapes_of_batch(sizes, workload)
-    depth = model.num_layers
-    row_bytes = _bytes(rows_L) // depth
-    trained = row_bytes * min(workload.layers, depth) + _bytes(head)
+    step = memory.step_bytes(model, held, batch, unit=workload.unit, optimizer=optax.adamw(1.0))
+    below, above = _working_bytes(model, held, batch)
     return Plan(
         parameters=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)),
-        frozen=_bytes(frozen),
-        server=_bytes(rows_L) + _bytes(head),
-        client=COPIES * trained,
-        activations=_activations(model, (frozen, rows_L, head), workload.unit, batch),
+        frozen=memory.tree_bytes(frozen),
+        server=memory.tree_bytes((rows_L, head)),
+        client=step.row * min(workload.layers, model.num_layers) + step.head,
+        activations=max(below, step.activations + above),
         batch_size=workload.batch_size,
     )
 
 
-def _activations(model: Model, parts: tuple[Params, Rows, Params], unit: str, batch: Batch) -> int:
-    """Counts what the costlier half of a step needs: below the selectable stack, or from it on."""
-    frozen, rows_L, _ = parts
-    below = largest_array(model.embed, frozen["embeddings"], batch)
-    hidden, context = jax.eval_shape(model.embed, frozen["embeddings"], batch)
-    above = largest_array(
-        functools.partial(_from_stack, model), trainable.join(*parts, unit), hidden, context
-    )
-    residuals = model.num_layers * residual_bytes(model, frozen, rows_L, unit, batch)
-    return max(WORKING_ARRAYS * below, residuals + WORKING_ARRAYS * above)
+def _working_bytes(model: Model, params: Params, batch: Batch) -> tuple[int, int]:
+    """Counts the working space of a step below the selectable stack, and from it on."""
+    below = largest_array(model.embed, params["embeddings"], batch)
+    hidden, context = jax.eval_shape(model.embed, params["embeddings"], batch)
+    above = largest_array(functools.partial(_from_stack, model), params, hidden, context)
+    return WORKING_ARRAYS * below, WORKING_ARRAYS * above
 
 
 def _from_stack(model: Model, params: Params, hidden: jax.Array, context: Any) -> jax.Array:
-    block, adapter = trainable.row_at((params["blocks"], params["adapters"]), jnp.int32(0))
-    hidden = model.block(block, adapter, hidden, context)
+    row = trainable.row_at(trainable.frozen_rows(params), jnp.int32(0))
+    hidden = base.run_block(model, row, hidden, context)
     return model.readout(params["readout"], params["head"], hidden, context)
-
-
-def residual_bytes(model: Model, frozen: Params, rows_L: Rows, unit: str, batch: Batch) -> int:
-    """Counts what one block keeps for its backward pass.
-
-    Args:
-      model: the model.
-      frozen: shapes of the parameters that no client trains.
-      rows_L: shapes of the selectable layers.
-      unit: "adapter" or "block".
-      batch: shapes of a batch.
-
-    Returns:
-      Bytes, the block's own parameters left out.
-    """
-
-    def keep(frozen: Params, rows_L: Rows, batch: Batch) -> linear.Residuals:
-        hidden, context = model.embed(frozen["embeddings"], batch)
-        stacks = (trainable.frozen_rows(frozen, unit), rows_L)
-        frozen_row, row = trainable.row_at(stacks, jnp.int32(0))
-
-        def block(row: Rows, hidden: jax.Array) -> jax.Array:
-            parts = trainable.block_and_adapter(frozen_row, row, unit)
-            return model.block(*parts, hidden, context)
-
-        _, derivative = jax.vjp(block, row, hidden)
-        return linear.detach(derivative, (frozen_row, row, context))[0]
-
-    return _bytes(jax.eval_shape(keep, frozen, rows_L, batch))
 
 
 def largest_array(function: Any, *inputs: Any) -> int:
@@ -199,11 +164,6 @@ def _sizes(jaxpr: Any) -> Iterator[int]:
         if not inner:
             for variable in equation.outvars:
                 yield math.prod(variable.aval.shape) * variable.aval.dtype.itemsize
-
-
-def _bytes(tree: Any) -> int:
-    leaves = jax.tree.leaves(tree)
-    return sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in leaves)
 
 
 def shapes_of_batch(sizes: Sizes, workload: Workload) -> Batch:

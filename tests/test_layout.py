@@ -19,6 +19,7 @@ ORDER = [
     {"clients"},
     {"aggregation"},
     {"foundation", "generated", "inference", "memory", "metrics", "multilabel", "scoring"},
+    {"memory_plan"},
     {"accounting", "checkpoint"},
     {"budgets"},
     {"report"},

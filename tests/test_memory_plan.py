@@ -29,7 +29,8 @@ def test_parameters_and_what_is_trained_are_counted_to_the_byte() -> None:
     assert plan.parameters == sum(leaf.size for leaf in jax.tree.leaves(params))
     assert plan.frozen == size(frozen)
     assert plan.server == size(rows_L) + size(head)
-    assert plan.client == 4 * (size(rows_L) * 2 // 3 + size(head))
+    # Its values, their gradient, and the two moments of AdamW with their count of steps.
+    assert plan.client == 4 * (size(rows_L) * 2 // 3 + size(head)) + 3 * 4
     narrow = memory_plan.plan(config, vilt.create, dataclasses.replace(workload, dtype="bfloat16"))
     assert (narrow.frozen, narrow.server) == (plan.frozen // 2, plan.server)
 
