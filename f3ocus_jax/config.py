@@ -307,7 +307,7 @@ class TrainingConfig:
 
 PRECISIONS = ("float32", "bfloat16")
 UNITS = ("adapter", "bias", "block", "lora", "norm", "prompt")
-PLACEMENTS = ("pmap", "map", "loop")
+PLACEMENTS = ("pmap", "map", "sharded", "loop")
 BUDGET_UNITS = ("layers", "bytes", "flops")
 
 
@@ -322,7 +322,8 @@ class FederatedConfig:
       budget_unit: what `budgets` count: "layers", "bytes" (of the layers sent) or "flops" (of
         their weight gradients, per example).
       absent: rounds that a client misses, by its name.
-      placement: "pmap" over all devices, "map" on one, "loop" in Python (for debugging).
+      placement: "pmap" over all devices, "map" on one, "sharded" with the parameters cut over all
+        devices (for a model that outgrows one), "loop" in Python (for debugging).
       clients_at_once: clients that one device trains side by side; 1 skips the work of frozen
         layers, larger values vectorise, which pays for small models.
     """

@@ -20,7 +20,7 @@ def examples(count: int, seed: int = 0) -> Examples:
     )
 
 
-@pytest.mark.parametrize("placement", ["loop", "map", "pmap"])
+@pytest.mark.parametrize("placement", ["loop", "map", "pmap", "sharded"])
 @pytest.mark.parametrize("count", [1, 8, 21])
 def test_predictions_do_not_depend_on_batches_and_devices(placement, count, monkeypatch):
     monkeypatch.setattr(inference, "BATCHES_AT_ONCE", 2)

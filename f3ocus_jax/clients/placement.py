@@ -1,4 +1,4 @@
-"""Where do the clients of a round run: over devices, on one device, or in a Python loop?"""
+"""Where do the clients of a round run: over devices, on one, on all as one, or in a loop?"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -6,8 +6,11 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 Result = TypeVar("Result")
+
+MESH_AXIS = "parts"
 
 
 def create(
@@ -21,9 +24,10 @@ def create(
 
     Args:
       function: (shared, one) -> a pytree of arrays: what every client gets, and what is its own.
-      placement: "pmap" over `devices` with `lax.map` inside, "map" on one device, or "loop".
+      placement: "pmap" over `devices` with `lax.map` inside, "map" on one device, "sharded" for
+        one client after the other with what is shared cut over `devices`, or "loop".
       clients_at_once: clients that one device runs side by side.
-      devices: for "pmap"; all local ones unless given.
+      devices: for "pmap" and "sharded"; all local ones unless given.
 
     Returns:
       (shared, all_K) -> results_K: the same with a leading client axis, as NumPy arrays. It
@@ -76,6 +80,42 @@ def _pmap(function: Callable, clients_at_once: int, devices: Sequence[jax.Device
     return run
 
 
+def _sharded(function: Callable, clients_at_once: int, devices: Sequence[jax.Device]) -> Callable:
+    mesh = Mesh(np.asarray(devices), (MESH_AXIS,))
+    # XLA's partitioner gathers a layer where it is used, and cuts the matrix products where it can.
+    on_mesh = jax.jit(lambda shared, all_K: _sequential(function, shared, all_K, clients_at_once))
+
+    def run(shared: Any, all_K: Any) -> Any:
+        everywhere = NamedSharding(mesh, PartitionSpec())
+        placed = jax.device_put(shared, shardings(shared, mesh))
+        return jax.device_get(on_mesh(placed, jax.device_put(all_K, everywhere)))
+
+    return run
+
+
+def shardings(shared: Any, mesh: Mesh) -> Any:
+    """Chooses how arrays are cut over devices.
+
+    Args:
+      shared: a pytree of arrays, or of their shapes.
+      mesh: of one axis.
+
+    Returns:
+      The same pytree of shardings: the last axis that the devices divide is cut. That is not the
+      leading axis of layers if it can be helped, for then one device would hold the layer that all
+      need. Vectors are small and stay whole, as does what cannot be cut.
+    """
+
+    def cut(leaf: Any) -> NamedSharding:
+        axes: list[str | None] = [None] * np.ndim(leaf)
+        divided = [axis for axis, size in enumerate(np.shape(leaf)) if size % mesh.size == 0]
+        if len(axes) > 1 and divided:
+            axes[divided[-1]] = MESH_AXIS
+        return NamedSharding(mesh, PartitionSpec(*axes))
+
+    return jax.tree.map(cut, shared)
+
+
 def _sequential(function: Callable, shared: Any, some: Any, clients_at_once: int) -> Any:
     if clients_at_once == 1:  # a batch of one would still turn `cond` into `select`
         return jax.lax.map(lambda one: function(shared, one), some)
@@ -90,4 +130,4 @@ def _count(all_K: Any) -> int:
     return jnp.shape(jax.tree.leaves(all_K)[0])[0]
 
 
-BACKENDS = {"pmap": _pmap, "map": _map, "loop": _loop}
+BACKENDS = {"pmap": _pmap, "map": _map, "sharded": _sharded, "loop": _loop}
