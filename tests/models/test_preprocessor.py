@@ -3,17 +3,20 @@
 import json
 import pathlib
 import shutil
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 import transformers
+from PIL import Image
 
+from f3ocus_jax.data import images
 from f3ocus_jax.data.text import load_tokenizer
 from f3ocus_jax.models import FAMILIES, huggingface, preprocessor, vision
 from f3ocus_jax.models.grounded_config import CLIP_MEAN, CLIP_STD
 from f3ocus_jax.models.tensor_files import WeightsError
-from tests.models.sizes import random_params, tiny_blip, tiny_vilt
+from tests.models.sizes import random_params, tiny_albef, tiny_blip, tiny_llava, tiny_vilt
 
 FIXTURE = pathlib.Path(__file__).parent / "fixtures" / "blip" / "plain"
 
@@ -55,19 +58,42 @@ def test_what_no_family_does_is_refused(
         preprocessor.read_pixels(write(tmp_path, **content))
 
 
-@pytest.mark.parametrize("family", ["blip", "vilt"])
-def test_transformers_prepares_the_same_pixels_from_what_is_written(
+CONFIGS = {"albef": tiny_albef, "blip": tiny_blip, "llava": tiny_llava, "vilt": tiny_vilt}
+
+
+def both_pixels(family: str, folder: pathlib.Path, shape: tuple[int, int]) -> tuple[Any, Any]:
+    """An image of noise as our data path makes pixels of it, and as transformers does."""
+    config = CONFIGS[family]()
+    of_family = FAMILIES[family].image_processor(config)
+    preprocessor.write(folder, config, of_family)
+    kind = getattr(transformers, f"{of_family['image_processor_type']}Pil")
+    draw = np.random.default_rng(0)
+    image = Image.fromarray(draw.integers(0, 256, (*shape, 3)).astype(np.uint8))
+    found = kind.from_pretrained(folder)(image, return_tensors="np")["pixel_values"][0]
+    image_HWC = jax.numpy.asarray(images.resize(image, config.image_size))
+    ours = vision.normalise(image_HWC[None], config.image_mean, config.image_std)
+    return ours[0], found.transpose(1, 2, 0)
+
+
+@pytest.mark.parametrize("shape", [(41, 41), (13, 13)], ids=["smaller", "larger"])
+@pytest.mark.parametrize("family", CONFIGS)
+def test_transformers_makes_the_same_pixels_of_a_square_image(
+    family: str, shape: tuple[int, int], tmp_path: pathlib.Path
+) -> None:
+    np.testing.assert_allclose(*both_pixels(family, tmp_path, shape), atol=1e-3)
+
+
+@pytest.mark.parametrize("family", sorted(set(CONFIGS) - {"vilt"}))
+def test_transformers_makes_the_same_pixels_of_any_image(
     family: str, tmp_path: pathlib.Path
 ) -> None:
-    config = {"blip": tiny_blip, "vilt": tiny_vilt}[family]()
-    preprocessor.write(tmp_path, config, FAMILIES[family].image_processor(config))
-    kind = {"blip": "BlipImageProcessorPil", "vilt": "ViltImageProcessorPil"}[family]
-    processor = getattr(transformers, kind).from_pretrained(tmp_path)
-    draw = np.random.default_rng(0)
-    image_HWC = draw.integers(0, 256, (16, 16, 3)).astype(np.uint8)
-    theirs = processor(image_HWC, return_tensors="np")["pixel_values"][0].transpose(1, 2, 0)
-    ours = vision.normalise(jax.numpy.asarray(image_HWC)[None], config.image_mean, config.image_std)
-    np.testing.assert_allclose(ours[0], theirs, atol=1e-5)
+    np.testing.assert_allclose(*both_pixels(family, tmp_path, (40, 57)), atol=1e-3)
+
+
+def test_only_vilt_s_processor_keeps_an_image_wide(tmp_path: pathlib.Path) -> None:
+    # Ours makes a square of every image, so that all of a batch have one shape.
+    ours, theirs = both_pixels("vilt", tmp_path, (40, 66))
+    assert ours.shape[0] == ours.shape[1] == theirs.shape[0] < theirs.shape[1]
 
 
 def test_the_numbers_survive_a_saved_model(tmp_path: pathlib.Path) -> None:

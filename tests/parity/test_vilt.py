@@ -10,7 +10,7 @@ import transformers
 from safetensors.numpy import load_file
 
 from f3ocus_jax.data.text import load_tokenizer
-from f3ocus_jax.models import base, huggingface, layout, vilt, vilt_layout
+from f3ocus_jax.models import base, huggingface, layout, lora, trainable, vilt, vilt_layout
 from f3ocus_jax.models.losses import binary_cross_entropy, masked_mean
 from f3ocus_jax.types import Batch, Params
 from tests.parity import torch_vilt, write_fixtures
@@ -78,6 +78,26 @@ def test_torch_reads_what_we_write(tmp_path: pathlib.Path) -> None:
     logits_BC, _, _ = torch_vilt.run(model, batch)
     ours_BC = apply(vilt.create(config), params, batch)
     np.testing.assert_allclose(ours_BC, logits_BC, atol=1e-5)
+
+
+def test_torch_reads_low_rank_changes_that_were_added_to_their_maps(tmp_path: pathlib.Path) -> None:
+    tokenizer, case = load_tokenizer(), LARGER_CASES["deep"]
+    sizes = {**case.sizes, "vocab_size": tokenizer.vocabulary_size}
+    config = vilt.ViltConfig(**sizes, num_answers=case.answers)
+    model = vilt.create(config)
+    params = model.init(jax.random.key(0))
+    rows = lora.init_stack(jax.random.key(1), params["blocks"], 2)
+    # Fresh ones change nothing.
+    params["lora"] = jax.tree.map(lambda leaf: leaf + 0.1, rows)
+    answers = [f"answer {place}" for place in range(case.answers)]
+    huggingface.save(tmp_path, config, trainable.merged(params), answers, tokenizer)
+    batch = torch_vilt.random_batch(case)
+    theirs = transformers.ViltForQuestionAnswering.from_pretrained(tmp_path).eval()
+    logits_BC, _, _ = torch_vilt.run(theirs, batch)
+    ours_BC = apply(model, params, batch)
+    np.testing.assert_allclose(ours_BC, logits_BC, atol=1e-5)
+    without = {key: params[key] for key in params if key != "lora"}
+    assert np.abs(apply(model, without, batch) - ours_BC).max() > 1e-3
 
 
 def test_a_round_trip_through_ours_keeps_every_bit(tmp_path: pathlib.Path) -> None:
