@@ -244,20 +244,59 @@ def albef(
     return sizes
 
 
+LANGUAGES = {
+    "opt": {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "ffn_dim": 64},
+    "t5": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 3, "num_heads": 2},
+    "llama": {
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    },
+}
+"""Tiny language models of BLIP-2, by their Hugging Face names."""
+
+
+def blip2(*, image_size: int, patch_size: int, language: str) -> ml_collections.ConfigDict:
+    """Returns the sizes of a tiny BLIP-2, by their Hugging Face names.
+
+    Args:
+      image_size: side of the square image, in pixels.
+      patch_size: side of a patch, in pixels.
+      language: "llama", "opt" or "t5".
+    """
+    stack = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
+    image = {"image_size": image_size, "patch_size": patch_size}
+    sizes = {
+        "vision_config": stack | image,
+        "qformer_config": stack,
+        "text_config": LANGUAGES[language] | {"model_type": language},
+        "num_query_tokens": 4,
+    }
+    return ml_collections.ConfigDict(sizes)
+
+
 def make_tiny(config: ml_collections.ConfigDict, image_size: int, family: str = "vilt") -> None:
     """Shrinks a federated run to one that ends in seconds on a CPU, from a random model.
 
     Args:
       config: changed in place.
       image_size: side of the images, in pixels; two patches wide.
-      family: "albef", "blip", "llava" or "vilt".
+      family: "albef", "blip", "blip2" with "_llama", "_opt" or "_t5", "llava" or "vilt".
     """
     config.model.weights = ""
-    config.model.family = family
-    sizes = {"albef": albef, "blip": blip, "llava": blip, "vilt": vilt}
-    config.model.architecture = sizes[family](
-        width=32, layers=4, image_size=image_size, patch_size=image_size // 2
-    )
+    config.model.family, _, language = family.partition("_")
+    image = {"image_size": image_size, "patch_size": image_size // 2}
+    if language:
+        config.model.architecture = blip2(**image, language=language)
+    else:
+        sizes = {"albef": albef, "blip": blip, "llava": blip, "vilt": vilt}
+        config.model.architecture = sizes[family](width=32, layers=4, **image)
     config.model.adapter_size = 8
     config.importance.probe_examples = 4
     config.selection.population = 16

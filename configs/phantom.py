@@ -1,15 +1,16 @@
 """Nine hospitals with one modality each, from the embedded phantoms: `make demo`.
 
 The foundation model comes from `configs/pretrain.py`. Variants: "", and "tiny" (a ViLT),
-"tiny_albef", "tiny_blip" and "tiny_llava", which start from random weights and end in seconds; each
-with a method of `base.METHODS`, as in "snip" or "tiny_fd".
+"tiny_albef", "tiny_blip", "tiny_llava" and "tiny_blip2_opt", "_t5" and "_llama", which start from
+random weights and end in seconds; each with a method of `base.METHODS`, as in "snip" or "tiny_fd".
 """
 
 import ml_collections
 
 from configs import base
 
-TINY = {"tiny": "vilt", "tiny_albef": "albef", "tiny_blip": "blip", "tiny_llava": "llava"}
+FAMILIES = ("albef", "blip", "blip2_llama", "blip2_opt", "blip2_t5", "llava")
+TINY = {"tiny": "vilt"} | {f"tiny_{family}": family for family in FAMILIES}
 """Family by variant."""
 
 

@@ -17,9 +17,13 @@ from f3ocus_jax.types import Params, RoundRecord
 VARIANTS = {
     "albef": "tiny_albef",
     "blip": "tiny_blip",
+    "blip2-llama": "tiny_blip2_llama",
+    "blip2-opt": "tiny_blip2_opt",
+    "blip2-t5": "tiny_blip2_t5",
     "llava": "tiny_llava",
     "vilt": "tiny",
 }
+"""Family, with its language model where it has several, to its tiny config."""
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +56,10 @@ def without_times(records: list[RoundRecord]) -> list[dict]:
 
 
 def test_every_family_has_a_tiny_config() -> None:
-    assert VARIANTS.keys() == FAMILIES.keys()
+    assert {name.split("-")[0] for name in VARIANTS} == FAMILIES.keys()
 
 
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"vilt"}))
+@pytest.mark.parametrize("family", sorted(VARIANTS.keys() - {"vilt"}))
 def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(
     family: str, data_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:

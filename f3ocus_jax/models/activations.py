@@ -42,8 +42,14 @@ def quick_gelu(inputs: jax.Array) -> jax.Array:
     return inputs * jax.nn.sigmoid(1.702 * inputs)
 
 
+def gelu_new(inputs: jax.Array) -> jax.Array:
+    """Returns the gelu as approximated through tanh, which T5 and GPT were trained with."""
+    return jax.nn.gelu(inputs, approximate=True)
+
+
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": gelu,
+    "gelu_new": gelu_new,
     "quick_gelu": quick_gelu,
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,

@@ -86,7 +86,7 @@ class BertBlock(nn.Module):
     def __call__(
         self,
         hidden_BTD: jax.Array,
-        bias: jax.Array,
+        bias: jax.Array | None,
         states_BSD: jax.Array | None,
         states_bias: jax.Array | None,
         adapt: Adapt,
@@ -95,7 +95,8 @@ class BertBlock(nn.Module):
 
         Args:
           hidden_BTD: its input.
-          bias: [B, 1, 1 or T, T], added to the scores of self-attention.
+          bias: [B, 1, 1 or T, T], added to the scores of self-attention; None if all tokens see
+            each other.
           states_BSD: what cross-attention looks at; None for a block without it.
           states_bias: [B, 1, 1, S], added to its scores; None if all states are visible.
           adapt: applied to the feed-forward part's output before the residual sum.
@@ -137,10 +138,10 @@ def embed(config: TextConfig, params: Params, input_ids_BT: jax.Array) -> jax.Ar
 
 
 def apply_block(
-    config: TextConfig,
+    config: BlockSizes,
     row: Rows,
     hidden_BTD: jax.Array,
-    bias: jax.Array,
+    bias: jax.Array | None,
     states_BSD: jax.Array | None = None,
     states_bias: jax.Array | None = None,
     *,

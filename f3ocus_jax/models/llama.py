@@ -1,7 +1,4 @@
-"""What is Llama (Touvron et al., 2023)? Causal blocks with rotary positions and gated feed-forward.
-
-Padding stands on the right, behind all that is read, so that the causal mask hides it.
-"""
+"""What is Llama (Touvron et al., 2023)? Causal blocks with rotary positions and gated maps."""
 
 import dataclasses
 import functools
@@ -12,10 +9,13 @@ import jax.numpy as jnp
 from flax import struct
 
 from f3ocus_jax.config import ConfigError
-from f3ocus_jax.models import layers, modules, sizes
+from f3ocus_jax.models import causal, layers, modules, sizes, stacks
 from f3ocus_jax.models.activations import ACTIVATIONS
+from f3ocus_jax.models.causal import Cache, Language, Past
 from f3ocus_jax.models.layers import Adapt, unchanged
 from f3ocus_jax.types import Array, Params, Rows
+
+MAY_BE_ZERO = ("num_key_value_heads", "head_dim", "eos_token_id", "pad_token_id")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +54,8 @@ class LlamaConfig:
       rope_parameters: of the positions.
       attention_bias: whether the maps of attention have a bias.
       mlp_bias: whether those of the feed-forward part have one.
+      eos_token_id: the token that ends a generated text.
+      pad_token_id: the token after the end; transformers names none.
     """
 
     model_type: str = "llama"
@@ -70,11 +72,11 @@ class LlamaConfig:
     rope_parameters: RopeConfig = dataclasses.field(default_factory=RopeConfig)
     attention_bias: bool = False
     mlp_bias: bool = False
+    eos_token_id: int = 2
+    pad_token_id: int = 0
 
     def __post_init__(self) -> None:
-        check = functools.partial(
-            sizes.check, self, "text", minimums={"num_key_value_heads": 0, "head_dim": 0}
-        )
+        check = functools.partial(sizes.check, self, "text", minimums=dict.fromkeys(MAY_BE_ZERO, 0))
         check(choices={"hidden_act": tuple(ACTIVATIONS), "model_type": ("llama",)})
         if not self.num_key_value_heads:
             object.__setattr__(self, "num_key_value_heads", self.num_attention_heads)
@@ -91,34 +93,14 @@ class Sight:
     """Where the tokens of a sequence are, and which of them each may look at.
 
     Attributes:
-      cos_TH: cosines of the positions' angles, H being half a head.
-      sin_TH: their sines.
-      bias_TS: added to the attention scores of every example and head.
+      cos_BTH: cosines of the positions' angles, H being half a head.
+      sin_BTH: their sines.
+      bias_B1TS: added to the attention scores of every head.
     """
 
-    cos_TH: Array
-    sin_TH: Array
-    bias_TS: Array
-
-
-@struct.dataclass
-class Cache:
-    """Keys and values of the tokens that one block has read, [B, heads, S, head_dim] each.
-
-    Attributes:
-      key: turned by their positions.
-      value: as they are.
-    """
-
-    key: Array
-    value: Array
-
-    def write(self, newer: "Cache", place: jax.Array) -> "Cache":
-        """Returns the cache with the keys and values of later tokens from a place on."""
-        start = (0, 0, place, 0)
-        return jax.tree.map(
-            lambda all, some: jax.lax.dynamic_update_slice(all, some, start), self, newer
-        )
+    cos_BTH: Array
+    sin_BTH: Array
+    bias_B1TS: Array
 
 
 class RmsNorm(nn.Module):
@@ -147,7 +129,7 @@ class LlamaBlock(nn.Module):
         hidden_BTD: jax.Array,
         sight: Sight,
         adapt: Adapt,
-        past: tuple[Cache, jax.Array] | None = None,
+        past: Past | None = None,
     ) -> tuple[jax.Array, Cache]:
         """Runs the block.
 
@@ -155,7 +137,7 @@ class LlamaBlock(nn.Module):
           hidden_BTD: its input.
           sight: of the T tokens of the input; S counts them, or the cache's places.
           adapt: applied to the feed-forward part's output before the residual sum.
-          past: (cache, place of the input's first token in it); None if the input is all there is.
+          past: the tokens before; None if the input is all there is.
 
         Returns:
           (hidden_BTD, cache with the input's keys and values).
@@ -165,7 +147,7 @@ class LlamaBlock(nn.Module):
         query, cache = self.project(normed_BTD, sight)
         if past is not None:
             cache = past[0].write(cache, past[1])
-        mixed = attend(query, cache, sight.bias_TS).reshape(*hidden_BTD.shape[:2], -1)
+        mixed = causal.attend(query, cache, sight.bias_B1TS)
         hidden_BTD = hidden_BTD + self.linear(config.hidden_size, "attention_output", mixed)
         normed_BTD = RmsNorm(config.rms_norm_eps, name="feed_forward_norm")(hidden_BTD)
         return hidden_BTD + adapt(self.feed_forward(normed_BTD)), cache
@@ -175,8 +157,7 @@ class LlamaBlock(nn.Module):
         config = self.config
 
         def heads(name: str, count: int) -> jax.Array:
-            projected = self.linear(count * config.head_dim, name, normed_BTD)
-            return projected.reshape(*normed_BTD.shape[:2], count, config.head_dim).swapaxes(1, 2)
+            return causal.split_heads(self.linear(count * config.head_dim, name, normed_BTD), count)
 
         query = turn(heads("query", config.num_attention_heads), sight)
         key = turn(heads("key", config.num_key_value_heads), sight)
@@ -198,12 +179,12 @@ class LlamaBlock(nn.Module):
         return layers.linear(width, name, hidden_BTD, use_bias=self.config.attention_bias)
 
 
-def look(config: LlamaConfig, positions_T: jax.Array, places: int) -> Sight:
+def look(config: LlamaConfig, positions_BT: jax.Array, places: int) -> Sight:
     """Lets tokens look at themselves and at all tokens before them.
 
     Args:
       config: sizes.
-      positions_T: int32, where the tokens are in their sequence.
+      positions_BT: int32, where the tokens are in their sequence; B may be 1 for all examples.
       places: S, how many places of the sequence there are to look at, from 0 on.
 
     Returns:
@@ -211,10 +192,9 @@ def look(config: LlamaConfig, positions_T: jax.Array, places: int) -> Sight:
     """
     exponents_H = jnp.arange(0, config.head_dim, 2, dtype=jnp.float32) / config.head_dim
     waves_H = 1.0 / (config.rope_parameters.rope_theta**exponents_H)
-    angles_TH = positions_T.astype(jnp.float32)[:, None] * waves_H[None]
-    visible_TS = jnp.arange(places)[None] <= positions_T[:, None]
-    bias_TS = jnp.where(visible_TS, 0.0, jnp.finfo(jnp.float32).min)
-    return Sight(jnp.cos(angles_TH), jnp.sin(angles_TH), bias_TS)
+    angles_BTH = positions_BT.astype(jnp.float32)[..., None] * waves_H[None, None]
+    bias_B1TS = causal.hide_later(positions_BT, places)
+    return Sight(jnp.cos(angles_BTH), jnp.sin(angles_BTH), bias_B1TS)
 
 
 def turn(heads: jax.Array, sight: Sight) -> jax.Array:
@@ -227,30 +207,9 @@ def turn(heads: jax.Array, sight: Sight) -> jax.Array:
     Returns:
       The same shape and dtype.
     """
-    cos, sin = (part.astype(heads.dtype)[None, None] for part in (sight.cos_TH, sight.sin_TH))
+    cos, sin = (part.astype(heads.dtype)[:, None] for part in (sight.cos_BTH, sight.sin_BTH))
     first, second = jnp.split(heads, 2, axis=-1)
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-
-
-def attend(query: jax.Array, cache: Cache, bias_TS: jax.Array) -> jax.Array:
-    """Mixes values by how well their keys fit the queries.
-
-    Args:
-      query: [B, heads, T, head_dim].
-      cache: of the tokens that are looked at, with as many or fewer heads.
-      bias_TS: added to the scores.
-
-    Returns:
-      [B, T, heads, head_dim].
-    """
-    batch, heads, tokens, width = query.shape
-    groups = cache.key.shape[1]
-    grouped = query.reshape(batch, groups, heads // groups, tokens, width)
-    scores = grouped @ cache.key[:, :, None].swapaxes(-1, -2) * width**-0.5
-    scores = scores.astype(jnp.float32) + bias_TS[None, None, None]
-    shares = jax.nn.softmax(scores, axis=-1).astype(query.dtype)
-    mixed = shares @ cache.value[:, :, None]
-    return mixed.reshape(batch, heads, tokens, width).swapaxes(1, 2)
 
 
 def init_words(config: LlamaConfig, key: jax.Array) -> Params:
@@ -261,9 +220,49 @@ def init_words(config: LlamaConfig, key: jax.Array) -> Params:
 
 def init_block(config: LlamaConfig, key: jax.Array) -> Rows:
     """Draws one fresh block."""
-    hidden_BTD, position_T = jnp.zeros((1, 1, config.hidden_size)), jnp.zeros(1, jnp.int32)
-    sight = look(config, position_T, 1)
+    hidden_BTD, position_BT = jnp.zeros((1, 1, config.hidden_size)), jnp.zeros((1, 1), jnp.int32)
+    sight = look(config, position_BT, 1)
     return modules.draw(LlamaBlock(config), key, hidden_BTD, sight, unchanged)
+
+
+def init(config: LlamaConfig, key: jax.Array) -> dict[str, Params]:
+    """Draws a fresh model."""
+    of_words, of_blocks, of_norm, of_scores = jax.random.split(key, 4)
+    hidden_BTD = jnp.zeros((1, 1, config.hidden_size))
+    draw_block = functools.partial(init_block, config)
+    return {
+        "words": init_words(config, of_words),
+        "language_blocks": stacks.draw(draw_block, of_blocks, config.num_hidden_layers),
+        "language_norm": modules.draw(RmsNorm(config.rms_norm_eps), of_norm, hidden_BTD),
+        "scores": {"kernel": init_words(config, of_scores)["word"].T},
+    }
+
+
+def language(config: LlamaConfig) -> Language:
+    """Returns the model as functions of its parts."""
+
+    def block(
+        row: Rows, hidden_BTD: jax.Array, sight: Sight, adapt: Adapt, past: Past | None
+    ) -> tuple[jax.Array, Cache]:
+        return modules.run(LlamaBlock(config), row, hidden_BTD, sight, adapt, past)
+
+    def norm(params: Params, hidden_BTD: jax.Array) -> jax.Array:
+        return modules.run(RmsNorm(config.rms_norm_eps), params, hidden_BTD)
+
+    def score(words: Params, above: Params, hidden_BTD: jax.Array) -> jax.Array:
+        del words
+        return (hidden_BTD @ above["scores"]["kernel"]).astype(jnp.float32)
+
+    return Language(
+        width=config.hidden_size,
+        above=("language_norm", "scores"),
+        init=functools.partial(init, config),
+        enter=lambda words, hidden_BTD, positions_BT: hidden_BTD,
+        look=functools.partial(look, config),
+        block=block,
+        norm=norm,
+        score=score,
+    )
 
 
 def apply_block(
@@ -271,8 +270,3 @@ def apply_block(
 ) -> jax.Array:
     """Runs one block on a whole sequence; see `LlamaBlock`."""
     return modules.run(LlamaBlock(config), row, hidden_BTD, sight, adapt)[0]
-
-
-def final_norm(config: LlamaConfig, params: Params, hidden_BTD: jax.Array) -> jax.Array:
-    """Norms what the last block gave."""
-    return modules.run(RmsNorm(config.rms_norm_eps), params, hidden_BTD)

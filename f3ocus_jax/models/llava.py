@@ -154,7 +154,7 @@ def encode(config: LlavaConfig, params: Params, hidden: jax.Array, context: Cont
             params["language_blocks"],
             hidden,
         )
-    return llama.final_norm(config.text_config, params["language_norm"], hidden)
+    return llama.language(config.text_config).norm(params["language_norm"], hidden)
 
 
 def scores(params: Params, hidden_BTD: jax.Array) -> jax.Array:
@@ -210,7 +210,7 @@ def init(config: LlavaConfig, key: jax.Array) -> Params:
     parts = {
         **_init_vision(config, of_vision),
         "projector": modules.draw(Projector(config), of_projector, hidden_BPD),
-        **_init_language(config, of_language),
+        **llama.init(text, of_language),
         "adapters": adapters.init_stack(
             of_adapters, layers=depth, width=width, bottleneck=config.adapter_size
         ),
@@ -234,26 +234,13 @@ def _init_vision(config: LlavaConfig, key: jax.Array) -> Params:
     }
 
 
-def _init_language(config: LlavaConfig, key: jax.Array) -> Params:
-    of_words, of_blocks, of_norm, of_scores = jax.random.split(key, 4)
-    text = config.text_config
-    draw_block = functools.partial(llama.init_block, text)
-    hidden_BTD = jnp.zeros((1, 1, text.hidden_size))
-    return {
-        "words": llama.init_words(text, of_words),
-        "language_blocks": stacks.draw(draw_block, of_blocks, text.num_hidden_layers),
-        "language_norm": modules.draw(llama.RmsNorm(text.rms_norm_eps), of_norm, hidden_BTD),
-        "scores": {"kernel": llama.init_words(text, of_scores)["word"].T},
-    }
-
-
 def _context(config: LlavaConfig, batch: Batch, text_BTD: jax.Array | None) -> Context:
     is_image_BT = jnp.asarray(batch.input_ids_BT) == config.image_token_index
     added = config.num_patches - 1
     length = is_image_BT.shape[1] + added
     last_B = jnp.sum(jnp.asarray(batch.attention_mask_BT), axis=1, dtype=jnp.int32) - 1
     return Context(
-        sight=llama.look(config.text_config, jnp.arange(length), length),
+        sight=llama.look(config.text_config, jnp.arange(length)[None], length),
         image_place_B=jnp.argmax(is_image_BT, axis=1).astype(jnp.int32),
         last_B=jnp.maximum(last_B, 0) + added,  # an example of padding has no last token
         text_BTD=text_BTD,

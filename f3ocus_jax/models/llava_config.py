@@ -146,13 +146,5 @@ def standardise(named: Mapping[str, Any]) -> dict[str, Any]:
     text = named.get("text_config")
     if isinstance(text, Mapping):
         text = {name: value for name, value in text.items() if value is not None}
-        named["text_config"] = text | {"rope_parameters": _rope(text)}
+        named["text_config"] = text | {"rope_parameters": sizes.rope(text)}
     return named
-
-
-def _rope(text: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the settings of rotary positions, which version 4 keeps in two places."""
-    found = text.get("rope_parameters") or text.get("rope_scaling") or {}
-    theta = found.get("rope_theta", text.get("rope_theta", 10000.0))
-    kind = found.get("rope_type", found.get("type", "default"))
-    return {"rope_theta": float(theta), "rope_type": kind}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from f3ocus_jax.data.text import IMAGE_TOKEN, QUESTION
-from f3ocus_jax.models import layout, llava
+from f3ocus_jax.models import language_layout, layout, llava
 from f3ocus_jax.models.family import Family
 from f3ocus_jax.models.layout import Path, Tensor
 from f3ocus_jax.models.llava_config import STACKS, LlavaConfig, standardise
@@ -45,10 +45,7 @@ def tensors(config: LlavaConfig) -> list[Tensor]:
         *layout.norm(("vision_unused", "norm"), f"{_VISION}.post_layernorm"),
         *layout.linear(("projector", "first"), f"{_PROJECTOR}.linear_1", use_bias=use_bias),
         *layout.linear(("projector", "second"), f"{_PROJECTOR}.linear_2", use_bias=use_bias),
-        layout.same(("words", "word"), f"{_LANGUAGE}.embed_tokens.weight"),
-        *_language_blocks(config),
-        layout.same(("language_norm", "scale"), f"{_LANGUAGE}.norm.weight"),
-        *layout.linear(("scores",), "language_model.lm_head", use_bias=False),
+        *language_layout.llama(config.text_config),
     ]
     if used < depth:
         kinds += _vision_blocks(("vision_unused", "blocks"), range(used, depth))
@@ -93,31 +90,6 @@ def _vision_blocks(ours: Path, numbers: range) -> list[Tensor]:
     return kinds
 
 
-def _language_blocks(config: LlavaConfig) -> list[Tensor]:
-    text, ours = config.text_config, ("language_blocks",)
-    names, numbers = f"{_LANGUAGE}.layers.{{layer}}", range(text.num_hidden_layers)
-    attention = {
-        "query": "q_proj",
-        "key": "k_proj",
-        "value": "v_proj",
-        "attention_output": "o_proj",
-    }
-    feed_forward = {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"}
-    norms = {"attention_norm": "input_layernorm", "feed_forward_norm": "post_attention_layernorm"}
-    kinds = [
-        layout.same((*ours, name, "scale"), f"{names}.{theirs}.weight", numbers)
-        for name, theirs in norms.items()
-    ]
-    for maps, prefix, use_bias in (
-        (attention, "self_attn", text.attention_bias),
-        (feed_forward, "mlp", text.mlp_bias),
-    ):
-        for name, theirs in maps.items():
-            path, tensor = (*ours, name), f"{names}.{prefix}.{theirs}"
-            kinds += layout.linear(path, tensor, numbers, use_bias=use_bias)
-    return kinds
-
-
 def _rename(names: Sequence[str]) -> dict[str, str]:
     """Takes the tensors of a published checkpoint, or of a running torch model."""
 
@@ -140,7 +112,11 @@ def _arrange(config: LlavaConfig, parts: Params) -> Params:
 
 
 def _of_vocabulary(entries: int, token_id: Callable[[str], int]) -> Mapping[str, Any]:
-    return {"text_config": {"vocab_size": entries}, "image_token_index": token_id(IMAGE_TOKEN)}
+    tokens = {"eos_token_id": token_id("[SEP]"), "pad_token_id": token_id("[PAD]")}
+    return {
+        "text_config": {"vocab_size": entries, **tokens},
+        "image_token_index": token_id(IMAGE_TOKEN),
+    }
 
 
 def _image_processor(config: LlavaConfig) -> Mapping[str, Any]:

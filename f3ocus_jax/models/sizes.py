@@ -13,6 +13,8 @@ from f3ocus_jax.config import ConfigError, nearest
 OWN = ("num_answers", "adapter_size", "selectable", "image_mean", "image_std")
 SIDES = ("image_size", "patch_size")
 """Sizes that may be given as [height, width]."""
+KINDS = "kinds"
+"""Metadata of a field whose part is one of several dataclasses: `model_type` to dataclass."""
 
 Dataclass = TypeVar("Dataclass")
 
@@ -134,9 +136,7 @@ def build(kind: type[Dataclass], named: Mapping[str, Any], **own: Any) -> Datacl
     Raises:
       ConfigError: for sizes that cannot be.
     """
-    values = {
-        name: _value(field_type, name, named[name]) for name, field_type in _named(kind, named)
-    }
+    values = {field.name: _value(field, named[field.name]) for field in _named(kind, named)}
     return kind(**own, **values)
 
 
@@ -160,15 +160,12 @@ def check_names(kind: type[Any], named: Mapping[str, Any], prefix: str) -> None:
     Raises:
       ConfigError: for an unknown name; the most similar known one is named.
     """
-    known = {field.name: field.type for field in dataclasses.fields(kind)}
-    known = {name: known[name] for name in known if name not in OWN}
+    known = {field.name: field for field in dataclasses.fields(kind) if field.name not in OWN}
     for name, value in named.items():
         if name not in known:
             raise ConfigError(f"{prefix}.{name} is unknown{nearest(name, known)}")
-        part = known[name]
-        if isinstance(part, type) and dataclasses.is_dataclass(part):
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{prefix}.{name} = {value!r}, must be a section")
+        part = _part(known[name], value, f"{prefix}.")
+        if part is not None:
             check_names(part, value, f"{prefix}.{name}")
 
 
@@ -181,19 +178,48 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def _named(kind: type[Any], named: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def rope(text: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of rotary positions, which transformers 4 keeps in two places.
+
+    Args:
+      text: section of a config.json, of a Llama.
+    """
+    found = text.get("rope_parameters") or text.get("rope_scaling") or {}
+    theta = found.get("rope_theta", text.get("rope_theta", 10000.0))
+    kind = found.get("rope_type", found.get("type", "default"))
+    return {"rope_theta": float(theta), "rope_type": kind}
+
+
+def _named(kind: type[Any], named: Mapping[str, Any]) -> Iterator[dataclasses.Field[Any]]:
     for field in dataclasses.fields(kind):
         if field.name not in OWN and field.name in named:
-            yield field.name, field.type
+            yield field
 
 
-def _value(field_type: Any, name: str, value: Any) -> Any:
-    if dataclasses.is_dataclass(field_type) and isinstance(field_type, type):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{name} = {value!r}, must be a section")
-        return build(field_type, value)
-    if name in SIDES and isinstance(value, list | tuple):
+def _part(field: dataclasses.Field[Any], value: Any, prefix: str = "") -> type[Any] | None:
+    """Returns the dataclass of a field that is a part of a model; None for a plain size."""
+    kinds = field.metadata.get(KINDS, {})
+    is_part = isinstance(field.type, type) and dataclasses.is_dataclass(field.type)
+    if not kinds and not is_part:
+        return None
+    name = f"{prefix}{field.name}"
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{name} = {value!r}, must be a section")
+    if not kinds:
+        return field.type  # type: ignore[return-value]
+    given = value.get("model_type", next(iter(kinds)))
+    if given not in kinds:
+        allowed = ", ".join(sorted(kinds))
+        raise ConfigError(f"{name}.model_type = {given!r}, must be one of {allowed}")
+    return kinds[given]
+
+
+def _value(field: dataclasses.Field[Any], value: Any) -> Any:
+    part = _part(field, value)
+    if part is not None:
+        return build(part, value)
+    if field.name in SIDES and isinstance(value, list | tuple):
         if len(set(value)) != 1:
-            raise ConfigError(f"{name} = {list(value)}, must be square")
+            raise ConfigError(f"{field.name} = {list(value)}, must be square")
         return value[0]
     return value

@@ -8,10 +8,14 @@ import numpy as np
 from f3ocus_jax.models.albef_config import AlbefConfig, AlbefTextConfig
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.bert import TextConfig
+from f3ocus_jax.models.blip2_config import Blip2Config, Blip2VisionConfig
 from f3ocus_jax.models.blip_config import BlipConfig
 from f3ocus_jax.models.clip import ClipConfig
 from f3ocus_jax.models.llama import LlamaConfig
 from f3ocus_jax.models.llava_config import LlavaConfig
+from f3ocus_jax.models.opt import OptConfig
+from f3ocus_jax.models.qformer import QFormerConfig
+from f3ocus_jax.models.t5_config import T5Config
 from f3ocus_jax.models.vilt_config import ViltConfig
 from f3ocus_jax.models.vision import VisionConfig
 from f3ocus_jax.types import Batch, Params
@@ -105,6 +109,61 @@ def tiny_llava(**changes: Any) -> LlavaConfig:
     )
     sizes = {"num_answers": 5, "adapter_size": 4, "vision_config": image, "text_config": text}
     return LlavaConfig(**{**sizes, "image_token_index": 39, **changes})
+
+
+TINY_LANGUAGES = {
+    "opt": OptConfig(
+        vocab_size=40,
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        ffn_dim=24,
+        max_position_embeddings=15,
+    ),
+    "t5": T5Config(
+        vocab_size=40,
+        d_model=16,
+        d_kv=6,
+        d_ff=24,
+        num_layers=3,
+        num_decoder_layers=2,
+        num_heads=2,
+        relative_attention_num_buckets=8,
+        relative_attention_max_distance=12,
+        feed_forward_proj="gated-gelu",
+        n_positions=15,
+    ),
+    "llama": tiny_llava().text_config,
+}
+"""Language models of BLIP-2."""
+
+
+def tiny_blip2(language: str = "opt", **changes: Any) -> Blip2Config:
+    """A BLIP-2 whose Q-Former looks at the image in every other block."""
+    image = Blip2VisionConfig(
+        hidden_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=20,
+        image_size=16,
+        patch_size=8,
+    )
+    queries = QFormerConfig(
+        hidden_size=8,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=20,
+    )
+    sizes = {
+        "num_answers": 5,
+        "adapter_size": 4,
+        "vision_config": image,
+        "qformer_config": queries,
+        "text_config": TINY_LANGUAGES[language],
+        "num_query_tokens": 3,
+        "image_token_index": 39,
+    }
+    return Blip2Config(**{**sizes, **changes})
 
 
 def tiny_batch(config: Any, examples: int = 3, tokens: int = 7, seed: int = 0) -> Batch:

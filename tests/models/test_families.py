@@ -11,30 +11,39 @@ from f3ocus_jax.models import FAMILIES, base
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params
 from tests.models.sizes import (
+    TINY_LANGUAGES,
     random_params,
     tiny_albef,
     tiny_batch,
     tiny_blip,
+    tiny_blip2,
     tiny_llava,
     tiny_vilt,
 )
 
 TINY = {"albef": tiny_albef, "blip": tiny_blip, "llava": tiny_llava, "vilt": tiny_vilt}
-CASES = [(name, stack) for name in sorted(FAMILIES) for stack in FAMILIES[name].stacks]
+LANGUAGES = {
+    f"blip2-{language}": functools.partial(tiny_blip2, language) for language in TINY_LANGUAGES
+}
+CASES = [
+    (name, stack)
+    for name in sorted(TINY | LANGUAGES)
+    for stack in FAMILIES[name.split("-")[0]].stacks
+]
 KEYS = {"embeddings", "blocks", "adapters", "readout", "head"}
 
 apply = jax.jit(base.apply, static_argnums=0)
 
 
 def test_every_family_is_tested() -> None:
-    assert TINY.keys() == FAMILIES.keys()
+    assert {name.split("-")[0] for name in TINY | LANGUAGES} == FAMILIES.keys()
 
 
 @pytest.fixture(params=CASES, ids="-".join)
 def parts(request: pytest.FixtureRequest) -> tuple[Model, Params, Batch]:
     name, stack = request.param
-    config = TINY[name](selectable=stack)
-    model = FAMILIES[name].create(config)
+    config = (TINY | LANGUAGES)[name](selectable=stack)
+    model = FAMILIES[name.split("-")[0]].create(config)
     return model, random_params(model), tiny_batch(config)
 
 

@@ -108,7 +108,7 @@ def test_grouped_queries_equal_queries_with_repeated_keys_and_values() -> None:
         kernel = block[name]["kernel"].reshape(16, 2, 4)
         repeated[name] = {"kernel": np.repeat(kernel, 2, axis=1).reshape(16, 16)}
     hidden_BTD = jax.random.normal(jax.random.key(1), (2, 6, 16))
-    sight = llama.look(grouped, jnp.arange(6), 6)
+    sight = llama.look(grouped, jnp.arange(6)[None], 6)
     np.testing.assert_allclose(
         llama.apply_block(grouped, block, hidden_BTD, sight),
         llama.apply_block(full, repeated, hidden_BTD, sight),
@@ -121,7 +121,7 @@ def test_attention_depends_on_distances_alone() -> None:
     config = tiny_llava().text_config
     heads = jax.random.normal(jax.random.key(0), (1, 1, 5, config.head_dim))
     near, far = (
-        llama.turn(heads, llama.look(config, jnp.arange(5) + start, 40)) for start in (0, 30)
+        llama.turn(heads, llama.look(config, jnp.arange(5)[None] + start, 40)) for start in (0, 30)
     )
     np.testing.assert_allclose(
         near @ near.swapaxes(-1, -2), far @ far.swapaxes(-1, -2), rtol=1e-4, atol=1e-4

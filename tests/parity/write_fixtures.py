@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from f3ocus_jax.models import companions, huggingface
 from f3ocus_jax.types import Batch
-from tests.parity import torch_blip, torch_llava, torch_vilt
+from tests.parity import torch_blip, torch_blip2, torch_llava, torch_vilt
 
 FIXTURES = pathlib.Path(__file__).parent.parent / "models" / "fixtures"
 
@@ -77,12 +77,19 @@ def save_llava(folder: pathlib.Path, case: torch_blip.Case) -> None:
     _save_with_head(folder, torch_llava.random_model(case), case)
 
 
+def save_blip2(folder: pathlib.Path, case: torch_blip2.Case) -> None:
+    """Writes a case's model as a directory of ours, with an answer head."""
+    _save_with_head(folder, torch_blip2.random_model(case), case)
+
+
 def save_blip(folder: pathlib.Path, case: torch_blip.Case) -> None:
     """Writes a case's model as a directory of ours, with an answer head."""
     _save_with_head(folder, torch_blip.random_model(case), case)
 
 
-def _save_with_head(folder: pathlib.Path, model: Any, case: torch_blip.Case) -> None:
+def _save_with_head(
+    folder: pathlib.Path, model: Any, case: torch_blip.Case | torch_blip2.Case
+) -> None:
     head = model.answer_head
     del model.answer_head
     model.save_pretrained(folder)

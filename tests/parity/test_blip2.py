@@ -1,0 +1,46 @@
+"""Our BLIP-2 beside torch's Blip2ForConditionalGeneration: logits, gradients, files."""
+
+import pathlib
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import pytest
+
+from f3ocus_jax.models import FAMILIES, huggingface
+from tests.models import blip2_oracle
+from tests.parity import torch_blip2, write_fixtures
+from tests.parity.torch_blip2 import CASES
+
+pytestmark = pytest.mark.parity
+
+FAMILY = FAMILIES["blip2"]
+
+
+@pytest.fixture(autouse=True)
+def _full_precision() -> Iterator[None]:
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("name", "stack"),
+    [(name, stack) for name in ("opt", "t5", "llama") for stack in FAMILY.stacks]
+    + [("opt_long", "qformer"), ("t5_long", "qformer"), ("t5_relu", "language")],
+)
+def test_logits_and_every_gradient_equal_torch(
+    name: str, stack: str, tmp_path: pathlib.Path
+) -> None:
+    case = CASES[name]
+    batch = torch_blip2.random_batch(case)
+    theirs = torch_blip2.run(case, torch_blip2.random_model(case), batch)
+    write_fixtures.save_blip2(tmp_path, case)
+    weights = huggingface.load(tmp_path, key=jax.random.key(0), selectable=stack)
+    ours = blip2_oracle.run(weights.config, weights.params, batch)
+    for key, value in theirs.items():
+        atol = 1e-4 if key.startswith("gradient.") else 1e-5
+        np.testing.assert_allclose(ours[key], value, atol=atol, rtol=1e-5, err_msg=key)
+    # What writes answers has no gradient: the map to scores.
+    for key in ours.keys() - theirs.keys():
+        assert "lm_head" in key
+        np.testing.assert_array_equal(ours[key], 0, err_msg=key)
