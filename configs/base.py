@@ -52,6 +52,7 @@ def get_base() -> ml_collections.ConfigDict:
     config.data.manual_dir = ""
     config.data.question_length = 20
     config.data.minimum_answer_count = 1
+    config.data.answer_length = 8
 
     config.model = ml_collections.ConfigDict()
     config.model.family = "vilt"
@@ -63,6 +64,7 @@ def get_base() -> ml_collections.ConfigDict:
     config.model.lora_rank = 0
     config.model.prompt_length = 0
     config.model.loss = "cross_entropy"
+    config.model.answering = "classify"
 
     config.importance = ml_collections.ConfigDict()
     config.importance.score = "lntk"
@@ -110,6 +112,8 @@ def get_base() -> ml_collections.ConfigDict:
 
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.batch_size = 64
+    config.evaluation.decoding = "greedy"
+    config.evaluation.beams = 3
 
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.keep_last = 3

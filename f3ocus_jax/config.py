@@ -78,6 +78,7 @@ class DataConfig:
       manual_dir: where files that cannot or need not be downloaded are; "" for none.
       question_length: T of the question, in tokens, with the first and last special token.
       minimum_answer_count: how often an answer must occur in training to be in the vocabulary.
+      answer_length: A of answers that are written, in tokens, with their end.
     """
 
     datasets: tuple[str, ...]
@@ -90,12 +91,14 @@ class DataConfig:
     manual_dir: str
     question_length: int
     minimum_answer_count: int
+    answer_length: int
 
     def __post_init__(self) -> None:
         require(len(self.datasets) > 0, "data.datasets", self.datasets, "one dataset or more")
         require(self.question_length >= 3, "data.question_length", self.question_length, ">= 3")
         count = self.minimum_answer_count
         require(count >= 1, "data.minimum_answer_count", count, ">= 1")
+        require(self.answer_length >= 2, "data.answer_length", self.answer_length, ">= 2")
         rules, datasets = self.partition, len(self.datasets)
         allowed = f"1 rule or {datasets}, one per dataset"
         require(len(rules) in (1, datasets), "data.partition", rules, allowed)
@@ -125,7 +128,9 @@ class ModelConfig:
         `training.unit` = "lora"; 0 for none.
       prompt_length: learned tokens in front of the selectable stack, for `training.unit` =
         "prompt"; 0 for none.
-      loss: a key of `f3ocus_jax.models.losses.LOSSES`.
+      loss: a key of `f3ocus_jax.models.losses.LOSSES`, of the answer head.
+      answering: "classify" (a head over the answer vocabulary) or "generate" (the language model or
+        decoder writes the answer, and the loss is the negative log-probability of its tokens).
     """
 
     family: str
@@ -137,6 +142,7 @@ class ModelConfig:
     lora_rank: int
     prompt_length: int
     loss: str
+    answering: str
 
     def __post_init__(self) -> None:
         require(self.adapter_size >= 0, "model.adapter_size", self.adapter_size, ">= 0")
@@ -359,18 +365,29 @@ class FederatedConfig:
         require(at_once >= 1, "federated.clients_at_once", at_once, ">= 1")
 
 
+DECODINGS = ("greedy", "beam", "rank")
+
+
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
     """How the test splits are measured.
 
     Attributes:
       batch_size: examples per device and step.
+      decoding: how answers are written: "greedy", "beam", or "rank", which takes the likeliest of
+        the answer vocabulary.
+      beams: how many answers "beam" keeps open.
     """
 
     batch_size: int
+    decoding: str
+    beams: int
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "evaluation.batch_size", self.batch_size, ">= 1")
+        kinds = DECODINGS
+        require(self.decoding in kinds, "evaluation.decoding", self.decoding, f"one of {kinds}")
+        require(self.beams >= 1, "evaluation.beams", self.beams, ">= 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -454,6 +471,8 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, "seed", self.seed, ">= 0")
+        answering = self.model.answering
+        require(answering == "classify", "model.answering", answering, "'classify' to pre-train")
         require(
             self.model.adapter_size == 0,
             "model.adapter_size",

@@ -68,14 +68,18 @@ def assemble(config: ExperimentConfig) -> Parts:
       DataError: for data that cannot be used.
       WeightsError: for weights that cannot be used.
     """
-    tokenizer, image_size = foundation_lib.inputs(config.model, config.data.question_length)
+    lengths = (config.data.question_length, config.data.answer_length)
+    tokenizer, image_size = foundation_lib.inputs(config.model, *lengths)
     federation = read_federation(config.data, image_size=image_size, tokenizer=tokenizer)
     _check_probe(config, federation)
     answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
     foundation = foundation_lib.load(config.model, answers, key, federation.findings)
+    decoding = foundation.decoding(config)
+    if decoding is not None:
+        federation = decoding.teach(federation)
     frozen, start = _start(config, foundation, len(federation.clients))
     limits = _budgets(config, federation, foundation, start)
-    rounds = Round(config, foundation.model, frozen, federation.clients, limits)
+    rounds = Round(config, foundation.model, frozen, federation.clients, limits, decoding)
     return Parts(config, federation, foundation, rounds, start, _settings(config, foundation))
 
 
@@ -233,7 +237,8 @@ def _step_flops(
 ) -> flops.StepFlops:
     """Counts a client's training step, with the head of its own task alone."""
     name = head_lib.OF_TASK[client.task]
-    params = {**foundation.params, "head": {name: foundation.params["head"][name]}}
+    heads = foundation.params["head"]  # {} in a model that writes its answers
+    params = {**foundation.params, "head": {n: heads[n] for n in heads if n == name}}
     batch = client.train.batch(np.zeros(1, np.int64))
     return flops.step_flops(foundation.model, params, batch, config.training.unit)
 
@@ -294,7 +299,8 @@ def _costs(
         task: _step_flops(parts.config, client, parts.foundation)
         for task, client in by_task.items()
     }
-    sizes = {name: accounting.parameter_count(head) for name, head in state.head.items()}
+    sizes = dict.fromkeys(parts.rounds.heads_K, 0)
+    sizes |= {name: accounting.parameter_count(head) for name, head in state.head.items()}
     return accounting.client_costs(
         records,
         accounting.row_parameters(state.rows_L),

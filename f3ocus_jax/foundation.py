@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from f3ocus_jax.config import ConfigError, ModelConfig, choose, require
+from f3ocus_jax.config import ConfigError, ExperimentConfig, ModelConfig, choose, require
+from f3ocus_jax.data.answer_tokens import AnswerTokens
 from f3ocus_jax.data.text import Tokenizer, load_tokenizer
+from f3ocus_jax.decoding import Decoding
 from f3ocus_jax.models import (
     FAMILIES,
     companions,
@@ -58,6 +60,15 @@ class Foundation:
         """Side of the images it takes, in pixels."""
         return self.sizes.image_size
 
+    def decoding(self, config: ExperimentConfig) -> Decoding | None:
+        """Returns how a run lets the model write answers; None for one with an answer head."""
+        writer, settings = self.model.writer, config.evaluation
+        if writer is None:
+            return None
+        length = config.data.answer_length
+        tokens = AnswerTokens(self.tokenizer, length, writer.end, writer.padding)
+        return Decoding(settings.decoding, settings.beams, self.answers, tokens)
+
     def save(self, directory: pathlib.Path, params: Params) -> None:
         """Writes a Hugging Face directory with other parameters of the same model.
 
@@ -72,12 +83,15 @@ class Foundation:
             companions.write_prompt(directory, self.sizes.selectable, prompt_PD)
 
 
-def inputs(config: ModelConfig, question_length: int) -> tuple[Tokenizer, int]:
+def inputs(
+    config: ModelConfig, question_length: int, answer_length: int = 0
+) -> tuple[Tokenizer, int]:
     """Returns what data needs to know of a model, before its weights are read.
 
     Args:
       config: which model.
       question_length: tokens of a question.
+      answer_length: tokens of an answer that is written.
 
     Returns:
       (tokenizer, side of the images in pixels).
@@ -90,6 +104,11 @@ def inputs(config: ModelConfig, question_length: int) -> tuple[Tokenizer, int]:
     family = choose("model.family", config.family, FAMILIES)
     choose("model.selectable", config.selectable or family.stacks[0], dict.fromkeys(family.stacks))
     choose("model.loss", config.loss, losses.LOSSES)
+    choose("model.answering", config.answering, dict.fromkeys(family.answerings))
+    writes = config.answering == sizes_lib.GENERATE
+    only = "cross_entropy"
+    allowed = f"{only!r} where config.model.answering = {config.answering!r}"
+    require(not writes or config.loss == only, "model.loss", config.loss, allowed)
     tokenizer = load_tokenizer(config.weights or None, family.prompt)
     if config.weights:
         sizes = huggingface.load_config(config.weights, image_size=config.image_size)
@@ -108,6 +127,13 @@ def inputs(config: ModelConfig, question_length: int) -> tuple[Tokenizer, int]:
         "data.question_length",
         question_length,
         f"at most {longest}, the tokens this model takes",
+    )
+    room = longest - question_length
+    require(
+        not writes or answer_length <= room,
+        "data.answer_length",
+        answer_length,
+        f"at most {room}, what the question leaves of the {longest} tokens this model takes",
     )
     return tokenizer, sizes.image_size
 
@@ -141,6 +167,7 @@ def load(
             adapter_size=config.adapter_size,
             selectable=config.selectable,
             image_size=config.image_size,
+            answering=config.answering,
         )
         sizes, params = weights.config, weights.params
         _check_family(config, sizes)
@@ -156,8 +183,9 @@ def load(
     if params is None:
         params = model.init(key)
         classes = {head_lib.ANSWERS: answers, head_lib.FINDINGS: findings}
-        width = huggingface.head_width(sizes)
-        params["head"] = head_lib.fit(params["head"], classes, classes, width=width, key=key)
+        if config.answering == sizes_lib.CLASSIFY:
+            width = huggingface.head_width(sizes)
+            params["head"] = head_lib.fit(params["head"], classes, classes, width=width, key=key)
     model, params = _extended(config, model, sizes, params, jax.random.fold_in(key, EXTRA_STREAM))
     has_prompt = config.prompt_length > 0
     names = tuple(answers), tuple(findings)
@@ -170,7 +198,10 @@ def _extended(
 ) -> tuple[Model, Params]:
     """Adds low-rank changes or a prompt to a model, where the config asks for them."""
     if config.lora_rank:
-        rows = lora.init_stack(key, params["blocks"], config.lora_rank)
+        try:
+            rows = lora.init_stack(key, params["blocks"], config.lora_rank)
+        except ValueError as error:
+            raise ConfigError(f"config.model.lora_rank = {config.lora_rank}: {error}") from error
         params = {**params, "lora": rows}
     stored_PD = None
     if config.weights:
@@ -182,6 +213,11 @@ def _extended(
         raise ConfigError(
             f"config.model.prompt_length = {config.prompt_length}: the blocks of {config.family}, "
             f"stack {sizes.selectable!r}, take no further tokens"
+        )
+    if config.answering == sizes_lib.GENERATE:
+        raise ConfigError(
+            f"config.model.prompt_length = {config.prompt_length}, must be 0 where "
+            "config.model.answering = 'generate'"
         )
     tokens, width = config.prompt_length, sizes.rows[1]
     tokens_PD = prompts.draw(key, tokens, width) if stored_PD is None else stored_PD
@@ -216,5 +252,6 @@ def _sizes(config: ModelConfig, tokenizer: Tokenizer, *, num_answers: int) -> Si
         num_answers=num_answers,
         adapter_size=config.adapter_size,
         selectable=config.selectable or family.stacks[0],
+        answering=config.answering,
     )
     return family.with_image_size(sizes, config.image_size) if config.image_size else sizes

@@ -61,6 +61,22 @@ def create(model: Model, *, loss: str, batch_size: int, placement_name: str) -> 
             findings_NF=None if findings_BF is None else jax.nn.sigmoid(findings_BF),
         )
 
+    return over_split(one_batch, batch_size, placement_name)
+
+
+def over_split(
+    one_batch: Callable[[Params, Batch], Outputs], batch_size: int, placement_name: str
+) -> Predict:
+    """Makes the function that runs batch after batch and puts the outputs behind each other.
+
+    Args:
+      one_batch: (params, batch) -> Outputs.
+      batch_size: examples per device and step.
+      placement_name: a key of `placement.BACKENDS`.
+
+    Returns:
+      (params, examples) -> Outputs, as NumPy arrays.
+    """
     over_batches = placement.create(one_batch, placement=placement_name)
 
     def predict(params: Params, examples: Examples) -> Outputs:

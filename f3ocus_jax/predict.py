@@ -1,5 +1,6 @@
 """python -m f3ocus_jax.predict --workdir runs/x --image f.png --question "…": what is shown?"""
 
+import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -10,10 +11,11 @@ from absl import flags
 from f3ocus_jax import commands, experiment, multilabel
 from f3ocus_jax.config import ConfigError
 from f3ocus_jax.data.reading import DataError, decode_image
+from f3ocus_jax.decoding import Decoding
 from f3ocus_jax.foundation import Foundation
 from f3ocus_jax.models import base, head
 from f3ocus_jax.report import records
-from f3ocus_jax.types import Batch
+from f3ocus_jax.types import Batch, Params
 
 
 def define_flags() -> None:
@@ -32,8 +34,13 @@ def main() -> None:
     workdir, settings = commands.existing_workdir(), flags.FLAGS
     foundation, params, round = experiment.load_model(workdir, settings.round)
     pixels_HWC = read_image(pathlib.Path(settings.image), foundation.image_size)
-    length = experiment.read_run(workdir).config.data.question_length
-    batch = _batch(foundation, pixels_HWC, settings.question, length)
+    config = experiment.read_run(workdir).config
+    batch = _batch(foundation, pixels_HWC, settings.question, config.data.question_length)
+    decoding = foundation.decoding(config)
+    if decoding is not None:
+        print("\n".join(describe_written(foundation, params, batch, decoding, settings.top)))
+        print(f"round {round} of {workdir}")
+        return
     outputs = head.split(base.apply(foundation.model, params, batch), batch)
     answers_BC, findings_BF = jax.device_get(outputs)
     if foundation.answers:
@@ -49,6 +56,34 @@ def describe_answers(logits_C: np.ndarray, answers: Sequence[str], top: int) -> 
     probabilities_C = np.asarray(jax.nn.softmax(logits_C))
     for answer in np.argsort(-probabilities_C)[:top]:
         yield f"{probabilities_C[answer]:6.1%}  {answers[answer]}"
+
+
+def describe_written(
+    foundation: Foundation, params: Params, batch: Batch, decoding: Decoding, top: int
+) -> Iterator[str]:
+    """Yields the answer that a model writes, then how likely it is to write those it was taught.
+
+    Args:
+      foundation: of the run; its model has a writer.
+      params: of the model.
+      batch: one example.
+      decoding: how the model writes.
+      top: how many of the taught answers are told, the likeliest first.
+    """
+    writer = foundation.model.writer
+    if writer is None:
+        raise ValueError("this model has an answer head and writes nothing")
+    rank = dataclasses.replace(decoding, name="rank").create(writer)
+    probabilities_C = np.exp(jax.jit(rank)(params, batch)[0])
+    likeliest = np.argsort(-probabilities_C)
+    if decoding.name == "rank":
+        answer = foundation.answers[likeliest[0]]
+    else:
+        ids_BA = jax.jit(decoding.create(writer))(params, batch)
+        answer = decoding.tokens.decode(ids_BA)[0]
+    yield f"{decoding.name}: {answer}"
+    for place in likeliest[:top]:
+        yield f"{probabilities_C[place]:6.1%}  {foundation.answers[place]}"
 
 
 def describe_findings(

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from f3ocus_jax import importance, inference, metrics, scoring, selection
+from f3ocus_jax import decoding as decoding_lib, importance, inference, metrics, scoring, selection
 from f3ocus_jax.aggregation import aggregate, aggregate_heads
 from f3ocus_jax.budgets import Budgets
 from f3ocus_jax.clients import Choice, LocalTask, LocalUpdate, local, placement
 from f3ocus_jax.config import ExperimentConfig, choose
 from f3ocus_jax.data import order
 from f3ocus_jax.data.examples import ClientData
+from f3ocus_jax.decoding import Decoding
 from f3ocus_jax.importance import Importance
 from f3ocus_jax.models import head as head_lib, trainable
 from f3ocus_jax.models.base import Model
@@ -54,6 +55,7 @@ class Round:
         frozen: Params,
         clients: list[ClientData],
         budgets: Budgets,
+        decoding: Decoding | None = None,
     ) -> None:
         """Makes the stages.
 
@@ -63,6 +65,7 @@ class Round:
           frozen: its parameters that no client trains.
           clients: the federation; K of them.
           budgets: what each may train.
+          decoding: how answers are written; None for a model with an answer head.
 
         Raises:
           ConfigError: for an unknown selection algorithm, pick or loss.
@@ -73,12 +76,14 @@ class Round:
         self._score = _make_score(config, model)
         self._train = _make_train(config, model)
         self._select = _make_select(config)
-        self._predict = inference.create(
-            model,
-            loss=config.model.loss,
-            batch_size=config.evaluation.batch_size,
-            placement_name=config.federated.placement,
-        )
+        how: dict[str, Any] = {
+            "batch_size": config.evaluation.batch_size,
+            "placement_name": config.federated.placement,
+        }
+        if decoding is None:
+            self._predict = inference.create(model, loss=config.model.loss, **how)
+        else:
+            self._predict = decoding_lib.create(model, decoding, clients, **how)
 
     def evaluate_start(self, state: ServerState) -> RoundRecord:
         """Returns the record of round 0: the model before any training."""

@@ -37,6 +37,9 @@ class Batch:
       example_mask_B: float32, 1 for an example and 0 for padding.
       targets_BF: int8, 1 for a finding that is there, 0 for one that is not, and -1 for one that
         the example is not asked about; None in a federation that is asked about none.
+      answer_ids_BA: int32 tokens of the answer and its end, for models that write answers; else
+        None.
+      answer_mask_BA: int32, 1 for a token and 0 for padding; None without `answer_ids_BA`.
     """
 
     images_BHWC: Array
@@ -45,6 +48,8 @@ class Batch:
     labels_B: Array
     example_mask_B: Array
     targets_BF: Array | None = None
+    answer_ids_BA: Array | None = None
+    answer_mask_BA: Array | None = None
 
 
 @struct.dataclass

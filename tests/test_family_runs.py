@@ -1,7 +1,8 @@
 """Every family goes through a federation: scores, rounds, a resumed run, an exported model."""
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from configs import phantom
-from f3ocus_jax import experiment, parsing
+from f3ocus_jax import experiment, parsing, predict
 from f3ocus_jax.config import ConfigError, ExperimentConfig
 from f3ocus_jax.models import FAMILIES, base, huggingface
 from f3ocus_jax.types import Params, RoundRecord
@@ -59,7 +60,15 @@ def test_every_family_has_a_tiny_config() -> None:
     assert {name.split("-")[0] for name in VARIANTS} == FAMILIES.keys()
 
 
-@pytest.mark.parametrize("family", sorted(VARIANTS.keys() - {"vilt"}))
+SLOW = ("blip2-llama", "blip2-t5")
+
+
+def marked(names: Iterable[str], slow: Iterable[str]) -> list[Any]:
+    """The same names, some of them marked as slow."""
+    return [pytest.param(n, marks=pytest.mark.slow) if n in slow else n for n in names]
+
+
+@pytest.mark.parametrize("family", marked(sorted(VARIANTS.keys() - {"vilt"}), SLOW))
 def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(
     family: str, data_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -81,6 +90,73 @@ def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(
     assert exported.config == foundation.sizes
     assert exported.answers == foundation.answers
     assert changed_rows(params, foundation.params).any()
+
+
+WRITING = {
+    "albef": "greedy",
+    "blip": "greedy",
+    "blip2-llama": "greedy",
+    "blip2-opt": "rank",
+    "blip2-t5": "beam",
+    "llava": "greedy",
+}
+"""How the answers of each family are chosen here."""
+
+
+@pytest.mark.parametrize("family", marked(sorted(WRITING), WRITING.keys() - {"blip"}))
+def test_a_federation_whose_model_writes_its_answers(
+    family: str, data_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    settings = {
+        "model__answering": "generate",
+        "evaluation__decoding": WRITING[family],
+        "evaluation__beams": 2,
+    }
+    first = experiment.run(tiny(family, data_dir, federated__rounds=1, **settings), tmp_path)
+    both = experiment.run(tiny(family, data_dir, **settings), tmp_path)
+    assert without_times(both)[:2] == without_times(first)
+    for client in both[-1].clients:
+        assert max(client.residuals) < 1e-3
+        assert max(client.values) > 0
+        assert np.isfinite(client.train_loss)
+        assert np.isfinite(client.test["loss"])
+    assert both[-1].loss < both[0].loss
+
+    foundation, params, _ = experiment.load_model(tmp_path, 2)
+    assert params["head"] == {}
+    exported = huggingface.load(tmp_path / "model", key=jax.random.key(0), answering="generate")
+    jax.tree.map(np.testing.assert_array_equal, exported.params, params)
+    assert exported.answers == foundation.answers
+    parts = experiment.assemble(tiny(family, data_dir, **settings))
+    batch = parts.federation.clients[0].test.batch(np.arange(1))
+    decoding = foundation.decoding(parts.config)
+    lines = list(predict.describe_written(foundation, params, batch, decoding, top=2))
+    assert len(lines) == 3
+    assert lines[0].startswith(f"{WRITING[family]}: ")
+    assert lines[1].split("%  ")[1] in foundation.answers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["nsga2", "abc", "aco", "sa", "mopso"])
+def test_every_search_chooses_the_layers_of_a_model_that_writes(
+    algorithm: str, data_dir: pathlib.Path
+) -> None:
+    settings = {"model__answering": "generate", "selection__algorithm": algorithm}
+    parts = experiment.assemble(tiny("blip2-opt", data_dir, **settings))
+    _, record = parts.rounds.run(parts.start, lambda *_: None)
+    assert record.selection.algorithm == algorithm
+    assert all(len(client.layers) == client.budget for client in record.clients)
+
+
+def test_vilt_writes_no_answers(data_dir: pathlib.Path) -> None:
+    with pytest.raises(ConfigError, match="answering = 'generate' is unknown; choose classify"):
+        experiment.assemble(tiny("vilt", data_dir, model__answering="generate"))
+
+
+def test_written_answers_have_one_loss(data_dir: pathlib.Path) -> None:
+    settings = {"model__answering": "generate", "model__loss": "binary_cross_entropy"}
+    with pytest.raises(ConfigError, match="must be 'cross_entropy' where"):
+        experiment.assemble(tiny("blip", data_dir, **settings))
 
 
 def changed_rows(params: Params, start: Params) -> np.ndarray:

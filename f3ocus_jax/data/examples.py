@@ -26,6 +26,8 @@ class Examples:
       image_ids: length N.
       targets_NF: int8, 1 for a finding that is there, 0 for one that is not, -1 for one that is not
         asked about; None in a federation that is asked about none.
+      answer_ids_NA: int32, tokens of the answer and its end, where a model writes answers.
+      answer_mask_NA: int32, 1 for a token and 0 for padding, beside them.
     """
 
     images_NHWC: np.ndarray | StoredImages
@@ -38,6 +40,8 @@ class Examples:
     answer_types: list[str]
     image_ids: list[str]
     targets_NF: Array = None
+    answer_ids_NA: Array = None
+    answer_mask_NA: Array = None
 
     @property
     def task(self) -> str:
@@ -66,8 +70,14 @@ class Examples:
             attention_mask_BT=self.attention_mask_NT[indices],
             labels_B=self.labels_N[indices],
             example_mask_B=mask.astype(np.float32),
-            targets_BF=None if self.targets_NF is None else self.targets_NF[indices],
+            targets_BF=_at(self.targets_NF, indices),
+            answer_ids_BA=_at(self.answer_ids_NA, indices),
+            answer_mask_BA=_at(self.answer_mask_NA, indices),
         )
+
+
+def _at(array: np.ndarray | None, indices: np.ndarray) -> np.ndarray | None:
+    return None if array is None else array[indices]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import tokenizers
 from tokenizers.decoders import WordPiece as WordPieceDecoder
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.pre_tokenizers import BertPreTokenizer, ByteLevel
 from tokenizers.processors import TemplateProcessing
 
 from f3ocus_jax.config import ConfigError
@@ -138,6 +138,24 @@ class Tokenizer:
         one, other = self._pieces(["a", "?"])
         pairs = zip(reversed(one), reversed(other), strict=False)
         return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+    def encode_answers(self, answers: Sequence[str]) -> list[list[int]]:
+        """Encodes what follows a question, without special tokens.
+
+        Args:
+          answers: texts.
+
+        Returns:
+          The token ids of each.
+        """
+        # Byte-level pieces hold the space in front of a word; others know words without it.
+        space = " " if isinstance(self.pieces.pre_tokenizer, ByteLevel) else ""
+        encoded = self.pieces.encode_batch([space + a for a in answers], add_special_tokens=False)
+        return [one.ids for one in encoded]
+
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """Returns the texts of rows of token ids, without special tokens."""
+        return [text.strip() for text in self.pieces.decode_batch([list(row) for row in rows])]
 
     def save(self, directory: pathlib.Path) -> None:
         """Writes tokenizer.json and tokenizer_config.json, and vocab.txt for WordPiece.

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from f3ocus_jax.models import lora
+from f3ocus_jax.models.writing import Writer
 from f3ocus_jax.types import Batch, Params, Rows
 
 ROW_KEYS = ("blocks", "adapters", "lora")
@@ -33,9 +34,11 @@ class Model:
       embed: (embeddings, batch) -> (hidden_BTD, context). T counts text and image tokens; context
         is a pytree of whatever every block needs beside its input, such as the attention mask.
       block: (one row of blocks, one row of adapters, hidden_BTD, context) -> hidden_BTD.
-      readout: (readout, head, hidden_BTD, context) -> logits_BC.
+      readout: (readout, head, hidden_BTD, context) -> logits_BC; scores_BAV of the tokens of the
+        batch's answers where the model writes answers, which has no head then.
       extend: (context, tokens) -> the context of blocks with so many tokens more in front of their
         input, which all see and are seen; None if the blocks take no further tokens.
+      writer: how it writes answers; None where it has an answer head.
     """
 
     num_layers: int
@@ -45,6 +48,7 @@ class Model:
     block: Callable[[Rows, Rows, jax.Array, Any], jax.Array]
     readout: Callable[[Params, Params, jax.Array, Any], jax.Array]
     extend: Callable[[Any, int], Any] | None = None
+    writer: Writer | None = None
 
 
 def apply(model: Model, params: Params, batch: Batch) -> jax.Array:
@@ -56,7 +60,22 @@ def apply(model: Model, params: Params, batch: Batch) -> jax.Array:
       batch: B examples.
 
     Returns:
-      logits_BC, float32.
+      What `Model.readout` gives, float32.
+    """
+    hidden_BTD, context = encode(model, params, batch)
+    return model.readout(params["readout"], params["head"], hidden_BTD, context)
+
+
+def encode(model: Model, params: Params, batch: Batch) -> tuple[jax.Array, Any]:
+    """Runs the model up to the last block of its selectable stack.
+
+    Args:
+      model: the model.
+      params: its parameters.
+      batch: B examples.
+
+    Returns:
+      (hidden_BTD, context).
     """
     hidden_BTD, context = model.embed(params["embeddings"], batch)
 
@@ -65,7 +84,7 @@ def apply(model: Model, params: Params, batch: Batch) -> jax.Array:
 
     rows = {key: params[key] for key in ROW_KEYS if key in params}
     hidden_BTD, _ = jax.lax.scan(step, hidden_BTD, rows)
-    return model.readout(params["readout"], params["head"], hidden_BTD, context)
+    return hidden_BTD, context
 
 
 def run_block(model: Model, row: Params, hidden_BTD: jax.Array, context: Any) -> jax.Array:

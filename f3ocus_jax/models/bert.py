@@ -63,14 +63,18 @@ class TextEmbeddings(nn.Module):
     config: TextConfig
 
     @nn.compact
-    def __call__(self, input_ids_BT: jax.Array) -> jax.Array:
-        """Returns hidden_BTD."""
+    def __call__(self, input_ids_BT: jax.Array, positions_BT: jax.Array | None = None) -> jax.Array:
+        """Returns hidden_BTD; the tokens' positions count from 0 where none are given."""
         config = self.config
         normal = nn.initializers.normal(config.hidden_size**-0.5)
         word = self.param("word", normal, (config.vocab_size, config.hidden_size))
         rows = (config.max_position_embeddings, config.hidden_size)
         position = self.param("position", normal, rows)
-        hidden_BTD = jnp.take(word, input_ids_BT, axis=0) + position[None, : input_ids_BT.shape[1]]
+        hidden_BTD = jnp.take(word, input_ids_BT, axis=0)
+        if positions_BT is None:
+            hidden_BTD = hidden_BTD + position[None, : input_ids_BT.shape[1]]
+        else:
+            hidden_BTD = hidden_BTD + jnp.take(position, positions_BT, axis=0)
         if config.token_types:
             types = self.param("types", normal, (config.token_types, config.hidden_size))
             hidden_BTD = hidden_BTD + types[None, :1]
@@ -132,9 +136,14 @@ class TokenScores(nn.Module):
         return inner_BTD @ word_VD.T + bias_V[None, None]
 
 
-def embed(config: TextConfig, params: Params, input_ids_BT: jax.Array) -> jax.Array:
-    """Returns the hidden_BTD of token ids."""
-    return modules.run(TextEmbeddings(config), params, input_ids_BT)
+def embed(
+    config: TextConfig,
+    params: Params,
+    input_ids_BT: jax.Array,
+    positions_BT: jax.Array | None = None,
+) -> jax.Array:
+    """Returns the hidden_BTD of token ids; see `TextEmbeddings`."""
+    return modules.run(TextEmbeddings(config), params, input_ids_BT, positions_BT)
 
 
 def apply_block(

@@ -16,17 +16,23 @@ from flax import struct
 
 from f3ocus_jax.models import (
     adapters,
+    base,
     bert,
+    causal_writing,
     head as head_lib,
     modules,
     qformer,
     stacks,
     vision,
+    writing,
 )
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blip2_config import Blip2Config
-from f3ocus_jax.models.blip2_language import Reader, reader
+from f3ocus_jax.models.blip2_language import Reader, causal_language, reader, t5_writer
+from f3ocus_jax.models.sizes import GENERATE
 from f3ocus_jax.models.stacks import Arrangement
+from f3ocus_jax.models.t5_config import T5Config
+from f3ocus_jax.models.writing import Writer
 from f3ocus_jax.types import Array, Batch, Params, Rows
 
 
@@ -39,7 +45,9 @@ class Context:
       sight: of the language model's blocks.
       words: the language model's word embeddings and what goes with them.
       image_BSD: the encoded image; None but in the Q-Former.
-      text_BTD: the question's tokens without the image; None in the language model.
+      text_BTD: the question's tokens without the image, and what is read behind them; None in the
+        language model.
+      answers: (ids_BA, mask_BA) of the answers that are taught; None if none are.
     """
 
     mask_BT: Array
@@ -47,6 +55,7 @@ class Context:
     words: Params
     image_BSD: Array
     text_BTD: Array
+    answers: tuple[Array, Array] | None
 
 
 def arrangement(config: Blip2Config) -> Arrangement:
@@ -74,8 +83,11 @@ def create(config: Blip2Config) -> Model:
       The model. `embed` takes uint8 images, which it normalises as the config says, or float ones
       that are so already; it raises ValueError for inputs of another shape.
     """
-    stack, reads = config.selectable, reader(config.text_config)
-    head = head_lib.AnswerHead(config.num_answers)
+    stack, reads, generates = (
+        config.selectable,
+        reader(config.text_config),
+        config.answering == GENERATE,
+    )
 
     def embed(params: Params, batch: Batch) -> tuple[jax.Array, Context]:
         vision.check_image(batch.images_BHWC, config.image_size, vision.CHANNELS, "BLIP-2")
@@ -92,7 +104,7 @@ def create(config: Blip2Config) -> Model:
         if stack == "qformer":
             return queries_BQD, dataclasses.replace(context, image_BSD=image_BSD)
         queries_BQD = _gather(config, params, queries_BQD, image_BSD)
-        hidden_BTD = _join(config, reads, params, queries_BQD, context)
+        hidden_BTD = _join(reads, params["words"], queries_BQD, context)
         return hidden_BTD, dataclasses.replace(context, text_BTD=None)
 
     def block(row: Rows, adapter: Rows, hidden: jax.Array, context: Context) -> jax.Array:
@@ -107,12 +119,23 @@ def create(config: Blip2Config) -> Model:
             return qformer.apply_group(config.qformer_config, row, hidden, image_BSD, adapt)
         return reads.block(row, hidden, context.sight, adapt)
 
+    def extend(context: Context, tokens: int) -> Context:
+        if stack != "language":
+            return context
+        mask_BT = jnp.pad(context.mask_BT, ((0, 0), (tokens, 0)), constant_values=1)
+        sight = reads.look(context.words, mask_BT, mask_BT.shape[1])
+        return dataclasses.replace(context, sight=sight)
+
     def read(params: Params, head_params: Params, hidden: jax.Array, context: Context) -> jax.Array:
         hidden_BTD = encode(config, params, hidden, context)
+        if generates:
+            ids_BA, mask_BA = writing.given(context.answers)
+            scores_BAV = reads.score(params, context.words, hidden_BTD, context.mask_BT, ids_BA)
+            return writing.hide(scores_BAV, mask_BA)
         state_BD = reads.pool(params, context.words, hidden_BTD, context.mask_BT)
-        return modules.run(head, head_params, state_BD.astype(jnp.float32))
+        return head_lib.read(head_params, state_BD.astype(jnp.float32))
 
-    return Model(
+    model = Model(
         num_layers=config.rows[0],
         num_answers=config.num_answers,
         # Drawing one array after the other would compile each of them on its own.
@@ -120,6 +143,34 @@ def create(config: Blip2Config) -> Model:
         embed=embed,
         block=block,
         readout=read,
+        extend=extend,
+    )
+    return dataclasses.replace(model, writer=_writer(config, model)) if generates else model
+
+
+def _writer(config: Blip2Config, model: Model) -> Writer:
+    if isinstance(config.text_config, T5Config):
+
+        def encoded(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
+            hidden, context = base.encode(model, params, batch)
+            return encode(config, params["readout"], hidden, context), context.mask_BT
+
+        return t5_writer(config.text_config, encoded)
+
+    def begin(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        if config.selectable == "language":
+            hidden_BTD, context = model.embed(params["embeddings"], batch)
+        else:
+            hidden_BTD, context = base.encode(model, params, batch)
+            hidden_BTD = enter(config, params["readout"], hidden_BTD, context)
+        return hidden_BTD, jnp.sum(context.mask_BT, axis=1, dtype=jnp.int32) - 1
+
+    return causal_writing.writer(
+        causal_language(config.text_config),
+        begin,
+        is_selectable=config.selectable == "language",
+        end=config.text_config.eos_token_id,
+        padding=config.text_config.pad_token_id,
     )
 
 
@@ -136,20 +187,34 @@ def encode(config: Blip2Config, params: Params, hidden: jax.Array, context: Cont
       The normed hidden_BTD of the language model (T5's encoder), the image's tokens in front.
     """
     reads = reader(config.text_config)
+    if config.selectable != "language":
+        hidden = stacks.run(
+            lambda row, hidden: reads.block(row, hidden, context.sight),
+            params["language_blocks"],
+            enter(config, params, hidden, context),
+        )
+    return reads.norm(params["language_norm"], hidden)
+
+
+def enter(config: Blip2Config, params: Params, hidden: jax.Array, context: Context) -> jax.Array:
+    """Runs what is between the image encoder or the Q-Former, and the language model.
+
+    Args:
+      config: sizes; another stack than the language model is selectable.
+      params: of the readout.
+      hidden: output of the selectable stack.
+      context: as `embed` made it.
+
+    Returns:
+      The input of the language model's first block.
+    """
     if config.selectable == "vision":
         image_BSD = vision.final_norm(config.vision_config, params, hidden)
         hidden = qformer.start(config.qformer_config, params["queries"], len(image_BSD))
         hidden = _gather(config, params, hidden, image_BSD)
-    elif config.selectable == "qformer":
+    else:
         hidden = _project(config, params, hidden)
-    if config.selectable != "language":
-        hidden = _join(config, reads, {"words": context.words}, hidden, context)
-        hidden = stacks.run(
-            lambda row, hidden: reads.block(row, hidden, context.sight),
-            params["language_blocks"],
-            hidden,
-        )
-    return reads.norm(params["language_norm"], hidden)
+    return _join(reader(config.text_config), context.words, hidden, context)
 
 
 def init(config: Blip2Config, key: jax.Array) -> Params:
@@ -178,6 +243,8 @@ def init(config: Blip2Config, key: jax.Array) -> Params:
         ),
         "head": head_lib.init(of_head, num_answers=config.num_answers, width=text.hidden_size),
     }
+    if config.answering == GENERATE:
+        parts["head"] = {}
     return arrangement(config).arrange(parts)
 
 
@@ -189,7 +256,12 @@ def _context(config: Blip2Config, reads: Reader, words: Params, batch: Batch) ->
         constant_values=1,
     )
     text_BTD = jnp.take(words["word"], jnp.asarray(batch.input_ids_BT), axis=0)
-    return Context(mask_BT, reads.look(words, mask_BT), words, None, text_BTD)
+    answers = writing.taught(batch)
+    if answers is not None and reads.reads_behind:
+        question_mask_BT = jnp.asarray(batch.attention_mask_BT)
+        text_BTD = causal_writing.behind(words, text_BTD, question_mask_BT, answers[0])
+    sight = reads.look(words, mask_BT, config.num_query_tokens + text_BTD.shape[1])
+    return Context(mask_BT, sight, words, None, text_BTD, answers)
 
 
 def _gather(
@@ -205,9 +277,7 @@ def _project(config: Blip2Config, params: Params, queries_BQD: jax.Array) -> jax
     return modules.run(nn.Dense(config.text_config.hidden_size), params["projection"], queries_BQD)
 
 
-def _join(
-    config: Blip2Config, reads: Reader, params: Params, image_BQD: jax.Array, context: Context
-) -> jax.Array:
+def _join(reads: Reader, words: Params, image_BQD: jax.Array, context: Context) -> jax.Array:
     """Puts the image's tokens in front of the question's, as the first block reads them."""
     both_BTD = jnp.concatenate([image_BQD.astype(context.text_BTD.dtype), context.text_BTD], axis=1)
-    return reads.enter(params["words"], both_BTD)
+    return reads.enter(words, both_BTD)

@@ -44,10 +44,11 @@ class Blip2Config:
     The defaults are those that transformers takes for what a config.json does not name.
 
     Attributes:
-      num_answers: C, classes of the answer head.
+      num_answers: classes of the answer head; 0 for none.
       adapter_size: bottleneck of the adapter in every selectable block; 0 for none.
       selectable: "language" (blocks of the language model; T5's encoder), "qformer" (groups of
         blocks of the Q-Former) or "vision" (blocks of the image encoder).
+      answering: one of `sizes.ANSWERING`.
       image_mean: of the pixels, as `vision.normalise` takes it.
       image_std: of the pixels.
       vision_config: sizes of the image encoder.
@@ -60,6 +61,7 @@ class Blip2Config:
     num_answers: int
     adapter_size: int = 0
     selectable: str = STACKS[0]
+    answering: str = sizes.CLASSIFY
     image_mean: tuple[float, ...] = clip.MEAN
     image_std: tuple[float, ...] = clip.STD
     vision_config: Blip2VisionConfig = dataclasses.field(default_factory=Blip2VisionConfig)
@@ -74,8 +76,8 @@ class Blip2Config:
         sizes.check(
             self,
             "BLIP-2",
-            minimums={"adapter_size": 0, "image_token_index": 0},
-            choices={"selectable": STACKS},
+            minimums={"adapter_size": 0, "num_answers": 0, "image_token_index": 0},
+            choices={"selectable": STACKS, "answering": sizes.ANSWERING},
         )
         sizes.check_pixels(self, "BLIP-2", CHANNELS)
         if self.num_query_tokens >= self.text_config.max_position_embeddings:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from f3ocus_jax.models import adapters, lora
 from f3ocus_jax.models.layers import Adapt
 from f3ocus_jax.types import Array, Params, Rows
 
@@ -42,9 +43,27 @@ class Cache:
         """Returns the cache with room for so many tokens."""
 
         def widen(leaf: jax.Array) -> jax.Array:
-            return jnp.pad(leaf, ((0, 0), (0, 0), (0, places - leaf.shape[2]), (0, 0)))
+            before = ((0, 0),) * (leaf.ndim - 2)
+            return jnp.pad(leaf, (*before, (0, places - leaf.shape[-2]), (0, 0)))
 
         return jax.tree.map(widen, self)
+
+
+@struct.dataclass
+class Memory:
+    """What one block of a decoder keeps.
+
+    Attributes:
+      own: of the text's tokens.
+      seen: of the states that it looks at; None for a block that looks at none.
+    """
+
+    own: Cache
+    seen: Cache | None
+
+    def widen(self, room: int) -> "Memory":
+        """Returns the memory with room for so many tokens more."""
+        return Memory(self.own.widen(self.own.key.shape[-2] + room), self.seen)
 
 
 Past = tuple[Cache, jax.Array]
@@ -121,3 +140,89 @@ def attend(
     shares = jax.nn.softmax(scores, axis=-1).astype(query.dtype)
     mixed = (shares @ cache.value[:, :, None]).reshape(batch, heads, tokens, width)
     return mixed.swapaxes(1, 2).reshape(batch, tokens, heads * width)
+
+
+def append(text_BTD: jax.Array, more_BAD: jax.Array, length_B: jax.Array) -> jax.Array:
+    """Puts tokens directly behind those of a text that is padded on the right.
+
+    Args:
+      text_BTD: the text's tokens and padding.
+      more_BAD: what comes behind.
+      length_B: int32, the text's tokens.
+
+    Returns:
+      [B, T + A, D]: both, and padding that may hold anything.
+    """
+    tokens, more = text_BTD.shape[1], more_BAD.shape[1]
+    place_1S = jnp.arange(tokens + more)[None]
+    behind_BS = jnp.clip(place_1S - length_B[:, None], 0, max(more - 1, 0))
+    source_BS = jnp.where(place_1S < length_B[:, None], place_1S, tokens + behind_BS)
+    both_BSD = jnp.concatenate([text_BTD, more_BAD], axis=1)
+    return jnp.take_along_axis(both_BSD, source_BS[..., None], axis=1)
+
+
+def read(
+    language: Language, rows_L: Params, hidden_BTD: jax.Array, room: int
+) -> tuple[jax.Array, Cache]:
+    """Reads a text from its first token on.
+
+    Args:
+      language: the model.
+      rows_L: its "blocks", their "adapters", and "lora" where they have low-rank changes; leading
+        layer axis.
+      hidden_BTD: input of the first block.
+      room: how many further tokens the caches shall have places for.
+
+    Returns:
+      (hidden_BTD after the last block, caches with leading layer axis).
+    """
+    tokens = hidden_BTD.shape[1]
+    sight = language.look(jnp.arange(tokens)[None], tokens)
+
+    def step(hidden: jax.Array, row: Params) -> tuple[jax.Array, Cache]:
+        hidden, cache = _run(language, row, hidden, sight, None)
+        return hidden, cache.widen(tokens + room)
+
+    return jax.lax.scan(step, hidden_BTD, rows_L)
+
+
+def proceed(
+    language: Language,
+    rows_L: Params,
+    hidden_BTD: jax.Array,
+    cache_L: Cache,
+    place_B: jax.Array,
+) -> tuple[jax.Array, Cache]:
+    """Reads further tokens of a text; see `read`.
+
+    Args:
+      language: the model.
+      rows_L: as of `read`.
+      hidden_BTD: input of the first block, of the further tokens.
+      cache_L: of the tokens before.
+      place_B: int32, the first further token's place among all.
+
+    Returns:
+      (hidden_BTD after the last block, caches with these tokens).
+    """
+    positions_BT = place_B[:, None] + jnp.arange(hidden_BTD.shape[1])[None]
+    sight = language.look(positions_BT, cache_L.key.shape[3])
+
+    def step(hidden: jax.Array, rows: tuple[Params, Cache]) -> tuple[jax.Array, Cache]:
+        row, cache = rows
+        return _run(language, row, hidden, sight, (cache, place_B))
+
+    return jax.lax.scan(step, hidden_BTD, (rows_L, cache_L))
+
+
+def _run(
+    language: Language, row: Params, hidden_BTD: jax.Array, sight: Any, past: Past | None
+) -> tuple[jax.Array, Cache]:
+    """Runs one block with all that is added to it, as `base.run_block` does without a cache."""
+
+    def adapt(fed_BTD: jax.Array) -> jax.Array:
+        return adapters.apply(row["adapters"], fed_BTD).astype(fed_BTD.dtype)
+
+    with lora.applied(row.get("lora")):
+        output_BTD, cache = language.block(row["blocks"], hidden_BTD, sight, adapt, past)
+    return output_BTD.astype(hidden_BTD.dtype), cache

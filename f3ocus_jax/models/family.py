@@ -6,7 +6,7 @@ from typing import Any
 
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.layout import Path, Tensor
-from f3ocus_jax.models.sizes import Sizes
+from f3ocus_jax.models.sizes import ANSWERING, Sizes
 from f3ocus_jax.types import Params
 
 
@@ -39,6 +39,7 @@ class Family:
       standardise: config.json -> the same with sizes under the names that `sizes` has for them.
       prompt: what the tokenizer is given for a question, with {question} in it; an "<image>" in it
         is one token.
+      answerings: how the models of the family can answer, some of `sizes.ANSWERING`.
     """
 
     sizes: type[Any]
@@ -57,3 +58,4 @@ class Family:
     with_image_size: Callable[[Any, int], Sizes]
     standardise: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     prompt: str = "{question}"
+    answerings: tuple[str, ...] = ANSWERING

@@ -15,15 +15,19 @@ from flax import struct
 
 from f3ocus_jax.models import (
     adapters,
+    base,
     bert,
     decoder,
     head as head_lib,
     layers,
     vision,
+    writing,
 )
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.grounded_config import GroundedConfig
+from f3ocus_jax.models.sizes import GENERATE
 from f3ocus_jax.models.stacks import Arrangement
+from f3ocus_jax.models.writing import Writer
 from f3ocus_jax.types import Array, Batch, Params, Rows
 
 
@@ -35,11 +39,13 @@ class Context:
       bias_B11T: hides the question's padding from attention.
       image_BSD: the encoded image; None in the image encoder.
       question_BTD: the encoded question; None where it is the input itself.
+      answers: (ids_BA, mask_BA) of the answers that are taught; None if none are.
     """
 
     bias_B11T: Array
     image_BSD: Array
     question_BTD: Array
+    answers: tuple[Array, Array] | None = None
 
 
 def arrangement(config: GroundedConfig) -> Arrangement:
@@ -66,6 +72,7 @@ def create(config: GroundedConfig) -> Model:
       that are so already; it raises ValueError for inputs of another shape.
     """
     stage, text = config.stage, config.text_config
+    generates = config.answering == GENERATE
 
     def embed(params: Params, batch: Batch) -> tuple[jax.Array, Context]:
         _check(config, batch)
@@ -80,8 +87,8 @@ def create(config: GroundedConfig) -> Model:
         if stage != "text" and config.text_layers:
             text_BTD = bert.run(text, params["text_blocks"], text_BTD, bias_B11T)
         if stage == "vision":
-            return image_BSD, Context(bias_B11T, None, text_BTD)
-        return text_BTD, Context(bias_B11T, image_BSD, None)
+            return image_BSD, Context(bias_B11T, None, text_BTD, writing.taught(batch))
+        return text_BTD, Context(bias_B11T, image_BSD, None, writing.taught(batch))
 
     def block(row: Rows, adapter: Rows, hidden: jax.Array, context: Context) -> jax.Array:
         adapt = functools.partial(adapters.apply, adapter)
@@ -98,9 +105,11 @@ def create(config: GroundedConfig) -> Model:
 
     def read(params: Params, head_params: Params, hidden: jax.Array, context: Context) -> jax.Array:
         encoded_BTD = encode_question(config, params, hidden, context)
-        return head_lib.read(head_params, encoded_BTD[:, 0])
+        if not generates:
+            return head_lib.read(head_params, encoded_BTD[:, 0])
+        return _teach(config, params["decoder"], encoded_BTD, context)
 
-    return Model(
+    model = Model(
         num_layers=config.rows[0],
         num_answers=config.num_answers,
         # Drawing one array after the other would compile each of them on its own.
@@ -110,6 +119,56 @@ def create(config: GroundedConfig) -> Model:
         readout=read,
         extend=extend,
     )
+    return dataclasses.replace(model, writer=_writer(config, model)) if generates else model
+
+
+def _teach(
+    config: GroundedConfig, params: Params, question_BTD: jax.Array, context: Context
+) -> jax.Array:
+    """Returns scores_BAV of the tokens of the taught answers."""
+    ids_BA, mask_BA = writing.given(context.answers)
+    inputs_BA = writing.inputs(ids_BA, config.text_config.bos_token_id)
+    scores_BAV, _ = decoder.token_scores(
+        config.decoder_config, params, inputs_BA, question_BTD, context.bias_B11T
+    )
+    return writing.hide(scores_BAV, mask_BA)
+
+
+def _writer(config: GroundedConfig, model: Model) -> Writer:
+    text = config.text_config
+
+    def start(params: Params, batch: Batch, room: int) -> tuple[jax.Array, writing.Memory]:
+        hidden, context = base.encode(model, params, batch)
+        states_BTD = encode_question(config, params["readout"], hidden, context)
+        start_BT = jnp.full((len(states_BTD), 1), text.bos_token_id, jnp.int32)
+        scores_BTV, memory_L = decoder.token_scores(
+            config.decoder_config,
+            params["readout"]["decoder"],
+            start_BT,
+            states_BTD,
+            context.bias_B11T,
+        )
+        place_B = jnp.ones(len(states_BTD), jnp.int32)
+        fixed = (states_BTD, context.bias_B11T)
+        return scores_BTV[:, 0], writing.Memory(memory_L.widen(room), fixed, place_B)
+
+    def proceed(
+        params: Params, memory: writing.Memory, ids_BT: jax.Array
+    ) -> tuple[jax.Array, writing.Memory]:
+        states_BTD, bias_B11T = memory.fixed_B
+        scores_BTV, cache_L = decoder.proceed(
+            config.decoder_config,
+            params["readout"]["decoder"],
+            ids_BT,
+            states_BTD,
+            bias_B11T,
+            memory.cache_L,
+            memory.place_B,
+        )
+        place_B = memory.place_B + ids_BT.shape[1]
+        return scores_BTV, writing.Memory(cache_L, memory.fixed_B, place_B)
+
+    return Writer(start, proceed, end=text.sep_token_id, padding=text.pad_token_id)
 
 
 def encode_question(
@@ -163,6 +222,8 @@ def init(config: GroundedConfig, key: jax.Array) -> Params:
         ),
         "head": head_lib.init(of_head, num_answers=config.num_answers, width=text.hidden_size),
     }
+    if config.answering == GENERATE:
+        parts["head"] = {}
     if config.text_layers:
         parts["text_blocks"] = bert.init_blocks(text, of_text, config.text_layers, None)
     return arrangement(config).arrange(parts)

@@ -20,6 +20,7 @@ class GroundedConfig:
       num_answers: classes of the answer head; 0 for none.
       adapter_size: bottleneck of the adapter in every selectable block; 0 for none.
       selectable: the stack whose blocks can be chosen, a key of `STAGES`.
+      answering: one of `sizes.ANSWERING`.
       image_mean: of the pixels, as `vision.normalise` takes it.
       image_std: of the pixels.
       vision_config: sizes of the image encoder.
@@ -34,13 +35,14 @@ class GroundedConfig:
     num_answers: int
     adapter_size: int = 0
     selectable: str = ""
+    answering: str = sizes.CLASSIFY
     image_mean: tuple[float, ...] = CLIP_MEAN
     image_std: tuple[float, ...] = CLIP_STD
     vision_config: VisionConfig = dataclasses.field(default_factory=VisionConfig)
     text_config: TextConfig = dataclasses.field(default_factory=TextConfig)
 
     def __post_init__(self) -> None:
-        choices = {"selectable": tuple(self.STAGES)}
+        choices = {"selectable": tuple(self.STAGES), "answering": sizes.ANSWERING}
         sizes.check(
             self, self.NAME, minimums={"adapter_size": 0, "num_answers": 0}, choices=choices
         )

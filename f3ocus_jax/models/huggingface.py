@@ -73,6 +73,7 @@ def load(
     selectable: str = "",
     image_size: int = 0,
     dtype: str = "float32",
+    answering: str = sizes_lib.CLASSIFY,
 ) -> Weights:
     """Reads a model, one tensor after the other: no more than one file is in memory beside it.
 
@@ -89,6 +90,7 @@ def load(
       image_size: side of the images it shall take, in pixels: the positions of its patches are
         resized to it; 0 for its own.
       dtype: one of `WEIGHT_DTYPES`; adapters and answer head are float32 always.
+      answering: one of `sizes.ANSWERING`; a model that writes answers has no head.
 
     Returns:
       The model.
@@ -101,8 +103,8 @@ def load(
     folder = pathlib.Path(directory)
     config, own = read_config(folder, selectable)
     parts = _read_parts(folder, config, own, dtype)
-    heads = parts.get("head", {})
-    if answers is None and not heads:
+    heads, writes = parts.get("head", {}), answering == sizes_lib.GENERATE
+    if answers is None and not heads and not writes:
         raise WeightsError(f"{folder} has no answer head, so the answers must be given")
     own = {name: own[name] if name in heads else () for name in own}
     new = {
@@ -110,8 +112,11 @@ def load(
         for name, given in ((head_lib.ANSWERS, answers), (head_lib.FINDINGS, findings))
     }
     of_head, of_adapters = jax.random.split(key)
-    parts["head"] = head_lib.fit(heads, own, new, width=head_width(config), key=of_head)
-    config = dataclasses.replace(config, num_answers=len(new[head_lib.ANSWERS]))
+    parts["head"] = {}
+    if not writes:
+        parts["head"] = head_lib.fit(heads, own, new, width=head_width(config), key=of_head)
+    count = len(new[head_lib.ANSWERS])
+    config = dataclasses.replace(config, num_answers=count, answering=answering)
     if image_size:
         config = _resize_positions(config, parts, image_size)
     config, parts["adapters"] = companions.read_adapters(folder, config, adapter_size, of_adapters)

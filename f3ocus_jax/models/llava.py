@@ -16,7 +16,9 @@ from flax import struct
 
 from f3ocus_jax.models import (
     adapters,
+    base,
     bert,
+    causal_writing,
     clip,
     head as head_lib,
     layers,
@@ -24,11 +26,14 @@ from f3ocus_jax.models import (
     modules,
     stacks,
     vision,
+    writing,
 )
 from f3ocus_jax.models.activations import ACTIVATIONS
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.llava_config import LlavaConfig
+from f3ocus_jax.models.sizes import GENERATE
 from f3ocus_jax.models.stacks import Arrangement
+from f3ocus_jax.models.writing import Writer
 from f3ocus_jax.types import Array, Batch, Params, Rows
 
 
@@ -55,13 +60,16 @@ class Context:
       sight: of the language model's tokens.
       image_place_B: int32, where the image begins.
       last_B: int32, where the question's last token is once the image is among its tokens.
-      text_BTD: the question's tokens without the image; None in the language model.
+      text_BTD: the question's tokens without the image, and the answer's behind them; None in the
+        language model.
+      answers: (ids_BA, mask_BA) of the answers that are taught; None if none are.
     """
 
     sight: llama.Sight
     image_place_B: Array
     last_B: Array
     text_BTD: Array
+    answers: tuple[Array, Array] | None
 
 
 def arrangement(config: LlavaConfig) -> Arrangement:
@@ -86,7 +94,8 @@ def create(config: LlavaConfig) -> Model:
       that are so already; it raises ValueError for inputs of another shape. A question without an
       `<image>` token loses its first token to the image.
     """
-    sees = config.selectable == "vision"
+    sees, generates = config.selectable == "vision", config.answering == GENERATE
+    language = llama.language(config.text_config)
 
     def embed(params: Params, batch: Batch) -> tuple[jax.Array, Context]:
         vision.check_image(batch.images_BHWC, config.image_size, vision.CHANNELS, "LLaVA")
@@ -95,12 +104,13 @@ def create(config: LlavaConfig) -> Model:
             jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std
         )
         image_BPD = clip.embed(config.vision_config, params["vision_embeddings"], images_BHWC)
-        text_BTD = jnp.take(params["words"]["word"], jnp.asarray(batch.input_ids_BT), axis=0)
-        context = _context(config, batch, text_BTD if sees else None)
+        text_BTD = _words(params["words"], batch)
+        context = _context(config, batch, text_BTD)
         if sees:
             return image_BPD, context
         image_BPD = _see(config, params["vision_blocks"], image_BPD)
-        return _read_image(config, params["projector"], image_BPD, text_BTD, context), context
+        hidden_BTD = _read_image(config, params["projector"], image_BPD, text_BTD, context)
+        return hidden_BTD, dataclasses.replace(context, text_BTD=None)
 
     def block(row: Rows, adapter: Rows, hidden: jax.Array, context: Context) -> jax.Array:
         def adapt(fed: jax.Array) -> jax.Array:
@@ -114,16 +124,22 @@ def create(config: LlavaConfig) -> Model:
     def extend(context: Context, tokens: int) -> Context:
         if sees:
             return context
-        length = context.sight.bias_TS.shape[-1] + tokens
-        sight = llama.look(config.text_config, jnp.arange(length), length)
+        length = context.sight.bias_B1TS.shape[-1] + tokens
+        sight = llama.look(config.text_config, jnp.arange(length)[None], length)
         return dataclasses.replace(context, sight=sight)
 
     def read(params: Params, head_params: Params, hidden: jax.Array, context: Context) -> jax.Array:
         hidden_BTD = encode(config, params, hidden, context)
+        if generates:
+            ids_BA, mask_BA = writing.given(context.answers)
+            scores_BAV = causal_writing.answer_scores(
+                language, params, {}, hidden_BTD, context.last_B, ids_BA.shape[1]
+            )
+            return writing.hide(scores_BAV, mask_BA)
         last_BD = jnp.take_along_axis(hidden_BTD, context.last_B[:, None, None], axis=1)[:, 0]
         return head_lib.read(head_params, last_BD.astype(jnp.float32))
 
-    return Model(
+    model = Model(
         num_layers=config.rows[0],
         num_answers=config.num_answers,
         # Drawing one array after the other would compile each of them on its own.
@@ -132,6 +148,26 @@ def create(config: LlavaConfig) -> Model:
         block=block,
         readout=read,
         extend=extend,
+    )
+    return dataclasses.replace(model, writer=_writer(config, model)) if generates else model
+
+
+def _writer(config: LlavaConfig, model: Model) -> Writer:
+    def begin(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        if config.selectable == "language":
+            hidden_BTD, context = model.embed(params["embeddings"], batch)
+            return hidden_BTD, context.last_B
+        image_BPD, context = base.encode(model, params, batch)
+        projector, text_BTD = params["readout"]["projector"], context.text_BTD
+        return _read_image(config, projector, image_BPD, text_BTD, context), context.last_B
+
+    text = config.text_config
+    return causal_writing.writer(
+        llama.language(text),
+        begin,
+        is_selectable=config.selectable == "language",
+        end=text.eos_token_id,
+        padding=text.pad_token_id,
     )
 
 
@@ -155,19 +191,6 @@ def encode(config: LlavaConfig, params: Params, hidden: jax.Array, context: Cont
             hidden,
         )
     return llama.language(config.text_config).norm(params["language_norm"], hidden)
-
-
-def scores(params: Params, hidden_BTD: jax.Array) -> jax.Array:
-    """Scores the token that follows each token.
-
-    Args:
-      params: of the readout.
-      hidden_BTD: from `encode`.
-
-    Returns:
-      scores_BTV, unnormalised, float32.
-    """
-    return (hidden_BTD @ params["scores"]["kernel"]).astype(jnp.float32)
 
 
 def insert_image(text_BTD: jax.Array, image_BPD: jax.Array, place_B: jax.Array) -> jax.Array:
@@ -216,6 +239,8 @@ def init(config: LlavaConfig, key: jax.Array) -> Params:
         ),
         "head": head_lib.init(of_head, num_answers=config.num_answers, width=text.hidden_size),
     }
+    if config.answering == GENERATE:
+        parts["head"] = {}
     return arrangement(config).arrange(parts)
 
 
@@ -234,16 +259,27 @@ def _init_vision(config: LlavaConfig, key: jax.Array) -> Params:
     }
 
 
-def _context(config: LlavaConfig, batch: Batch, text_BTD: jax.Array | None) -> Context:
+def _words(words: Params, batch: Batch) -> jax.Array:
+    """Returns the question's tokens, and those of a taught answer behind them."""
+    text_BTD = jnp.take(words["word"], jnp.asarray(batch.input_ids_BT), axis=0)
+    answers = writing.taught(batch)
+    if answers is None:
+        return text_BTD
+    mask_BT = jnp.asarray(batch.attention_mask_BT)
+    return causal_writing.behind(words, text_BTD, mask_BT, answers[0])
+
+
+def _context(config: LlavaConfig, batch: Batch, text_BTD: jax.Array) -> Context:
     is_image_BT = jnp.asarray(batch.input_ids_BT) == config.image_token_index
     added = config.num_patches - 1
-    length = is_image_BT.shape[1] + added
+    length = text_BTD.shape[1] + added
     last_B = jnp.sum(jnp.asarray(batch.attention_mask_BT), axis=1, dtype=jnp.int32) - 1
     return Context(
         sight=llama.look(config.text_config, jnp.arange(length)[None], length),
         image_place_B=jnp.argmax(is_image_BT, axis=1).astype(jnp.int32),
         last_B=jnp.maximum(last_B, 0) + added,  # an example of padding has no last token
         text_BTD=text_BTD,
+        answers=writing.taught(batch),
     )
 
 

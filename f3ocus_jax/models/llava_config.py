@@ -38,6 +38,7 @@ class LlavaConfig:
       adapter_size: bottleneck of the adapter in every selectable block; 0 for none.
       selectable: "language" (the blocks of the language model) or "vision" (those of the image
         encoder up to the one whose output is used; later ones have no gradient).
+      answering: one of `sizes.ANSWERING`.
       image_mean: of the pixels, as `vision.normalise` takes it.
       image_std: of the pixels.
       vision_config: sizes of the image encoder.
@@ -54,6 +55,7 @@ class LlavaConfig:
     num_answers: int
     adapter_size: int = 0
     selectable: str = STACKS[0]
+    answering: str = sizes.CLASSIFY
     image_mean: tuple[float, ...] = clip.MEAN
     image_std: tuple[float, ...] = clip.STD
     vision_config: ClipConfig = dataclasses.field(default_factory=_large_vision)
@@ -78,6 +80,7 @@ class LlavaConfig:
             },
             choices={
                 "selectable": STACKS,
+                "answering": sizes.ANSWERING,
                 "vision_feature_select_strategy": ("default",),
                 "projector_hidden_act": tuple(ACTIVATIONS),
                 "tie_word_embeddings": (False,),

@@ -2,7 +2,7 @@
 
 Every loss of an answer takes (logits_BC, labels_B) and returns loss_B in nats, float32. A label of
 -1 (an answer outside the vocabulary) gives loss 0 and no gradient. `create` adds the loss of
-findings to one of them.
+findings to one of them, and knows that of answers that are written.
 """
 
 from collections.abc import Callable
@@ -28,11 +28,16 @@ def create(name: str) -> Loss:
       name: a key of `LOSSES`, the loss of an answer.
 
     Returns:
-      (logits_BC, batch) -> loss_B. An example that is asked for one has loss 0 for the other.
+      (logits_BC, batch) -> loss_B. An example that is asked for one has loss 0 for the other. For a
+      batch with the tokens of its answers, the outputs are scores_BAV, and the loss is the negative
+      log-probability of the whole answer, whatever `name` says.
     """
     of_answers = LOSSES[name]
 
     def loss(logits_BC: jax.Array, batch: Batch) -> jax.Array:
+        if batch.answer_ids_BA is not None:
+            answers = (jnp.asarray(batch.answer_ids_BA), jnp.asarray(batch.answer_mask_BA))
+            return -log_likelihood(logits_BC, *answers)
         answers_BC, findings_BF = head.split(logits_BC, batch)
         if findings_BF is None or batch.targets_BF is None:
             return of_answers(answers_BC, batch.labels_B)
@@ -143,6 +148,23 @@ def divergence(logits_BC: jax.Array, target_BC: jax.Array, temperature: float) -
     return temperature**2 * jnp.sum(jnp.exp(teacher_BC) * (teacher_BC - student_BC), axis=-1)
 
 
+def log_likelihood(scores_BAV: jax.Array, ids_BA: jax.Array, mask_BA: jax.Array) -> jax.Array:
+    """Adds up the log-probabilities of an answer's tokens.
+
+    Args:
+      scores_BAV: of every token, unnormalised.
+      ids_BA: the tokens.
+      mask_BA: 1 for a token and 0 for padding.
+
+    Returns:
+      [B], float32, at most 0.
+    """
+    scores_BAV = scores_BAV.astype(jnp.float32)
+    picked_BA = jnp.take_along_axis(scores_BAV, ids_BA[..., None], axis=-1)[..., 0]
+    log_BA = picked_BA - jax.nn.logsumexp(scores_BAV, axis=-1)
+    return jnp.sum(jnp.where(mask_BA > 0, log_BA, 0.0), axis=1)
+
+
 def masked_mean(loss_B: jax.Array, batch: Batch) -> jax.Array:
     """Averages a loss over the examples that are neither padding nor without a known answer.
 
@@ -165,6 +187,8 @@ def masked_sum(loss_B: jax.Array, batch: Batch) -> jax.Array:
 
 def weights(batch: Batch) -> jax.Array:
     """Tells which examples count: float32 [B], 0 for padding and where nothing asked is known."""
+    if batch.answer_ids_BA is not None:
+        return jnp.asarray(batch.example_mask_B)  # any answer can be written
     known_B = batch.labels_B >= 0
     if batch.targets_BF is not None:
         known_B = known_B | (batch.targets_BF >= 0).any(axis=-1)

@@ -10,7 +10,10 @@ from typing import Any, Protocol, TypeVar
 
 from f3ocus_jax.config import ConfigError, nearest
 
-OWN = ("num_answers", "adapter_size", "selectable", "image_mean", "image_std")
+OWN = ("num_answers", "adapter_size", "selectable", "answering", "image_mean", "image_std")
+CLASSIFY, GENERATE = "classify", "generate"
+ANSWERING = (CLASSIFY, GENERATE)
+"""How a model answers: by a head over the answers, or token by token."""
 SIDES = ("image_size", "patch_size")
 """Sizes that may be given as [height, width]."""
 KINDS = "kinds"
@@ -33,6 +36,10 @@ class Sizes(Protocol):
     @property
     def selectable(self) -> str:
         """The stack whose blocks can be chosen, one of the family's."""
+
+    @property
+    def answering(self) -> str:
+        """How it answers, one of `ANSWERING`."""
 
     @property
     def image_mean(self) -> tuple[float, ...]:

@@ -14,25 +14,11 @@ from flax import struct
 
 from f3ocus_jax.models import causal, layers, modules, stacks
 from f3ocus_jax.models.activations import ACTIVATIONS
-from f3ocus_jax.models.causal import Cache
+from f3ocus_jax.models.causal import Cache, Memory
 from f3ocus_jax.models.layers import Adapt, unchanged
 from f3ocus_jax.models.llama import RmsNorm
 from f3ocus_jax.models.t5_config import T5Config
 from f3ocus_jax.types import Array, Params, Rows
-
-
-@struct.dataclass
-class Memory:
-    """What one block of a decoder keeps.
-
-    Attributes:
-      own: of the text's tokens.
-      seen: of the states that it looks at; None in an encoder.
-    """
-
-    own: Cache
-    seen: Cache | None
-
 
 Past = tuple[Memory, jax.Array]
 """A block's memory, and each example's place in it for the first of the tokens that are read."""

@@ -16,6 +16,7 @@ class ViltConfig:
       num_answers: classes of the answer head; 0 for none.
       adapter_size: bottleneck of the adapter in every block; 0 for none.
       selectable: the one stack there is.
+      answering: "classify": it has no decoder.
       image_mean: of the pixels, as `vision.normalise` takes it.
       image_std: of the pixels.
       vocab_size: entries of the tokenizer's vocabulary.
@@ -37,6 +38,7 @@ class ViltConfig:
     num_answers: int
     adapter_size: int = 0
     selectable: str = STACKS[0]
+    answering: str = sizes.CLASSIFY
     image_mean: tuple[float, ...] = (0.5,)
     image_std: tuple[float, ...] = (0.5,)
     vocab_size: int = 30522

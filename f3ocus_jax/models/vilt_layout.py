@@ -116,4 +116,5 @@ FAMILY = Family(
     positions=(("embeddings", "position"), "bilinear"),
     of_vocabulary=_of_vocabulary,
     with_image_size=_with_image_size,
+    answerings=("classify",),
 )

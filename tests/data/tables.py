@@ -25,6 +25,7 @@ def data_config(data_dir: pathlib.Path, *datasets: str, **settings: Any) -> Data
         "manual_dir": "",
         "question_length": 12,
         "minimum_answer_count": 1,
+        "answer_length": 8,
     }
     return DataConfig(datasets=datasets, data_dir=str(data_dir), **(defaults | settings))
 

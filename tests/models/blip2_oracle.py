@@ -23,6 +23,6 @@ def run(config: Any, params: Params, batch: Batch) -> dict[str, np.ndarray]:
 
     (loss, logits_BC), gradients = jax.jit(jax.value_and_grad(objective, has_aux=True))(params)
     theirs = layout.to_huggingface(FAMILY.tensors(config), FAMILY.parts(config, gradients))
-    theirs |= head_tensors(gradients["head"])
+    theirs |= head_tensors(gradients["head"]["answers"])
     named = {f"gradient.{name}": value for name, value in theirs.items()}
     return {**named, "logits_BC": np.asarray(logits_BC), "loss": np.asarray(loss)}

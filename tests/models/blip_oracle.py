@@ -43,8 +43,8 @@ def forward(
     hidden, _ = jax.lax.scan(step, hidden, (params["blocks"], params["adapters"]))
     question_BTD = grounded.encode_question(config, params["readout"], hidden, context)
     mask_bias = layers.padding_bias(jnp.asarray(batch.attention_mask_BT))
-    scores_BTV = decoder.token_scores(
-        config.decoder_config, params["readout"]["decoder"], *answers, question_BTD, mask_bias
+    scores_BTV, _ = decoder.token_scores(
+        config.decoder_config, params["readout"]["decoder"], answers[0], question_BTD, mask_bias
     )
     logits_BC = base.apply(model, params, batch)
     return {"question_BTD": question_BTD, "logits_BC": logits_BC, "scores_BTV": scores_BTV}

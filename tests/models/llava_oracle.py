@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from f3ocus_jax.models import FAMILIES, base, layout, llava
+from f3ocus_jax.models import FAMILIES, base, layout, llama, llava
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.losses import binary_cross_entropy, masked_mean
 from f3ocus_jax.types import Batch, Params
@@ -46,9 +46,10 @@ def forward(config: Any, model: Model, params: Params, batch: Batch) -> dict[str
 
     hidden, _ = jax.lax.scan(step, hidden, (params["blocks"], params["adapters"]))
     hidden_BTD = llava.encode(config, params["readout"], hidden, context)
+    score = llama.language(config.text_config).score
     return {
         "hidden_BTD": hidden_BTD,
-        "scores_BTV": llava.scores(params["readout"], hidden_BTD),
+        "scores_BTV": score({}, params["readout"], hidden_BTD),
         "logits_BC": base.apply(model, params, batch),
     }
 

@@ -113,7 +113,8 @@ def main() -> None:
 
 
 def _inputs(batch: Batch) -> dict[str, np.ndarray]:
-    names = [field.name for field in dataclasses.fields(batch)]
+    fields = dataclasses.fields(batch)
+    names = [field.name for field in fields if getattr(batch, field.name) is not None]
     return {f"batch.{name}": np.asarray(getattr(batch, name)) for name in names}
 
 

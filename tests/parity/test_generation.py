@@ -1,0 +1,123 @@
+"""The tokens that our models write beside those of torch's `generate`, greedily and by beams."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import torch
+
+from f3ocus_jax import convert
+from f3ocus_jax.data.text import load_tokenizer
+from f3ocus_jax.models import generation, huggingface
+from f3ocus_jax.models.writing import Writer
+from f3ocus_jax.types import Batch, Params
+from tests.parity import (
+    torch_albef,
+    torch_blip,
+    torch_blip2,
+    torch_generation,
+    torch_llava,
+    write_fixtures,
+)
+
+pytestmark = pytest.mark.parity
+
+LENGTH = 7
+Theirs = Callable[..., np.ndarray]
+
+
+@pytest.fixture(autouse=True)
+def _full_precision() -> Iterator[None]:
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+def blip(folder: pathlib.Path) -> tuple[Theirs, Batch]:
+    case = dataclasses.replace(torch_blip.CASES["plain"], deviation=0.4)
+    write_fixtures.save_blip(folder, case)
+    model, batch = torch_blip.random_model(case), torch_blip.random_batch(case)
+
+    def theirs(**settings: int) -> np.ndarray:
+        start = case.text["bos_token_id"]
+        return torch_generation.of_decoder(model, batch, start=start, **settings)
+
+    return theirs, batch
+
+
+def albef(folder: pathlib.Path) -> tuple[Theirs, Batch]:
+    case = dataclasses.replace(torch_albef.CASE, deviation=0.4)
+    model, batch = torch_albef.random_model(case), torch_blip.random_batch(case)
+    checkpoint, vocabulary = folder / "albef.pth", folder / "tokenizer"
+    torch.save({"model": torch_albef.tuned_checkpoint(model)}, checkpoint)
+    vocabulary.mkdir()
+    load_tokenizer().save(vocabulary)
+    convert.convert(checkpoint, vocabulary, folder / "model", head_width=4)
+
+    def theirs(**settings: int) -> np.ndarray:
+        start = case.text["bos_token_id"]
+        return torch_generation.of_decoder(model, batch, start=start, **settings)
+
+    return theirs, batch
+
+
+def llava(folder: pathlib.Path) -> tuple[Theirs, Batch]:
+    case = dataclasses.replace(torch_llava.CASES["plain"], deviation=0.3)
+    write_fixtures.save_llava(folder, case)
+    model, batch = torch_llava.random_model(case), torch_llava.random_batch(case)
+
+    def theirs(**settings: int) -> np.ndarray:
+        return torch_generation.of_llava(case, model, batch, **settings)
+
+    return theirs, batch
+
+
+def blip2(language: str) -> Callable[[pathlib.Path], tuple[Theirs, Batch]]:
+    def make(folder: pathlib.Path) -> tuple[Theirs, Batch]:
+        case = dataclasses.replace(torch_blip2.CASES[language], deviation=0.3)
+        write_fixtures.save_blip2(folder, case)
+        model, batch = torch_blip2.random_model(case), torch_blip2.random_batch(case)
+
+        def theirs(**settings: int) -> np.ndarray:
+            return torch_generation.of_blip2(case, model, batch, **settings)
+
+        return theirs, batch
+
+    return make
+
+
+MODELS = {"albef": albef, "blip": blip, "llava": llava} | {
+    f"blip2-{language}": blip2(language) for language in ("opt", "t5", "llama")
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_written_tokens_are_those_of_torch(name: str, tmp_path: pathlib.Path) -> None:
+    theirs, batch = MODELS[name](tmp_path)
+    has_folder = (tmp_path / "model").exists()
+    writer, params = written_by(tmp_path / "model" if has_folder else tmp_path)
+    free_BA = theirs(end=-1, length=LENGTH, beams=1)
+    # An end that some examples write at once, some later, and some perhaps never.
+    end = int(free_BA[0, 2])
+    assert (theirs(end=end, length=LENGTH, beams=1) == torch_generation.PADDING).any()
+    for beams in (1, 3):
+        expected_BA = theirs(end=end, length=LENGTH, beams=beams)
+        found = dataclasses.replace(writer, end=end, padding=torch_generation.PADDING)
+        write = (
+            generation.greedy(found, LENGTH)
+            if beams == 1
+            else generation.beam(found, LENGTH, beams)
+        )
+        np.testing.assert_array_equal(jax.jit(write)(params, batch), expected_BA)
+
+
+def written_by(folder: pathlib.Path) -> tuple[Writer, Params]:
+    """Reads a directory as a model that writes."""
+    weights = huggingface.load(folder, key=jax.random.key(0), answers=["no", "yes"])
+    config: Any = dataclasses.replace(weights.config, answering="generate")
+    writer = huggingface.family_of(config).create(config).writer
+    assert writer is not None
+    return writer, weights.params
