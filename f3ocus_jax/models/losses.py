@@ -111,9 +111,12 @@ def distillation(
       temperature: see `divergence`.
 
     Returns:
-      distillation_B: the divergence of the answers, or the mean of those of the findings, each of
-      which is yes or no.
+      distillation_B: the divergence of the answers (the sum of that of the tokens of an answer that
+      is written), or the mean of those of the findings, each of which is yes or no.
     """
+    if batch.answer_ids_BA is not None:
+        apart_BA = divergence(logits_BC, others_BC, temperature)
+        return jnp.sum(jnp.where(jnp.asarray(batch.answer_mask_BA) > 0, apart_BA, 0.0), axis=1)
     students, teachers = head.split(logits_BC, batch), head.split(others_BC, batch)
     answers_BC, findings_BF = students
     if findings_BF is None or teachers[1] is None or batch.targets_BF is None:
