@@ -155,10 +155,11 @@ def apply_block(
     states_bias: jax.Array | None = None,
     *,
     adapt: Adapt = unchanged,
+    name: str | None = None,
 ) -> jax.Array:
-    """Runs one block; see `BertBlock`."""
+    """Runs one block; see `BertBlock`. In a row of several blocks each has a name."""
     inputs = (hidden_BTD, bias, states_BSD, states_bias, adapt)
-    return modules.run(BertBlock(config), row, *inputs)
+    return modules.run(BertBlock(config, name=name), row, *inputs)
 
 
 def run(

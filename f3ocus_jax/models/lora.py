@@ -12,7 +12,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax import traverse_util
 
+from f3ocus_jax.models.layout import Path
 from f3ocus_jax.types import Rows
 
 ADAPTED = ("query", "value")
@@ -28,24 +30,30 @@ def init_stack(key: jax.Array, blocks: Rows, rank: int) -> Rows:
       rank: width between the two maps.
 
     Returns:
-      {map: {"down": [L, in, rank], "up": [L, rank, out]}}, float32. The change is their product:
-      its usual factor, alpha / rank, is 1.
+      {map: {"down": [L, in, rank], "up": [L, rank, out]}}, float32, nested as the blocks are. The
+      change is their product: its usual factor, alpha / rank, is 1.
 
     Raises:
       ValueError: if the blocks have no map of these names.
     """
-    names = [name for name in sorted(blocks) if name.endswith(ADAPTED)]
-    if not names:
+    flat = traverse_util.flatten_dict(blocks)
+    maps = {path[:-1]: leaf for path, leaf in sorted(flat.items()) if _is_adapted(path)}
+    if not maps:
         raise ValueError(f"blocks have the maps {sorted(blocks)}, none ends in {ADAPTED}")
 
-    def draw(key: jax.Array, name: str) -> Rows:
-        depth, width, outputs = blocks[name]["kernel"].shape
+    def draw(key: jax.Array, kernel: jax.Array) -> Rows:
+        depth, width, outputs = kernel.shape
         bound = width**-0.5
         down = jax.random.uniform(key, (depth, width, rank), minval=-bound, maxval=bound)
         return {"down": down, "up": jnp.zeros((depth, rank, outputs))}
 
-    keys = jax.random.split(key, len(names))
-    return {name: draw(key, name) for key, name in zip(keys, names, strict=True)}
+    keys = jax.random.split(key, len(maps))
+    pairs = zip(keys, maps.items(), strict=True)
+    return traverse_util.unflatten_dict({path: draw(key, kernel) for key, (path, kernel) in pairs})
+
+
+def _is_adapted(path: Path) -> bool:
+    return len(path) > 1 and path[-1] == "kernel" and path[-2].endswith(ADAPTED)
 
 
 def applied(row: Rows | None) -> contextlib.AbstractContextManager[None]:
@@ -64,13 +72,22 @@ def applied(row: Rows | None) -> contextlib.AbstractContextManager[None]:
         context: nn.module.InterceptorContext,
     ) -> Any:
         outputs = call(*inputs, **options)
-        name = context.module.name
-        if not isinstance(context.module, nn.Dense) or name not in row:
+        maps = _maps(row, context.module)
+        if maps is None:
             return outputs
-        change = (inputs[0] @ row[name]["down"]) @ row[name]["up"]
+        change = (inputs[0] @ maps["down"]) @ maps["up"]
         return outputs + change.astype(outputs.dtype)
 
     return nn.intercept_methods(intercept)
+
+
+def _maps(row: Rows, module: nn.Module) -> Rows | None:
+    """Returns the change of a linear map; None for what is not changed."""
+    if not isinstance(module, nn.Dense):
+        return None
+    # A row that holds several blocks tells them apart by the name of the module around the map.
+    around = row.get(getattr(module.parent, "name", None), row)
+    return around.get(module.name)
 
 
 def merge(blocks: Rows, rows: Rows) -> Rows:
@@ -83,9 +100,9 @@ def merge(blocks: Rows, rows: Rows) -> Rows:
     Returns:
       Blocks that do without them.
     """
-    merged = dict(blocks)
-    for name, maps in rows.items():
-        kernel = blocks[name]["kernel"]
-        change = jnp.matmul(maps["down"], maps["up"], precision="highest")
-        merged[name] = {**blocks[name], "kernel": (kernel + change).astype(kernel.dtype)}
-    return merged
+    merged, flat = traverse_util.flatten_dict(blocks), traverse_util.flatten_dict(rows)
+    for path in {path[:-1] for path in flat}:
+        kernel = merged[*path, "kernel"]
+        change = jnp.matmul(flat[*path, "down"], flat[*path, "up"], precision="highest")
+        merged[*path, "kernel"] = (kernel + change).astype(kernel.dtype)
+    return traverse_util.unflatten_dict(merged)

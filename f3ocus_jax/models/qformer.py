@@ -144,7 +144,9 @@ def apply_group(
     for kind in config.kinds:
         states = image_BSD if kind == LOOKING else None
         last = adapt if kind == config.kinds[-1] else unchanged
-        hidden_BQD = bert.apply_block(config, row[kind], hidden_BQD, None, states, adapt=last)
+        hidden_BQD = bert.apply_block(
+            config, row[kind], hidden_BQD, None, states, adapt=last, name=kind
+        )
     return hidden_BQD
 
 

@@ -21,29 +21,26 @@ from tests.models.sizes import (
     tiny_vilt,
 )
 
-TINY = {"albef": tiny_albef, "blip": tiny_blip, "llava": tiny_llava, "vilt": tiny_vilt}
-LANGUAGES = {
+TINY = {"albef": tiny_albef, "blip": tiny_blip, "llava": tiny_llava, "vilt": tiny_vilt} | {
     f"blip2-{language}": functools.partial(tiny_blip2, language) for language in TINY_LANGUAGES
 }
-CASES = [
-    (name, stack)
-    for name in sorted(TINY | LANGUAGES)
-    for stack in FAMILIES[name.split("-")[0]].stacks
-]
+"""Family, with its language model where it has several, to its tiny sizes."""
+FAMILY_OF = {name: FAMILIES[name.partition("-")[0]] for name in TINY}
+CASES = [(name, stack) for name in sorted(TINY) for stack in FAMILY_OF[name].stacks]
 KEYS = {"embeddings", "blocks", "adapters", "readout", "head"}
 
 apply = jax.jit(base.apply, static_argnums=0)
 
 
 def test_every_family_is_tested() -> None:
-    assert {name.split("-")[0] for name in TINY | LANGUAGES} == FAMILIES.keys()
+    assert {name.partition("-")[0] for name in TINY} == FAMILIES.keys()
 
 
 @pytest.fixture(params=CASES, ids="-".join)
 def parts(request: pytest.FixtureRequest) -> tuple[Model, Params, Batch]:
     name, stack = request.param
-    config = (TINY | LANGUAGES)[name](selectable=stack)
-    model = FAMILIES[name.split("-")[0]].create(config)
+    config = TINY[name](selectable=stack)
+    model = FAMILY_OF[name].create(config)
     return model, random_params(model), tiny_batch(config)
 
 

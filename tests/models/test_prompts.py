@@ -12,7 +12,7 @@ from f3ocus_jax.models import FAMILIES, base, layers, prompts
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params
 from tests.models.sizes import random_params, tiny_batch, tiny_vilt
-from tests.models.test_families import CASES, TINY
+from tests.models.test_families import CASES, FAMILY_OF, TINY
 
 TOKENS = 3
 apply = jax.jit(base.apply, static_argnums=0)
@@ -21,7 +21,7 @@ apply = jax.jit(base.apply, static_argnums=0)
 @functools.cache
 def made(name: str, stack: str) -> tuple[Model, Params, Model, Params, Batch]:
     config = TINY[name](selectable=stack)
-    plain = FAMILIES[name].create(config)
+    plain = FAMILY_OF[name].create(config)
     params, batch = random_params(plain), tiny_batch(config)
     width = config.rows[1]
     model = prompts.create(plain, tokens=TOKENS, width=width)
