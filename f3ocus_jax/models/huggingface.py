@@ -106,7 +106,9 @@ def load(
     heads, writes = parts.get("head", {}), answering == sizes_lib.GENERATE
     if answers is None and not heads and not writes:
         raise WeightsError(f"{folder} has no answer head, so the answers must be given")
-    own = {name: own[name] if name in heads else () for name in own}
+    # A model that writes has no head, but its answers are still what it is ranked by.
+    known = {*heads, head_lib.ANSWERS} if writes else heads
+    own = {name: own[name] if name in known else () for name in own}
     new = {
         name: own[name] if given is None else tuple(given)
         for name, given in ((head_lib.ANSWERS, answers), (head_lib.FINDINGS, findings))
