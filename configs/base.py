@@ -261,6 +261,17 @@ LANGUAGES = {
 """Tiny language models of BLIP-2, by their Hugging Face names."""
 
 
+OPT_2_7B = {
+    "model_type": "opt",
+    "vocab_size": 50272,
+    "hidden_size": 2560,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "ffn_dim": 10240,
+}
+"""The published language model of BLIP-2, by its Hugging Face names."""
+
+
 def blip2(*, image_size: int, patch_size: int, language: str) -> ml_collections.ConfigDict:
     """Returns the sizes of a tiny BLIP-2, by their Hugging Face names.
 
@@ -318,8 +329,8 @@ def unknown_variant(variant: str, known: tuple[str, ...]) -> ValueError:
 def use_published_sizes(config: ml_collections.ConfigDict, family: str) -> None:
     """Gives a run the sizes of a published model; `config.model.weights` takes its weights instead.
 
-    ViLT-B/32 at 384 px, BLIP's and ALBEF's base models for question answering at 384 px, and
-    LLaVA-1.5-7B at 336 px.
+    ViLT-B/32 at 384 px, BLIP's and ALBEF's base models for question answering at 384 px,
+    BLIP-2 with OPT-2.7b at 224 px, and LLaVA-1.5-7B at 336 px.
 
     Args:
       config: changed in place.
@@ -330,6 +341,9 @@ def use_published_sizes(config: ml_collections.ConfigDict, family: str) -> None:
     if family == "llava":
         config.data.question_length = 64
         return  # what no name sets is as in LLaVA-1.5-7B
+    if family == "blip2":
+        config.model.architecture = ml_collections.ConfigDict({"text_config": OPT_2_7B})
+        return  # image encoder and Q-Former are those of every BLIP-2 with this encoder
     sizes, patch_size = {"albef": (albef, 16), "blip": (blip, 16), "vilt": (vilt, 32)}[family]
     config.model.architecture = sizes(width=768, layers=12, image_size=384, patch_size=patch_size)
     architecture = config.model.architecture

@@ -95,6 +95,8 @@ def create(config: Blip2Config) -> Model:
         images_BHWC = vision.normalise(
             jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std
         )
+        # Float32 pixels would widen all states of a bfloat16 image encoder.
+        images_BHWC = images_BHWC.astype(params["vision_embeddings"]["patch"]["kernel"].dtype)
         image_BSD = vision.embed(config.vision_config, params, images_BHWC)
         context = _context(config, reads, params["words"], batch)
         if stack == "vision":

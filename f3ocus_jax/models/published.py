@@ -67,6 +67,37 @@ PUBLISHED = {
         answers=3128,  # the list of answers that its authors rank for VQA v2
         parameters=290_336_058,
     ),
+    "blip2_opt_2_7b": Published(
+        family="blip2",
+        settings={
+            "vision_config": {
+                "hidden_size": 1408,
+                "num_hidden_layers": 39,
+                "num_attention_heads": 16,
+                "intermediate_size": 6144,
+                "image_size": 224,
+                "patch_size": 14,
+            },
+            "qformer_config": {
+                "hidden_size": 768,
+                "num_hidden_layers": 12,
+                "num_attention_heads": 12,
+                "intermediate_size": 3072,
+            },
+            "text_config": {
+                "model_type": "opt",
+                "vocab_size": 50272,
+                "hidden_size": 2560,
+                "num_hidden_layers": 32,
+                "num_attention_heads": 32,
+                "ffn_dim": 10240,
+                "word_embed_proj_dim": 2560,
+            },
+            "num_query_tokens": 32,
+        },
+        answers=3128,
+        parameters=3_744_679_936,
+    ),
     "blip_vqa_base": Published(
         family="blip",
         settings={
