@@ -76,6 +76,7 @@ def get_base() -> ml_collections.ConfigDict:
     config.importance.memory_limit = 2**32
     config.importance.tolerance = 1e-4
     config.importance.max_iterations = 32
+    config.importance.warm_start = False
     config.importance.spt_share = 0.01
     config.importance.fedselect_steps = 8
 

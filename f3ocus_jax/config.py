@@ -170,7 +170,8 @@ class ImportanceConfig:
       score: a key of `f3ocus_jax.importance.SCORES`.
       reduction: "sum" or "mean" over a layer's elements, for scores of single parameters; of no
         effect where all layers have as many.
-      probe_examples: n, training examples the score is taken on, drawn anew every round.
+      probe_examples: n, training examples the score is taken on, drawn anew every round unless
+        `warm_start` keeps them.
       probe_batches: how many batches they are dealt to, for scores that are means over batches.
       kernel: of "lntk", "outputs" for the kernel of all answers of all examples, [n·k, n·k], "loss"
         for that of the examples' losses, [n, n].
@@ -179,6 +180,8 @@ class ImportanceConfig:
       memory_limit: of "lntk", bytes beside the parameters that "auto" keeps to where it can.
       tolerance: of "lntk", relative Lanczos residual at which an eigenvalue is accepted.
       max_iterations: of "lntk", Lanczos iterations after which it is reported as not converged.
+      warm_start: of "lntk", whether every client keeps its probe examples for the whole run, and
+        each search for their eigenvectors starts from the last round's.
       spt_share: of "spt", the share of all selectable parameters that counts as sensitive.
       fedselect_steps: of "fedselect", steps of local training on the probe examples.
     """
@@ -192,6 +195,7 @@ class ImportanceConfig:
     memory_limit: int
     tolerance: float
     max_iterations: int
+    warm_start: bool
     spt_share: float
     fedselect_steps: int
 
@@ -217,6 +221,8 @@ class ImportanceConfig:
         tolerance = self.tolerance
         require(0 < tolerance < 1, "importance.tolerance", tolerance, "between 0 and 1")
         require(self.max_iterations >= 1, "importance.max_iterations", self.max_iterations, ">= 1")
+        warm, allowed = self.warm_start, 'False, or True with config.importance.score = "lntk"'
+        require(not warm or self.score == "lntk", "importance.warm_start", warm, allowed)
         share, steps = self.spt_share, self.fedselect_steps
         require(0 < share <= 1, "importance.spt_share", share, "above 0 and at most 1")
         require(steps >= 1, "importance.fedselect_steps", steps, ">= 1")

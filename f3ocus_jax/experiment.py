@@ -221,7 +221,20 @@ def _start(
     """Returns the frozen parameters and the state before round 1."""
     frozen, rows_L, head = trainable.split(foundation.params, config.training.unit)
     seeds = (config.selection.population, clients, foundation.model.num_layers)
-    return frozen, ServerState(rows_L, head, jnp.int32(0), np.zeros(seeds, bool))
+    vectors_KLNC = _no_vectors(config, head, clients, foundation.model.num_layers)
+    return frozen, ServerState(rows_L, head, jnp.int32(0), np.zeros(seeds, bool), vectors_KLNC)
+
+
+def _no_vectors(
+    config: ExperimentConfig, heads: Params, clients: int, layers: int
+) -> np.ndarray | None:
+    """Returns the eigenvectors before round 1: 0, or None in a run that never starts warm."""
+    settings = config.importance
+    if not settings.warm_start:
+        return None
+    on_loss = settings.kernel == "loss"
+    outputs = 1 if on_loss else sum(head_lib.classes(head) for head in heads.values())
+    return np.zeros((clients, layers, settings.probe_examples, outputs), np.float32)
 
 
 def _budgets(

@@ -125,7 +125,10 @@ class Round:
         with stage("training"):
             layers_KR = layers_of(chosen.mask_KL, self.budgets.places)
             update, steps_K = self._train_clients(state, number, layers_KR)
-            state = self._aggregate(state, number, layers_KR, update, chosen.front_mask_PKL)
+            vectors_KLNC = self._kept_vectors(state, number, scores)
+            state = self._aggregate(
+                state, number, layers_KR, update, chosen.front_mask_PKL, vectors_KLNC
+            )
         with stage("evaluation"):
             tests = self.evaluate(state)
         clients = [
@@ -158,18 +161,31 @@ class Round:
     def _score_clients(self, state: ServerState, number: int, key: jax.Array) -> Importance:
         batches = []
         for client, present in zip(self.clients, self.budgets.present(number), strict=True):
-            draw = order.generator(self.config.seed, number, client.name, "probe")
+            drawn_in = 0 if self.config.importance.warm_start else number
+            draw = order.generator(self.config.seed, drawn_in, client.name, "probe")
             probe = draw.permutation(len(client.train))[: self.config.importance.probe_examples]
             # Without examples every gradient is zero, and so is the kernel, in one product.
             batches.append(client.train.batch(probe, np.full(len(probe), present, np.float32)))
         keys_K = jax.random.key_data(jax.random.split(key, len(self.clients)))
-        scores = self._score(self._shared(state), (_stack(batches), keys_K))
+        own: tuple[Any, ...] = (_stack(batches), keys_K)
+        if state.vectors_KLNC is not None:
+            own = (*own, np.asarray(state.vectors_KLNC))
+        scores = self._score(self._shared(state), own)
         for client, values_L in zip(self.clients, scores.values_L, strict=True):
             for layer in np.flatnonzero(~np.isfinite(values_L)):
                 name = self.config.importance.score
                 place = f"layer {layer}: the score {name} is {values_L[layer]}"
                 raise _not_finite(number, client, place)
         return scores
+
+    def _kept_vectors(
+        self, state: ServerState, number: int, scores: Importance
+    ) -> np.ndarray | None:
+        """Returns every client's newest eigenvectors; those of an absent client stay."""
+        if state.vectors_KLNC is None:
+            return None
+        present = self.budgets.present(number)[:, None, None, None]
+        return np.where(present, np.asarray(scores.vectors_LNC), np.asarray(state.vectors_KLNC))
 
     def _choose(
         self, state: ServerState, number: int, scores_KL: Array, key: jax.Array
@@ -214,6 +230,7 @@ class Round:
         layers_KR: np.ndarray,
         update: LocalUpdate,
         front_mask_PKL: Array,
+        vectors_KLNC: Array | None,
     ) -> ServerState:
         weights_K = np.array([len(client.train) for client in self.clients], np.float32)
         weights_K *= self.budgets.present(number)
@@ -222,6 +239,7 @@ class Round:
             head=aggregate_heads(state.head, self.heads_K, weights_K, update.head),
             round=jnp.int32(number),
             front_mask_PKL=front_mask_PKL,
+            vectors_KLNC=vectors_KLNC,
         )
 
     def _bystander_record(self, place: int, left_out: str | None, score: Score) -> ClientRecord:
@@ -264,6 +282,9 @@ class Round:
             train_loss=float(np.mean(update.losses_S[place, :steps], dtype=np.float64)),
             test=score.test,
             ranks=chosen.ranks_KL[place].tolist(),
+            unconverged=[]
+            if scores.converged_L is None
+            else np.flatnonzero(~scores.converged_L[place]).tolist(),
             thresholds=score.thresholds,
         )
 
@@ -309,9 +330,9 @@ def _make_score(config: ExperimentConfig, model: Model) -> Callable[..., Importa
         **dataclasses.asdict(settings),
     )
 
-    def score_one(shared: Shared, one: tuple[Batch, jax.Array]) -> Importance:
-        batch, key_data = one
-        return score(*shared, batch, jax.random.wrap_key_data(key_data))
+    def score_one(shared: Shared, one: tuple[Any, ...]) -> Importance:
+        batch, key_data, *warm = one
+        return score(*shared, batch, jax.random.wrap_key_data(key_data), *warm)
 
     return placement.create(score_one, placement=config.federated.placement)
 

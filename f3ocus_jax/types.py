@@ -62,12 +62,15 @@ class ServerState:
       round: int32 [], rounds finished so far.
       front_mask_PKL: the last Pareto front's layer choices, which seed the next search; rows that
         are not in use are all False.
+      vectors_KLNC: the top eigenvector of every client's layer kernels, from which the next round's
+        search for them starts; 0 where none is known yet. None without `importance.warm_start`.
     """
 
     rows_L: Rows
     head: Params
     round: Array
     front_mask_PKL: Array
+    vectors_KLNC: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +96,7 @@ class ClientRecord:
         layer, length L, 0 for the layer the client needs most; empty where none was made.
       thresholds: probability from which on each finding counts as present, length F; empty for a
         client that answers questions.
+      unconverged: layers whose eigenvalue was not found to `importance.tolerance`, ascending.
     """
 
     client: str
@@ -108,6 +112,7 @@ class ClientRecord:
     test: Mapping[str, float]
     ranks: list[int] = dataclasses.field(default_factory=list)
     thresholds: list[float] = dataclasses.field(default_factory=list)
+    unconverged: list[int] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ import pytest
 
 from configs import phantom
 from f3ocus_jax import experiment, parsing
+from f3ocus_jax.checkpoint import Checkpoints
 from f3ocus_jax.config import ConfigError, ExperimentConfig
 from f3ocus_jax.data.reading import DataError
 from f3ocus_jax.rounds import layers_of
@@ -35,6 +36,10 @@ def tiny(data_dir, **settings) -> ExperimentConfig:
         ({"federated__budgets": (1, 2)}, "must be 1 number or 9, one per client"),
         ({"selection__algorithm": "nsga3"}, "is unknown; choose .*nsga2"),
         ({"importance__score": "snipp"}, "is unknown; choose .*snip"),
+        ({"importance__kernel": "logits"}, "must be one of .*loss"),
+        ({"importance__method": "fast"}, "must be one of .*auto"),
+        ({"importance__memory_limit": -1}, "must be >= 0, in bytes"),
+        ({"importance__warm_start": True, "importance__score": "snip"}, "must be False, or True"),
         ({"selection__pick": "best"}, "is unknown; choose .*knee"),
         ({"model__family": "clip"}, "is unknown; choose .*vilt"),
         ({"model__loss": "hinge"}, "is unknown; choose binary_cross_entropy, cross_entropy"),
@@ -111,6 +116,34 @@ def test_a_round_changes_the_chosen_layers_and_the_head_and_nothing_else(data_di
             assert same or layer in chosen
     heads = (jax.tree.leaves(s.head) for s in (parts.start, state))
     assert any(not np.array_equal(*pair) for pair in zip(*heads, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_warm_start_survives_a_stop_and_what_has_not_converged_is_recorded(data_dir, tmp_path):
+    warm = {"importance__warm_start": True, "importance__method": "lanczos"}
+    absent = {"federated__absent": {"ct": (2,)}, "importance__max_iterations": 2}
+    parts = experiment.assemble(tiny(data_dir, **warm, **absent))
+    first, record = parts.rounds.run(parts.start, lambda *_: None)
+    for client in record.clients:
+        far = [layer for layer, residual in enumerate(client.residuals) if residual > 1e-4]
+        assert client.unconverged == far
+    assert any(client.unconverged for client in record.clients)
+    with Checkpoints(tmp_path, parts.config.checkpoint, parts.settings) as checkpoints:
+        checkpoints.save(first, [record])
+        checkpoints.wait()
+        restored, _ = checkpoints.restore(parts.start)
+    (straight, expected), (resumed, found) = (
+        parts.rounds.run(state, lambda *_: None) for state in (first, restored)
+    )
+    for leaf, other in zip(jax.tree.leaves(straight), jax.tree.leaves(resumed), strict=True):
+        np.testing.assert_array_equal(leaf, other)
+    assert [client.values for client in found.clients] == [c.values for c in expected.clients]
+    again = np.array([[c.residuals for c in r.clients if c.residuals] for r in (record,)])
+    later = np.array([c.residuals for c in expected.clients if c.residuals])
+    assert np.median(later) < np.median(again)
+    away = next(place for place, c in enumerate(expected.clients) if c.left_out == "absent")
+    np.testing.assert_array_equal(straight.vectors_KLNC[away], first.vectors_KLNC[away])
+    assert np.any(first.vectors_KLNC[away] != 0)
 
 
 @pytest.mark.parametrize("score", ["lntk", "grasp", "random"])

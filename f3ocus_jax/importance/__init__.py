@@ -5,6 +5,7 @@ from functools import partial
 
 from f3ocus_jax.importance import fedselect, lntk, probe, saliency, score, spt, without_data
 from f3ocus_jax.importance.network import Network
+from f3ocus_jax.importance.opaque import layerwise_ntk_of
 from f3ocus_jax.importance.score import Importance, Score
 from f3ocus_jax.importance.spectrum import Spectrum, layerwise_ntk, make_plan
 
@@ -25,4 +26,13 @@ SCORES: dict[str, Callable[..., Score]] = {
 }
 """Every score by name: create(model, **settings) -> Score, which takes the settings it needs."""
 
-__all__ = ["SCORES", "Importance", "Network", "Score", "Spectrum", "layerwise_ntk", "make_plan"]
+__all__ = [
+    "SCORES",
+    "Importance",
+    "Network",
+    "Score",
+    "Spectrum",
+    "layerwise_ntk",
+    "layerwise_ntk_of",
+    "make_plan",
+]

@@ -48,6 +48,11 @@ class Linearised:
         self._pull_readout = jax.linear_transpose(self.push_readout, hidden)
 
     @property
+    def num_layers(self) -> int:
+        """L."""
+        return self.network.num_layers
+
+    @property
     def last(self) -> int:
         """Index of the topmost layer."""
         return self.network.num_layers - 1

@@ -20,6 +20,7 @@ def create(
     memory_limit: float,
     tolerance: float,
     max_iterations: int,
+    warm_start: bool = False,
     **_: object,
 ) -> Score:
     """Makes the function that scores all layers of one client.
@@ -34,10 +35,13 @@ def create(
       memory_limit: bytes, as `spectrum.layerwise_ntk` takes it.
       tolerance: relative Lanczos residual at which an eigenvalue is accepted.
       max_iterations: Lanczos iterations at most.
+      warm_start: whether eigenvectors are returned, and those of the last round taken.
 
     Returns:
       score(frozen, rows_L, head, batch, key) -> Importance. `batch` holds the N probe examples;
-      masked ones do not count, nor do outputs of another task. `key` draws the start vector.
+      masked ones do not count, nor do outputs of another task. `key` draws the start vector. With
+      `warm_start` a sixth argument holds the last eigenvectors of the same examples, [L, N, C], 0
+      where there are none.
     """
     on_loss = kernel == "loss"
     read = network_lib.loss_of(loss) if on_loss else network_lib.outputs
@@ -48,7 +52,12 @@ def create(
         return head_lib.asked(batch, jax.eval_shape(network.readout, network.hidden).shape[-1])
 
     def score(
-        frozen: Params, rows_L: Rows, head: Params, batch: Batch, key: jax.Array
+        frozen: Params,
+        rows_L: Rows,
+        head: Params,
+        batch: Batch,
+        key: jax.Array,
+        warm_LNC: jax.Array | None = None,
     ) -> Importance:
         network = network_lib.of_model(model, unit, frozen, rows_L, head, batch, read=read)
         found = layerwise_ntk(
@@ -59,8 +68,15 @@ def create(
             tolerance=tolerance,
             max_iterations=max_iterations,
             key=key,
+            warm_LNC=warm_LNC,
         )
-        values_L, residuals_L = found.values_LM[:, 0], found.residuals_LM[:, 0]
-        return Importance(shares(values_L), values_L, residuals_L, found.iterations_LM[:, 0])
+        return Importance(
+            scores_L=shares(found.values_LM[:, 0]),
+            values_L=found.values_LM[:, 0],
+            residuals_L=found.residuals_LM[:, 0],
+            iterations_L=found.iterations_LM[:, 0],
+            converged_L=found.converged_LM[:, 0],
+            vectors_LNC=found.vectors_LMNC[:, 0] if warm_start else None,
+        )
 
     return score

@@ -56,7 +56,7 @@ class Task:
     @property
     def layers(self) -> jax.Array:
         """All layers."""
-        return jnp.arange(self.linearised.network.num_layers)
+        return jnp.arange(self.linearised.num_layers)
 
     def shaped(self, vector_NC: jax.Array) -> jax.Array:
         """Returns a masked vector in the shape of the outputs."""
@@ -136,7 +136,7 @@ def gram_method(task: Task) -> Eigenpair:
     def top(neighbour_NC: jax.Array, layer: jax.Array, pulled: jax.Array) -> Eigenpair:
         kernel = gram_of_layer(task, layer, pulled)
         starts_MD = task.starts(layer, neighbour_NC).reshape(-1, task.mask_NC.size)
-        pair = _solve_matrix(task, kernel, starts_MD)
+        pair = solve_matrix(task, kernel, starts_MD)
         return _with_vectors(pair, pair.vector, task)
 
     return over_layers(task, top)
@@ -155,7 +155,7 @@ def parameters_method(task: Task) -> Eigenpair:
     def top(neighbour_NC: jax.Array, layer: jax.Array, pulled: jax.Array) -> Eigenpair:
         jacobian = jacobian_of_layer(task, layer, pulled)
         starts_MP = task.starts(layer, neighbour_NC).reshape(-1, task.mask_NC.size) @ jacobian
-        pair = _solve_matrix(task, jacobian.T @ jacobian, starts_MP)
+        pair = solve_matrix(task, jacobian.T @ jacobian, starts_MP)
         lengths_M1 = jnp.sqrt(pair.value)[:, None]
         vectors_MD = pair.vector @ jacobian.T / jnp.where(lengths_M1 > 0, lengths_M1, 1.0)
         return _with_vectors(pair, vectors_MD, task)
@@ -297,7 +297,8 @@ def _with_example_axis(context: Any, axes: Any) -> Any:
     return jax.tree.map(add, axes, context, is_leaf=lambda leaf: leaf is None)
 
 
-def _solve_matrix(task: Task, matrix_DD: jax.Array, starts_MD: jax.Array) -> Eigenpair:
+def solve_matrix(task: Task, matrix_DD: jax.Array, starts_MD: jax.Array) -> Eigenpair:
+    """Finds the eigenvalues of a kernel that is known; vectors are flat."""
     if len(matrix_DD) <= SMALL_MATRIX:
         return lanczos.eigenpairs_of_matrix(matrix_DD, len(starts_MD))
     return task.solve(lambda vector: matrix_DD @ vector, starts_MD, task.max_iterations)

@@ -22,17 +22,24 @@ class Importance:
       residuals_L: relative Lanczos residual of every eigenvalue; above the tolerance, it did not
         converge. None for scores without eigenvalues.
       iterations_L: int32, kernel products taken. None for scores without eigenvalues.
+      converged_L: bool, whether the residual is within the tolerance. None for scores without
+        eigenvalues.
+      vectors_LNC: eigenvectors, in which the next round's search can start; they stay with the
+        client. None unless asked for.
     """
 
     scores_L: jax.Array
     values_L: jax.Array
     residuals_L: jax.Array | None = None
     iterations_L: jax.Array | None = None
+    converged_L: jax.Array | None = None
+    vectors_LNC: jax.Array | None = None
 
 
-Score: TypeAlias = Callable[[Params, Rows, Params, Batch, jax.Array], Importance]
+Score: TypeAlias = Callable[..., Importance]
 """(frozen, rows_L, head, batch, key) -> Importance. `batch` holds the N probe examples, of which
-masked ones do not count; `key` is the client's own for the round."""
+masked ones do not count; `key` is the client's own for the round. A score that starts warm takes
+the last round's `vectors_LNC` as a sixth argument."""
 
 
 def as_score(

@@ -5,6 +5,7 @@ For layer l with Jacobian J_l = ∂f/∂θ_l over N examples and C outputs each,
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +79,7 @@ def layerwise_ntk(
     """
     # Kernel products with fewer digits than float32 has would end Lanczos at a wrong residual.
     with jax.default_matmul_precision("highest"):
-        task = _task(network, mask, count, tolerance, max_iterations, key, warm_LNC)
+        task = make_task(Linearised(network), mask, count, tolerance, max_iterations, key, warm_LNC)
         if method not in (AUTO, *METHODS):
             choices = ", ".join(sorted((AUTO, *METHODS)))
             raise ValueError(f"method {method!r} is unknown; choose {choices}")
@@ -108,12 +109,12 @@ def make_plan(network: Network, *, memory_limit: float = MEMORY_LIMIT, count: in
     Returns:
       The plan.
     """
-    task = _task(network, None, count, 1e-4, 64, None, None)
+    task = make_task(Linearised(network), None, count, 1e-4, 64, None, None)
     return plan_lib.make(task, method=AUTO, memory_limit=memory_limit)
 
 
-def _task(
-    network: Network,
+def make_task(
+    linearised: Any,
     mask: jax.Array | None,
     count: int,
     tolerance: float,
@@ -121,7 +122,7 @@ def _task(
     key: jax.Array | None,
     warm_LNC: jax.Array | None,
 ) -> Task:
-    linearised = Linearised(network)
+    """Returns what is looked for in a linearised network or another one of its interface."""
     shape = linearised.outputs.shape
     if not 1 <= count <= math.prod(shape):
         raise ValueError(f"count is {count}; it must be between 1 and {math.prod(shape)}, N·C")

@@ -74,6 +74,9 @@ def describe_round(record: RoundRecord, rounds: int, time_left: float | None) ->
     ]
     if losses:
         parts.append(f"train loss {sum(losses) / len(losses):.3f}")
+    unconverged = sum(len(client.unconverged) for client in record.clients)
+    if unconverged:
+        parts.append(f"{unconverged} eigenvalues not converged")
     parts.append(f"{sum(record.seconds.values()):.1f} s")
     if record.round < rounds:
         parts.append(f"left {format_duration(time_left)}")

@@ -1,5 +1,6 @@
 """Does the display work on terminals of any width and in logs, and is its time left honest?"""
 
+import dataclasses
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -44,6 +45,13 @@ def test_a_log_gets_one_plain_line_per_round_with_the_time_left(make_records: Ma
     assert "train loss" in lines[1]
     assert "train loss" not in lines[0]
     assert "\x1b" not in output.getvalue()
+
+
+def test_a_round_says_how_many_eigenvalues_are_not_known(make_records: MakeRecords) -> None:
+    record = make_records(rounds=1)[1]
+    client = dataclasses.replace(record.clients[0], unconverged=[0, 3])
+    record = dataclasses.replace(record, clients=[client, *record.clients[1:]])
+    assert "2 eigenvalues not converged" in progress.describe_round(record, 1, None)
 
 
 def test_a_resumed_run_does_not_know_the_time_left_before_its_second_round(

@@ -1,0 +1,153 @@
+"""The kernels of networks that are not this project's, and their edges."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from f3ocus_jax import importance
+from f3ocus_jax.importance.methods import METHODS
+
+LAYERS, EXAMPLES, TOKENS, WIDTH, ANSWERS = 3, 4, 5, 6, 2
+
+
+def draw(seed, *shape):
+    return 0.5 * jax.random.normal(jax.random.key(seed), shape)
+
+
+ROWS_L = {"in": draw(0, LAYERS, WIDTH, 3), "out": draw(1, LAYERS, 3, WIDTH)}
+HIDDEN = 2 * draw(2, EXAMPLES, TOKENS, WIDTH)
+READOUT = draw(3, WIDTH, ANSWERS)
+
+
+def block(row, frozen_row, hidden, gate):
+    inner = jnp.tanh(hidden @ row["in"]) @ row["out"]
+    return hidden + gate[:, None, None] * inner + 0.1 * jnp.mean(hidden, axis=1, keepdims=True)
+
+
+def token_outputs(hidden):
+    """One output per token and answer, [N, T, C]."""
+    return hidden @ READOUT
+
+
+def network(rows_L=None, readout=token_outputs, gate=None):
+    gate = jnp.ones(EXAMPLES) if gate is None else gate
+    rows_L = ROWS_L if rows_L is None else rows_L
+    return importance.Network(block, readout, rows_L, {}, HIDDEN, gate)
+
+
+def apply(rows_L, hidden):
+    gate = jnp.ones(EXAMPLES)
+    for layer in range(LAYERS):
+        row = jax.tree.map(lambda leaf, layer=layer: leaf[layer], rows_L)
+        hidden = block(row, {}, hidden, gate)
+    return token_outputs(hidden)
+
+
+def dense_spectra(rows_L=None, keep=slice(None)):
+    """All eigenvalues of every layer's kernel in float64, descending, of the outputs to keep."""
+    rows_L = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), rows_L or ROWS_L)
+    jacobian = jax.jacrev(lambda rows_L: apply(rows_L, HIDDEN).reshape(-1))(rows_L)
+    spectra = []
+    for layer in range(LAYERS):
+        flat = [np.asarray(leaf[:, layer], np.float64) for leaf in jax.tree.leaves(jacobian)]
+        matrix = np.concatenate([leaf.reshape(len(leaf), -1) for leaf in flat], axis=1)[keep]
+        spectra.append(np.linalg.eigvalsh(matrix @ matrix.T)[::-1])
+    return np.array(spectra)
+
+
+def found(**settings):
+    return jax.jit(lambda: importance.layerwise_ntk(network(), **settings))()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_top_eigenvalues_and_their_vectors(method):
+    spectrum = found(method=method, count=3, tolerance=1e-5)
+    expected = dense_spectra()[:, :3]
+    np.testing.assert_allclose(spectrum.values_LM, expected, rtol=1e-4)
+    assert spectrum.converged_LM.all()
+    vectors = spectrum.vectors_LMNC.reshape(LAYERS, 3, -1)
+    inner = np.einsum("lmd,lkd->lmk", vectors, vectors)
+    np.testing.assert_allclose(inner, np.tile(np.eye(3), (LAYERS, 1, 1)), atol=1e-3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_masked_tokens_and_answers_do_not_count(method):
+    """Outputs of another rank than two; the mask closes tokens, answers and one example."""
+    mask = np.ones((EXAMPLES, TOKENS, ANSWERS), np.float32)
+    mask[1, 3:], mask[2, :, 1], mask[3] = 0, 0, 0
+    spectrum = found(method=method, mask=mask, tolerance=1e-5)
+    expected = dense_spectra(keep=np.flatnonzero(mask))[:, :1]
+    np.testing.assert_allclose(spectrum.values_LM, expected, rtol=1e-4)
+    outside = np.asarray(spectrum.vectors_LMNC)[..., mask.reshape(EXAMPLES, -1) == 0]
+    np.testing.assert_array_equal(outside, 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_repeated_eigenvalues_are_found_as_often_as_they_occur(method):
+    """Two examples that are the same but for the outputs' example axis give every value twice."""
+    twice = HIDDEN[:2].at[1].set(HIDDEN[0])
+
+    def lone(row, frozen_row, hidden, context):
+        index = jnp.arange(2) == context[:, None]
+        return hidden + jnp.einsum("ntd,nk,kde->nte", hidden, index.astype(float), row["w"])
+
+    rows_L = {"w": jnp.zeros((LAYERS, 2, WIDTH, WIDTH))}
+    twins = importance.Network(lone, token_outputs, rows_L, {}, twice, jnp.arange(2))
+    solve = functools.partial(importance.layerwise_ntk, twins, method=method, count=4)
+    values_LM = jax.jit(lambda: solve(tolerance=1e-5).values_LM)()
+    kernel = np.kron(np.asarray(HIDDEN[0] @ HIDDEN[0].T), np.asarray(READOUT.T @ READOUT))
+    single = np.linalg.eigvalsh(kernel.astype(np.float64))[::-1][:2]
+    np.testing.assert_allclose(values_LM, np.tile(np.repeat(single, 2), (LAYERS, 1)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["lanczos", "gram"])
+def test_bfloat16_parameters_give_float32_kernels(method):
+    rows_L = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), ROWS_L)
+    solve = functools.partial(importance.layerwise_ntk, network(rows_L), method=method)
+    values_LM = jax.jit(lambda: solve(tolerance=1e-5).values_LM)()
+    assert values_LM.dtype == jnp.float32
+    np.testing.assert_allclose(values_LM, dense_spectra(rows_L)[:, :1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["lanczos", "gram"])
+def test_a_function_that_shows_nothing_of_its_inside(method):
+    solve = functools.partial(importance.layerwise_ntk_of, apply, method=method, count=2)
+    spectrum = jax.jit(lambda: solve(ROWS_L, HIDDEN, tolerance=1e-5))()
+    np.testing.assert_allclose(spectrum.values_LM, dense_spectra()[:, :2], rtol=1e-4)
+
+
+def test_a_good_start_takes_fewer_products_and_a_bad_one_misses_nothing():
+    solve = jax.jit(
+        lambda warm: importance.layerwise_ntk(network(), method="lanczos", warm_LNC=warm)
+    )
+    cold = solve(jnp.zeros((LAYERS, EXAMPLES, TOKENS * ANSWERS)))
+    warm = solve(cold.vectors_LMNC[:, 0])
+    assert warm.iterations_LM.sum() < cold.iterations_LM.sum()
+    second = found(method="gram", count=2).vectors_LMNC[:, 1]
+    misled = solve(second)
+    for spectrum in (cold, warm, misled):
+        np.testing.assert_allclose(spectrum.values_LM, dense_spectra()[:, :1], rtol=1e-4)
+
+
+def test_the_plan_follows_memory():
+    plan = importance.make_plan(network(), memory_limit=2**30)
+    assert plan.method == min(plan.flops, key=plan.flops.get)
+    tight = importance.make_plan(network(), memory_limit=0)
+    assert (tight.method, tight.vectors_at_once) == ("lanczos", 1)
+    middle = (plan.bytes["lanczos"] + min(plan.bytes["gram"], plan.bytes["sweep"])) / 2
+    assert importance.make_plan(network(), memory_limit=middle).method == "lanczos"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "magic"}, "'magic' is unknown; choose auto, gram, lanczos"),
+        ({"count": 0}, "count is 0; it must be between 1 and 40"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        importance.layerwise_ntk(network(), **settings)
