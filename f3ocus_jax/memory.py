@@ -1,6 +1,7 @@
 """How much memory does one client's training step take? Counted from shapes, nothing runs."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from f3ocus_jax.clients.passes import Choice, Stack
+from f3ocus_jax.clients import Choice, gradient
 from f3ocus_jax.models import trainable
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params
@@ -63,12 +64,12 @@ def step_bytes(
     """
 
     def kept(params: Params, batch: Batch, rematerialise: bool) -> Any:
-        frozen, rows_L, _ = trainable.split(params, unit)
-        hidden, context = model.embed(frozen["embeddings"], batch)
+        frozen, rows_L, head = trainable.split(params, unit)
         choice = Choice(jnp.zeros(1, jnp.int32))
-        stacks = (trainable.frozen_rows(frozen), rows_L)
-        network = Stack(model, unit, stacks, choice, context, True, rematerialise)
-        return network.linearised(choice.take(rows_L), jnp.int32(0), hidden)[1]
+        forward = gradient.create_forward(
+            model, unit=unit, skip_frozen=True, rematerialise=rematerialise
+        )
+        return forward.room(frozen, rows_L, choice, (choice.take(rows_L), head), batch)
 
     def held(part: Params) -> int:
         state = jax.eval_shape(optimizer.init, part)
@@ -77,15 +78,15 @@ def step_bytes(
     _, rows_L, head = trainable.split(params, unit)
     row = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), rows_L)
     all_kept, input_kept = (
-        tree_bytes(jax.eval_shape(lambda p, b, r=r: kept(p, b, r), params, batch))
+        tree_bytes(jax.eval_shape(functools.partial(kept, rematerialise=r), params, batch))
         for r in (False, True)
     )
     return StepBytes(
         parameters=tree_bytes(params),
         row=held(row),
         head=held(head),
-        activations=model.num_layers * (input_kept if rematerialise else all_kept),
-        working=2 * all_kept,
+        activations=input_kept if rematerialise else all_kept,
+        working=2 * all_kept // model.num_layers,
     )
 
 

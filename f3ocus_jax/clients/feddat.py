@@ -10,10 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
-from f3ocus_jax.clients import gradient
+from f3ocus_jax.clients import gradient, local
 from f3ocus_jax.clients.local import LocalTask, LocalUpdate, Train
 from f3ocus_jax.models import losses
 from f3ocus_jax.models.base import Model
@@ -49,40 +48,41 @@ def create(
     """
     of_task = losses.create(loss)
     settings: dict[str, Any] = {"skip_frozen": skip_frozen, "rematerialise": rematerialise}
-    run_shared = gradient.create_forward(model, unit="adapter", **settings)
-    run_mixed = gradient.create_forward(model, unit="mixed", **settings)
+    of_shared = gradient.create_forward(model, unit="adapter", **settings)
+    of_mixed = gradient.create_forward(model, unit="mixed", **settings)
 
     def train(frozen: Params, rows_L: Rows, head: Params, task: LocalTask) -> LocalUpdate:
         choice, personal_L = task.choice, {"personal": task.personal_L}
         around = {**frozen, "adapters": {"shared": rows_L}}
 
-        def step(carry: tuple, batch_and_index: tuple[Batch, jax.Array]) -> tuple[tuple, jax.Array]:
-            batch, index = batch_and_index
+        def step(carry: tuple, batch: Batch) -> tuple[tuple, jax.Array]:
+            (shared, personal_R), states, (room, other_room) = carry
+            own = (personal_R, shared[1])
+            shared_BC, pull_shared, room = of_shared.run(
+                frozen, rows_L, choice, shared, batch, room
+            )
+            mixed_BC, pull_mixed, other_room = of_mixed.run(
+                around, personal_L, choice, own, batch, other_room
+            )
+            teach = teacher(loss, batch)
+            slopes = (
+                pull_shared(jax.grad(teach)(shared_BC, mixed_BC)),
+                pull_mixed(jax.grad(teach)(mixed_BC, shared_BC))[0],
+            )
+            trained, states = _step(optimizer, slopes, states, (shared, personal_R))
+            value = losses.masked_mean(of_task(shared_BC, batch), batch)
+            return (trained, states, (room, other_room)), value
 
-            def move(carry: tuple) -> tuple:
-                (shared, personal_R), states = carry
-                own = (personal_R, shared[1])
-                shared_BC, pull_shared = run_shared(frozen, rows_L, choice, shared, batch)
-                mixed_BC, pull_mixed = run_mixed(around, personal_L, choice, own, batch)
-                teach = teacher(loss, batch)
-                slopes = (
-                    pull_shared(jax.grad(teach)(shared_BC, mixed_BC)),
-                    pull_mixed(jax.grad(teach)(mixed_BC, shared_BC))[0],
-                )
-                trained, states = _step(optimizer, slopes, states, (shared, personal_R))
-                return (trained, states), losses.masked_mean(of_task(shared_BC, batch), batch)
-
-            def rest(carry: tuple) -> tuple:
-                return carry, jnp.float32(0.0)
-
-            return jax.lax.cond(index < task.steps, move, rest, carry)
-
-        start = ((choice.take(rows_L), head), choice.take(personal_L))
-        indices_S = jnp.arange(task.batches_S.labels_B.shape[0])
-        carry = (start, tuple(optimizer.init(part) for part in start))
-        carry, losses_S = jax.lax.scan(step, carry, (task.batches_S, indices_S))
-        shared, personal_R = carry[0]
-        return LocalUpdate(*shared, losses_S, _put(task, personal_R["personal"]))
+        shared, personal_R = (choice.take(rows_L), head), choice.take(personal_L)
+        first = local.first_batch(task)
+        rooms = (
+            of_shared.room(frozen, rows_L, choice, shared, first),
+            of_mixed.room(around, personal_L, choice, (personal_R, head), first),
+        )
+        states = (optimizer.init(shared), optimizer.init(personal_R))
+        carry, losses_S = local.take_steps(step, ((shared, personal_R), states, rooms), task)
+        (rows_R, head), personal_R = carry[0]
+        return LocalUpdate(rows_R, head, losses_S, _put(task, personal_R["personal"]))
 
     return train
 

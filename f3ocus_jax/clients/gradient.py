@@ -1,5 +1,6 @@
 """What is the gradient of the chosen layers, at the cost of the chosen layers alone?"""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -20,10 +21,65 @@ LossAndGradient = Callable[
 Pull = Callable[[jax.Array], tuple[Rows, Params]]
 """cotangent_BC -> (gradient_R, head gradient)."""
 
-Forward = Callable[[Params, Rows, Choice, Trained, Batch], tuple[jax.Array, Pull]]
+Scratch = Any
+"""Room for what a forward pass keeps. Whatever is in it does not matter, but a loop that hands the
+same room from step to step saves filling that of all layers with zeros: of a step that trains the
+top layer alone, a fifth."""
 
 
-def create(
+@dataclasses.dataclass(frozen=True)
+class Forward:
+    """Runs a client's model and can go back.
+
+    Attributes:
+      room: (frozen, rows_L, choice, (rows_R, head), batch) -> Scratch.
+      run: (the same, scratch) -> (logits_BC, pull, scratch); call `pull` before the room is reused.
+    """
+
+    room: Callable[[Params, Rows, Choice, Trained, Batch], Scratch]
+    run: Callable[[Params, Rows, Choice, Trained, Batch, Scratch], tuple[jax.Array, Pull, Scratch]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reusing:
+    """Differentiates a client's loss in a room that is given.
+
+    Attributes:
+      room: as of `Forward`.
+      run: (what `LossAndGradient` takes, scratch) -> (loss [], gradients, scratch).
+    """
+
+    room: Callable[[Params, Rows, Choice, Trained, Batch], Scratch]
+    run: Callable[
+        [Params, Rows, Choice, Trained, Batch, Scratch],
+        tuple[jax.Array, tuple[Rows, Params], Scratch],
+    ]
+
+
+def create(model: Model, **settings: Any) -> LossAndGradient:
+    """Makes the function that differentiates a client's loss in a room of its own.
+
+    Args:
+      model: the model.
+      **settings: as `create_reusing` takes them.
+
+    Returns:
+      (frozen, rows_L, choice, (rows_R, head), batch) -> (loss [], (gradient_R, head gradient)).
+      The loss is the mean over the batch's examples; places of `rows_R` that are not in use have
+      gradient 0.
+    """
+    reusing = create_reusing(model, **settings)
+
+    def loss_and_gradient(
+        frozen: Params, rows_L: Rows, choice: Choice, trained: Trained, batch: Batch
+    ) -> tuple[jax.Array, tuple[Rows, Params]]:
+        inputs = (frozen, rows_L, choice, trained, batch)
+        return reusing.run(*inputs, reusing.room(*inputs))[:2]
+
+    return loss_and_gradient
+
+
+def create_reusing(
     model: Model,
     *,
     unit: str,
@@ -31,8 +87,8 @@ def create(
     skip_frozen: bool,
     rematerialise: bool = False,
     accumulate: int = 1,
-) -> LossAndGradient:
-    """Makes the function that differentiates a client's loss.
+) -> Reusing:
+    """Makes the functions that differentiate a client's loss step after step.
 
     Args:
       model: the model.
@@ -44,47 +100,57 @@ def create(
         at a time, and the same gradient. It must divide the batch.
 
     Returns:
-      (frozen, rows_L, choice, (rows_R, head), batch) -> (loss [], (gradient_R, head gradient)).
-      The loss is the mean over the batch's examples; places of `rows_R` that are not in use have
-      gradient 0.
+      The functions.
     """
     per_example = losses.create(loss)
     forward = create_forward(model, unit=unit, skip_frozen=skip_frozen, rematerialise=rematerialise)
 
-    def total(
+    def room(
         frozen: Params, rows_L: Rows, choice: Choice, trained: Trained, batch: Batch
-    ) -> tuple[jax.Array, tuple[Rows, Params]]:
-        """Returns the sum over the examples that count, and its gradient."""
-        logits_BC, pull = forward(frozen, rows_L, choice, trained, batch)
+    ) -> Scratch:
+        part = jax.tree.map(lambda leaf: leaf[0], _parts(batch, accumulate))
+        return forward.room(frozen, rows_L, choice, trained, part)
 
-        def objective(logits_BC: jax.Array) -> jax.Array:
-            return losses.masked_sum(per_example(logits_BC, batch), batch)
+    def run(
+        frozen: Params,
+        rows_L: Rows,
+        choice: Choice,
+        trained: Trained,
+        batch: Batch,
+        scratch: Scratch,
+    ) -> tuple[jax.Array, tuple[Rows, Params], Scratch]:
+        def total(part: Batch, scratch: Scratch) -> tuple[Any, Scratch]:
+            """Returns the sum over the examples that count, and its gradient."""
+            inputs = (frozen, rows_L, choice, trained, part, scratch)
+            logits_BC, pull, scratch = forward.run(*inputs)
 
-        value, cotangent_BC = jax.value_and_grad(objective)(logits_BC)
-        return value, pull(cotangent_BC)
+            def objective(logits_BC: jax.Array) -> jax.Array:
+                return losses.masked_sum(per_example(logits_BC, part), part)
 
-    def loss_and_gradient(
-        frozen: Params, rows_L: Rows, choice: Choice, trained: Trained, batch: Batch
-    ) -> tuple[jax.Array, tuple[Rows, Params]]:
-        def add(sums: Any, part: Batch) -> tuple[Any, None]:
-            more = total(frozen, rows_L, choice, trained, part)
-            return jax.tree.map(jnp.add, sums, more), None
+            value, cotangent_BC = jax.value_and_grad(objective)(logits_BC)
+            return (value, pull(cotangent_BC)), scratch
+
+        def add(state: tuple[Any, Scratch], part: Batch) -> tuple[tuple[Any, Scratch], None]:
+            sums, scratch = state
+            more, scratch = total(part, scratch)
+            return (jax.tree.map(jnp.add, sums, more), scratch), None
 
         if accumulate == 1:
-            sums = total(frozen, rows_L, choice, trained, batch)
+            sums, scratch = total(batch, scratch)
         else:
             zeros = (jnp.float32(0.0), jax.tree.map(jnp.zeros_like, trained))
-            sums, _ = jax.lax.scan(add, zeros, _parts(batch, accumulate))
+            (sums, scratch), _ = jax.lax.scan(add, (zeros, scratch), _parts(batch, accumulate))
         count = jnp.maximum(jnp.sum(losses.weights(batch)), 1.0)
-        return jax.tree.map(lambda leaf: (leaf / count).astype(leaf.dtype), sums)
+        value, gradients = jax.tree.map(lambda leaf: (leaf / count).astype(leaf.dtype), sums)
+        return value, gradients, scratch
 
-    return loss_and_gradient
+    return Reusing(room, run)
 
 
 def create_forward(
     model: Model, *, unit: str, skip_frozen: bool, rematerialise: bool = False
 ) -> Forward:
-    """Makes the function that runs a client's model and can go back.
+    """Makes the functions that run a client's model and can go back.
 
     Args:
       model: the model.
@@ -95,30 +161,51 @@ def create_forward(
         what the first time found: of every layer only the input is kept.
 
     Returns:
-      (frozen, rows_L, choice, (rows_R, head), batch) -> (logits_BC, pull).
+      The functions.
     """
 
-    def forward(
-        frozen: Params, rows_L: Rows, choice: Choice, trained: Trained, batch: Batch
-    ) -> tuple[jax.Array, Pull]:
-        rows_R, head = trained
+    def stack(
+        frozen: Params, rows_L: Rows, choice: Choice, batch: Batch
+    ) -> tuple[Stack, jax.Array]:
         hidden, context = model.embed(frozen["embeddings"], batch)
         stacks = (trainable.frozen_rows(frozen), rows_L)
-        network = Stack(model, unit, stacks, choice, context, skip_frozen, rematerialise)
-        hidden, residuals_L, rebuild = network.forward(rows_R, hidden)
+        return Stack(model, unit, stacks, choice, context, skip_frozen, rematerialise), hidden
+
+    def room(
+        frozen: Params, rows_L: Rows, choice: Choice, trained: Trained, batch: Batch
+    ) -> Scratch:
+        network, hidden = stack(frozen, rows_L, choice, batch)
+        shapes = jax.eval_shape(
+            lambda hidden: network.linearised(trained[0], jnp.int32(0), hidden)[1], hidden
+        )
+        return jax.tree.map(
+            lambda leaf: jnp.zeros((model.num_layers, *leaf.shape), leaf.dtype), shapes
+        )
+
+    def run(
+        frozen: Params,
+        rows_L: Rows,
+        choice: Choice,
+        trained: Trained,
+        batch: Batch,
+        scratch: Scratch,
+    ) -> tuple[jax.Array, Pull, Scratch]:
+        rows_R, head = trained
+        network, hidden = stack(frozen, rows_L, choice, batch)
+        hidden, kept_L, rebuild = network.forward(rows_R, hidden, scratch)
         logits_BC, derivative = jax.vjp(
-            lambda head, hidden: model.readout(frozen["readout"], head, hidden, context),
+            lambda head, hidden: model.readout(frozen["readout"], head, hidden, network.context),
             head,
             hidden,
         )
 
         def pull(cotangent_BC: jax.Array) -> tuple[Rows, Params]:
             head_gradient, cotangent = derivative(cotangent_BC)
-            return network.backward(rows_R, cotangent, residuals_L, rebuild), head_gradient
+            return network.backward(rows_R, cotangent, kept_L, rebuild), head_gradient
 
-        return logits_BC, pull
+        return logits_BC, pull, kept_L
 
-    return forward
+    return Forward(room, run)
 
 
 def _parts(batch: Batch, count: int) -> Batch:

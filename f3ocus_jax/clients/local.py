@@ -1,6 +1,7 @@
 """What does one client do between receiving the model and sending its layers back?"""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ from flax import struct
 
 from f3ocus_jax.clients import gradient
 from f3ocus_jax.clients.passes import Choice
-from f3ocus_jax.models import base
+from f3ocus_jax.models import base, trainable
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Array, Batch, Params, Rows
 
@@ -76,10 +77,10 @@ def create(
         is trained is kept, and its gradient taken up, in its own dtype.
 
     Returns:
-      train(frozen, rows_L, head, task) -> LocalUpdate.
+      train(frozen, rows_L, head, task) -> LocalUpdate; to be called under `jax.jit`.
     """
     dtype = jnp.dtype(precision)
-    loss_and_gradient = gradient.create(
+    differentiate = gradient.create_reusing(
         model if dtype == jnp.float32 else base.in_precision(model, dtype),
         unit=unit,
         loss=loss,
@@ -89,27 +90,50 @@ def create(
     )
 
     def train(frozen: Params, rows_L: Rows, head: Params, task: LocalTask) -> LocalUpdate:
-        start = (task.choice.take(rows_L), head)
+        trained = (task.choice.take(rows_L), head)
         if dtype != jnp.float32:
             frozen, rows_L = base.cast((frozen, rows_L), dtype)
 
-        def step(carry: tuple, batch_and_index: tuple[Batch, jax.Array]) -> tuple[tuple, jax.Array]:
-            batch, index = batch_and_index
+        def step(carry: tuple, batch: Batch) -> tuple[tuple, jax.Array]:
+            trained, state, scratch = carry
+            inputs = (frozen, rows_L, task.choice, trained, batch)
+            value, slope, scratch = differentiate.run(*inputs, scratch)
+            updates, state = optimizer.update(slope, state, trained)
+            return (optax.apply_updates(trained, updates), state, scratch), value
 
-            def move(carry: tuple) -> tuple:
-                trained, state = carry
-                value, slope = loss_and_gradient(frozen, rows_L, task.choice, trained, batch)
-                updates, state = optimizer.update(slope, state, trained)
-                return (optax.apply_updates(trained, updates), state), value
-
-            def rest(carry: tuple) -> tuple:
-                return carry, jnp.float32(0.0)
-
-            return jax.lax.cond(index < task.steps, move, rest, carry)
-
-        indices_S = jnp.arange(task.batches_S.labels_B.shape[0])
-        carry = (start, optimizer.init(start))
-        (trained, _), losses_S = jax.lax.scan(step, carry, (task.batches_S, indices_S))
+        room = differentiate.room(frozen, rows_L, task.choice, trained, first_batch(task))
+        carry = (trained, optimizer.init(trained), room)
+        (trained, *_), losses_S = take_steps(step, carry, task)
         return LocalUpdate(rows_R=trained[0], head=trained[1], losses_S=losses_S)
 
     return train
+
+
+def take_steps(
+    step: Callable[[Any, Batch], tuple[Any, jax.Array]], carry: Any, task: LocalTask
+) -> tuple[Any, jax.Array]:
+    """Takes as many steps as a client has.
+
+    Args:
+      step: (carry, batch) -> (carry, loss []).
+      carry: before the first step.
+      task: of the client.
+
+    Returns:
+      (carry after the last step, losses_S: 0 for steps that were not taken).
+    """
+
+    # A loop that ends, and not a scan that skips: skipping would copy all that is carried.
+    def body(index: jax.Array, state: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+        carry, losses_S = state
+        carry, value = step(carry, trainable.row_at(task.batches_S, index))
+        return carry, losses_S.at[index].set(value)
+
+    planned = task.batches_S.labels_B.shape[0]
+    start = (carry, jnp.zeros(planned, jnp.float32))
+    return jax.lax.fori_loop(0, jnp.minimum(task.steps, planned), body, start)
+
+
+def first_batch(task: LocalTask) -> Batch:
+    """Returns the batch of a client's first step, as all of its batches are shaped."""
+    return jax.tree.map(lambda leaf: leaf[0], task.batches_S)

@@ -118,8 +118,10 @@ class Stack:
         frozen_row, row, _ = inputs
         return self.derivative((frozen_row, row), residuals[0])[1]
 
-    def forward(self, rows_R: Rows, hidden: jax.Array) -> tuple[jax.Array, Any, linear.Rebuild]:
-        """Runs all blocks; residuals are kept from the lowest chosen layer on."""
+    def forward(
+        self, rows_R: Rows, hidden: jax.Array, room_L: Any
+    ) -> tuple[jax.Array, Any, linear.Rebuild]:
+        """Runs all blocks; keeps residuals from the lowest chosen layer on, in the given room."""
         rebuilds = []
 
         def plain(layer: jax.Array, hidden: jax.Array) -> jax.Array:
@@ -132,13 +134,9 @@ class Stack:
             rebuilds.append(rebuild)
             return hidden, _put(saved_L, residuals, layer)
 
-        shapes = jax.eval_shape(
-            lambda hidden: self.linearised(rows_R, jnp.int32(0), hidden)[1], hidden
-        )
         depth = self.model.num_layers
-        empty_L = jax.tree.map(lambda leaf: jnp.zeros((depth, *leaf.shape), leaf.dtype), shapes)
         hidden = jax.lax.fori_loop(0, self.lowest, plain, hidden)
-        hidden, saved_L = jax.lax.fori_loop(self.lowest, depth, saving, (hidden, empty_L))
+        hidden, saved_L = jax.lax.fori_loop(self.lowest, depth, saving, (hidden, room_L))
         return hidden, saved_L, rebuilds[-1]
 
     def backward(

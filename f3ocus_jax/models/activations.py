@@ -33,8 +33,9 @@ def _gelu_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[ja
 
 def _normal_distribution(inputs: jax.Array) -> jax.Array:
     """Returns Φ, the distribution function of the standard normal."""
-    # erfc, since 1 + erf loses the digits of large negative inputs.
-    return 0.5 * jax.lax.erfc(-inputs / math.sqrt(2.0))
+    # erfc would keep the digits of large negative inputs, where Φ is nearly 0, but takes 2.5 times
+    # as long; the product x Φ(x) is off by less than two roundings of x either way.
+    return 0.5 + 0.5 * jax.lax.erf(inputs / math.sqrt(2.0))
 
 
 def quick_gelu(inputs: jax.Array) -> jax.Array:

@@ -38,7 +38,7 @@ def test_the_optimizer_s_state_is_of_the_chosen_rows_and_the_head_alone():
 
     optimizer = optax.GradientTransformation(init, adam.update)
     parts = trainable.split(model.init(jax.random.key(0)), "block")
-    trainer(model, optimizer)(*parts, task([1, 3], toy_batch(4)))
+    jax.jit(trainer(model, optimizer))(*parts, task([1, 3], toy_batch(4)))
     chosen_R, head = (jax.tree.map(np.shape, part) for part in parts[1:])
     chosen_R = {name: (2, *shape[1:]) for name, shape in chosen_R.items()}
     assert seen[0][0].mu == seen[0][0].nu == (chosen_R, head)

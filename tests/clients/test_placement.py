@@ -129,7 +129,8 @@ def test_a_skipped_step_changes_nothing(shared):
         jax.tree.leaves((exact.rows_R, exact.head)),
         strict=True,
     ):
-        np.testing.assert_array_equal(leaf, known)
+        # Two programs, one of them without a loop, which may round differently.
+        np.testing.assert_allclose(leaf, known, atol=1e-7)
 
 
 def test_training_lowers_the_loss_of_every_client(shared):
