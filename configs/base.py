@@ -102,14 +102,37 @@ def get_base() -> ml_collections.ConfigDict:
     config.training.precision = "float32"
     config.training.rematerialise = False
     config.training.accumulate = 1
+    config.training.proximal = 0.0
 
     config.federated = ml_collections.ConfigDict()
     config.federated.rounds = 30
     config.federated.budgets = (4,)
     config.federated.budget_unit = "layers"
     config.federated.absent = ml_collections.ConfigDict()
+    config.federated.participation = 1.0
+    config.federated.participants = 0
+    config.federated.min_clients = 1
+    config.federated.dropout = 0.0
+    config.federated.stragglers = 0.0
+    config.federated.straggler_steps = 0.5
     config.federated.placement = "pmap"
     config.federated.clients_at_once = 1
+    config.federated.clients_in_memory = 8
+
+    config.aggregation = ml_collections.ConfigDict()
+    config.aggregation.rule = "mean"
+    config.aggregation.trimmed_share = 0.1
+    config.aggregation.clip_norm = 0.0
+    config.aggregation.optimizer = "fedavg"
+    config.aggregation.learning_rate = 1.0
+    config.aggregation.momentum = 0.9
+    config.aggregation.second_momentum = 0.99
+    config.aggregation.epsilon = 1e-3
+
+    config.distributed = ml_collections.ConfigDict()
+    config.distributed.coordinator = ""
+    config.distributed.hosts = 1
+    config.distributed.host = 0
 
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.batch_size = 64
@@ -117,6 +140,7 @@ def get_base() -> ml_collections.ConfigDict:
     config.evaluation.beams = 3
 
     config.checkpoint = ml_collections.ConfigDict()
+    config.checkpoint.directory = ""
     config.checkpoint.keep_last = 3
     config.checkpoint.keep_best = 1
     return config

@@ -1,90 +1,188 @@
-"""How does the server make one model of what the clients send back?"""
+"""How does the server make one change of the model from those that clients send back?
 
-from collections.abc import Sequence
+A weighted mean is added up while clients come in, so that the server holds one sum however many
+clients there are. Median and trimmed mean need every client's change of a layer at the same time.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from flax import struct
 
 from f3ocus_jax.types import Array, Params, Rows
 
 
-@jax.jit
-def aggregate(rows_L: Rows, layers_KR: jax.Array, weights_K: jax.Array, rows_KR: Rows) -> Rows:
-    """Averages every layer over the clients that trained it (F³OCUS, section 3.1).
+@struct.dataclass
+class Change:
+    """What a client, or all of them together, would add to the model.
+
+    Attributes:
+      rows: change of the layers, float32; leading axis R of one client, L of all.
+      heads: change of every entry of the head, float32, by its name.
+    """
+
+    rows: Rows
+    heads: Params
+
+
+@struct.dataclass
+class Trained:
+    """What one client trained, as places in the model.
+
+    Attributes:
+      layers_R: int32, which layer each returned row is; L for a place that is not in use.
+      heads: bool [] by entry of the head; a client trains that of its own task.
+    """
+
+    layers_R: Array
+    heads: Mapping[str, Array]
+
+
+@struct.dataclass
+class Sums:
+    """Changes added up over clients.
+
+    Attributes:
+      change: weighted sums, with leading axis L for the layers.
+      weight_L: sum of the weights of the clients that trained each layer.
+      weights: sum of the weights of the clients that trained each entry of the head.
+    """
+
+    change: Change
+    weight_L: Array
+    weights: Mapping[str, Array]
+
+
+@struct.dataclass
+class Combined:
+    """One round's change of the model.
+
+    Attributes:
+      change: to be added to the layers (leading axis L) and the heads.
+      trained_L: bool, whether any client trained the layer; its change is 0 if not.
+      trained: bool [] by entry of the head, whether any client trained it.
+    """
+
+    change: Change
+    trained_L: Array
+    trained: Mapping[str, Array]
+
+
+def difference(
+    rows_L: Rows, heads: Params, trained: Trained, rows_R: Rows, heads_after: Params
+) -> Change:
+    """Returns what a client changed, in float32.
 
     Args:
       rows_L: the layers as the round began.
-      layers_KR: int32, which layer each returned row is; L for a place that is not in use.
-      weights_K: float32, the clients' training examples; 0 leaves a client out.
-      rows_KR: the returned rows, leading axes K and R.
-
-    Returns:
-      The layers after the round, leading axis L, in the dtypes of `rows_L`; a layer that nobody
-      trained is as it was.
-    """
-    num_layers = jax.tree.leaves(rows_L)[0].shape[0]
-    weights_KR = jnp.broadcast_to(weights_K[:, None], layers_KR.shape).astype(jnp.float32)
-    flat_layers = layers_KR.reshape(-1)
-    total_L = _sum_by_layer(weights_KR.reshape(-1), flat_layers, num_layers)
-
-    def mean(before_L: jax.Array, after_KR: jax.Array) -> jax.Array:
-        after = after_KR.reshape(-1, *after_KR.shape[2:]).astype(jnp.float32)
-        weights = _align(weights_KR.reshape(-1), after)
-        # A client that is left out may hold NaN, and 0 * NaN is NaN.
-        weighted = jnp.where(weights > 0, after, 0.0) * weights
-        sum_L = _sum_by_layer(weighted, flat_layers, num_layers)
-        total = _align(total_L, sum_L)
-        mean_L = sum_L / jnp.where(total > 0, total, 1.0)
-        return jnp.where(total > 0, mean_L, before_L).astype(before_L.dtype)
-
-    return jax.tree.map(mean, rows_L, rows_KR)
-
-
-@jax.jit
-def aggregate_head(head: Params, weights_K: jax.Array, heads_K: Params) -> Params:
-    """Averages one head over all clients.
-
-    Args:
-      head: the head as the round began.
-      weights_K: float32, the clients' training examples; 0 leaves a client out.
-      heads_K: the returned heads, leading axis K.
-
-    Returns:
-      The weighted mean; `head` itself if every weight is 0.
-    """
-    stack_1 = jax.tree.map(lambda leaf: leaf[None], head)
-    heads_K1 = jax.tree.map(lambda leaf: leaf[:, None], heads_K)
-    layers_K1 = jnp.zeros((weights_K.size, 1), jnp.int32)
-    means_1 = aggregate(stack_1, layers_K1, weights_K, heads_K1)
-    return jax.tree.map(lambda leaf: leaf[0], means_1)
-
-
-def aggregate_heads(
-    heads: Params, heads_K: Sequence[str], weights_K: Array, returned_K: Params
-) -> Params:
-    """Averages every task's head over the clients that have the task.
-
-    Args:
       heads: entry to head, as the round began.
-      heads_K: the entry that each client trains.
-      weights_K: float32, the clients' training examples; 0 leaves a client out.
-      returned_K: entry to the returned heads, leading axis K.
+      trained: what the client trained.
+      rows_R: the returned rows.
+      heads_after: entry to returned head.
 
     Returns:
-      The heads after the round; one that nobody trained is as it was.
+      Change; 0 in places that are not in use and in heads that the client did not train.
     """
-    trains_K = {name: np.array([name == own for own in heads_K], np.float32) for name in heads}
-    return {
-        name: aggregate_head(head, weights_K * trains_K[name], returned_K[name])
-        for name, head in heads.items()
-    }
+    layers_R = trained.layers_R
+
+    def of_rows(before_L: jax.Array, after_R: jax.Array) -> jax.Array:
+        before_R = before_L.at[layers_R].get(mode="clip").astype(jnp.float32)
+        used_R = align(layers_R < before_L.shape[0], after_R)
+        return jnp.where(used_R, after_R.astype(jnp.float32) - before_R, 0.0)
+
+    def of_head(is_trained: Array, before: Params, after: Params) -> Params:
+        def of_leaf(before: jax.Array, after: jax.Array) -> jax.Array:
+            change = after.astype(jnp.float32) - before.astype(jnp.float32)
+            return jnp.where(is_trained, change, 0.0)
+
+        return jax.tree.map(of_leaf, before, after)
+
+    rows = jax.tree.map(of_rows, rows_L, rows_R)
+    return Change(rows, by_entry(of_head, trained.heads, heads, heads_after))
 
 
-def _sum_by_layer(values: jax.Array, layers: jax.Array, num_layers: int) -> jax.Array:
-    sums_L = jnp.zeros((num_layers, *values.shape[1:]), jnp.float32)
-    return sums_L.at[layers].add(values, mode="drop")
+def by_entry(function: Callable[..., Any], *heads: Mapping[str, Any]) -> dict[str, Any]:
+    """Calls a function with each entry of the head: (first's, second's, ...) -> anything."""
+    return {name: function(*(each[name] for each in heads)) for name in heads[0]}
 
 
-def _align(values: jax.Array, like: jax.Array) -> jax.Array:
+def is_finite(tree: Any) -> jax.Array:
+    """Returns whether a pytree holds no NaN and no infinity: bool []."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def norm(change: Change) -> jax.Array:
+    """Returns the Euclidean norm of a change, layers and head together: float32 []."""
+    squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(change)]
+    return jnp.sqrt(jnp.sum(jnp.stack(squares)))
+
+
+def clipped(change: Change, limit: float) -> Change:
+    """Scales a change down to a norm of at most `limit`; 0 leaves it as it is."""
+    if not limit:
+        return change
+    # A change of norm 0 keeps its length, and no 0 / 0 is formed.
+    scale = jnp.minimum(1.0, limit / jnp.maximum(norm(change), 1e-30))
+    return jax.tree.map(lambda leaf: scale * leaf, change)
+
+
+def no_sums(rows_L: Rows, heads: Params) -> Sums:
+    """Returns the sums of no client."""
+
+    def zeros(leaf: jax.Array) -> jax.Array:
+        return jnp.zeros(leaf.shape, jnp.float32)
+
+    num_layers = jax.tree.leaves(rows_L)[0].shape[0]
+    change = Change(jax.tree.map(zeros, rows_L), jax.tree.map(zeros, heads))
+    return Sums(change, jnp.zeros(num_layers), by_entry(lambda head: jnp.zeros(()), heads))
+
+
+def add(sums: Sums, change: Change, trained: Trained, weight: Array) -> Sums:
+    """Adds one client's change.
+
+    Args:
+      sums: of the clients before it.
+      change: of the client; may be NaN if its weight is 0.
+      trained: what it trained.
+      weight: float32 [], its training examples; 0 leaves it out.
+
+    Returns:
+      Sums.
+    """
+    layers_R = trained.layers_R
+
+    def weighted(leaf: jax.Array) -> jax.Array:
+        return jnp.where(weight > 0, weight * leaf, 0.0)  # 0 * NaN would be NaN
+
+    def into_rows(sum_L: jax.Array, change_R: jax.Array) -> jax.Array:
+        return sum_L.at[layers_R].add(weighted(change_R), mode="drop")
+
+    rows_L = jax.tree.map(into_rows, sums.change.rows, change.rows)
+    heads = jax.tree.map(
+        lambda total, leaf: total + weighted(leaf), sums.change.heads, change.heads
+    )
+    weight_L = sums.weight_L.at[layers_R].add(weight, mode="drop")
+    weights = by_entry(lambda total, own: total + weight * own, sums.weights, trained.heads)
+    return Sums(Change(rows_L, heads), weight_L, weights)
+
+
+def mean(sums: Sums) -> Combined:
+    """Divides sums by their weights: the sample-weighted mean per layer (F³OCUS, section 3.1)."""
+
+    def over_layers(sum_L: jax.Array) -> jax.Array:
+        return sum_L / align(jnp.where(sums.weight_L > 0, sums.weight_L, 1.0), sum_L)
+
+    def over_head(head: Params, weight: jax.Array) -> Params:
+        return jax.tree.map(lambda leaf: leaf / jnp.where(weight > 0, weight, 1.0), head)
+
+    rows_L = jax.tree.map(over_layers, sums.change.rows)
+    heads = by_entry(over_head, sums.change.heads, sums.weights)
+    trained = by_entry(lambda weight: weight > 0, sums.weights)
+    return Combined(Change(rows_L, heads), sums.weight_L > 0, trained)
+
+
+def align(values: jax.Array, like: jax.Array) -> jax.Array:
+    """Gives a vector along the leading axis of `like` as many axes as that has."""
     return values.reshape(-1, *(1,) * (like.ndim - 1))

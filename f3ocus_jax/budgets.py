@@ -9,6 +9,7 @@ from f3ocus_jax import selection
 from f3ocus_jax.accounting import row_parameters
 from f3ocus_jax.config import BUDGET_UNITS, ConfigError, ExperimentConfig, nearest, require
 from f3ocus_jax.flops import StepFlops
+from f3ocus_jax.participation import Participation
 from f3ocus_jax.selection import exact
 from f3ocus_jax.selection.problem import Limits
 from f3ocus_jax.types import Rows
@@ -25,39 +26,35 @@ class Budgets:
       budgets_K: int32, how many layers each may train; L where layers of unequal cost have budgets
         of their own in `wanted`.
       wanted: what is asked beyond these budgets, apart from absence.
-      absent: the rounds that a client misses, by its name.
+      participation: who takes part in which round.
     """
 
     clients: tuple[str, ...]
     budgets_K: np.ndarray
     wanted: selection.Wanted
-    absent: Mapping[str, tuple[int, ...]]
+    participation: Participation
 
     @property
     def places(self) -> int:
         """R, the most layers that one client may train."""
         return int(self.budgets_K.max())
 
-    def present(self, number: int) -> np.ndarray:
-        """Returns who takes part in a round: bool [K]."""
-        return np.array([number not in self.absent.get(name, ()) for name in self.clients])
-
-    def limits(self, number: int, scores_KL: np.ndarray) -> Limits | None:
+    def limits(self, present_K: np.ndarray, scores_KL: np.ndarray) -> Limits | None:
         """Returns what a round's choice must keep beside the budgets.
 
         Args:
-          number: the round, 1 for the first.
+          present_K: bool, who takes part in the round.
           scores_KL: float, importance of every layer to every client.
 
         Returns:
-          Limits, or None in a run that has none in any round.
+          Limits, or None where there are none in any round as planned.
 
         Raises:
           InfeasibleError: if no choice keeps them.
         """
-        if self.wanted.nothing and not self.absent:
+        if self.wanted.nothing and self.participation.everyone and present_K.all():
             return None
-        wanted = dataclasses.replace(self.wanted, present_K=self.present(number))
+        wanted = dataclasses.replace(self.wanted, present_K=present_K)
         return selection.limits.create(wanted, scores_KL, self.budgets_K, self.clients)
 
 
@@ -111,9 +108,11 @@ def create(config: ExperimentConfig, costs_L: np.ndarray, clients: Sequence[str]
         layers_K = np.full(len(names), num_layers)
         wanted = selection.Wanted(**shared, costs_L=costs_L, capacity_K=spendable_K)
     _check_names("federated.absent", config.federated.absent, names)
-    budgets = Budgets(names, layers_K.astype(np.int32), wanted, dict(config.federated.absent))
+    participation = Participation(names, config.federated, config.seed)
+    _check_participation(participation)
+    budgets = Budgets(names, layers_K.astype(np.int32), wanted, participation)
     _check_algorithm(config.selection.algorithm, wanted, len(names) * num_layers)
-    _check_rounds(budgets, config.federated.rounds, num_layers)
+    _check_rounds(budgets, num_layers)
     return budgets
 
 
@@ -185,19 +184,38 @@ def _check_algorithm(algorithm: str, wanted: selection.Wanted, picks: int) -> No
         )
 
 
-def _check_rounds(budgets: Budgets, rounds: int, num_layers: int) -> None:
-    """Looks for a round in which nobody is present, or no choice keeps all limits."""
+def _check_participation(participation: Participation) -> None:
+    """Refuses a federation that is smaller than what a round needs."""
+    settings, count = participation.settings, len(participation.clients)
+    for name in ("participants", "min_clients"):
+        given = getattr(settings, name)
+        require(given <= count, f"federated.{name}", given, f"at most {count}, the clients")
+
+
+def _check_rounds(budgets: Budgets, num_layers: int) -> None:
+    """Looks for a round that too few clients take part in, or in which no choice keeps all limits.
+
+    Clients that will drop out or fail are not foreseen.
+    """
+    settings = budgets.participation.settings
     alike_KL = np.ones((len(budgets.clients), num_layers), np.float32)
     seen: set[bytes] = set()
-    for number in range(1, rounds + 1):
-        present_K = budgets.present(number)
+    for number in range(1, settings.rounds + 1):
+        present_K = budgets.participation.present(number)
         if present_K.tobytes() in seen:
             continue
         seen.add(present_K.tobytes())
-        if not present_K.any():
+        here = int(present_K.sum())
+        if not here:
             raise ConfigError(f"config.federated.absent leaves no client in round {number}")
+        allowed = f"at most {here}, the clients of round {number}"
+        require(
+            here >= settings.min_clients, "federated.min_clients", settings.min_clients, allowed
+        )
+        if budgets.wanted.nothing:
+            continue
         try:
-            budgets.limits(number, alike_KL)
+            budgets.limits(present_K, alike_KL)
         except selection.InfeasibleError as error:
             clash = str(error).removeprefix("limits: ")
             raise ConfigError(f"config.limits, round {number}: {clash}") from error

@@ -1,29 +1,40 @@
 """How does a run survive being stopped? One Orbax item per kept round, and when it may be used."""
 
 import importlib.metadata
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
 from f3ocus_jax.config import CheckpointConfig, ConfigError
 from f3ocus_jax.types import RoundRecord, ServerState
 
 MAY_DIFFER = (
+    "checkpoint.directory",
     "checkpoint.keep_best",
     "checkpoint.keep_last",
     "data.data_dir",
     "data.manual_dir",
+    "distributed.coordinator",
+    "distributed.host",
+    "distributed.hosts",
     "federated.clients_at_once",
+    "federated.clients_in_memory",
     "federated.placement",
     "federated.rounds",
 )
 """Settings that a resumed run may change: where things are, how they are run, and for how long."""
 
 VERSIONED_PACKAGES = ("jax", "jaxlib", "flax", "optax", "evosax", "numpy")
+
+
+def directory(config: CheckpointConfig, workdir: epath.PathLike) -> epath.Path:
+    """Returns where a run's rounds are kept."""
+    return epath.Path(config.directory or epath.Path(workdir) / "checkpoints")
 
 
 class Checkpoints:
@@ -34,12 +45,12 @@ class Checkpoints:
     """
 
     def __init__(
-        self, directory: pathlib.Path, config: CheckpointConfig, settings: Mapping[str, Any]
+        self, directory: epath.PathLike, config: CheckpointConfig, settings: Mapping[str, Any]
     ) -> None:
         """Opens or creates the folder.
 
         Args:
-          directory: absolute path of the folder.
+          directory: absolute path of the folder, or any other path that Orbax takes.
           config: which rounds are kept.
           settings: what the run was made from, as `config.flatten` gives it, plus anything else
             that must not change while it lasts.
@@ -60,7 +71,7 @@ class Checkpoints:
             cleanup_tmp_directories=True,
             best_fn=accuracy,
         )
-        self._manager = ocp.CheckpointManager(directory, options=options)
+        self._manager = ocp.CheckpointManager(epath.Path(directory), options=options)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -88,7 +99,8 @@ class Checkpoints:
           records: of all rounds up to it, the last one being this round's.
         """
         items = ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
+            # As NumPy arrays, which the first host writes for all: they hold the same state.
+            state=ocp.args.StandardSave(jax.device_get(state)),
             records=ocp.args.JsonSave({"rounds": [record.to_json() for record in records]}),
             config=ocp.args.JsonSave(self._settings),
             versions=ocp.args.JsonSave(versions()),
@@ -118,9 +130,9 @@ class Checkpoints:
             raise FileNotFoundError(f"no checkpoint of round {round}; on disk: {self.rounds()}")
         saved = self._manager.restore(round, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
         check_settings(saved["config"], self._settings)
-        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+        arrays = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template)
         items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(shapes), records=ocp.args.JsonRestore()
+            state=ocp.args.StandardRestore(arrays), records=ocp.args.JsonRestore()
         )
         restored = self._manager.restore(round, args=items)
         records = [RoundRecord.from_json(record) for record in restored["records"]["rounds"]]

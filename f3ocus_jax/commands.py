@@ -13,7 +13,7 @@ from ml_collections import config_flags
 from f3ocus_jax.config import ConfigError, nearest
 from f3ocus_jax.data.reading import DataError
 from f3ocus_jax.models.huggingface import WeightsError
-from f3ocus_jax.rounds import RoundError
+from f3ocus_jax.training import RoundError
 from tfds_medvqa.build import BuildError
 
 EXPECTED_ERRORS = (ConfigError, DataError, WeightsError, RoundError, BuildError, OSError)

@@ -5,57 +5,38 @@ frozen dataclasses below. Nothing further down reads the raw dict.
 """
 
 import dataclasses
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from f3ocus_jax.checks import ConfigError, choose, nearest, require
+from f3ocus_jax.config_federated import (
+    BUDGET_UNITS,
+    AggregationConfig,
+    DistributedConfig,
+    FederatedConfig,
+)
 
-class ConfigError(ValueError):
-    """A setting that cannot be: the message says what was given and what is allowed."""
-
-
-def require(condition: bool, name: str, given: object, allowed: str) -> None:
-    """Raises ConfigError unless a setting is possible.
-
-    Args:
-      condition: whether it is.
-      name: dotted name of the setting.
-      given: its value.
-      allowed: what would be possible, as the end of "..., must be ...".
-
-    Raises:
-      ConfigError: if `condition` is false.
-    """
-    if not condition:
-        raise ConfigError(f"config.{name} = {given!r}, must be {allowed}")
-
-
-def choose(name: str, given: str, known: Mapping[str, Any]) -> Any:
-    """Looks a setting up in a registry.
-
-    Args:
-      name: dotted name of the setting.
-      given: its value.
-      known: the registry.
-
-    Returns:
-      The entry.
-
-    Raises:
-      ConfigError: if there is none; lists the choices.
-    """
-    if given not in known:
-        raise ConfigError(
-            f"config.{name} = {given!r} is unknown; choose {', '.join(sorted(known))}"
-        )
-    return known[given]
-
-
-def nearest(key: str, known: Iterable[str]) -> str:
-    """Returns a hint at the known name most like `key`, as the end of a sentence."""
-    matches = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]}?" if matches else f"; known: {', '.join(sorted(known))}"
-
+__all__ = [
+    "BUDGET_UNITS",
+    "AggregationConfig",
+    "CheckpointConfig",
+    "ConfigError",
+    "DataConfig",
+    "DistributedConfig",
+    "EvaluationConfig",
+    "ExperimentConfig",
+    "FederatedConfig",
+    "ImportanceConfig",
+    "LimitsConfig",
+    "ModelConfig",
+    "OptimizationConfig",
+    "PretrainConfig",
+    "SelectionConfig",
+    "TrainingConfig",
+    "choose",
+    "nearest",
+    "require",
+]
 
 DUPLICATES = ("keep", "exact", "near")
 
@@ -290,6 +271,7 @@ class TrainingConfig:
       rematerialise: whether the backward pass runs every block again instead of keeping what the
         forward pass found; less memory, more time.
       accumulate: parts a batch is run in, one after the other; less memory, the same gradient.
+      proximal: mu of FedProx, which pulls clients back to where they started; 0 for none.
     """
 
     unit: str
@@ -301,6 +283,7 @@ class TrainingConfig:
     precision: str
     rematerialise: bool
     accumulate: int
+    proximal: float
 
     def __post_init__(self) -> None:
         require(self.unit in UNITS, "training.unit", self.unit, f"one of {UNITS}")
@@ -315,62 +298,11 @@ class TrainingConfig:
         divides = parts >= 1 and self.batch_size % parts == 0
         allowed = f"a divisor of config.training.batch_size = {self.batch_size}"
         require(divides, "training.accumulate", parts, allowed)
+        require(self.proximal >= 0, "training.proximal", self.proximal, ">= 0")
 
 
 PRECISIONS = ("float32", "bfloat16")
 UNITS = ("adapter", "bias", "block", "lora", "norm", "prompt")
-PLACEMENTS = ("pmap", "map", "sharded", "loop")
-BUDGET_UNITS = ("layers", "bytes", "flops")
-
-
-@dataclasses.dataclass(frozen=True)
-class FederatedConfig:
-    """The rounds, and how clients are laid out on this machine.
-
-    Attributes:
-      rounds: how many.
-      budgets: what each client may train per round, one number for all or one per client; empty for
-        all layers.
-      budget_unit: what `budgets` count: "layers", "bytes" (of the layers sent) or "flops" (of
-        their weight gradients, per example).
-      absent: rounds that a client misses, by its name.
-      placement: "pmap" over all devices, "map" on one, "sharded" with the parameters cut over all
-        devices (for a model that outgrows one), "loop" in Python (for debugging).
-      clients_at_once: clients that one device trains side by side; 1 skips the work of frozen
-        layers, larger values vectorise, which pays for small models.
-    """
-
-    rounds: int
-    budgets: tuple[int, ...]
-    budget_unit: str
-    absent: Mapping[str, tuple[int, ...]]
-    placement: str
-    clients_at_once: int
-
-    def __post_init__(self) -> None:
-        require(self.rounds >= 0, "federated.rounds", self.rounds, ">= 0")
-        require(
-            all(budget >= 1 for budget in self.budgets),
-            "federated.budgets",
-            self.budgets,
-            "at least 1 each",
-        )
-        require(
-            self.budget_unit in BUDGET_UNITS,
-            "federated.budget_unit",
-            self.budget_unit,
-            f"one of {BUDGET_UNITS}",
-        )
-        require(
-            self.placement in PLACEMENTS,
-            "federated.placement",
-            self.placement,
-            f"one of {PLACEMENTS}",
-        )
-        at_once = self.clients_at_once
-        require(at_once >= 1, "federated.clients_at_once", at_once, ">= 1")
-
-
 DECODINGS = ("greedy", "beam", "rank")
 
 
@@ -401,10 +333,13 @@ class CheckpointConfig:
     """Which rounds stay on disk.
 
     Attributes:
+      directory: where, any path that Orbax takes, as in gs://bucket/run; "" for checkpoints/ in the
+        workdir. Several hosts must all see it.
       keep_last: how many of the newest.
       keep_best: how many of the most accurate.
     """
 
+    directory: str
     keep_last: int
     keep_best: int
 
@@ -425,11 +360,16 @@ class ExperimentConfig:
     limits: LimitsConfig
     training: TrainingConfig
     federated: FederatedConfig
+    aggregation: AggregationConfig
+    distributed: DistributedConfig
     evaluation: EvaluationConfig
     checkpoint: CheckpointConfig
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, "seed", self.seed, ">= 0")
+        placement = self.federated.placement
+        alone = not self.distributed.coordinator or placement == "pmap"
+        require(alone, "federated.placement", placement, '"pmap" with several hosts')
         require(
             self.training.unit != "adapter" or self.model.adapter_size > 0,
             "model.adapter_size",

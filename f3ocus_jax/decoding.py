@@ -89,7 +89,7 @@ def create(
       decoding: how it writes.
       clients: from `Decoding.teach`.
       batch_size: examples per device and step.
-      placement_name: a key of `placement.BACKENDS`.
+      placement_name: a key of `backends.BACKENDS`.
 
     Returns:
       (params, examples) -> Outputs: the number of every answer, -1 for one that nobody gave, and

@@ -12,20 +12,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from f3ocus_jax import accounting, budgets, flops, foundation as foundation_lib, parsing, scoring
+from f3ocus_jax import (
+    accounting,
+    budgets,
+    checkpoint,
+    distributed,
+    flops,
+    foundation as foundation_lib,
+    parsing,
+    scoring,
+    server_optimizer,
+)
 from f3ocus_jax.budgets import Budgets
-from f3ocus_jax.checkpoint import Checkpoints
 from f3ocus_jax.config import ConfigError, ExperimentConfig
-from f3ocus_jax.data.examples import ClientData
 from f3ocus_jax.data.reading import Federation, read_federation
 from f3ocus_jax.foundation import Foundation
 from f3ocus_jax.models import head as head_lib, trainable
 from f3ocus_jax.report import figures, progress, records as records_lib, scalars, table
-from f3ocus_jax.rounds import Round
+from f3ocus_jax.rounds import Notify, Round
 from f3ocus_jax.types import Params, RoundRecord, ServerState
 
 RUN_FILE = "run.json"
-CHECKPOINTS = "checkpoints"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,31 +106,45 @@ def run(config: ExperimentConfig, workdir: pathlib.Path) -> list[RoundRecord]:
       RoundError: if a round fails numerically; the checkpoints of the rounds before it stay.
     """
     parts = assemble(config)
-    parts.federation.summary.record(workdir)
-    print("\n".join(parts.federation.summary.lines()), flush=True)
-    records_path = workdir / "records.jsonl"
     with contextlib.ExitStack() as stack:
+        folder = checkpoint.directory(config.checkpoint, workdir)
         checkpoints = stack.enter_context(
-            Checkpoints(workdir / CHECKPOINTS, config.checkpoint, parts.settings)
+            checkpoint.Checkpoints(folder, config.checkpoint, parts.settings)
         )
         state, records = _resume(parts, checkpoints)
-        _write_run_file(parts, workdir)
-        records_lib.rewrite_records(records_path, records)
-        write_scalars = stack.enter_context(scalars.scalar_writer(workdir / "tensorboard", records))
-        display = stack.enter_context(
-            progress.show_progress(config.federated.rounds, int(state.round))
-        )
-        append = functools.partial(records_lib.append_record, records_path)
-        outlets = (append, write_scalars, display.finish)
+        outlets, notify = _outlets(parts, state, records, workdir, stack)
         if not records:
             records.append(parts.rounds.evaluate_start(state))
             _keep(records, state, checkpoints, outlets)
         while int(state.round) < config.federated.rounds:
-            state, record = parts.rounds.run(state, display.stage)
+            state, record = parts.rounds.run(state, notify)
             records.append(record)
             _keep(records, state, checkpoints, outlets)
     write_report(parts, state, records, workdir)
     return records
+
+
+def _outlets(
+    parts: Parts,
+    state: ServerState,
+    records: list[RoundRecord],
+    workdir: pathlib.Path,
+    stack: contextlib.ExitStack,
+) -> tuple[Sequence[Callable[[RoundRecord], None]], Notify]:
+    """Opens what is told of every round and of its stages; nothing on any host but the first."""
+    if not distributed.is_first():
+        return (), lambda *stage: None
+    parts.federation.summary.record(workdir)
+    print("\n".join(parts.federation.summary.lines()), flush=True)
+    records_path = workdir / "records.jsonl"
+    _write_run_file(parts, workdir)
+    records_lib.rewrite_records(records_path, records)
+    write_scalars = stack.enter_context(scalars.scalar_writer(workdir / "tensorboard", records))
+    display = stack.enter_context(
+        progress.show_progress(parts.config.federated.rounds, int(state.round))
+    )
+    append = functools.partial(records_lib.append_record, records_path)
+    return (append, write_scalars, display.finish), display.stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +188,8 @@ def load_state(
       ConfigError: if it was written under other settings or weights.
     """
     kept = read_run(workdir).config.checkpoint
-    with Checkpoints(workdir / CHECKPOINTS, kept, settings) as checkpoints:
+    folder = checkpoint.directory(kept, workdir)
+    with checkpoint.Checkpoints(folder, kept, settings) as checkpoints:
         state, _ = checkpoints.restore(template, checkpoints.best() if round is None else round)
     return state
 
@@ -207,6 +229,8 @@ def write_report(
       workdir: where to write.
     """
     summary = table.summary(records, _costs(parts, state, records), _baselines(parts))
+    if not distributed.is_first():
+        return
     table.print_table(summary)
     table.write_table(summary, workdir)
     pictures = figures.write_all(records, workdir / "figures")
@@ -220,9 +244,16 @@ def _start(
 ) -> tuple[Params, ServerState]:
     """Returns the frozen parameters and the state before round 1."""
     frozen, rows_L, head = trainable.split(foundation.params, config.training.unit)
-    seeds = (config.selection.population, clients, foundation.model.num_layers)
-    vectors_KLNC = _no_vectors(config, head, clients, foundation.model.num_layers)
-    return frozen, ServerState(rows_L, head, jnp.int32(0), np.zeros(seeds, bool), vectors_KLNC)
+    layers = foundation.model.num_layers
+    init, _ = server_optimizer.create(config.aggregation)
+    return frozen, ServerState(
+        rows_L=rows_L,
+        head=head,
+        round=jnp.int32(0),
+        front_mask_PKL=np.zeros((config.selection.population, clients, layers), bool),
+        vectors_KLNC=_no_vectors(config, head, clients, layers),
+        optimizer=init(rows_L, head),
+    )
 
 
 def _no_vectors(
@@ -240,19 +271,20 @@ def _no_vectors(
 def _budgets(
     config: ExperimentConfig, federation: Federation, foundation: Foundation, start: ServerState
 ) -> Budgets:
-    step_flops = _step_flops(config, federation.clients[0], foundation)
+    step_flops = _step_flops(config, federation, federation.clients[0].task, foundation)
     costs_L = budgets.layer_costs(config.federated.budget_unit, start.rows_L, step_flops)
     return budgets.create(config, costs_L, [client.name for client in federation.clients])
 
 
 def _step_flops(
-    config: ExperimentConfig, client: ClientData, foundation: Foundation
+    config: ExperimentConfig, federation: Federation, task: str, foundation: Foundation
 ) -> flops.StepFlops:
-    """Counts a client's training step, with the head of its own task alone."""
-    name = head_lib.OF_TASK[client.task]
+    """Counts a training step of a task's clients, with the head of that task alone."""
+    name = head_lib.OF_TASK[task]
     heads = foundation.params["head"]  # {} in a model that writes its answers
     params = {**foundation.params, "head": {n: heads[n] for n in heads if n == name}}
-    batch = client.train.batch(np.zeros(1, np.int64))
+    # All clients' batches have the same shapes.
+    batch = distributed.of_this_host(federation.clients)[0].train.batch(np.zeros(1, np.int64))
     return flops.step_flops(foundation.model, params, batch, config.training.unit)
 
 
@@ -273,7 +305,9 @@ def _write_run_file(parts: Parts, workdir: pathlib.Path) -> None:
     temporary.replace(workdir / RUN_FILE)
 
 
-def _resume(parts: Parts, checkpoints: Checkpoints) -> tuple[ServerState, list[RoundRecord]]:
+def _resume(
+    parts: Parts, checkpoints: checkpoint.Checkpoints
+) -> tuple[ServerState, list[RoundRecord]]:
     if checkpoints.latest() is None:
         return parts.start, []
     state, records = checkpoints.restore(parts.start)
@@ -284,7 +318,7 @@ def _resume(parts: Parts, checkpoints: Checkpoints) -> tuple[ServerState, list[R
 def _keep(
     records: list[RoundRecord],
     state: ServerState,
-    checkpoints: Checkpoints,
+    checkpoints: checkpoint.Checkpoints,
     outlets: Sequence[Callable[[RoundRecord], None]],
 ) -> None:
     """Makes a finished round last: checkpoint first, since it is what a resume goes by."""
@@ -307,12 +341,11 @@ def _costs(
     parts: Parts, state: ServerState, records: list[RoundRecord]
 ) -> list[accounting.ClientCost]:
     clients = parts.federation.clients
-    by_task = {client.task: client for client in clients}
     counted = {
-        task: _step_flops(parts.config, client, parts.foundation)
-        for task, client in by_task.items()
+        task: _step_flops(parts.config, parts.federation, task, parts.foundation)
+        for task in {client.task for client in clients}
     }
-    sizes = dict.fromkeys(parts.rounds.heads_K, 0)
+    sizes = {head_lib.OF_TASK[client.task]: 0 for client in clients}
     sizes |= {name: accounting.parameter_count(head) for name, head in state.head.items()}
     return accounting.client_costs(
         records,
@@ -324,7 +357,10 @@ def _costs(
 
 def _baselines(parts: Parts) -> dict[str, dict[str, float]]:
     """Returns kind of guess to client to what it scores, for those whose task has the kind."""
-    habits = {client.name: scoring.habit(client) for client in parts.federation.clients}
+    here = distributed.of_this_host(parts.federation.clients)
+    own = {client.name: scoring.habit(client) for client in here}
+    everywhere = distributed.exchange(own)
+    habits = {name: guesses for part in everywhere for name, guesses in part.items()}
     kinds = dict.fromkeys(kind for guesses in habits.values() for kind in guesses)
     return {
         kind: {name: guesses[kind] for name, guesses in habits.items() if kind in guesses}

@@ -45,7 +45,7 @@ def create(model: Model, *, loss: str, batch_size: int, placement_name: str) -> 
       model: the model.
       loss: a key of `losses.LOSSES`.
       batch_size: examples per device and step.
-      placement_name: a key of `placement.BACKENDS`; batches are spread as clients are.
+      placement_name: a key of `backends.BACKENDS`; batches are spread as clients are.
 
     Returns:
       (params, examples) -> Outputs, as NumPy arrays.
@@ -72,7 +72,7 @@ def over_split(
     Args:
       one_batch: (params, batch) -> Outputs.
       batch_size: examples per device and step.
-      placement_name: a key of `placement.BACKENDS`.
+      placement_name: a key of `backends.BACKENDS`.
 
     Returns:
       (params, examples) -> Outputs, as NumPy arrays.

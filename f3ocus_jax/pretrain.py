@@ -29,7 +29,7 @@ from f3ocus_jax.data.examples import ClientData, Examples, concatenate
 from f3ocus_jax.data.reading import read_federation
 from f3ocus_jax.models import base, losses
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.rounds import RoundError
+from f3ocus_jax.training import RoundError
 from f3ocus_jax.types import Batch, Params
 
 REPORTS = 10

@@ -1,11 +1,12 @@
 """python -m f3ocus_jax.train --config configs/x.py --workdir runs/x: runs a federation.
 
-The same command again resumes a run that was stopped.
+The same command again resumes a run that was stopped. On several hosts every host runs it, see
+docs/federation.md.
 """
 
 import ml_collections
 
-from f3ocus_jax import commands, experiment, parsing
+from f3ocus_jax import commands, distributed, experiment, parsing
 from f3ocus_jax.config import ExperimentConfig
 
 
@@ -16,6 +17,7 @@ def main(raw: ml_collections.ConfigDict) -> None:
       raw: the config file's settings, with the command line's overrides.
     """
     config = parsing.parse(ExperimentConfig, raw)
+    distributed.start(config.distributed)
     experiment.run(config, commands.prepare_workdir())
 
 

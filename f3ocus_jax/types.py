@@ -64,6 +64,7 @@ class ServerState:
         are not in use are all False.
       vectors_KLNC: the top eigenvector of every client's layer kernels, from which the next round's
         search for them starts; 0 where none is known yet. None without `importance.warm_start`.
+      optimizer: state of the server's optimizer, of every layer and of the head.
     """
 
     rows_L: Rows
@@ -71,6 +72,7 @@ class ServerState:
     round: Array
     front_mask_PKL: Array
     vectors_KLNC: Array | None = None
+    optimizer: Any = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +83,9 @@ class ClientRecord:
       client: its name.
       train_examples: size of its training split.
       budget: how many layers it may train.
-      left_out: why it took no part in the round, as in "absent"; None if it did. Without a part it
-        has no scores, layers or loss.
+      left_out: why it took no part in the round, as in "absent", or why its update was not used, as
+        in "dropped out" or "step 2: the training loss is nan"; None if it was. A client that is
+        left out has no scores, layers or loss.
       values: the score of every layer as it was measured, length L (λ_1 of its NTK for "lntk");
         empty where no scores were taken.
       residuals: relative Lanczos residual of every eigenvalue, length L; empty for other scores
@@ -97,6 +100,8 @@ class ClientRecord:
       thresholds: probability from which on each finding counts as present, length F; empty for a
         client that answers questions.
       unconverged: layers whose eigenvalue was not found to `importance.tolerance`, ascending.
+      steps: local steps it took.
+      straggled: whether these are fewer than it should have taken.
     """
 
     client: str
@@ -113,6 +118,8 @@ class ClientRecord:
     ranks: list[int] = dataclasses.field(default_factory=list)
     thresholds: list[float] = dataclasses.field(default_factory=list)
     unconverged: list[int] = dataclasses.field(default_factory=list)
+    steps: int = 0
+    straggled: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ def toy_model(*, layers: int = 4, width: int = 8, answers: int = 3, tokens: int 
             "blocks": {"in": normal(layers, width, width), "out": normal(layers, width, width)},
             "adapters": {"down": normal(layers, width, 2), "up": normal(layers, 2, width)},
             "readout": {"scale": 1.0 + normal(width)},
-            "head": {"kernel": normal(width, answers), "bias": jnp.zeros(answers)},
+            "head": {"answers": {"kernel": normal(width, answers), "bias": jnp.zeros(answers)}},
         }
 
     def embed(embeddings: dict, batch: Batch) -> tuple[jax.Array, jax.Array]:
@@ -39,7 +39,7 @@ def toy_model(*, layers: int = 4, width: int = 8, answers: int = 3, tokens: int 
 
     def readout(readout: dict, head: dict, hidden_BTD: jax.Array, mask_BT1: jax.Array) -> jax.Array:
         pooled_BD = jnp.tanh(hidden_BTD[:, 0]) * readout["scale"][None]
-        return pooled_BD @ head["kernel"] + head["bias"][None]
+        return pooled_BD @ head["answers"]["kernel"] + head["answers"]["bias"][None]
 
     del tokens
     return Model(layers, answers, init, embed, block, readout)

@@ -48,12 +48,12 @@ def test_bytes_of_equal_layers_are_counted_in_layers():
     """250 bytes pay for two layers of 100, 10 000 for no more than all four."""
     made = budgets.create(in_bytes(100, 250, 10_000), EQUAL_L, CLIENTS)
     assert made.budgets_K.tolist() == [1, 2, 4]
-    assert made.limits(1, np.ones((3, 4))) is None
+    assert made.limits(np.ones(3, bool), np.ones((3, 4))) is None
 
 
 def test_bytes_of_unequal_layers_stay_capacities():
     made = budgets.create(in_bytes(100, 300, 1000), UNEQUAL_L, CLIENTS)
-    limits = made.limits(1, np.tile([1.0, 2.0, 3.0, 4.0], (3, 1)))
+    limits = made.limits(np.ones(3, bool), np.tile([1.0, 2.0, 3.0, 4.0], (3, 1)))
     assert limits.start_KL.tolist() == [
         [True, False, False, False],
         [False, False, True, False],
@@ -76,9 +76,14 @@ def test_layer_costs_count_what_travels_and_what_is_computed():
 
 def test_an_absent_client_trains_nothing_in_that_round_alone():
     made = budgets.create(config(federated__absent={"eye": (2,)}), np.ones(4), CLIENTS)
-    assert made.present(1).tolist() == [True, True, True]
-    assert made.present(2).tolist() == [True, False, True]
-    assert np.asarray(made.limits(2, np.ones((3, 4))).start_KL).sum(axis=1).tolist() == [2, 0, 2]
+    assert made.participation.present(1).tolist() == [True, True, True]
+    present_K = made.participation.present(2)
+    assert present_K.tolist() == [True, False, True]
+    assert np.asarray(made.limits(present_K, np.ones((3, 4))).start_KL).sum(axis=1).tolist() == [
+        2,
+        0,
+        2,
+    ]
 
 
 def test_a_round_without_any_client_is_refused():

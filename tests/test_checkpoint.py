@@ -2,8 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 
-from f3ocus_jax.checkpoint import MAY_DIFFER, Checkpoints, check_settings
+from f3ocus_jax.checkpoint import MAY_DIFFER, Checkpoints, check_settings, directory
 from f3ocus_jax.config import CheckpointConfig, ConfigError
 from f3ocus_jax.types import ClientRecord, RoundRecord, ServerState
 
@@ -26,7 +27,7 @@ def record(number: int, accuracy: float) -> RoundRecord:
 
 def saved(folder, accuracies, **kept):
     """Checkpoints of as many rounds as there are accuracies."""
-    config = CheckpointConfig(**({"keep_last": 9, "keep_best": 1} | kept))
+    config = CheckpointConfig(**({"directory": "", "keep_last": 9, "keep_best": 1} | kept))
     records = []
     with Checkpoints(folder, config, SETTINGS) as checkpoints:
         for number, accuracy in enumerate(accuracies):
@@ -43,6 +44,15 @@ def test_a_round_comes_back_bit_for_bit_with_all_records(tmp_path):
         np.testing.assert_array_equal(leaf, expected)
         assert leaf.dtype == expected.dtype
     assert records == [record(number, 0.1 * (number + 1)) for number in range(2)] + [record(2, 0.3)]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("", "runs/x/checkpoints"), ("gs://bucket/x", "gs://bucket/x")]
+)
+def test_checkpoints_are_in_the_workdir_or_on_any_path_that_orbax_takes(given, expected):
+    folder = directory(CheckpointConfig(given, 1, 1), "runs/x")
+    assert isinstance(folder, epath.Path)
+    assert str(folder) == expected
 
 
 def test_the_newest_and_the_best_rounds_are_kept(tmp_path):

@@ -62,6 +62,7 @@ def create(
     rematerialise: bool = False,
     accumulate: int = 1,
     precision: str = "float32",
+    proximal: float = 0.0,
 ) -> Train:
     """Makes the local training of one client.
 
@@ -75,6 +76,8 @@ def create(
       accumulate: see `gradient.create`.
       precision: dtype of the parameters that blocks compute with, and of the hidden states. What
         is trained is kept, and its gradient taken up, in its own dtype.
+      proximal: mu of FedProx (Li et al., 2020), whose term mu/2 |w - w_start|^2 is in the gradient
+        and not in the losses that are reported.
 
     Returns:
       train(frozen, rows_L, head, task) -> LocalUpdate; to be called under `jax.jit`.
@@ -89,8 +92,11 @@ def create(
         accumulate=accumulate,
     )
 
+    def pull(slope: jax.Array, now: jax.Array, then: jax.Array) -> jax.Array:
+        return slope + proximal * (now - then)
+
     def train(frozen: Params, rows_L: Rows, head: Params, task: LocalTask) -> LocalUpdate:
-        trained = (task.choice.take(rows_L), head)
+        start = (task.choice.take(rows_L), head)
         if dtype != jnp.float32:
             frozen, rows_L = base.cast((frozen, rows_L), dtype)
 
@@ -98,11 +104,13 @@ def create(
             trained, state, scratch = carry
             inputs = (frozen, rows_L, task.choice, trained, batch)
             value, slope, scratch = differentiate.run(*inputs, scratch)
+            if proximal:
+                slope = jax.tree.map(pull, slope, trained, start)
             updates, state = optimizer.update(slope, state, trained)
             return (optax.apply_updates(trained, updates), state, scratch), value
 
-        room = differentiate.room(frozen, rows_L, task.choice, trained, first_batch(task))
-        carry = (trained, optimizer.init(trained), room)
+        room = differentiate.room(frozen, rows_L, task.choice, start, first_batch(task))
+        carry = (start, optimizer.init(start), room)
         (trained, *_), losses_S = take_steps(step, carry, task)
         return LocalUpdate(rows_R=trained[0], head=trained[1], losses_S=losses_S)
 

@@ -1,4 +1,8 @@
-"""Where do the clients of a round run: over devices, on one, on all as one, or in a loop?"""
+"""Where do the clients of a round run: over devices, on one, on all as one, or in a loop?
+
+Clients come in groups that fit in memory, and what they return is taken up one client at a time, so
+that neither the examples nor the updates of all clients are ever held together.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -6,11 +10,17 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from f3ocus_jax.clients import backends
+from f3ocus_jax.clients.backends import KEEP_ALL, Fold
 
 Result = TypeVar("Result")
 
-MESH_AXIS = "parts"
+Take = Callable[[np.ndarray], Any]
+"""Places of n clients -> a pytree of what is their own, leading axis n."""
+
+GROUPS_IN_FLIGHT = 2
+"""Groups handed out before the oldest must have ended: one runs while the next is prepared."""
 
 
 def create(
@@ -20,12 +30,13 @@ def create(
     clients_at_once: int = 1,
     devices: Sequence[jax.Device] | None = None,
 ) -> Callable[..., Result]:
-    """Spreads a function of one client over all clients.
+    """Spreads a function of one client over all clients, in one group.
 
     Args:
       function: (shared, one) -> a pytree of arrays: what every client gets, and what is its own.
-      placement: "pmap" over `devices` with `lax.map` inside, "map" on one device, "sharded" for
-        one client after the other with what is shared cut over `devices`, or "loop".
+      placement: "pmap" over `devices` with a loop over clients inside, "map" on one device,
+        "sharded" for one client after the other with what is shared cut over `devices`, or "loop"
+        in Python.
       clients_at_once: clients that one device runs side by side.
       devices: for "pmap" and "sharded"; all local ones unless given.
 
@@ -33,101 +44,95 @@ def create(
       (shared, all_K) -> results_K: the same with a leading client axis, as NumPy arrays. It
       compiles once per shape.
     """
-    return BACKENDS[placement](function, clients_at_once, devices or jax.local_devices())
-
-
-def _loop(function: Callable, clients_at_once: int, devices: Sequence[jax.Device]) -> Callable:
-    del clients_at_once, devices
-    one_client = jax.jit(function)
+    backend = backends.BACKENDS[placement](function, KEEP_ALL, clients_at_once, devices)
 
     def run(shared: Any, all_K: Any) -> Any:
-        results = [one_client(shared, _client(all_K, place)) for place in range(_count(all_K))]
-        return jax.tree.map(lambda *leaves: np.stack(leaves), *results)
+        count = jnp.shape(jax.tree.leaves(all_K)[0])[0]
+        size = _group_size(backend.places, count, count, clients_at_once)
+        return _run(backend, size, shared, count, lambda places: all_K)[1]
 
     return run
 
 
-def _map(function: Callable, clients_at_once: int, devices: Sequence[jax.Device]) -> Callable:
-    del devices
-
-    @jax.jit
-    def on_device(shared: Any, all_K: Any) -> Any:
-        return _sequential(function, shared, all_K, clients_at_once)
-
-    return lambda shared, all_K: jax.device_get(on_device(shared, all_K))
-
-
-def _pmap(function: Callable, clients_at_once: int, devices: Sequence[jax.Device]) -> Callable:
-    on_devices = jax.pmap(
-        lambda shared, some: _sequential(function, shared, some, clients_at_once),
-        in_axes=(None, 0),
-        devices=devices,
-    )
-
-    def run(shared: Any, all_K: Any) -> Any:
-        count = _count(all_K)
-        per_device = -(-count // len(devices))
-        # The client axis is filled up with repeats of the last client, whose results are dropped.
-        places = np.minimum(np.arange(per_device * len(devices)), count - 1)
-
-        def deal(leaf: Any) -> np.ndarray:
-            leaf = np.asarray(leaf)[places]
-            return leaf.reshape(len(devices), per_device, *leaf.shape[1:])
-
-        results = jax.device_get(on_devices(shared, jax.tree.map(deal, all_K)))
-        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], results)
-
-    return run
-
-
-def _sharded(function: Callable, clients_at_once: int, devices: Sequence[jax.Device]) -> Callable:
-    mesh = Mesh(np.asarray(devices), (MESH_AXIS,))
-    # XLA's partitioner gathers a layer where it is used, and cuts the matrix products where it can.
-    on_mesh = jax.jit(lambda shared, all_K: _sequential(function, shared, all_K, clients_at_once))
-
-    def run(shared: Any, all_K: Any) -> Any:
-        everywhere = NamedSharding(mesh, PartitionSpec())
-        placed = jax.device_put(shared, shardings(shared, mesh))
-        return jax.device_get(on_mesh(placed, jax.device_put(all_K, everywhere)))
-
-    return run
-
-
-def shardings(shared: Any, mesh: Mesh) -> Any:
-    """Chooses how arrays are cut over devices.
+def stream(
+    function: Callable[[Any, Any], Any],
+    fold: Fold,
+    *,
+    most: int,
+    placement: str,
+    clients_at_once: int = 1,
+    clients_in_memory: int = 0,
+    devices: Sequence[jax.Device] | None = None,
+) -> Callable[[Any, int, Take], tuple[Any, Any]]:
+    """Spreads a function of one client over any number of clients, group by group.
 
     Args:
-      shared: a pytree of arrays, or of their shapes.
-      mesh: of one axis.
+      function: as `create` takes it.
+      fold: how its results are taken up.
+      most: the largest number of clients of a call, which the groups are laid out for.
+      placement: as `create` takes it.
+      clients_at_once: clients that one device runs side by side.
+      clients_in_memory: clients of one device whose own arrays are held together; 0 for all.
+      devices: for "pmap" and "sharded"; all local ones unless given.
 
     Returns:
-      The same pytree of shardings: the last axis that the devices divide is cut. That is not the
-      leading axis of layers if it can be helped, for then one device would hold the layer that all
-      need. Vectors are small and stay whole, as does what cannot be cut.
+      (shared, count, take) -> (total, kept_K): the fold over all clients, on the first device or
+      cut as what is shared is, and what was kept of each, as NumPy arrays with leading axis `count`
+      (None of no client). It compiles once, whatever the count. With several hosts each brings its
+      own clients, and the total is that of all hosts.
     """
-
-    def cut(leaf: Any) -> NamedSharding:
-        axes: list[str | None] = [None] * np.ndim(leaf)
-        divided = [axis for axis, size in enumerate(np.shape(leaf)) if size % mesh.size == 0]
-        if len(axes) > 1 and divided:
-            axes[divided[-1]] = MESH_AXIS
-        return NamedSharding(mesh, PartitionSpec(*axes))
-
-    return jax.tree.map(cut, shared)
+    backend = backends.BACKENDS[placement](function, fold, clients_at_once, devices)
+    size = _group_size(backend.places, most, clients_in_memory or most, clients_at_once)
+    return lambda shared, count, take: _run(backend, size, shared, count, take)
 
 
-def _sequential(function: Callable, shared: Any, some: Any, clients_at_once: int) -> Any:
-    if clients_at_once == 1:  # a batch of one would still turn `cond` into `select`
-        return jax.lax.map(lambda one: function(shared, one), some)
-    return jax.lax.map(lambda one: function(shared, one), some, batch_size=clients_at_once)
+def spread(tree: Any, placement: str) -> Any:
+    """Puts what every client gets where clients run, so that no call has to move it there again."""
+    if placement == "pmap":
+        return jax.device_put(tree, backends.everywhere(jax.local_devices()))
+    if placement == "sharded":
+        return backends.cut(tree, jax.local_devices())
+    return jax.device_put(tree)
 
 
-def _client(all_K: Any, place: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf[place], all_K)
+def settle(tree: Any, placement: str) -> Any:
+    """Cuts what the server keeps as the clients' totals are; uncut, JAX brings them together."""
+    return backends.cut(tree, jax.local_devices()) if placement == "sharded" else tree
 
 
-def _count(all_K: Any) -> int:
-    return jnp.shape(jax.tree.leaves(all_K)[0])[0]
+def _group_size(devices: int, most: int, in_memory: int, at_once: int) -> int:
+    """Returns the clients of one group; even groups waste the fewest places in the last one."""
+    groups = max(1, -(-most // (devices * in_memory)))
+    per_device = max(1, -(-most // (devices * groups)))
+    return devices * at_once * -(-per_device // at_once)
 
 
-BACKENDS = {"pmap": _pmap, "map": _map, "sharded": _sharded, "loop": _loop}
+def _run(
+    backend: backends.Backend, size: int, shared: Any, count: int, take: Take
+) -> tuple[Any, Any]:
+    shared = backend.share(shared)
+    total, kept = backend.start(shared), []
+    for first in range(0, count, size):
+        places = np.arange(first, min(first + size, count))
+        real = np.arange(size) < len(places)
+        some = jax.tree.map(lambda leaf: filled(leaf, size), take(places))
+        total, here = backend.add(total, shared, some, real)
+        kept.append(here)
+        if len(kept) > GROUPS_IN_FLIGHT:
+            kept[-1 - GROUPS_IN_FLIGHT] = jax.device_get(kept[-1 - GROUPS_IN_FLIGHT])
+    total = backend.end(total)
+    if not kept:
+        return total, None
+
+    def joined(*leaves: np.ndarray) -> np.ndarray:
+        return np.concatenate([backend.flat(leaf) for leaf in leaves])[:count]
+
+    return total, jax.tree.map(joined, *jax.device_get(kept))
+
+
+def filled(leaf: Any, size: int) -> np.ndarray:
+    """Lengthens an array's leading axis to `size` with zeros, for places that are not used."""
+    leaf = np.asarray(leaf)
+    if len(leaf) == size:
+        return leaf
+    return np.concatenate([leaf, np.zeros((size - len(leaf), *leaf.shape[1:]), leaf.dtype)])

@@ -1,8 +1,10 @@
 """What does a split of one client hold, as arrays ready for the model?"""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from f3ocus_jax.data.images import StoredImages, join
@@ -81,12 +83,29 @@ def _at(array: np.ndarray | None, indices: np.ndarray) -> np.ndarray | None:
 
 
 @dataclasses.dataclass(frozen=True)
+class Elsewhere:
+    """A split that another host holds: its size and its task are known here, and nothing else.
+
+    Attributes:
+      count: N.
+      task: as `Examples.task`.
+    """
+
+    count: int
+    task: str
+
+    def __len__(self) -> int:
+        return self.count
+
+
+@dataclasses.dataclass(frozen=True)
 class ClientData:
     """One client.
 
     Attributes:
       name: of the client.
-      train: what it trains on.
+      train: what it trains on; of this and the others only sizes are here (`Elsewhere`) where
+        another host holds them.
       test: what it is measured on.
       validation: what the thresholds of its findings are chosen on; None where it has no findings.
     """
@@ -100,6 +119,11 @@ class ClientData:
     def task(self) -> str:
         """What is asked of its model: one of `tfds_medvqa.common.features.TASKS`."""
         return self.train.task
+
+
+def stack(batches: Sequence[Batch]) -> Batch:
+    """Gives batches of the same shapes a common leading axis."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
 
 
 def concatenate(parts: list[Examples]) -> Examples:

@@ -2,15 +2,18 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import cast
 
+import jax
 import numpy as np
 import tensorflow_datasets as tfds
 
-from f3ocus_jax.config import DataConfig
+from f3ocus_jax import distributed
+from f3ocus_jax.config import DataConfig, require
 from f3ocus_jax.data import cache, images, overlap, partition, summary as summary_lib, targets
 from f3ocus_jax.data.answers import AnswerVocabulary
 from f3ocus_jax.data.cache import DataError
-from f3ocus_jax.data.examples import ClientData, Examples
+from f3ocus_jax.data.examples import ClientData, Elsewhere, Examples
 from f3ocus_jax.data.summary import Summary
 from f3ocus_jax.data.table import Table
 from f3ocus_jax.data.text import Tokenizer
@@ -34,7 +37,8 @@ class Federation:
     """The clients' data and the answers they share.
 
     Attributes:
-      clients: in the order of the datasets, and by name within one.
+      clients: in the order of the datasets, and by name within one; of those that belong to another
+        host, only the sizes are here.
       vocabulary: of the training answers of all clients that answer questions.
       findings: of all datasets that have some, in the order of their first mention.
       summary: who holds what.
@@ -74,15 +78,20 @@ def read_federation(
     if vocabulary is None:
         vocabulary = _vocabulary(clients, tasks, config.minimum_answer_count)
     findings = targets.names(list(clients.values()))
+    hosts, allowed = jax.process_count(), f"at most {len(clients)}, the clients"
+    require(hosts <= len(clients), "distributed.hosts", hosts, allowed)
+    here_K = distributed.mine(len(clients))
     data = [
         ClientData(
             name,
             **{
                 split: _examples(table, tokenizer, vocabulary, findings, config)
+                if here
+                else cast(Examples, Elsewhere(len(table), task))
                 for split, table in splits.items()
             },
         )
-        for name, splits in clients.items()
+        for (name, splits), task, here in zip(clients.items(), tasks, here_K, strict=True)
     ]
     return Federation(data, vocabulary, findings, summary)
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
-from f3ocus_jax.clients import Choice, LocalTask, local, placement
+from f3ocus_jax.clients import Choice, LocalTask, backends, local, placement
 from f3ocus_jax.models import trainable, vilt
 from tests.models.sizes import random_params, tiny_batch, tiny_vilt
 from tests.oracles import toy_batch, toy_model
@@ -80,10 +80,10 @@ def test_every_placement_gives_what_the_loop_gives(
 
 
 def test_every_device_holds_a_part_of_a_sharded_model():
-    mesh = Mesh(np.asarray(jax.local_devices()), (placement.MESH_AXIS,))
+    mesh = Mesh(np.asarray(jax.local_devices()), (backends.MESH_AXIS,))
     model = vilt.create(tiny_vilt(hidden_size=32, intermediate_size=64))
     params = model.init(jax.random.key(0))
-    placed = jax.device_put(params, placement.shardings(params, mesh))
+    placed = jax.device_put(params, backends.shardings(params, mesh))
     held = [0] * 4
     for leaf in jax.tree.leaves(placed):
         for shard in leaf.addressable_shards:
