@@ -30,7 +30,7 @@ from f3ocus_jax.models import base, losses, trainable, vilt
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params
 
-LAYERS = 12
+LAYERS, ANSWERS = 12, 32
 LOSS = "cross_entropy"
 CHOICES = {
     "12": range(LAYERS),
@@ -57,7 +57,7 @@ def make_model(width: int) -> Model:
             intermediate_size=4 * width,
             image_size=48,
             patch_size=8,
-            num_answers=32,
+            num_answers=ANSWERS,
         )
     )
 
@@ -68,7 +68,7 @@ def make_batch(examples: int) -> Batch:
         images_BHWC=jnp.asarray(draw.integers(0, 256, (examples, 48, 48, 3)), jnp.uint8),
         input_ids_BT=jnp.asarray(draw.integers(0, 100, (examples, 20)), jnp.int32),
         attention_mask_BT=jnp.ones((examples, 20), jnp.int32),
-        labels_B=jnp.asarray(draw.integers(0, 32, examples), jnp.int32),
+        labels_B=jnp.asarray(draw.integers(0, ANSWERS, examples), jnp.int32),
         example_mask_B=jnp.ones(examples),
     )
 

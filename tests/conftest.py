@@ -1,11 +1,18 @@
 """Sets four CPU devices before JAX loads, strict ranks, and where the real data is found."""
 
+import gc
 import os
 import pathlib
+from collections.abc import Iterator
 
-FORCED_DEVICES = "--xla_force_host_platform_device_count=4"
-if FORCED_DEVICES not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FORCED_DEVICES}".strip()
+XLA_FLAGS = (
+    "--xla_force_host_platform_device_count=4",
+    # Tests run tiny programs once, so compiling them is most of the time.
+    "--xla_backend_optimization_level=0",
+)
+for flag in XLA_FLAGS:
+    if flag not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
@@ -23,3 +30,11 @@ def real_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"real medical images are absent: no folder {folder} (set F3OCUS_DATA)")
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled() -> Iterator[None]:
+    """Frees a file's compiled programs: all of a run would fill Linux's 65 530 memory mappings."""
+    yield
+    jax.clear_caches()
+    gc.collect()
