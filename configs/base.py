@@ -22,6 +22,7 @@ OWN_CHOICE_SCORES = {
 PEFT_UNITS = {
     "full": "block",
     "adap": "adapter",
+    "feddat": "adapter",
     "ln": "norm",
     "lora": "lora",
     "bias": "bias",
@@ -103,6 +104,7 @@ def get_base() -> ml_collections.ConfigDict:
     config.training.rematerialise = False
     config.training.accumulate = 1
     config.training.proximal = 0.0
+    config.training.dual_adapters = False
 
     config.federated = ml_collections.ConfigDict()
     config.federated.rounds = 30
@@ -175,13 +177,14 @@ def set_method(config: ml_collections.ConfigDict, method: str) -> None:
     """
     if method in PEFT_UNITS:
         _train_all_layers(config, PEFT_UNITS[method])
+        config.training.dual_adapters = method == "feddat"
         return
     searched = method == "f3ocus"
     config.importance.score = "lntk" if searched else OWN_CHOICE_SCORES[method]
     config.selection.algorithm = "nsga2" if searched else "own"
 
 
-FAMILIES = ("albef", "blip", "llava", "vilt")
+FAMILIES = ("albef", "blip", "blip2", "llava", "vilt")
 """The model families, as `config.model.family` names them."""
 
 
@@ -327,13 +330,13 @@ def make_tiny(config: ml_collections.ConfigDict, image_size: int, family: str = 
     Args:
       config: changed in place.
       image_size: side of the images, in pixels; two patches wide.
-      family: "albef", "blip", "blip2" with "_llama", "_opt" or "_t5", "llava" or "vilt".
+      family: one of `FAMILIES`; "blip2" may end in "_llama", "_opt" or "_t5", and has OPT if not.
     """
     config.model.weights = ""
     config.model.family, _, language = family.partition("_")
     image = {"image_size": image_size, "patch_size": image_size // 2}
-    if language:
-        config.model.architecture = blip2(**image, language=language)
+    if config.model.family == "blip2":
+        config.model.architecture = blip2(**image, language=language or "opt")
     else:
         sizes = {"albef": albef, "blip": blip, "llava": blip, "vilt": vilt}
         config.model.architecture = sizes[family](width=32, layers=4, **image)

@@ -94,6 +94,7 @@ def client_costs(
     parameters_L: np.ndarray,
     head_parameters_K: Sequence[int],
     step_flops_K: Sequence[StepFlops],
+    rows_per_layer: int = 1,
 ) -> list[ClientCost]:
     """Adds up what the rounds of a run cost each client, mean over the rounds that trained.
 
@@ -102,6 +103,7 @@ def client_costs(
       parameters_L: parameters of every layer, from `row_parameters`.
       head_parameters_K: of the head that each client trains.
       step_flops_K: of the model, head and unit that each trains, from `step_flops`.
+      rows_per_layer: 2 where a client trains a row of its own beside the one it sends.
 
     Returns:
       One cost per client, in the records' order; zero traffic and layers if no round trained.
@@ -115,7 +117,7 @@ def client_costs(
         if record.round > 0
     ] or [np.zeros((len(names), len(parameters_L)), bool)]
     up_K, down_K = np.mean([traffic(parameters_L, mask_KL) for mask_KL in masks_RKL], axis=0)
-    trained_K = np.mean([mask_KL @ parameters_L for mask_KL in masks_RKL], axis=0)
+    trained_K = rows_per_layer * np.mean([mask_KL @ parameters_L for mask_KL in masks_RKL], axis=0)
     flops_K = np.mean(
         [
             [cost.training(mask_L) for cost, mask_L in zip(step_flops_K, mask_KL, strict=True)]

@@ -272,6 +272,8 @@ class TrainingConfig:
         forward pass found; less memory, more time.
       accumulate: parts a batch is run in, one after the other; less memory, the same gradient.
       proximal: mu of FedProx, which pulls clients back to where they started; 0 for none.
+      dual_adapters: whether every client has adapters of its own beside the shared ones, and both
+        teach each other, as in FedDAT.
     """
 
     unit: str
@@ -284,6 +286,7 @@ class TrainingConfig:
     rematerialise: bool
     accumulate: int
     proximal: float
+    dual_adapters: bool
 
     def __post_init__(self) -> None:
         require(self.unit in UNITS, "training.unit", self.unit, f"one of {UNITS}")
@@ -299,6 +302,10 @@ class TrainingConfig:
         allowed = f"a divisor of config.training.batch_size = {self.batch_size}"
         require(divides, "training.accumulate", parts, allowed)
         require(self.proximal >= 0, "training.proximal", self.proximal, ">= 0")
+        plain = {"unit": "adapter", "precision": "float32", "accumulate": 1, "proximal": 0}
+        for name, needed in plain.items() if self.dual_adapters else ():
+            given, allowed = getattr(self, name), f"{needed!r} with training.dual_adapters"
+            require(given == needed, f"training.{name}", given, allowed)
 
 
 PRECISIONS = ("float32", "bfloat16")

@@ -30,7 +30,7 @@ from f3ocus_jax.foundation import Foundation
 from f3ocus_jax.models import head as head_lib, trainable
 from f3ocus_jax.report import figures, progress, records as records_lib, scalars, table
 from f3ocus_jax.rounds import Notify, Round
-from f3ocus_jax.types import Params, RoundRecord, ServerState
+from f3ocus_jax.types import Params, RoundRecord, Rows, ServerState
 
 RUN_FILE = "run.json"
 
@@ -228,7 +228,7 @@ def write_report(
       records: of all rounds.
       workdir: where to write.
     """
-    summary = table.summary(records, _costs(parts, state, records), _baselines(parts))
+    summary = table.summary(records, costs(parts, state, records), _baselines(parts))
     if not distributed.is_first():
         return
     table.print_table(summary)
@@ -253,7 +253,13 @@ def _start(
         front_mask_PKL=np.zeros((config.selection.population, clients, layers), bool),
         vectors_KLNC=_no_vectors(config, head, clients, layers),
         optimizer=init(rows_L, head),
+        personal_KL=_copies(rows_L, clients) if config.training.dual_adapters else None,
     )
+
+
+def _copies(rows_L: Rows, clients: int) -> Rows:
+    """Gives every client layers of its own, which start as the shared ones do."""
+    return jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], clients, axis=0), rows_L)
 
 
 def _no_vectors(
@@ -285,7 +291,12 @@ def _step_flops(
     params = {**foundation.params, "head": {n: heads[n] for n in heads if n == name}}
     # All clients' batches have the same shapes.
     batch = distributed.of_this_host(federation.clients)[0].train.batch(np.zeros(1, np.int64))
-    return flops.step_flops(foundation.model, params, batch, config.training.unit)
+    counted = flops.step_flops(foundation.model, params, batch, config.training.unit)
+    if not config.training.dual_adapters:
+        return counted
+    both = {"personal": params["adapters"], "shared": params["adapters"]}
+    mixed = flops.step_flops(foundation.model, {**params, "adapters": both}, batch, "mixed")
+    return counted.beside(mixed)
 
 
 def _settings(config: ExperimentConfig, foundation: Foundation) -> dict[str, Any]:
@@ -337,9 +348,19 @@ def _check_probe(config: ExperimentConfig, federation: Federation) -> None:
             )
 
 
-def _costs(
+def costs(
     parts: Parts, state: ServerState, records: list[RoundRecord]
 ) -> list[accounting.ClientCost]:
+    """Counts what the rounds of a run cost each client.
+
+    Args:
+      parts: of the run.
+      state: of the server after any round.
+      records: of the rounds.
+
+    Returns:
+      One cost per client.
+    """
     clients = parts.federation.clients
     counted = {
         task: _step_flops(parts.config, parts.federation, task, parts.foundation)
@@ -352,6 +373,7 @@ def _costs(
         accounting.row_parameters(state.rows_L),
         [sizes[head_lib.OF_TASK[client.task]] for client in clients],
         [counted[client.task] for client in clients],
+        rows_per_layer=2 if parts.config.training.dual_adapters else 1,
     )
 
 

@@ -69,6 +69,14 @@ class StepFlops:
     through_and_rows: float
     rows: float
 
+    def beside(self, other: "StepFlops") -> "StepFlops":
+        """Returns the parts of a step that takes both of two steps, of the same layers."""
+        parts = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in dataclasses.fields(self)
+        }
+        return StepFlops(**parts | {"num_layers": self.num_layers})
+
     def training(self, mask_L: np.ndarray) -> float:
         """Adds up one training step.
 

@@ -11,7 +11,7 @@ from flax import struct
 
 from f3ocus_jax import aggregation, distributed, robust, server_optimizer
 from f3ocus_jax.aggregation import Change, Combined, Sums, Trained
-from f3ocus_jax.clients import Choice, LocalTask, LocalUpdate, local, placement
+from f3ocus_jax.clients import Choice, LocalTask, LocalUpdate, feddat, local, placement
 from f3ocus_jax.config import AggregationConfig, ExperimentConfig, TrainingConfig
 from f3ocus_jax.data import order
 from f3ocus_jax.data.examples import ClientData, stack
@@ -36,11 +36,13 @@ class Kept:
       losses_S: loss of every step; 0 for a step it skipped.
       finite: bool [], whether losses and change hold no NaN and no infinity.
       change: what it changed, if the rule needs all clients' changes together; None otherwise.
+      personal_L: the client's own layers after training; None where there are none.
     """
 
     losses_S: Array
     finite: Array
     change: Change | None
+    personal_L: Rows = None
 
 
 Finish = Callable[[ServerState, Any, Kept | None, Trained], ServerState]
@@ -124,7 +126,8 @@ class Training:
 
         def take(some: np.ndarray) -> tuple[LocalTask, Trained, np.ndarray]:
             who = places[some]
-            tasks = self._tasks(number, who, layers_KR, steps_K)
+            personal_L = _rows(state.personal_KL, who)
+            tasks = self._tasks(number, who, layers_KR, steps_K, personal_L)
             return tasks, self._trained(who, layers_KR, state.head), weights_K[who]
 
         totals, own = self._train(shared, len(places), take)
@@ -132,18 +135,26 @@ class Training:
         outcome = self._outcome(places, dropped_K, steps_K, kept)
         self._check(number, present_K, outcome.left_out)
         trained = self._trained(places, layers_KR, state.head)
+        personal_KL = _updated(state.personal_KL, places, kept)
+        state = dataclasses.replace(state, personal_KL=None)  # the server does not see these
         state = placement.settle(state, self.config.federated.placement)
-        return self._finish(state, totals, kept, trained), outcome
+        state = self._finish(state, totals, kept, trained)
+        return dataclasses.replace(state, personal_KL=personal_KL), outcome
 
     def _tasks(
-        self, number: int, places: np.ndarray, layers_KR: np.ndarray, steps_K: np.ndarray
+        self,
+        number: int,
+        places: np.ndarray,
+        layers_KR: np.ndarray,
+        steps_K: np.ndarray,
+        personal_L: Rows,
     ) -> LocalTask:
         """Gathers what some clients train on; all in the same shapes, whoever they are."""
         batches = [
             self._batches(number, self.clients[place], int(self._planned_K.max()))
             for place in places
         ]
-        return LocalTask(Choice(layers_KR[places]), stack(batches), steps_K[places])
+        return LocalTask(Choice(layers_KR[places]), stack(batches), steps_K[places], personal_L)
 
     def _trained(self, places: np.ndarray, layers_KR: np.ndarray, heads: Params) -> Trained:
         """Returns what some clients train, leading axis their number."""
@@ -192,7 +203,26 @@ def all_kept(places: np.ndarray, own: Kept | None) -> tuple[np.ndarray, Kept | N
     if kept is None:
         return places, None
     change = None if kept["change"] is None else Change(**kept["change"])
-    return places, Kept(kept["losses_S"], kept["finite"], change)
+    return places, Kept(kept["losses_S"], kept["finite"], change, kept["personal_L"])
+
+
+def _rows(tree: Any, places: np.ndarray) -> Any:
+    """Returns some clients' part of what all clients have, or None of None."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[places], tree)
+
+
+def _updated(personal_KL: Rows, places: np.ndarray, kept: Kept | None) -> Rows:
+    """Returns all clients' own layers, with the new ones of those whose update is finite."""
+    if personal_KL is None or kept is None:
+        return personal_KL
+    finite = np.asarray(kept.finite)
+
+    def put(all_K: Array, some: Array) -> np.ndarray:
+        all_K = np.array(all_K)
+        all_K[places[finite]] = np.asarray(some)[finite]
+        return all_K
+
+    return jax.tree.map(put, personal_KL, kept.personal_L)
 
 
 def check_enough(number: int, left: int, failed: list[str], config: ExperimentConfig) -> None:
@@ -229,17 +259,24 @@ def optimizer(settings: TrainingConfig) -> optax.GradientTransformation:
 
 def train_one(config: ExperimentConfig, model: Model) -> Callable[..., LocalUpdate]:
     """Makes one client's training: (shared, (task, what it trains, weight)) -> LocalUpdate."""
-    train = local.create(
-        model,
-        unit=config.training.unit,
-        loss=config.model.loss,
-        optimizer=optimizer(config.training),
-        skip_frozen=config.federated.clients_at_once == 1,
-        rematerialise=config.training.rematerialise,
-        accumulate=config.training.accumulate,
-        precision=config.training.precision,
-        proximal=config.training.proximal,
-    )
+    settings = config.training
+    common: dict[str, Any] = {
+        "loss": config.model.loss,
+        "optimizer": optimizer(settings),
+        "skip_frozen": config.federated.clients_at_once == 1,
+        "rematerialise": settings.rematerialise,
+    }
+    if settings.dual_adapters:
+        train = feddat.create(model, **common)
+    else:
+        train = local.create(
+            model,
+            unit=settings.unit,
+            accumulate=settings.accumulate,
+            precision=settings.precision,
+            proximal=settings.proximal,
+            **common,
+        )
 
     def run(shared: Shared, one: tuple[LocalTask, Trained, Array]) -> LocalUpdate:
         return train(*shared, one[0])
@@ -258,12 +295,13 @@ def make_fold(settings: AggregationConfig) -> placement.Fold:
         _, trained, weight = one
         _, rows_L, heads = shared
         change = aggregation.difference(rows_L, heads, trained, update.rows_R, update.head)
-        finite = aggregation.is_finite((change, update.losses_S))
+        personal_L = update.personal_L
+        finite = aggregation.is_finite((change, update.losses_S, personal_L))
         change = aggregation.clipped(change, settings.clip_norm)
         if not streams:
-            return total, Kept(update.losses_S, finite, change)
+            return total, Kept(update.losses_S, finite, change, personal_L)
         total = aggregation.add(total, change, trained, weight * finite)
-        return total, Kept(update.losses_S, finite, None)
+        return total, Kept(update.losses_S, finite, None, personal_L)
 
     return placement.Fold(start, add)
 

@@ -65,6 +65,8 @@ class ServerState:
       vectors_KLNC: the top eigenvector of every client's layer kernels, from which the next round's
         search for them starts; 0 where none is known yet. None without `importance.warm_start`.
       optimizer: state of the server's optimizer, of every layer and of the head.
+      personal_KL: layers that are each client's own and that the server of a real federation does
+        not see; None without `training.dual_adapters`.
     """
 
     rows_L: Rows
@@ -73,6 +75,7 @@ class ServerState:
     front_mask_PKL: Array
     vectors_KLNC: Array | None = None
     optimizer: Any = ()
+    personal_KL: Rows = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from configs import base as base_config, phantom
 from f3ocus_jax import experiment, parsing
 from f3ocus_jax.config import ConfigError, ExperimentConfig
 from f3ocus_jax.models import base, companions, huggingface, prompts, trainable
-from f3ocus_jax.types import RoundRecord
+from f3ocus_jax.types import RoundRecord, ServerState
 
 LAYERS = 4
 METHODS = tuple(base_config.PEFT_UNITS)
@@ -59,6 +59,38 @@ def test_a_round_trains_its_unit_in_every_layer_and_nothing_else(
     assert all(np.isfinite(client.train_loss) for client in record.clients)
     unit = base_config.PEFT_UNITS[method]
     check_that_only_the_unit_moved(unit, parts.params(parts.start), parts.params(state))
+
+
+def test_adapters_of_a_client_are_its_own_and_stay_when_it_misses_a_round(
+    data_dir: pathlib.Path,
+) -> None:
+    config = tiny("tiny_feddat", data_dir, federated__absent={"fundus": (2,)})
+    parts = experiment.assemble(config)
+    fundus = [client.name for client in parts.federation.clients].index("fundus")
+    first, record = parts.rounds.run(parts.start, lambda *_: None)
+    second, _ = parts.rounds.run(first, lambda *_: None)
+    before, after, later = (
+        np.asarray(jax.tree.leaves(state.personal_KL)[-1]) for state in (parts.start, first, second)
+    )
+    assert len(after) == len(parts.federation.clients)
+    others = np.arange(len(after)) != fundus
+    assert (after != before).any(axis=tuple(range(1, after.ndim))).all()
+    assert all((after[fundus] != after[other]).any() for other in np.flatnonzero(others))
+    np.testing.assert_array_equal(later[fundus], after[fundus])
+    assert (later != after).any(axis=tuple(range(1, after.ndim)))[others].all()
+    (cost, *_), (plain, *_) = (
+        experiment.costs(of, state, [record])
+        for of, state in ((parts, first), plain_round(data_dir))
+    )
+    assert cost.megabits_up == plain.megabits_up  # only one of the two adapters travels
+    assert cost.trainable_parameters == 2 * plain.trainable_parameters
+    assert 1.9 < cost.gigaflops_per_example / plain.gigaflops_per_example < 2.3
+
+
+def plain_round(data_dir: pathlib.Path) -> tuple[experiment.Parts, ServerState]:
+    """The same federation with one adapter per layer."""
+    parts = experiment.assemble(tiny("tiny_adap", data_dir))
+    return parts, parts.start
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ TINY = {
     "task6": [QUESTIONS] * 3 + [FINDINGS] * 2,
 }
 """The task of every client; task 3 is MedVQA-FL, see test_medvqa_fl.py."""
-FULL = {"albef": 384, "blip": 384, "llava": 336, "vilt": 384, ("task3", "vilt"): 28}
+FULL = {"albef": 384, "blip": 384, "blip2": 224, "llava": 336, "vilt": 384, ("task3", "vilt"): 28}
 SMALL = {**dict.fromkeys(base.FAMILIES, 32), **{("task3", name): 28 for name in base.FAMILIES}}
 SIDES: dict[str, dict] = {"": FULL, "tiny_": SMALL}
 """Side of the images, by family or by task and family."""

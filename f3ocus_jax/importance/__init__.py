@@ -7,7 +7,7 @@ from f3ocus_jax.importance import fedselect, lntk, probe, saliency, score, spt, 
 from f3ocus_jax.importance.network import Network
 from f3ocus_jax.importance.opaque import layerwise_ntk_of
 from f3ocus_jax.importance.score import Importance, Score
-from f3ocus_jax.importance.spectrum import Spectrum, layerwise_ntk, make_plan
+from f3ocus_jax.importance.spectrum import Spectrum, layerwise_ntk, layerwise_trace, make_plan
 
 SCORES: dict[str, Callable[..., Score]] = {
     "lntk": lntk.create,
@@ -34,5 +34,6 @@ __all__ = [
     "Spectrum",
     "layerwise_ntk",
     "layerwise_ntk_of",
+    "layerwise_trace",
     "make_plan",
 ]

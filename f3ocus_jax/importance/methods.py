@@ -8,7 +8,7 @@ eigenvalues, which is smaller where a layer has fewer parameters than there are 
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,12 @@ from f3ocus_jax.importance.lanczos import Eigenpair
 from f3ocus_jax.importance.linearised import Linearised
 from f3ocus_jax.models import trainable
 
+Found = TypeVar("Found")
+
 SMALL_MATRIX = 128
 """Up to this size a matrix is decomposed; Lanczos takes less time on larger ones."""
 
-FRESH = 0.1
+FRESH = 0.3
 """Share of a random vector in a start vector that is expected to be good.
 
 An old eigenvector can be so near another eigenvector that nothing of the top one is left in it.
@@ -116,9 +118,10 @@ def sweep_method(task: Task) -> Eigenpair:
       Eigenpairs with leading axes L, M.
     """
 
-    def top(neighbour_NC: jax.Array, layer: jax.Array, pulled: jax.Array) -> Eigenpair:
+    def top(neighbour_NC: jax.Array, layer: jax.Array, pulled: jax.Array) -> tuple:
         product = product_within(task, layer, pulled)
-        return task.solve(product, task.starts(layer, neighbour_NC), task.max_iterations)
+        pair = task.solve(product, task.starts(layer, neighbour_NC), task.max_iterations)
+        return pair.vector[0], pair
 
     return over_layers(task, top)
 
@@ -133,11 +136,12 @@ def gram_method(task: Task) -> Eigenpair:
       Eigenpairs with leading axes L, M.
     """
 
-    def top(neighbour_NC: jax.Array, layer: jax.Array, pulled: jax.Array) -> Eigenpair:
+    def top(neighbour_NC: jax.Array, layer: jax.Array, pulled: jax.Array) -> tuple:
         kernel = gram_of_layer(task, layer, pulled)
         starts_MD = task.starts(layer, neighbour_NC).reshape(-1, task.mask_NC.size)
         pair = solve_matrix(task, kernel, starts_MD)
-        return _with_vectors(pair, pair.vector, task)
+        pair = _with_vectors(pair, pair.vector, task)
+        return pair.vector[0], pair
 
     return over_layers(task, top)
 
@@ -152,41 +156,43 @@ def parameters_method(task: Task) -> Eigenpair:
       Eigenpairs with leading axes L, M; vectors are those of J Jᵀ.
     """
 
-    def top(neighbour_NC: jax.Array, layer: jax.Array, pulled: jax.Array) -> Eigenpair:
+    def top(neighbour_NC: jax.Array, layer: jax.Array, pulled: jax.Array) -> tuple:
         jacobian = jacobian_of_layer(task, layer, pulled)
         starts_MP = task.starts(layer, neighbour_NC).reshape(-1, task.mask_NC.size) @ jacobian
         pair = solve_matrix(task, jacobian.T @ jacobian, starts_MP)
         lengths_M1 = jnp.sqrt(pair.value)[:, None]
         vectors_MD = pair.vector @ jacobian.T / jnp.where(lengths_M1 > 0, lengths_M1, 1.0)
-        return _with_vectors(pair, vectors_MD, task)
+        pair = _with_vectors(pair, vectors_MD, task)
+        return pair.vector[0], pair
 
     return over_layers(task, top)
 
 
 def over_layers(
-    task: Task, visit: Callable[[jax.Array, jax.Array, jax.Array], Eigenpair]
-) -> Eigenpair:
+    task: Task, visit: Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, Found]]
+) -> Found:
     """Pulls all outputs down the network and stops at every layer.
 
     Args:
       task: what is looked for.
-      visit: (top eigenvector of the layer above or 0, layer, cotangents of the layer's output for
-        every output of the network, [C', N, ...], of which those beyond C are 0) -> eigenpairs.
+      visit: (vector from the layer above or 0, layer, cotangents of the layer's output for every
+        output of the network, [C', N, ...], of which those beyond C are 0) -> (vector for the layer
+        below, what was found).
 
     Returns:
-      Eigenpairs with a leading axis L.
+      What was found, with a leading axis L.
     """
     linearised = task.linearised
 
-    def down(state: tuple[Any, Any], layer: jax.Array) -> tuple[tuple[Any, Any], Eigenpair]:
+    def down(state: tuple[Any, Any], layer: jax.Array) -> tuple[tuple[Any, Any], Found]:
         neighbour_NC, pulled = state
-        pair = visit(neighbour_NC, layer, pulled)
+        neighbour_NC, found = visit(neighbour_NC, layer, pulled)
 
         def pull(pulled: jax.Array) -> jax.Array:
             return in_chunks(task, lambda one: linearised.pull(layer, one), pulled)
 
         pulled = jax.lax.cond(layer > 0, pull, lambda pulled: pulled, pulled)
-        return (pair.vector[0], pulled), pair
+        return (neighbour_NC, pulled), found
 
     pulled = in_chunks(task, lambda place: pull_output(task, place), jnp.arange(padded_count(task)))
     state = (jnp.zeros_like(task.mask_NC), pulled)
@@ -240,6 +246,21 @@ def jacobian_of_layer(task: Task, layer: jax.Array, pulled: jax.Array) -> jax.Ar
     examples, count = task.mask_NC.shape
     jacobian = jacobian.reshape(examples, len(pulled), jacobian.shape[1])
     return jacobian[:, :count].reshape(examples * count, jacobian.shape[2])
+
+
+def trace_of_layer(task: Task, layer: jax.Array, pulled: jax.Array) -> jax.Array:
+    """Returns the trace of a layer's kernel, [], from the cotangents of its output."""
+
+    def squared_length(one: jax.Array) -> jax.Array:
+        parts = _factors(task, layer, one[None])
+        total = jnp.sum(parts.others_CP**2)
+        for received, given in zip(parts.received, parts.given, strict=True):
+            # |Σ_t a_t g_tᵀ|² is Σ_ts (a_t·a_s)(g_t·g_s): no gradient of one example is formed.
+            alike = jnp.einsum("nti,nsi->nts", received, received)
+            total += jnp.einsum("nts,ncto,ncso->", alike, given, given)
+        return total
+
+    return jnp.sum(in_chunks(task, squared_length, pulled))
 
 
 def gram_of_layer(task: Task, layer: jax.Array, pulled: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from f3ocus_jax.importance import plan as plan_lib
+from f3ocus_jax.importance import methods, plan as plan_lib
 from f3ocus_jax.importance.lanczos import Eigenpair
 from f3ocus_jax.importance.linearised import Linearised
 from f3ocus_jax.importance.methods import METHODS, Task
@@ -85,6 +85,32 @@ def layerwise_ntk(
             raise ValueError(f"method {method!r} is unknown; choose {choices}")
         plan = plan_lib.make(task, method=method, memory_limit=memory_limit)
         return spectrum_of(METHODS[plan.method](plan_lib.follow(task, plan, memory_limit)), task)
+
+
+def layerwise_trace(
+    network: Network, *, mask: jax.Array | None = None, memory_limit: float = MEMORY_LIMIT
+) -> jax.Array:
+    """Finds the trace of every layer's kernel, the sum of all its eigenvalues.
+
+    Args:
+      network: what the kernels are of, around its batch.
+      mask: as for `layerwise_ntk`.
+      memory_limit: bytes beside the parameters, which decide how many outputs are pulled at once.
+
+    Returns:
+      trace_L, float32.
+    """
+    with jax.default_matmul_precision("highest"):
+        task = make_task(Linearised(network), mask, 1, 1e-4, 1, None, None)
+        plan = plan_lib.make(task, method="sweep", memory_limit=memory_limit)
+        task = plan_lib.follow(task, plan, memory_limit)
+
+        def visit(
+            neighbour_NC: jax.Array, layer: jax.Array, pulled: jax.Array
+        ) -> tuple[jax.Array, jax.Array]:
+            return neighbour_NC, methods.trace_of_layer(task, layer, pulled)
+
+        return methods.over_layers(task, visit)
 
 
 def spectrum_of(pairs: Eigenpair, task: Task) -> Spectrum:
