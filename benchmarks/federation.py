@@ -191,7 +191,8 @@ def by_engine(
     settings = parsing.parse(AggregationConfig, base_config.get_base().aggregation)
     init, apply = server_optimizer.create(settings)
     frozen, rows_L, head = split(start_params(hidden))
-    state = ServerState(rows_L, head, jnp.int32(0), np.zeros(0, bool), init(rows_L, head))
+    memory = init(rows_L, head)
+    state = ServerState(rows_L, head, jnp.int32(0), np.zeros(0, bool), optimizer=memory)
     train = placement.stream(
         function, make_fold(settings), most=clients, clients_in_memory=IN_MEMORY, **layout
     )

@@ -76,7 +76,9 @@ def start(training, shared, number=1):
     """The server's state before a round."""
     _, rows_L, head = shared
     memory = training.init(rows_L, head)
-    return ServerState(rows_L, head, jnp.int32(number - 1), np.zeros((1, 7, 4), bool), memory)
+    return ServerState(
+        rows_L, head, jnp.int32(number - 1), np.zeros((1, 7, 4), bool), optimizer=memory
+    )
 
 
 def step(training, shared, state, present_K=None):
@@ -230,9 +232,9 @@ def test_the_proximal_term_adds_mu_times_the_way_gone_to_the_gradient():
     choice = Choice(jnp.array([1, 3]))
     batches = jax.tree.map(lambda *x: np.stack(x), *[toy_batch(4, seed=s) for s in range(2)])
     common = {"unit": "block", "loss": "cross_entropy", "skip_frozen": True}
-    train = local.create(model, optimizer=optax.sgd(rate), proximal=mu, **common)
+    train = jax.jit(local.create(model, optimizer=optax.sgd(rate), proximal=mu, **common))
     found = train(*shared, LocalTask(choice, batches, jnp.int32(2)))
-    slope_of = gradient.create(model, **common)
+    slope_of = jax.jit(gradient.create(model, **common))
     start = now = (choice.take(rows_L), head)
 
     def distance(trained):
