@@ -58,7 +58,9 @@ class Parts:
     def params(self, state: ServerState) -> Params:
         """Returns the whole model's parameters as of a state."""
         unit = self.config.training.unit
-        return trainable.join(self.rounds.frozen, state.rows_L, state.head, unit)
+        # Not the frozen parameters of `rounds`, which are spread over devices.
+        frozen, _, _ = trainable.split(self.foundation.params, unit)
+        return trainable.join(frozen, state.rows_L, state.head, unit)
 
 
 def assemble(config: ExperimentConfig) -> Parts:

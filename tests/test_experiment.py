@@ -121,7 +121,7 @@ def test_a_round_changes_the_chosen_layers_and_the_head_and_nothing_else(data_di
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_warm_start_survives_a_stop_and_what_has_not_converged_is_recorded(data_dir, tmp_path):
     warm = {"importance__warm_start": True, "importance__method": "lanczos"}
-    absent = {"federated__absent": {"ct": (2,)}, "importance__max_iterations": 2}
+    absent = {"federated__absent": {"oct": (2,)}, "importance__max_iterations": 2}
     parts = experiment.assemble(tiny(data_dir, **warm, **absent))
     first, record = parts.rounds.run(parts.start, lambda *_: None)
     for client in record.clients:

@@ -37,7 +37,7 @@ def full_autodiff(model, unit, params, batch):
 
 
 def check_against_autodiff(
-    model, unit, params, batch, layers, *, places=LAYERS, rtol=1e-7, **settings
+    model, unit, params, batch, layers, *, places=LAYERS, atol=1e-6, rtol=1e-7, **settings
 ):
     """Gradients of the chosen rows and the head are autodiff's; unused places have none."""
     frozen, rows_L, head = trainable.split(params, unit)
@@ -51,7 +51,7 @@ def check_against_autodiff(
     assert jax.tree.structure(gradient_R) == jax.tree.structure(expected_L)
     for leaf, whole in zip(*map(jax.tree.leaves, (gradient_R, expected_L)), strict=True):
         chosen = np.asarray(whole)[layers]
-        np.testing.assert_allclose(leaf[: len(layers)], chosen, atol=1e-6, rtol=rtol)
+        np.testing.assert_allclose(leaf[: len(layers)], chosen, atol=atol, rtol=rtol)
         assert not np.any(leaf[len(layers) :])
     for leaf, whole in zip(*map(jax.tree.leaves, (head_gradient, expected_head)), strict=True):
         np.testing.assert_allclose(leaf, whole, atol=1e-6)
@@ -110,7 +110,8 @@ def test_gradient_of_a_prompt_equals_full_autodiff(layers):
     config = tiny_vilt()
     model = prompts.create(vilt.create(config), tokens=2, width=16)
     params, batch = model.init(jax.random.key(0)), tiny_batch(config)
-    settings = {"places": 1, "rtol": 1e-5, "skip_frozen": True}
+    # Its gradients are sums over the batch, up to 0.8, which two programs add in another order.
+    settings = {"places": 1, "atol": 2e-6, "rtol": 1e-5, "skip_frozen": True}
     check_against_autodiff(model, "prompt", params, batch, layers, **settings)
 
 
