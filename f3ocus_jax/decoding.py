@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from f3ocus_jax import inference
 from f3ocus_jax.config import ConfigError
@@ -92,7 +93,7 @@ def create(
       placement_name: a key of `backends.BACKENDS`.
 
     Returns:
-      (params, examples) -> Outputs: the number of every answer, -1 for one that nobody gave, and
+      (params, examples) -> Outputs: every answer and its number, -1 for one that nobody gave, and
       the negative log-probability of the right answer.
 
     Raises:
@@ -115,8 +116,9 @@ def create(
     def predict(params: Params, examples: Examples) -> Outputs:
         outputs = over_split(params, examples)
         if decoding.name == "rank":
-            return outputs
+            texts = [decoding.vocabulary[answer] for answer in outputs.answers_N]
+            return outputs._replace(texts_N=np.array(texts, object))
         texts = decoding.tokens.decode(outputs.answers_N)
-        return outputs._replace(answers_N=table.written(texts))
+        return outputs._replace(answers_N=table.written(texts), texts_N=np.array(texts, object))
 
     return predict

@@ -1,9 +1,10 @@
 """How near are generated answers to the right ones, word by word?"""
 
 import collections
-import math
 import re
 from collections.abc import Sequence
+
+from nltk.translate import bleu_score
 
 from tfds_medvqa.common.answers import normalise
 
@@ -61,9 +62,7 @@ def bleu1(answer: str, reference: str) -> float:
     given, right = words(answer), words(reference)
     if not given or not right:
         return float(given == right)
-    common = (collections.Counter(given) & collections.Counter(right)).total()
-    brevity = 1.0 if len(given) >= len(right) else math.exp(1.0 - len(right) / len(given))
-    return brevity * common / len(given)
+    return float(bleu_score.sentence_bleu([right], given, weights=(1.0,)))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -24,11 +24,13 @@ class Outputs(NamedTuple):
       losses_N: float32, in nats; 0 where nothing that is asked is known.
       answers_N: int32, index of the likeliest answer; None for a model without answers.
       findings_NF: float32, probability of each finding; None for a model without findings.
+      texts_N: normalised answers as they were written; None for a model that writes none.
     """
 
     losses_N: Array
     answers_N: Array
     findings_NF: Array
+    texts_N: np.ndarray | None = None
 
     def part(self, places: slice) -> "Outputs":
         """Returns what was said of some of the examples."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from f3ocus_jax import metrics, multilabel
+from f3ocus_jax import generated, metrics, multilabel
 from f3ocus_jax.data.examples import ClientData, Examples, concatenate
 from f3ocus_jax.inference import Outputs, Predict
 from f3ocus_jax.types import Params
@@ -18,7 +18,7 @@ class Score:
 
     Attributes:
       test: metric name to value, as `metrics.accuracy_report` or `multilabel.f1_report` gives them,
-        with `loss`, the mean over what is known.
+        with `loss`, the mean over what is known; of written answers also `generated.report`.
       thresholds: probability from which on each finding counts as present, chosen on validation
         examples; empty for a client that answers questions.
     """
@@ -94,6 +94,8 @@ def _of_answers(client: ClientData, outputs: Outputs) -> Score:
     report = metrics.accuracy_report(
         outputs.answers_N, test.labels_N, test.answer_types, test.question_types, outputs.losses_N
     )
+    if outputs.texts_N is not None:
+        report |= generated.report(outputs.texts_N.tolist(), test.answers)
     return Score(report, [])
 
 

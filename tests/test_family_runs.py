@@ -120,6 +120,9 @@ def test_a_federation_whose_model_writes_its_answers(
         assert max(client.values) > 0
         assert np.isfinite(client.train_loss)
         assert np.isfinite(client.test["loss"])
+        assert client.test["exact_match"] <= client.test["token_f1"] <= 1
+        assert client.test["exact_match"] == client.test["accuracy"]
+        assert 0 <= client.test["bleu1"] <= 1
     assert both[-1].loss < both[0].loss
 
     foundation, params, _ = experiment.load_model(tmp_path, 2)
