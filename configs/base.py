@@ -2,6 +2,8 @@
 
 import ml_collections
 
+from configs import sizes
+
 OWN_CHOICE_SCORES = {
     "fd": "random",
     "last_k": "last",
@@ -38,7 +40,7 @@ PROMPT_LENGTH = 16
 
 
 def get_base() -> ml_collections.ConfigDict:
-    """Returns the defaults; what each setting means is in f3ocus_jax/config.py."""
+    """Returns the defaults; what each setting means is in f3ocus_jax/config*.py."""
     config = ml_collections.ConfigDict()
     config.seed = 0
 
@@ -148,26 +150,6 @@ def get_base() -> ml_collections.ConfigDict:
     return config
 
 
-def vilt(*, width: int, layers: int, image_size: int, patch_size: int) -> ml_collections.ConfigDict:
-    """Returns the sizes of a ViLT with heads of 32 dimensions, by their Hugging Face names.
-
-    Args:
-      width: D.
-      layers: L.
-      image_size: side of the square image, in pixels.
-      patch_size: side of a patch, in pixels.
-    """
-    sizes = {
-        "hidden_size": width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": width // 32,
-        "intermediate_size": 4 * width,
-        "image_size": image_size,
-        "patch_size": patch_size,
-    }
-    return ml_collections.ConfigDict(sizes)
-
-
 def set_method(config: ml_collections.ConfigDict, method: str) -> None:
     """Makes a federated run follow a method of the paper's tables.
 
@@ -239,91 +221,6 @@ def split_method(variant: str) -> tuple[str, str]:
     return variant, "f3ocus"
 
 
-def blip(*, width: int, layers: int, image_size: int, patch_size: int) -> ml_collections.ConfigDict:
-    """Returns the sizes of a BLIP with heads of 32 dimensions, by their Hugging Face names.
-
-    Those of a LLaVA have the same names.
-
-    Args:
-      width: D, of all stacks.
-      layers: blocks of each stack.
-      image_size: side of the square image, in pixels.
-      patch_size: side of a patch, in pixels.
-    """
-    stack = {
-        "hidden_size": width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": width // 32,
-        "intermediate_size": 4 * width,
-    }
-    image = {"image_size": image_size, "patch_size": patch_size}
-    return ml_collections.ConfigDict({"vision_config": stack | image, "text_config": stack})
-
-
-def albef(
-    *, width: int, layers: int, image_size: int, patch_size: int
-) -> ml_collections.ConfigDict:
-    """Returns the sizes of an ALBEF with heads of 32 dimensions, by the names of its directories.
-
-    Args:
-      width: D, of all stacks.
-      layers: blocks of the image encoder, and of the text encoder; half of these look at the image.
-      image_size: side of the square image, in pixels.
-      patch_size: side of a patch, in pixels.
-    """
-    sizes = blip(width=width, layers=layers, image_size=image_size, patch_size=patch_size)
-    sizes.text_config.fusion_layer = layers // 2
-    return sizes
-
-
-LANGUAGES = {
-    "opt": {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "ffn_dim": 64},
-    "t5": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 3, "num_heads": 2},
-    "llama": {
-        "hidden_size": 32,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 2,
-        "intermediate_size": 64,
-    },
-}
-"""Tiny language models of BLIP-2, by their Hugging Face names."""
-
-
-OPT_2_7B = {
-    "model_type": "opt",
-    "vocab_size": 50272,
-    "hidden_size": 2560,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "ffn_dim": 10240,
-}
-"""The published language model of BLIP-2, by its Hugging Face names."""
-
-
-def blip2(*, image_size: int, patch_size: int, language: str) -> ml_collections.ConfigDict:
-    """Returns the sizes of a tiny BLIP-2, by their Hugging Face names.
-
-    Args:
-      image_size: side of the square image, in pixels.
-      patch_size: side of a patch, in pixels.
-      language: "llama", "opt" or "t5".
-    """
-    stack = {
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 64,
-    }
-    image = {"image_size": image_size, "patch_size": patch_size}
-    sizes = {
-        "vision_config": stack | image,
-        "qformer_config": stack,
-        "text_config": LANGUAGES[language] | {"model_type": language},
-        "num_query_tokens": 4,
-    }
-    return ml_collections.ConfigDict(sizes)
-
-
 def make_tiny(config: ml_collections.ConfigDict, image_size: int, family: str = "vilt") -> None:
     """Shrinks a federated run to one that ends in seconds on a CPU, from a random model.
 
@@ -336,10 +233,10 @@ def make_tiny(config: ml_collections.ConfigDict, image_size: int, family: str = 
     config.model.family, _, language = family.partition("_")
     image = {"image_size": image_size, "patch_size": image_size // 2}
     if config.model.family == "blip2":
-        config.model.architecture = blip2(**image, language=language or "opt")
+        config.model.architecture = sizes.blip2(**image, language=language or "opt")
     else:
-        sizes = {"albef": albef, "blip": blip, "llava": blip, "vilt": vilt}
-        config.model.architecture = sizes[family](width=32, layers=4, **image)
+        make = {"albef": sizes.albef, "vilt": sizes.vilt}.get(family, sizes.blip)
+        config.model.architecture = make(width=32, layers=4, **image)
     config.model.adapter_size = 8
     config.importance.probe_examples = 4
     config.selection.population = 16
@@ -370,10 +267,11 @@ def use_published_sizes(config: ml_collections.ConfigDict, family: str) -> None:
         config.data.question_length = 64
         return  # what no name sets is as in LLaVA-1.5-7B
     if family == "blip2":
-        config.model.architecture = ml_collections.ConfigDict({"text_config": OPT_2_7B})
+        config.model.architecture = ml_collections.ConfigDict({"text_config": sizes.OPT_2_7B})
         return  # image encoder and Q-Former are those of every BLIP-2 with this encoder
-    sizes, patch_size = {"albef": (albef, 16), "blip": (blip, 16), "vilt": (vilt, 32)}[family]
-    config.model.architecture = sizes(width=768, layers=12, image_size=384, patch_size=patch_size)
+    make = {"albef": sizes.albef, "blip": sizes.blip, "vilt": sizes.vilt}[family]
+    patch_size = 32 if family == "vilt" else 16
+    config.model.architecture = make(width=768, layers=12, image_size=384, patch_size=patch_size)
     architecture = config.model.architecture
     stacks = [architecture.vision_config, architecture.text_config] if family != "vilt" else []
     for part in stacks or [architecture]:

@@ -10,7 +10,7 @@ PACKAGE = REPOSITORY / "f3ocus_jax"
 ORDER = [
     {"types"},
     {"checks"},
-    {"config", "config_federated"},
+    {"config", "config_federated", "config_layers"},
     {"parsing"},
     {"distributed"},
     {"data"},
