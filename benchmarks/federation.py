@@ -6,11 +6,13 @@ Local training of an MLP 64-H-H-10, 10 steps of 32 examples per client, plain SG
 averaged. Ours is the project's engine (`clients.placement.stream` with the fold and the server step
 of `training.py`), once around the very local step that the hand-written loops use and once around
 the project's own client step. Peers: the loops one would write by hand, FedJAX 0.0.17 and Flower
-1.41 where they can be imported (see `federation_peers.py`). All get the same arrays on the host.
+1.41 where they can be imported (`federation_peers.py`, `federation_flower.py`; Flower runs its
+rounds after the others' bursts). All get the same arrays on the host.
 """
 
 import argparse
 import functools
+import importlib
 import itertools
 import json
 import os
@@ -241,7 +243,11 @@ def compare(hidden: int, bursts: int, rounds: int) -> list[dict[str, Any]]:
     seconds: dict[str, list[float]] = {name: [] for name in found}
     for _ in range(bursts):
         for name, run in found.items():
-            seconds[name].append(burst(run, 1 if name == "Flower" else rounds))
+            seconds[name].append(burst(run, rounds))
+    if "flwr" in federation_peers.versions():
+        flower = importlib.import_module("benchmarks.federation_flower")
+        first["Flower"], *others = flower.seconds_of_rounds(hidden, CLIENTS, rounds)
+        seconds["Flower"] = others[flower.WARM_UP :]
     rows = []
     for name, values in seconds.items():
         row = {"case": f"H {hidden}, {CLIENTS} clients", "method": name, "seconds": min(values)}

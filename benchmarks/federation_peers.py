@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-PEERS = ("fedjax",)
+PEERS = ("fedjax", "flwr")
 
 
 def versions() -> dict[str, str]:
@@ -29,8 +29,10 @@ def versions() -> dict[str, str]:
 def methods(
     params: Any, loss: Callable, rate: float, features: np.ndarray, classes: np.ndarray
 ) -> dict[str, Callable[[], None]]:
-    """The peers that are installed; each call is a round."""
-    return {"FedJAX": _fedjax(params, loss, rate, features, classes)} if versions() else {}
+    """The peers of which each call is a round, if they are installed."""
+    if "fedjax" not in versions():
+        return {}
+    return {"FedJAX": _fedjax(params, loss, rate, features, classes)}
 
 
 def _fedjax(
