@@ -20,7 +20,7 @@ test-slow: $(VENV)/.installed
 	$(RUN) -m pytest -m slow
 
 parity: $(VENV)/.installed-parity
-	$(RUN) -m pytest -m parity tests/parity
+	$(RUN) -m pytest -m parity --numprocesses auto --dist loadfile tests/parity
 
 format: $(VENV)/.installed
 	$(VENV)/bin/ruff check --fix .

@@ -11,7 +11,7 @@ XLA_FLAGS = (
     "--xla_backend_optimization_level=0",
 )
 for flag in XLA_FLAGS:
-    if flag not in os.environ.get("XLA_FLAGS", ""):
+    if flag.partition("=")[0] not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
