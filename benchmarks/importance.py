@@ -32,7 +32,7 @@ from benchmarks.importance_peers import Arrays, Case
 from f3ocus_jax import importance
 from f3ocus_jax.clients import LocalTask, local
 from f3ocus_jax.importance import lntk
-from f3ocus_jax.importance.plan import EXPECTED_ITERATIONS
+from f3ocus_jax.importance.plan import EXPECTED_ITERATIONS, Plan
 from f3ocus_jax.models import trainable
 from f3ocus_jax.types import Params
 
@@ -133,7 +133,7 @@ def measure(name: str, case: Case, repeats: int) -> list[dict[str, Any]]:
     return rows
 
 
-def counted(plan: importance.Plan, found: importance.Spectrum) -> float:
+def counted(plan: Plan, found: importance.Spectrum) -> float:
     """Operations of what ran: the plan's, with the iterations that it took."""
     flops = plan.flops[plan.method]
     if plan.method == "lanczos":

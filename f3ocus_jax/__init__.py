@@ -1,3 +1,7 @@
 """Federated fine-tuning of vision-language models, a few chosen layers per client (F³OCUS)."""
 
+from f3ocus_jax import compiler
+
 __version__ = "0.1.0"
+
+compiler.set_flags()

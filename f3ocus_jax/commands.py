@@ -10,13 +10,22 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from f3ocus_jax.compiler import CompilerError
 from f3ocus_jax.config import ConfigError, nearest
 from f3ocus_jax.data.reading import DataError
 from f3ocus_jax.models.huggingface import WeightsError
 from f3ocus_jax.training import RoundError
 from tfds_medvqa.build import BuildError
 
-EXPECTED_ERRORS = (ConfigError, DataError, WeightsError, RoundError, BuildError, OSError)
+EXPECTED_ERRORS = (
+    BuildError,
+    CompilerError,
+    ConfigError,
+    DataError,
+    OSError,
+    RoundError,
+    WeightsError,
+)
 """What a user can cause and mend; anything else is a defect and keeps its traceback."""
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)

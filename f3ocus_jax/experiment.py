@@ -16,6 +16,7 @@ from f3ocus_jax import (
     accounting,
     budgets,
     checkpoint,
+    compiler,
     distributed,
     flops,
     foundation as foundation_lib,
@@ -76,7 +77,9 @@ def assemble(config: ExperimentConfig) -> Parts:
       ConfigError: for settings that do not fit the data or the weights.
       DataError: for data that cannot be used.
       WeightsError: for weights that cannot be used.
+      CompilerError: for a compiler that gives wrong gradients.
     """
+    compiler.check()
     lengths = (config.data.question_length, config.data.answer_length)
     tokenizer, image_size = foundation_lib.inputs(config.model, *lengths)
     federation = read_federation(config.data, image_size=image_size, tokenizer=tokenizer)
