@@ -19,6 +19,7 @@ from f3ocus_jax.models import (
     huggingface,
     lora,
     losses,
+    peft_layout,
     prompts,
     sizes as sizes_lib,
     trainable,
@@ -44,6 +45,7 @@ class Foundation:
       tokenizer: of its questions.
       fingerprint: of the parameters; two starts with the same one are the same to the bit.
       has_prompt: whether model and parameters are those of `prompts.create`.
+      weights: the directory they were read from; "" if they were drawn.
     """
 
     model: Model
@@ -54,6 +56,7 @@ class Foundation:
     tokenizer: Tokenizer
     fingerprint: str
     has_prompt: bool = False
+    weights: str = ""
 
     @property
     def image_size(self) -> int:
@@ -72,13 +75,15 @@ class Foundation:
     def save(self, directory: pathlib.Path, params: Params) -> None:
         """Writes a Hugging Face directory with other parameters of the same model.
 
-        Low-rank changes are added to the maps that they change; a prompt is a file beside.
+        Low-rank changes are added to the maps that they change, and also written as PEFT reads
+        them, where it can; a prompt is a file beside.
         """
         prompt_PD = None
         if self.has_prompt:
             params, prompt_PD = prompts.unwrap(params)
-        params = trainable.merged(params)
-        huggingface.save(directory, self.sizes, params, self.answers, self.tokenizer, self.findings)
+        merged = trainable.merged(params)
+        huggingface.save(directory, self.sizes, merged, self.answers, self.tokenizer, self.findings)
+        peft_layout.write(directory, self.sizes, params, self.weights)
         if prompt_PD is not None:
             companions.write_prompt(directory, self.sizes.selectable, prompt_PD)
 
@@ -190,7 +195,7 @@ def load(
     has_prompt = config.prompt_length > 0
     names = tuple(answers), tuple(findings)
     found = fingerprint(params)
-    return Foundation(model, sizes, params, *names, tokenizer, found, has_prompt)
+    return Foundation(model, sizes, params, *names, tokenizer, found, has_prompt, config.weights)
 
 
 def _extended(

@@ -12,7 +12,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from configs import base as base_config, phantom
 from f3ocus_jax import experiment, parsing
 from f3ocus_jax.config import ConfigError, ExperimentConfig
-from f3ocus_jax.models import base, companions, huggingface, prompts, trainable
+from f3ocus_jax.models import base, companions, huggingface, peft_layout, prompts, trainable
 from f3ocus_jax.types import RoundRecord, ServerState
 
 LAYERS = 4
@@ -133,6 +133,8 @@ def check_the_exported_model(
     expected = base.apply(parts.foundation.model, params, batch)
     exported = huggingface.load(workdir / "model", key=jax.random.key(0))
     model, found = huggingface.family_of(exported.config).create(exported.config), exported.params
+    has_changes = parts.config.model.lora_rank > 0
+    assert (workdir / "model" / peft_layout.FOLDER).is_dir() == has_changes
     length = parts.config.model.prompt_length
     if length:
         stack, width = exported.config.selectable, exported.config.rows[1]

@@ -62,4 +62,5 @@ FAMILY = Family(
     positions=grounded_layout.POSITIONS,
     of_vocabulary=grounded_layout.of_vocabulary,
     with_image_size=grounded_layout.with_image_size,
+    module=None,
 )

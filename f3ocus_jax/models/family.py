@@ -39,6 +39,8 @@ class Family:
       standardise: config.json -> the same with sizes under the names that `sizes` has for them.
       prompt: what the tokenizer is given for a question, with {question} in it; an "<image>" in it
         is one token.
+      module: the name of a block's tensor -> the same in a running model of transformers; None if
+        transformers has no such model.
       answerings: how the models of the family can answer, some of `sizes.ANSWERING`.
     """
 
@@ -58,4 +60,9 @@ class Family:
     with_image_size: Callable[[Any, int], Sizes]
     standardise: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     prompt: str = "{question}"
+    module: Callable[[str], str] | None = str
     answerings: tuple[str, ...] = ANSWERING
+
+    def is_of_head(self, name: str) -> bool:
+        """Returns whether a tensor is one of the answer head that transformers' class has."""
+        return bool(self.head_prefix) and name.startswith(self.head_prefix)

@@ -170,7 +170,7 @@ def save(
     family, heads = family_of(config), params["head"]
     kinds = family.tensors(config)
     if head_lib.ANSWERS not in heads:
-        kinds = [kind for kind in kinds if not _is_of_head(family, kind.name)]
+        kinds = [kind for kind in kinds if not family.is_of_head(kind.name)]
     own_files = {n: h for n, h in heads.items() if n != head_lib.ANSWERS or not family.head_prefix}
     write(
         directory,
@@ -252,8 +252,8 @@ def check(config: Any, shapes: Mapping[str, tuple[int, ...]], where: pathlib.Pat
     family = family_of(config)
     template = _shapes(config)
     expected = layout.expected_shapes(family.tensors(config), family.parts(config, template))
-    if not any(_is_of_head(family, name) for name in shapes):
-        expected = {n: expected[n] for n in expected if not _is_of_head(family, n)}
+    if not any(family.is_of_head(name) for name in shapes):
+        expected = {n: expected[n] for n in expected if not family.is_of_head(n)}
     tensor_files.check_fit(where, shapes, expected)
 
 
@@ -281,10 +281,6 @@ def head_shapes(config: Any, classes: Mapping[str, Sequence[str]]) -> Params:
 
 def _shapes(config: Any) -> Params:
     return jax.eval_shape(family_of(config).create(config).init, jax.random.key(0))
-
-
-def _is_of_head(family: Family, name: str) -> bool:
-    return bool(family.head_prefix) and name.startswith(family.head_prefix)
 
 
 def read_config(

@@ -31,6 +31,9 @@ _PREFIXES = (
 )
 """From the names of a running torch model to those of published checkpoints."""
 
+_RUNNING = ((f"{_LANGUAGE}.", "model.language_model."), (f"{_VISION}.", "model.vision_tower."))
+"""From the names of published checkpoints to those of a running torch model, for blocks."""
+
 _BUFFERS = ("position_ids", "rotary_emb.inv_freq")
 """Constants that older versions of transformers saved with the parameters."""
 
@@ -101,6 +104,14 @@ def _rename(names: Sequence[str]) -> dict[str, str]:
     return {name: renamed(name) for name in names if not name.endswith(_BUFFERS)}
 
 
+def _module(name: str) -> str:
+    """Returns the name that a block's tensor has in a running torch model."""
+    for published, running in _RUNNING:
+        if name.startswith(published):
+            return running + name.removeprefix(published)
+    return name
+
+
 def _parts(config: LlavaConfig, params: Params) -> Params:
     """Returns parameters by what they are, whichever stack is selectable."""
     return llava.arrangement(config).parts(params)
@@ -147,4 +158,5 @@ FAMILY = Family(
     with_image_size=_with_image_size,
     standardise=standardise,
     prompt=PROMPT,
+    module=_module,
 )
