@@ -28,8 +28,9 @@ def test_predictions_do_not_depend_on_batches_and_devices(placement, count, monk
     params = model.init(jax.random.key(0))
     logits_NC = base.apply(model, params, split.batch(np.arange(count)))
     predict = inference.create(model, loss="cross_entropy", batch_size=4, placement_name=placement)
-    losses_N, answers_N, findings_NF = predict(params, split)
+    losses_N, answers_N, findings_NF, texts_N = predict(params, split)
     assert findings_NF is None
+    assert texts_N is None
     np.testing.assert_array_equal(answers_N, np.argmax(logits_NC, axis=-1))
     log_probability_NC = np.asarray(jax.nn.log_softmax(logits_NC))
     expected = [
