@@ -47,7 +47,7 @@ BATCHES = {256: 32, 768: 16}
 """Examples of 57 tokens per step, by width."""
 
 
-def make_model(width: int) -> Model:
+def make_model(width: int, adapter_size: int = 0) -> Model:
     return vilt.create(
         vilt.ViltConfig(
             vocab_size=100,
@@ -58,6 +58,7 @@ def make_model(width: int) -> Model:
             image_size=48,
             patch_size=8,
             num_answers=ANSWERS,
+            adapter_size=adapter_size,
         )
     )
 

@@ -16,7 +16,7 @@ from scipy.sparse import linalg
 from f3ocus_jax.types import Params
 
 TOKENS, HEAD_WIDTH = 17, 32
-DENSE_REFERENCE = 600
+DENSE_REFERENCE = 100
 """Outputs up to which the reference is `eigvalsh` of the whole kernel."""
 
 
