@@ -10,7 +10,6 @@ FLOPs of all layers.
 
 import argparse
 import functools
-import json
 import math
 import pathlib
 import platform
@@ -24,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from benchmarks import reporting
 from f3ocus_jax import flops
 from f3ocus_jax.clients import Choice, gradient
 from f3ocus_jax.models import base, losses, trainable, vilt
@@ -231,11 +231,8 @@ def main() -> None:
     repeats = 2 if arguments.quick else 10
     rows = [row for width in arguments.widths for row in measure_width(width, repeats)]
     summary = summarise(rows, arguments.widths)
-    for name, value in summary.items():
-        print(f"{name:<28} {value:.4g}")
-    if arguments.json:
-        report = {"hardware": hardware, "versions": versions, "rows": rows, "summary": summary}
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    reporting.show(summary)
+    reporting.write(arguments.json, hardware, versions, rows, summary)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from benchmarks import reporting
+
 MEGABYTE = 1e6
 WIDTHS = {True: 512, False: 1024}
 SHARDS = 8
@@ -141,10 +143,8 @@ def main() -> None:
     for row in table:
         values = [row[name] for name in ("model_mb", "shard_mb", "peak_mb", "limit_mb")]
         print(f"{row['case']:<16}{row['seconds']:>8.2f}" + "".join(f"{v:>10.1f}" for v in values))
-    if options.json:
-        summary = {f"convert.memory_ratio {row['case']}": row["ratio"] for row in table}
-        content = {"hardware": hardware, "versions": versions, "rows": table, "summary": summary}
-        options.json.write_text(json.dumps(content, indent=2) + "\n")
+    summary = {f"convert.memory_ratio {row['case']}": row["ratio"] for row in table}
+    reporting.write(options.json, hardware, versions, table, summary)
 
 
 if __name__ == "__main__":

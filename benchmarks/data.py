@@ -15,7 +15,6 @@ import argparse
 import concurrent.futures
 import dataclasses
 import functools
-import json
 import multiprocessing
 import os
 import pathlib
@@ -31,6 +30,7 @@ import jax
 import numpy as np
 from absl import logging
 
+from benchmarks import reporting
 from configs import medvqa_fl
 from f3ocus_jax import foundation as foundation_lib, parsing
 from f3ocus_jax.clients import Choice, gradient
@@ -170,9 +170,7 @@ def main() -> None:
     print(
         f"batches come {summary['data.batches_per_step']:,.0f} times as fast as a step takes them"
     )
-    if arguments.json:
-        content = {"hardware": hardware, "versions": versions, "rows": rows, "summary": summary}
-        arguments.json.write_text(json.dumps(content, indent=2) + "\n")
+    reporting.write(arguments.json, hardware, versions, rows, summary)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import federation_peers
+from benchmarks import federation_peers, reporting
 from configs import base as base_config
 from f3ocus_jax import parsing, server_optimizer
 from f3ocus_jax.aggregation import Trained
@@ -341,11 +341,8 @@ def main() -> None:
     rows = [row for hidden in HIDDEN for row in compare(hidden, bursts, 2560 // hidden)]
     many = growth(512, 2 if arguments.quick else 5)
     summary = summarise(rows, many)
-    for name, value in summary.items():
-        print(f"{name:<36} {value:.4g}")
-    if arguments.json:
-        report = {"hardware": hardware, "versions": versions, "rows": rows + many}
-        arguments.json.write_text(json.dumps(report | {"summary": summary}, indent=2) + "\n")
+    reporting.show(summary)
+    reporting.write(arguments.json, hardware, versions, rows + many, summary)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ of 32 examples with 4 of 12 layers trained.
 
 import argparse
 import functools
-import json
 import math
 import os
 import pathlib
@@ -27,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import client_step, importance_peers
+from benchmarks import client_step, importance_peers, reporting
 from benchmarks.importance_peers import Arrays, Case
 from f3ocus_jax import importance
 from f3ocus_jax.clients import LocalTask, local
@@ -258,11 +257,8 @@ def main() -> None:
     layouts = [(256, "adapter")] if arguments.quick else [(256, "adapter"), (256, "block")]
     rounds = [] if arguments.cases else [share_of_round(*each, repeats) for each in layouts]
     summary = summarise(rows, rounds)
-    for name, value in summary.items():
-        print(f"{name:<36} {value:.4g}")
-    if arguments.json:
-        fields = {"hardware": hardware, "versions": versions, "rows": rows + rounds}
-        arguments.json.write_text(json.dumps(fields | {"summary": summary}, indent=2) + "\n")
+    reporting.show(summary)
+    reporting.write(arguments.json, hardware, versions, rows + rounds, summary)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ for their quality. All of pymoo starts from the first generation that ours start
 import argparse
 import dataclasses
 import functools
-import json
 import pathlib
 import platform
 import time
@@ -24,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import selection_peers, selection_picture
+from benchmarks import reporting, selection_peers, selection_picture
 from f3ocus_jax import selection
 from f3ocus_jax.selection import choices, exact, problem as problem_lib, seeds
 
@@ -262,17 +261,16 @@ def draw_picture(path: pathlib.Path) -> None:
     selection_picture.draw(path, true_front(scores_KL, budgets_K, 0), fronts, own_1M[0])
 
 
-def report(cases: list[str], quick: bool) -> dict[str, Any]:
-    """Measures the cases, printing as it goes, and returns what `--json` writes."""
+def report(cases: list[str], quick: bool, path: pathlib.Path | None) -> None:
+    """Measures the cases, printing as it goes, and writes what `--json` asks for."""
     hardware = f"{platform.processor() or platform.machine()}, {jax.devices()[0].device_kind}"
     versions = {name: metadata.version(name) for name in ("jax", "evosax", "pymoo", "scipy")}
     print(f"{hardware}; {versions}")
     print("  case    r method                  time   first call   HVin   share of exact")
     rows = [row for case in cases for row in measure_case(case, quick)]
     summary = summarise(rows)
-    for name, value in summary.items():
-        print(f"{name:<42} {value:.4g}")
-    return {"hardware": hardware, "versions": versions, "rows": rows, "summary": summary}
+    reporting.show(summary)
+    reporting.write(path, hardware, versions, rows, summary)
 
 
 def main() -> None:
@@ -286,9 +284,7 @@ def main() -> None:
         draw_picture(arguments.picture)
         return
     cases = arguments.cases or [case for case in CASES if not (arguments.quick and case == "10000")]
-    measured = report(cases, arguments.quick)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(measured, indent=2) + "\n")
+    report(cases, arguments.quick, arguments.json)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from f3ocus_jax.data.examples import ClientData, stack
 from f3ocus_jax.importance import Importance
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.participation import Participation
-from f3ocus_jax.training import Shared, check_enough, optimizer
+from f3ocus_jax.training import Shared, check_enough, optimizer, with_rows
 from f3ocus_jax.types import Array, Batch, ServerState
 
 
@@ -81,7 +81,7 @@ class Probing:
         places, found = distributed.of_all_clients(places, own)
         scored = Importance(**found)
         failed = self._failed(number, places, scored)
-        vectors = None if not warm else _updated(warm[0], places, scored.vectors_LNC)
+        vectors = None if not warm else with_rows(warm[0], places, scored.vectors_LNC)
         return _for_all(scored, places, count), failed, vectors
 
     def _probe(self, number: int, client: ClientData) -> Batch:
@@ -97,12 +97,7 @@ class Probing:
             for layer in np.flatnonzero(~np.isfinite(values_L))[:1]:
                 name = self.config.importance.score
                 failed[place] = f"layer {layer}: the score {name} is {values_L[layer]}"
-        reasons = [
-            f"client {client.name}, {reason}"
-            for client, reason in zip(self.clients, failed, strict=True)
-            if reason
-        ]
-        check_enough(number, len(places) - len(reasons), reasons, self.config)
+        check_enough(number, self.clients, len(places), failed, self.config)
         return failed
 
 
@@ -123,19 +118,11 @@ def score_one(config: ExperimentConfig, model: Model) -> Callable[..., Importanc
     return run
 
 
-def _updated(known: np.ndarray, places: np.ndarray, found: Array) -> np.ndarray:
-    updated = known.copy()
-    updated[places] = found
-    return updated
-
-
 def _for_all(scored: Importance, places: np.ndarray, count: int) -> Importance:
     """Gives clients that were not scored equal shares, and values and residuals of 0."""
 
     def widen(leaf: np.ndarray) -> np.ndarray:
-        wide = np.zeros((count, *leaf.shape[1:]), leaf.dtype)
-        wide[places] = leaf
-        return wide
+        return with_rows(np.zeros((count, *leaf.shape[1:]), leaf.dtype), places, leaf)
 
     others_K = np.isin(np.arange(count), places, invert=True)
     wide = jax.tree.map(widen, scored)

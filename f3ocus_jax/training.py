@@ -135,7 +135,13 @@ class Training:
         outcome = self._outcome(places, dropped_K, steps_K, kept)
         self._check(number, present_K, outcome.left_out)
         trained = self._trained(places, layers_KR, state.head)
-        personal_KL = _updated(state.personal_KL, places, kept)
+        personal_KL = state.personal_KL
+        if personal_KL is not None and kept is not None:
+            finite = np.asarray(kept.finite)
+            new = _rows(kept.personal_L, finite)
+            personal_KL = jax.tree.map(
+                lambda all_K, some: with_rows(all_K, places[finite], some), personal_KL, new
+            )
         state = dataclasses.replace(state, personal_KL=None)  # the server does not see these
         state = placement.settle(state, self.config.federated.placement)
         state = self._finish(state, totals, kept, trained)
@@ -189,12 +195,7 @@ class Training:
         return Outcome(left_out, losses_KS, steps_K, trained_K & (steps_K < self._planned_K))
 
     def _check(self, number: int, present_K: np.ndarray, left_out: list[str | None]) -> None:
-        failed = [
-            f"client {client.name}, {reason}"
-            for client, reason in zip(self.clients, left_out, strict=True)
-            if reason
-        ]
-        check_enough(number, int(present_K.sum()) - len(failed), failed, self.config)
+        check_enough(number, self.clients, int(present_K.sum()), left_out, self.config)
 
 
 def all_kept(places: np.ndarray, own: Kept | None) -> tuple[np.ndarray, Kept | None]:
@@ -211,30 +212,35 @@ def _rows(tree: Any, places: np.ndarray) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[places], tree)
 
 
-def _updated(personal_KL: Rows, places: np.ndarray, kept: Kept | None) -> Rows:
-    """Returns all clients' own layers, with the new ones of those whose update is finite."""
-    if personal_KL is None or kept is None:
-        return personal_KL
-    finite = np.asarray(kept.finite)
-
-    def put(all_K: Array, some: Array) -> np.ndarray:
-        all_K = np.array(all_K)
-        all_K[places[finite]] = np.asarray(some)[finite]
-        return all_K
-
-    return jax.tree.map(put, personal_KL, kept.personal_L)
+def with_rows(all_K: Array, places: np.ndarray, some: Array) -> np.ndarray:
+    """Returns a copy of what all clients have, with other values for some of them."""
+    changed = np.array(all_K)
+    changed[places] = some
+    return changed
 
 
-def check_enough(number: int, left: int, failed: list[str], config: ExperimentConfig) -> None:
+def check_enough(
+    number: int,
+    clients: list[ClientData],
+    present: int,
+    left_out: list[str | None],
+    config: ExperimentConfig,
+) -> None:
     """Raises RoundError if too few clients are left in a round.
 
     Args:
       number: of the round.
-      left: how many are left.
-      failed: the others that had taken part, each with its reason.
+      clients: the federation.
+      present: how many of them took part in the stage.
+      left_out: why each of these cannot be used; None for all others.
       config: of the run.
     """
-    least = config.federated.min_clients
+    failed = [
+        f"client {client.name}, {reason}"
+        for client, reason in zip(clients, left_out, strict=True)
+        if reason
+    ]
+    left, least = present - len(failed), config.federated.min_clients
     if left < least:
         raise RoundError(
             f"round {number}, {'; '.join(failed)}: {left} clients are left, but "
