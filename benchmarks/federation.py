@@ -5,9 +5,11 @@
 Local training of an MLP 64-H-H-10, 10 steps of 32 examples per client, plain SGD, whose changes are
 averaged. Ours is the project's engine (`clients.placement.stream` with the fold and the server step
 of `training.py`), once around the very local step that the hand-written loops use and once around
-the project's own client step. Peers: the loops one would write by hand, FedJAX 0.0.17 and Flower
-1.41 where they can be imported (`federation_peers.py`, `federation_flower.py`; Flower runs its
-rounds after the others' bursts). All get the same arrays on the host.
+the project's own client step. A CPU is one device per core here: "pmap" deals clients to them, all
+others run on the first device, whose matrix products use every core. Peers: the loops one would
+write by hand, FedJAX 0.0.17 and Flower 1.41 where they can be imported (`federation_peers.py`,
+`federation_flower.py`; Flower runs its rounds after the others' bursts). All get the same arrays on
+the host.
 """
 
 import argparse
@@ -46,6 +48,7 @@ HIDDEN = (128, 512)
 CLIENTS, MANY = 8, (8, 32, 128, 512)
 IN_MEMORY = 8
 OURS = {
+    "ours, pmap": {"placement": "pmap"},
     "ours, map": {"placement": "map"},
     "ours, map of 8": {"placement": "map", "clients_at_once": 8},
     "ours, loop": {"placement": "loop"},
@@ -330,6 +333,7 @@ def main() -> None:
     parser.add_argument("--json", type=pathlib.Path, help="where to write rows and summary")
     parser.add_argument("--grow", nargs=3, type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    jax.config.update("jax_num_cpu_devices", os.cpu_count())
     if arguments.grow:
         print(json.dumps(grow(*arguments.grow)))
         return

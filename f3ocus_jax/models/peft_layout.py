@@ -1,12 +1,14 @@
 """How are low-rank changes laid out for PEFT, which adds them to the weights that a run began with?
 
 PEFT's folder holds adapter_config.json and adapter_model.safetensors. It names the modules of a
-running model of transformers, so that one can be had where every changed map is a module of its
-own: not where queries, keys and values are one map, and not of ALBEF, which transformers lacks.
-adapter_config.json is written last and removed first, so that a folder with one is complete.
+running model of transformers, so that ALBEF, which transformers lacks, has none. Where queries,
+keys and values are one module there, its change is that of all changed parts side by side, of
+twice the rank for two. adapter_config.json is written last and removed first, so that a folder with
+one is complete.
 """
 
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,17 +69,31 @@ def tensors(config: Sizes, rows: Params) -> dict[str, np.ndarray]:
         return {}
     parts = family.parts(config, {"embeddings": {}, "blocks": rows, "readout": {}})
     flat, found = traverse_util.flatten_dict(parts), {}
-    kinds = {kind.paths: kind for kind in family.tensors(config)}
-    for path in sorted({path[:-1] for path in flat}):
-        kind = kinds.get(((*path, "kernel"),))
-        if kind is None:  # one of several of our maps that are one map there
-            return {}
-        maps = (np.asarray(flat[*path, name]) for name in ("down", "up"))
-        for name, down, up in zip(kind.names, *maps, strict=True):
+    for kind in family.tensors(config):
+        changed = [path[:-1] for path in kind.paths if _is_changed(path, flat)]
+        if not changed:
+            continue
+        for layer, name in enumerate(kind.names):
             module = f"{_MODEL}{family.module(name).removesuffix('.weight')}"
-            # PEFT's maps are torch's, [out, in].
-            found[f"{module}{DOWN}"], found[f"{module}{UP}"] = down.T, up.T
+            downs = [np.asarray(flat[*path, "down"][layer]) for path in changed]
+            ups = [np.asarray(flat[*path, "up"][layer]) for path in changed]
+            up = kind.to_theirs(*_apart(kind.paths, dict(zip(changed, ups, strict=True))))
+            found[f"{module}{DOWN}"] = np.concatenate([down.T for down in downs])
+            found[f"{module}{UP}"] = up
     return found
+
+
+def _is_changed(path: layout.Path, flat: Mapping[layout.Path, Any]) -> bool:
+    return path[-1] == "kernel" and (*path[:-1], "down") in flat
+
+
+def _apart(paths: Sequence[layout.Path], ups: Mapping[layout.Path, np.ndarray]) -> list[np.ndarray]:
+    """Gives each of our maps in a module ranks of its own: [ranks of all, out], 0 beside them."""
+    rank, outputs = next(iter(ups.values())).shape
+    apart = {path[:-1]: np.zeros((len(ups) * rank, outputs), np.float32) for path in paths}
+    for place, (path, up) in enumerate(ups.items()):
+        apart[path][place * rank : (place + 1) * rank] = up
+    return list(apart.values())
 
 
 def _head_tensors(config: Sizes, params: Params) -> dict[str, np.ndarray]:

@@ -105,6 +105,7 @@ def _full_precision() -> Iterator[None]:
 REFERENCES: dict[str, Callable[[], Reference]] = {
     "vilt": vilt,
     "blip": blip,
+    "blip-vision": lambda: dataclasses.replace(blip(), stack="vision"),
     "blip2": blip2,
     "blip2-t5": lambda: blip2("t5"),
     "blip2-qformer": lambda: dataclasses.replace(blip2(), stack="qformer"),
@@ -160,9 +161,10 @@ def add_changes(model: Any, settings: dict[str, Any], tensors: dict[str, torch.T
     """Does what PEFT does: adds B A alpha / r to the named modules' weights."""
     for module in settings["target_modules"]:
         down, up = (tensors.pop(f"{module}.lora_{name}.weight") for name in "AB")
-        assert len(down) == settings["r"] == RANK
+        rank = RANK * (2 if module.endswith(".qkv") else 1)
+        assert len(down) == settings["r"] == rank
         with torch.no_grad():
-            model.get_submodule(module).weight += up @ down * settings["lora_alpha"] / RANK
+            model.get_submodule(module).weight += up @ down * settings["lora_alpha"] / rank
     assert not tensors
 
 
