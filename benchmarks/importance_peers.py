@@ -255,4 +255,4 @@ def _top(size: int, product: Callable[[Any, Any], jax.Array], layer: int) -> flo
         dtype=np.float64,
     )
     start = np.random.default_rng(0).normal(size=size)
-    return float(linalg.eigsh(operator, k=1, tol=1e-9, v0=start, return_eigenvectors=False)[0])
+    return float(linalg.eigsh(operator, k=1, tol=1e-7, v0=start, return_eigenvectors=False)[0])
