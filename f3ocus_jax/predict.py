@@ -10,6 +10,7 @@ from absl import flags
 
 from f3ocus_jax import commands, experiment, multilabel
 from f3ocus_jax.config import ConfigError
+from f3ocus_jax.data.images import Frame
 from f3ocus_jax.data.reading import DataError, decode_image
 from f3ocus_jax.decoding import Decoding
 from f3ocus_jax.foundation import Foundation
@@ -33,9 +34,12 @@ def main() -> None:
     """Prints the most probable answers, and every finding, for what the run's model is for."""
     workdir, settings = commands.existing_workdir(), flags.FLAGS
     foundation, params, round = experiment.load_model(workdir, settings.round)
-    pixels_HWC = read_image(pathlib.Path(settings.image), foundation.image_size)
     config = experiment.read_run(workdir).config
-    batch = _batch(foundation, pixels_HWC, settings.question, config.data.question_length)
+    frame = foundation.frame(config.data)
+    canvas_HWC, size = read_image(pathlib.Path(settings.image), frame)
+    batch = _batch(foundation, canvas_HWC, settings.question, config.data.question_length)
+    if frame.keeps_aspect:
+        batch = batch.replace(image_size_B2=np.array([size], np.int32))  # type: ignore[attr-defined]
     decoding = foundation.decoding(config)
     if decoding is not None:
         print("\n".join(describe_written(foundation, params, batch, decoding, settings.top)))
@@ -126,15 +130,15 @@ def read_thresholds(workdir: pathlib.Path, round: int, client: str) -> np.ndarra
     )
 
 
-def read_image(path: pathlib.Path, size: int) -> np.ndarray:
+def read_image(path: pathlib.Path, frame: Frame) -> tuple[np.ndarray, tuple[int, int]]:
     """Reads an image file.
 
     Args:
       path: of the file.
-      size: side of the result, in pixels.
+      frame: the canvas it is put on.
 
     Returns:
-      uint8 [size, size, 3].
+      As `images.place`.
 
     Raises:
       DataError: if the file is no image.
@@ -142,7 +146,7 @@ def read_image(path: pathlib.Path, size: int) -> np.ndarray:
     """
     encoded = path.read_bytes()
     try:
-        return decode_image(encoded, size)
+        return decode_image(encoded, frame)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"--image={path} cannot be read as an image: {error}") from error
 
