@@ -9,7 +9,7 @@ import numpy as np
 from absl import flags
 
 from f3ocus_jax import commands, experiment, multilabel
-from f3ocus_jax.config import ConfigError
+from f3ocus_jax.config import ConfigError, DataConfig
 from f3ocus_jax.data.images import Frame
 from f3ocus_jax.data.reading import DataError, decode_image
 from f3ocus_jax.decoding import Decoding
@@ -35,11 +35,7 @@ def main() -> None:
     workdir, settings = commands.existing_workdir(), flags.FLAGS
     foundation, params, round = experiment.load_model(workdir, settings.round)
     config = experiment.read_run(workdir).config
-    frame = foundation.frame(config.data)
-    canvas_HWC, size = read_image(pathlib.Path(settings.image), frame)
-    batch = _batch(foundation, canvas_HWC, settings.question, config.data.question_length)
-    if frame.keeps_aspect:
-        batch = batch.replace(image_size_B2=np.array([size], np.int32))  # type: ignore[attr-defined]
+    batch = read_example(foundation, config.data, pathlib.Path(settings.image), settings.question)
     decoding = foundation.decoding(config)
     if decoding is not None:
         print("\n".join(describe_written(foundation, params, batch, decoding, settings.top)))
@@ -151,17 +147,32 @@ def read_image(path: pathlib.Path, frame: Frame) -> tuple[np.ndarray, tuple[int,
         raise DataError(f"--image={path} cannot be read as an image: {error}") from error
 
 
-def _batch(foundation: Foundation, pixels_HWC: np.ndarray, question: str, length: int) -> Batch:
-    """Makes a batch of one example, which asks for all that the model can tell."""
-    input_ids_BT, mask_BT = foundation.tokenizer.encode([question], length)
+def read_example(
+    foundation: Foundation, config: DataConfig, image: pathlib.Path, question: str
+) -> Batch:
+    """Makes a batch of one example, which asks for all that the model can tell.
+
+    Args:
+      foundation: of the run.
+      config: of its data.
+      image: file, as of `read_image`.
+      question: what is asked about it.
+
+    Returns:
+      The batch.
+    """
+    frame = foundation.frame(config)
+    canvas_HWC, size = read_image(image, frame)
+    input_ids_BT, mask_BT = foundation.tokenizer.encode([question], config.question_length)
     findings = len(foundation.findings)
     return Batch(
-        images_BHWC=pixels_HWC[None],
+        images_BHWC=canvas_HWC[None],
         input_ids_BT=input_ids_BT,
         attention_mask_BT=mask_BT,
         labels_B=np.zeros(1, np.int32),
         example_mask_B=np.ones(1, np.float32),
         targets_BF=np.zeros((1, findings), np.int8) if findings else None,
+        image_size_B2=np.array([size], np.int32) if frame.keeps_aspect else None,
     )
 
 

@@ -71,10 +71,11 @@ SEVERAL = [(24, 24), (16, 40), (40, 8), (20, 36), (40, 40)]
 def of_several_sizes() -> tuple[Any, Batch]:
     """A model whose positions are for 3 x 3 patches of 8, and images of several sizes for it."""
     plain = CASES["plain"]
-    case = dataclasses.replace(plain, sizes={**plain.sizes, "image_size": 24}, examples=5)
-    return torch_vilt.random_model(case), torch_vilt.resized(
-        torch_vilt.random_batch(case), 40, SEVERAL
-    )
+    sizes = {**plain.sizes, "image_size": 24}
+    # With smaller parameters the logits hardly depend on the image.
+    case = dataclasses.replace(plain, sizes=sizes, examples=len(SEVERAL), deviation=0.5)
+    batch = torch_vilt.resized(torch_vilt.random_batch(case), 40, SEVERAL)
+    return torch_vilt.random_model(case), batch
 
 
 def test_images_of_several_sizes_give_torch_s_logits_and_gradients(tmp_path: pathlib.Path) -> None:
@@ -89,13 +90,10 @@ def test_images_of_several_sizes_give_torch_s_logits_and_gradients(tmp_path: pat
     assert our_gradients.keys() == gradients.keys()
     for name, gradient in gradients.items():
         np.testing.assert_allclose(our_gradients[name], gradient, atol=1e-4, err_msg=name)
-    whole_BC = apply(vilt.create(weights.config), weights.params, filled(batch))
-    assert np.abs(whole_BC - ours_BC)[:4].min(axis=1).max() > 1e-3
-
-
-def filled(batch: Batch) -> Batch:
-    """The same canvases, taken for images that fill them."""
-    return batch.replace(image_size_B2=np.full_like(batch.image_size_B2, 40))
+    filled = batch.replace(image_size_B2=np.full_like(batch.image_size_B2, 40))
+    filled_BC = apply(vilt.create(weights.config), weights.params, filled)
+    changed_B = np.abs(filled_BC - ours_BC).max(axis=1) > 0.05
+    np.testing.assert_array_equal(changed_B, [True, True, True, True, False])
 
 
 def test_hidden_states_of_several_sizes_equal_torch_s(tmp_path: pathlib.Path) -> None:
