@@ -37,6 +37,7 @@ from f3ocus_jax.clients import Choice, gradient
 from f3ocus_jax.config import DataConfig, ExperimentConfig
 from f3ocus_jax.data import cache
 from f3ocus_jax.data.examples import Examples
+from f3ocus_jax.data.images import Frame
 from f3ocus_jax.data.reading import read_federation
 from f3ocus_jax.data.text import load_tokenizer
 from f3ocus_jax.models import trainable
@@ -104,9 +105,9 @@ def measure(folder: pathlib.Path, known: dict[str, records.Record]) -> list[dict
     clock.row("build", total)
     for case in ("cache", "reopen"):
         for split in ("train", "test"):
-            cache.load(builder, f"medvqa_fl/{NAME}", split, SIZE)
+            cache.load(builder, f"medvqa_fl/{NAME}", split, Frame(SIZE))
         clock.row(case, total)
-    federation = read_federation(data_config(folder), image_size=SIZE, tokenizer=load_tokenizer())
+    federation = read_federation(data_config(folder), frame=Frame(SIZE), tokenizer=load_tokenizer())
     clock.row("deal", total)
     clients, draw = [client.train for client in federation.clients], np.random.default_rng(0)
     clock.restart()

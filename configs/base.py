@@ -56,6 +56,8 @@ def get_base() -> ml_collections.ConfigDict:
     config.data.question_length = 20
     config.data.minimum_answer_count = 1
     config.data.answer_length = 8
+    config.data.image_fit = "stretch"
+    config.data.canvas_size = 0
 
     config.model = ml_collections.ConfigDict()
     config.model.family = "vilt"

@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 DUPLICATES = ("keep", "exact", "near")
+FITS = ("stretch", "pad")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,9 @@ class DataConfig:
       question_length: T of the question, in tokens, with the first and last special token.
       minimum_answer_count: how often an answer must occur in training to be in the vocabulary.
       answer_length: A of answers that are written, in tokens, with their end.
+      image_fit: how an image of any shape comes on a square canvas: "stretch" makes it a square,
+        "pad" keeps its aspect ratio and pads it (ViLT alone).
+      canvas_size: side of that square with "pad", in pixels; 0 for the model's image size.
     """
 
     datasets: tuple[str, ...]
@@ -74,6 +78,8 @@ class DataConfig:
     question_length: int
     minimum_answer_count: int
     answer_length: int
+    image_fit: str
+    canvas_size: int
 
     def __post_init__(self) -> None:
         require(len(self.datasets) > 0, "data.datasets", self.datasets, "one dataset or more")
@@ -90,6 +96,11 @@ class DataConfig:
         require(self.partition_seed >= 0, "data.partition_seed", self.partition_seed, ">= 0")
         kinds = DUPLICATES
         require(self.duplicates in kinds, "data.duplicates", self.duplicates, f"one of {kinds}")
+        fit, canvas = self.image_fit, self.canvas_size
+        require(fit in FITS, "data.image_fit", fit, f"one of {FITS}")
+        require(canvas >= 0, "data.canvas_size", canvas, ">= 0")
+        allowed = f"0 where config.data.image_fit = {fit!r}"
+        require(fit == "pad" or canvas == 0, "data.canvas_size", canvas, allowed)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -80,9 +80,8 @@ def assemble(config: ExperimentConfig) -> Parts:
       CompilerError: for a compiler that gives wrong gradients.
     """
     compiler.check()
-    lengths = (config.data.question_length, config.data.answer_length)
-    tokenizer, image_size = foundation_lib.inputs(config.model, *lengths)
-    federation = read_federation(config.data, image_size=image_size, tokenizer=tokenizer)
+    tokenizer, frame = foundation_lib.inputs(config.model, config.data)
+    federation = read_federation(config.data, frame=frame, tokenizer=tokenizer)
     _check_probe(config, federation)
     answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
     foundation = foundation_lib.load(config.model, answers, key, federation.findings)

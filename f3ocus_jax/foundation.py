@@ -8,8 +8,16 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from f3ocus_jax.config import ConfigError, ExperimentConfig, ModelConfig, choose, require
+from f3ocus_jax.config import (
+    ConfigError,
+    DataConfig,
+    ExperimentConfig,
+    ModelConfig,
+    choose,
+    require,
+)
 from f3ocus_jax.data.answer_tokens import AnswerTokens
+from f3ocus_jax.data.images import Frame
 from f3ocus_jax.data.text import Tokenizer, load_tokenizer
 from f3ocus_jax.decoding import Decoding
 from f3ocus_jax.models import (
@@ -58,10 +66,9 @@ class Foundation:
     has_prompt: bool = False
     weights: str = ""
 
-    @property
-    def image_size(self) -> int:
-        """Side of the images it takes, in pixels."""
-        return self.sizes.image_size
+    def frame(self, config: DataConfig) -> Frame:
+        """Returns the canvas that a run's images are put on."""
+        return _frame(config, self.sizes)
 
     def decoding(self, config: ExperimentConfig) -> Decoding | None:
         """Returns how a run lets the model write answers; None for one with an answer head."""
@@ -88,22 +95,19 @@ class Foundation:
             companions.write_prompt(directory, self.sizes.selectable, prompt_PD)
 
 
-def inputs(
-    config: ModelConfig, question_length: int, answer_length: int = 0
-) -> tuple[Tokenizer, int]:
+def inputs(config: ModelConfig, data: DataConfig) -> tuple[Tokenizer, Frame]:
     """Returns what data needs to know of a model, before its weights are read.
 
     Args:
       config: which model.
-      question_length: tokens of a question.
-      answer_length: tokens of an answer that is written.
+      data: lengths of questions and written answers, and how images are made to fit.
 
     Returns:
-      (tokenizer, side of the images in pixels).
+      (tokenizer, the canvas that images are put on).
 
     Raises:
-      ConfigError: for an unknown family, stack or loss, sizes that cannot be, or questions that
-        are longer than the model takes.
+      ConfigError: for an unknown family, stack or loss, sizes that cannot be, questions that are
+        longer than the model takes, or images that do not fit it.
       WeightsError: for a directory that holds no model.
     """
     family = choose("model.family", config.family, FAMILIES)
@@ -120,6 +124,7 @@ def inputs(
         _check_family(config, sizes)
     else:
         sizes = _sizes(config, tokenizer, num_answers=1)
+    question_length, answer_length = data.question_length, data.answer_length
     shortest, longest = tokenizer.minimum_length, sizes.max_position_embeddings
     require(
         question_length >= shortest,
@@ -140,7 +145,25 @@ def inputs(
         answer_length,
         f"at most {room}, what the question leaves of the {longest} tokens this model takes",
     )
-    return tokenizer, sizes.image_size
+    return tokenizer, _frame(data, sizes)
+
+
+def _frame(config: DataConfig, sizes: Sizes) -> Frame:
+    """Returns the canvas that images are put on; raises ConfigError for one that does not fit."""
+    family = huggingface.family_of(sizes)
+    if config.image_fit == "stretch":
+        return Frame(sizes.image_size)
+    if family.edges is None:
+        takers = [name for name, other in FAMILIES.items() if other.edges is not None]
+        raise ConfigError(
+            f"config.data.image_fit = {config.image_fit!r}, must be 'stretch' with this model: "
+            f"images of several sizes are taken by {', '.join(takers)} alone"
+        )
+    shortest_edge, patch = family.edges(sizes)
+    side = config.canvas_size or sizes.image_size
+    allowed = f"a multiple of {patch}, the side of this model's patches"
+    require(side % patch == 0, "data.canvas_size", side, allowed)
+    return Frame(side, shortest_edge, patch)
 
 
 def load(

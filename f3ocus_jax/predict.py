@@ -9,7 +9,8 @@ import numpy as np
 from absl import flags
 
 from f3ocus_jax import commands, experiment, multilabel
-from f3ocus_jax.config import ConfigError
+from f3ocus_jax.config import ConfigError, DataConfig
+from f3ocus_jax.data.images import Frame
 from f3ocus_jax.data.reading import DataError, decode_image
 from f3ocus_jax.decoding import Decoding
 from f3ocus_jax.foundation import Foundation
@@ -33,9 +34,8 @@ def main() -> None:
     """Prints the most probable answers, and every finding, for what the run's model is for."""
     workdir, settings = commands.existing_workdir(), flags.FLAGS
     foundation, params, round = experiment.load_model(workdir, settings.round)
-    pixels_HWC = read_image(pathlib.Path(settings.image), foundation.image_size)
     config = experiment.read_run(workdir).config
-    batch = _batch(foundation, pixels_HWC, settings.question, config.data.question_length)
+    batch = read_example(foundation, config.data, pathlib.Path(settings.image), settings.question)
     decoding = foundation.decoding(config)
     if decoding is not None:
         print("\n".join(describe_written(foundation, params, batch, decoding, settings.top)))
@@ -126,15 +126,15 @@ def read_thresholds(workdir: pathlib.Path, round: int, client: str) -> np.ndarra
     )
 
 
-def read_image(path: pathlib.Path, size: int) -> np.ndarray:
+def read_image(path: pathlib.Path, frame: Frame) -> tuple[np.ndarray, tuple[int, int]]:
     """Reads an image file.
 
     Args:
       path: of the file.
-      size: side of the result, in pixels.
+      frame: the canvas it is put on.
 
     Returns:
-      uint8 [size, size, 3].
+      As `images.place`.
 
     Raises:
       DataError: if the file is no image.
@@ -142,22 +142,37 @@ def read_image(path: pathlib.Path, size: int) -> np.ndarray:
     """
     encoded = path.read_bytes()
     try:
-        return decode_image(encoded, size)
+        return decode_image(encoded, frame)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"--image={path} cannot be read as an image: {error}") from error
 
 
-def _batch(foundation: Foundation, pixels_HWC: np.ndarray, question: str, length: int) -> Batch:
-    """Makes a batch of one example, which asks for all that the model can tell."""
-    input_ids_BT, mask_BT = foundation.tokenizer.encode([question], length)
+def read_example(
+    foundation: Foundation, config: DataConfig, image: pathlib.Path, question: str
+) -> Batch:
+    """Makes a batch of one example, which asks for all that the model can tell.
+
+    Args:
+      foundation: of the run.
+      config: of its data.
+      image: file, as of `read_image`.
+      question: what is asked about it.
+
+    Returns:
+      The batch.
+    """
+    frame = foundation.frame(config)
+    canvas_HWC, size = read_image(image, frame)
+    input_ids_BT, mask_BT = foundation.tokenizer.encode([question], config.question_length)
     findings = len(foundation.findings)
     return Batch(
-        images_BHWC=pixels_HWC[None],
+        images_BHWC=canvas_HWC[None],
         input_ids_BT=input_ids_BT,
         attention_mask_BT=mask_BT,
         labels_B=np.zeros(1, np.int32),
         example_mask_B=np.ones(1, np.float32),
         targets_BF=np.zeros((1, findings), np.int8) if findings else None,
+        image_size_B2=np.array([size], np.int32) if frame.keeps_aspect else None,
     )
 
 

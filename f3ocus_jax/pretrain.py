@@ -59,8 +59,8 @@ def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
       ConfigError: for datasets of different tasks.
       RoundError: if the loss becomes NaN; nothing is written then.
     """
-    tokenizer, image_size = foundation_lib.inputs(config.model, config.data.question_length)
-    federation = read_federation(config.data, image_size=image_size, tokenizer=tokenizer)
+    tokenizer, frame = foundation_lib.inputs(config.model, config.data)
+    federation = read_federation(config.data, frame=frame, tokenizer=tokenizer)
     pooled = pool(federation.clients)
     answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
     foundation = foundation_lib.load(config.model, answers, key, federation.findings)

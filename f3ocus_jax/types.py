@@ -40,6 +40,8 @@ class Batch:
       answer_ids_BA: int32 tokens of the answer and its end, for models that write answers; else
         None.
       answer_mask_BA: int32, 1 for a token and 0 for padding; None without `answer_ids_BA`.
+      image_size_B2: int32, height and width in pixels of each image, which lies in the top left
+        corner of its array; the rest is padding. None where images fill their arrays.
     """
 
     images_BHWC: Array
@@ -50,6 +52,7 @@ class Batch:
     targets_BF: Array | None = None
     answer_ids_BA: Array | None = None
     answer_mask_BA: Array | None = None
+    image_size_B2: Array | None = None
 
 
 @struct.dataclass

@@ -177,7 +177,7 @@ def test_the_vision_stack_of_blip_is_trained_as_blocks(data_dir: pathlib.Path) -
         model__image_size=48,
     )
     parts = experiment.assemble(config)
-    assert parts.foundation.image_size == 48
+    assert parts.foundation.sizes.image_size == 48
     state, record = parts.rounds.run(parts.start, lambda *_: None)
     chosen = {layer for client in record.clients for layer in client.layers}
     for name in ("query", "output"):

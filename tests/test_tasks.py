@@ -7,6 +7,7 @@ import pytest
 from configs import base
 from f3ocus_jax import experiment, foundation as foundation_lib, importance, parsing
 from f3ocus_jax.config import ExperimentConfig
+from f3ocus_jax.data.images import Frame
 from f3ocus_jax.data.reading import read_tables
 from f3ocus_jax.models import FAMILIES
 from tfds_medvqa.build import build
@@ -37,7 +38,7 @@ def config_of(task: str, variant: str, **data: object) -> ExperimentConfig:
 @pytest.mark.parametrize("task", TINY)
 def test_a_task_s_tiny_variant_has_its_clients(task, tmp_path):
     config = config_of(task, "tiny", data_dir=str(tmp_path))
-    _, summary = read_tables(config.data, 8)
+    _, summary = read_tables(config.data, Frame(8))
     assert [client.task for client in summary.clients] == TINY[task]
     assert all(min(client.examples.values()) >= 1 for client in summary.clients)
     assert len(set(summary.partition_hash)) > 1
@@ -77,8 +78,8 @@ def test_every_task_takes_every_family_with_every_method(task, family):
             config = config_of(task, f"{size}{family}_{method}")
             assert config.model.family == family
             assert config.importance.score in importance.SCORES
-            _, side = foundation_lib.inputs(config.model, config.data.question_length)
-            assert side == SIDES[size].get((task, family), SIDES[size][family])
+            _, frame = foundation_lib.inputs(config.model, config.data)
+            assert frame.side == SIDES[size].get((task, family), SIDES[size][family])
 
 
 @pytest.mark.parametrize("variant", ["real5_blip", "medmnist3_albef", "tiny_ernie", "blip_tiny"])
@@ -111,7 +112,7 @@ REAL = {
 @pytest.mark.parametrize("variant", REAL)
 def test_the_real_federations_of_task_1(variant, real_dir, real_data):
     config = config_of("task1", variant, data_dir=str(real_dir), manual_dir=str(real_data))
-    _, summary = read_tables(config.data, 28)
+    _, summary = read_tables(config.data, Frame(28))
     assert {c.name: tuple(c.examples.values()) for c in summary.clients} == REAL[variant]
     assert summary.dropped == {"vqa_med_2019/development": (38, 152)}
     assert summary.leaks == [("vqa_rad/released", "vqa_rad/released", 202)]

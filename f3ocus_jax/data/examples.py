@@ -17,7 +17,7 @@ class Examples:
     """N examples on the host.
 
     Attributes:
-      images_NHWC: uint8, at the model's image size; an array, or images that stay in files.
+      images_NHWC: uint8, on the model's canvas; an array, or images that stay in files.
       input_ids_NT: int32, tokens of the question.
       attention_mask_NT: int32, 1 for a token and 0 for padding.
       labels_N: int32, index into the answer vocabulary; -1 for an answer outside it.
@@ -30,6 +30,7 @@ class Examples:
         asked about; None in a federation that is asked about none.
       answer_ids_NA: int32, tokens of the answer and its end, where a model writes answers.
       answer_mask_NA: int32, 1 for a token and 0 for padding, beside them.
+      image_size_N2: int32, as `Batch.image_size_B2`.
     """
 
     images_NHWC: np.ndarray | StoredImages
@@ -44,6 +45,7 @@ class Examples:
     targets_NF: Array = None
     answer_ids_NA: Array = None
     answer_mask_NA: Array = None
+    image_size_N2: Array = None
 
     @property
     def task(self) -> str:
@@ -75,6 +77,7 @@ class Examples:
             targets_BF=_at(self.targets_NF, indices),
             answer_ids_BA=_at(self.answer_ids_NA, indices),
             answer_mask_BA=_at(self.answer_mask_NA, indices),
+            image_size_B2=_at(self.image_size_N2, indices),
         )
 
 

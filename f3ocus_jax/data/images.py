@@ -10,6 +10,55 @@ from PIL import Image
 
 THUMBNAIL_SIDE = 16
 
+LONGEST = 1333 / 800
+"""Longer edge of an image over its shorter one at most, as ViLT's image processor has it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """The square canvas that images are put on.
+
+    Attributes:
+      side: of the canvas, in pixels.
+      shortest_edge: 0 for images that are stretched over the whole canvas. Else images keep their
+        aspect ratio, and this is the shorter edge of one that fits, in pixels.
+      multiple: what both edges of such an image are cut to a multiple of, and the side is one of.
+    """
+
+    side: int
+    shortest_edge: int = 0
+    multiple: int = 1
+
+    @property
+    def keeps_aspect(self) -> bool:
+        """Whether images keep their aspect ratio, so that they differ in size."""
+        return self.shortest_edge > 0
+
+    def edges(self, height: int, width: int) -> tuple[int, int]:
+        """Tells how large an image becomes, in pixels.
+
+        As transformers' ViltImageProcessor does, rounding included; an image that is too long for
+        the canvas is made smaller than there, and one too thin for a patch gets one.
+
+        Args:
+          height: of the image.
+          width: of the image.
+
+        Returns:
+          (height, width) on the canvas.
+        """
+        if not self.keeps_aspect:
+            return self.side, self.side
+        short, scale = min(height, width), self.shortest_edge / min(height, width)
+        edges = [self.shortest_edge if e == short else scale * e for e in (height, width)]
+        # What is cut off to a multiple may be beyond the canvas.
+        longest = min(int(LONGEST * self.shortest_edge), self.side + self.multiple - 1)
+        if max(edges) > longest:
+            scale = longest / max(edges)
+            edges = [scale * edge for edge in edges]
+        units = [max(1, int(edge + 0.5) // self.multiple) for edge in edges]
+        return units[0] * self.multiple, units[1] * self.multiple
+
 
 @dataclasses.dataclass(frozen=True)
 class StoredImages:
@@ -72,25 +121,38 @@ def decode(encoded: bytes) -> Image.Image:
         return image.convert("RGB")
 
 
-def decode_image(encoded: bytes, size: int) -> np.ndarray:
-    """Decodes an image file and makes it a square.
+def decode_image(encoded: bytes, frame: Frame) -> tuple[np.ndarray, tuple[int, int]]:
+    """Decodes an image file and puts it on a canvas.
 
     Args:
       encoded: a PNG or JPEG file.
-      size: side of the result, in pixels.
+      frame: the canvas.
 
     Returns:
-      uint8 [size, size, 3].
+      As `place`.
 
     Raises:
       OSError: if the bytes are no image.
     """
-    return resize(decode(encoded), size)
+    return place(decode(encoded), frame)
 
 
-def resize(image: Image.Image, size: int) -> np.ndarray:
-    """Makes an image a square of the given side, in pixels: uint8 [size, size, 3]."""
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+def place(image: Image.Image, frame: Frame) -> tuple[np.ndarray, tuple[int, int]]:
+    """Resizes an image and puts it in the top left corner of a canvas.
+
+    Args:
+      image: of any size.
+      frame: the canvas.
+
+    Returns:
+      (uint8 [side, side, 3], 0 beyond the image; its height and width there).
+    """
+    height, width = frame.edges(image.height, image.width)
+    canvas_HWC = np.zeros((frame.side, frame.side, 3), np.uint8)
+    canvas_HWC[:height, :width] = np.asarray(
+        image.resize((width, height), Image.Resampling.BICUBIC)
+    )
+    return canvas_HWC, (height, width)
 
 
 def pixel_hash(image: Image.Image) -> int:

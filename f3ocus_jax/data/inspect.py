@@ -6,6 +6,7 @@ from absl import flags
 from f3ocus_jax import commands, parsing
 from f3ocus_jax.config import DataConfig
 from f3ocus_jax.data import quality
+from f3ocus_jax.data.images import Frame
 from f3ocus_jax.data.reading import read_tables
 
 PAGE = "data.html"
@@ -13,7 +14,7 @@ PAGE = "data.html"
 
 def define_flags() -> None:
     """Adds how large the pictures are, which no model's size need decide."""
-    help_text = "side of the pictures, in pixels; one that a run uses shares its cache"
+    help_text = "side of the pictures, in pixels; one that a run stretches to shares its cache"
     flags.DEFINE_integer("image_size", 64, help_text, lower_bound=8)
 
 
@@ -25,7 +26,7 @@ def main(raw: ml_collections.ConfigDict) -> None:
     """
     config = parsing.parse(DataConfig, raw.data, "data.")
     workdir = commands.prepare_workdir()
-    clients, summary = read_tables(config, flags.FLAGS.image_size)
+    clients, summary = read_tables(config, Frame(flags.FLAGS.image_size))
     title = f"Data of {', '.join(config.datasets)}"
     (workdir / PAGE).write_text(quality.page(title, clients, summary), encoding="utf-8")
     print("\n".join(summary.lines()))

@@ -14,6 +14,7 @@ from f3ocus_jax.data import cache, images, overlap, partition, summary as summar
 from f3ocus_jax.data.answers import AnswerVocabulary
 from f3ocus_jax.data.cache import DataError
 from f3ocus_jax.data.examples import ClientData, Elsewhere, Examples
+from f3ocus_jax.data.images import Frame
 from f3ocus_jax.data.summary import Summary
 from f3ocus_jax.data.table import Table
 from f3ocus_jax.data.text import Tokenizer
@@ -53,7 +54,7 @@ class Federation:
 def read_federation(
     config: DataConfig,
     *,
-    image_size: int,
+    frame: Frame,
     tokenizer: Tokenizer,
     vocabulary: AnswerVocabulary | None = None,
 ) -> Federation:
@@ -61,7 +62,7 @@ def read_federation(
 
     Args:
       config: which datasets, and which rule tells the client.
-      image_size: side the images are resized to, in pixels.
+      frame: the canvas the images are put on.
       tokenizer: of the questions.
       vocabulary: answers to use; from the training splits unless given.
 
@@ -73,7 +74,7 @@ def read_federation(
       ConfigError: for a partition that does not fit the data.
       DataError: for an example that cannot be decoded, or a client without examples in a split.
     """
-    clients, summary = read_tables(config, image_size)
+    clients, summary = read_tables(config, frame)
     tasks = partition.tasks(list(clients.values()))
     if vocabulary is None:
         vocabulary = _vocabulary(clients, tasks, config.minimum_answer_count)
@@ -110,12 +111,12 @@ def _vocabulary(
     return AnswerVocabulary.from_answers(answers, minimum_count)
 
 
-def read_tables(config: DataConfig, image_size: int) -> tuple[dict[str, dict[str, Table]], Summary]:
+def read_tables(config: DataConfig, frame: Frame) -> tuple[dict[str, dict[str, Table]], Summary]:
     """Reads and deals the examples, before anything is tokenised.
 
     Args:
       config: which datasets, and which rule tells the client.
-      image_size: side the images are resized to, in pixels.
+      frame: the canvas the images are put on.
 
     Returns:
       (client to split to examples, who holds what).
@@ -123,7 +124,7 @@ def read_tables(config: DataConfig, image_size: int) -> tuple[dict[str, dict[str
     Raises:
       BuildError, ConfigError, DataError: as `read_federation`.
     """
-    datasets = _read_datasets(config, image_size)
+    datasets = _read_datasets(config, frame)
     dropped: dict[str, tuple[int, int]] = {}
     near = NEAR[config.duplicates]
     if near is not None and len(datasets) > 1:
@@ -136,7 +137,7 @@ def read_tables(config: DataConfig, image_size: int) -> tuple[dict[str, dict[str
     return clients, summary_lib.summarise(clients, dropped)
 
 
-def _read_datasets(config: DataConfig, image_size: int) -> dict[str, Mapping[str, Table]]:
+def _read_datasets(config: DataConfig, frame: Frame) -> dict[str, Mapping[str, Table]]:
     """Builds what is absent; says of all datasets at once what is missing."""
     builders, problems = {}, []
     for dataset in config.datasets:
@@ -150,9 +151,7 @@ def _read_datasets(config: DataConfig, image_size: int) -> dict[str, Mapping[str
         )
         raise BuildError("; ".join(listed))
     return {
-        dataset: {
-            split: cache.load(builder, dataset, split, image_size) for split in _splits(builder)
-        }
+        dataset: {split: cache.load(builder, dataset, split, frame) for split in _splits(builder)}
         for dataset, builder in builders.items()
     }
 
@@ -185,4 +184,5 @@ def _examples(
         answer_types=table.texts("answer_type"),
         image_ids=table.texts("image_id"),
         targets_NF=targets.of_table(table, findings) if findings else None,
+        image_size_N2=table.image_size_N2,
     )

@@ -58,12 +58,15 @@ class Table:
       pixel_hash_N: int64, equal where two images have the same pixels at full size.
       thumbnails: of the same images, [256] each: 16 x 16 in grey.
       columns: by name, those of `TEXTS`.
+      image_size_N2: int32, height and width of the images on their canvas, in pixels; None where
+        all fill it.
     """
 
     images: StoredImages
     pixel_hash_N: np.ndarray
     thumbnails: StoredImages
     columns: Mapping[str, Column]
+    image_size_N2: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.pixel_hash_N)
@@ -84,14 +87,17 @@ class Table:
             self.pixel_hash_N[indices],
             self.thumbnails.take(indices),
             {name: column.take(indices) for name, column in self.columns.items()},
+            None if self.image_size_N2 is None else self.image_size_N2[indices],
         )
 
 
 def join_tables(parts: Sequence[Table]) -> Table:
-    """Puts tables behind each other."""
+    """Puts tables behind each other, whose images were all put on their canvas in one way."""
+    sizes = [part.image_size_N2 for part in parts if part.image_size_N2 is not None]
     return Table(
         join([part.images for part in parts]),
         np.concatenate([part.pixel_hash_N for part in parts]),
         join([part.thumbnails for part in parts]),
         {name: Column.of([text for part in parts for text in part.texts(name)]) for name in TEXTS},
+        np.concatenate(sizes) if sizes else None,
     )

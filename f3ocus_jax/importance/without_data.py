@@ -87,6 +87,9 @@ def create_synflow(model: Model, *, unit: str, reduction: str, **_: object) -> S
         ones = jax.tree.map(lambda leaf: jnp.ones((1, *leaf.shape[1:]), leaf.dtype), batch)
         # Whole numbers would be taken for pixels of 1 / 255 and be normalised.
         ones = ones.replace(images_BHWC=ones.images_BHWC.astype(jnp.float32))
+        if batch.image_size_B2 is not None:
+            whole_B2 = jnp.array([ones.images_BHWC.shape[1:3]], jnp.int32)
+            ones = ones.replace(image_size_B2=whole_B2)
 
         def outputs(rows_L: Rows) -> jax.Array:
             return jnp.sum(base.apply(model, trainable.join(frozen, rows_L, head, unit), ones))

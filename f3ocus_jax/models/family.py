@@ -36,6 +36,8 @@ class Family:
       of_vocabulary: (entries, token -> id) -> sizes of a fresh model that its tokenizer decides, by
         Hugging Face's names.
       with_image_size: (sizes, side in pixels) -> the same sizes for images of that side.
+      edges: sizes -> (shorter edge of an image that keeps its aspect ratio, what both edges must be
+        a multiple of), in pixels; None if images must fill a square.
       standardise: config.json -> the same with sizes under the names that `sizes` has for them.
       prompt: what the tokenizer is given for a question, with {question} in it; an "<image>" in it
         is one token.
@@ -58,6 +60,7 @@ class Family:
     positions: tuple[Path, str]
     of_vocabulary: Callable[[int, Callable[[str], int]], Mapping[str, Any]]
     with_image_size: Callable[[Any, int], Sizes]
+    edges: Callable[[Any], tuple[int, int]] | None = None
     standardise: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     prompt: str = "{question}"
     module: Callable[[str], str] | None = str

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 CUBIC = -0.75
@@ -27,6 +29,39 @@ def resize(position_PD: np.ndarray, side: int, method: str) -> np.ndarray:
     grid = np.einsum("ia,jb,abd->ijd", weights, weights, grid)
     resized = grid.reshape(side * side, -1).astype(np.float32)
     return np.concatenate([position_PD[:1], resized])
+
+
+def resize_each(position_PD: jax.Array, grid_B2: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Resamples a square grid of positions for every image of a batch, bilinearly; it jits.
+
+    Args:
+      position_PD: as of `resize`.
+      grid_B2: int32, rows and columns of patches that an image has.
+      shape: rows and columns of the canvas in whose top left corner the images lie.
+
+    Returns:
+      [B, 1 + rows · columns, D]: the class token's position as it was, and those of the canvas,
+      which have no meaning beyond an image. Of the dtype of `position_PD`.
+    """
+    old = round((len(position_PD) - 1) ** 0.5)
+    of_rows, of_columns = (
+        _bilinear_each(grid_B2[:, axis], length, old) for axis, length in enumerate(shape)
+    )
+    grid = position_PD[1:].astype(jnp.float32).reshape(old, old, -1)
+    # By default accelerators would round positions to fewer digits.
+    grid_BIJD = jnp.einsum("bia,bjc,acd->bijd", of_rows, of_columns, grid, precision="highest")
+    batch, width = len(grid_B2), position_PD.shape[1]
+    class_B1D = jnp.broadcast_to(position_PD[None, :1], (batch, 1, width))
+    resized_BPD = grid_BIJD.reshape(batch, -1, width).astype(position_PD.dtype)
+    return jnp.concatenate([class_B1D, resized_BPD], axis=1)
+
+
+def _bilinear_each(new_B: jax.Array, length: int, old: int) -> jax.Array:
+    """Returns weights [B, length, old], of which the first `new_B` rows are `_bilinear`'s."""
+    steps_B = jnp.maximum(new_B - 1, 1)
+    places_BI = jnp.arange(length)[None] * (old - 1) / steps_B[:, None]
+    distance = jnp.abs(places_BI[:, :, None] - jnp.arange(old)[None, None])
+    return jnp.maximum(1 - distance, 0.0)
 
 
 def _bilinear(old: int, new: int) -> np.ndarray:

@@ -101,6 +101,10 @@ def _with_image_size(config: ViltConfig, image_size: int) -> ViltConfig:
     return dataclasses.replace(config, image_size=image_size)
 
 
+def _edges(config: ViltConfig) -> tuple[int, int]:
+    return config.image_size, config.patch_size
+
+
 FAMILY = Family(
     sizes=ViltConfig,
     create=vilt.create,
@@ -116,5 +120,6 @@ FAMILY = Family(
     positions=(("embeddings", "position"), "bilinear"),
     of_vocabulary=_of_vocabulary,
     with_image_size=_with_image_size,
+    edges=_edges,
     answerings=("classify",),
 )

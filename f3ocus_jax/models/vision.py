@@ -201,6 +201,22 @@ def normalise(
     )
 
 
+def inside(size_B2: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Tells where images are that lie in the top left corner of a canvas.
+
+    Args:
+      size_B2: int32, height and width of the images.
+      shape: height and width of the canvas, in the same unit.
+
+    Returns:
+      bool [B, height, width].
+    """
+    rows_BH, columns_BW = (
+        jnp.arange(length)[None] < size_B2[:, axis, None] for axis, length in enumerate(shape)
+    )
+    return rows_BH[:, :, None] & columns_BW[:, None, :]
+
+
 def check_image(images_BHWC: jax.Array, side: int, channels: int, model: str) -> None:
     """Raises ValueError for images of another shape than a model takes."""
     expected = (side, side, channels)

@@ -26,6 +26,8 @@ def data_config(data_dir: pathlib.Path, *datasets: str, **settings: Any) -> Data
         "question_length": 12,
         "minimum_answer_count": 1,
         "answer_length": 8,
+        "image_fit": "stretch",
+        "canvas_size": 0,
     }
     return DataConfig(datasets=datasets, data_dir=str(data_dir), **(defaults | settings))
 

@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 
 from f3ocus_jax.data import cache, images
 from f3ocus_jax.data.cache import DataError
+from f3ocus_jax.data.images import Frame
 from f3ocus_jax.data.table import OF_DATASET, TEXTS, Column, join_tables
 from tests.data.tables import dummy, table
 from tfds_medvqa.build import build
@@ -21,14 +22,16 @@ def builder(tmp_path):
 
 
 def load(builder, split="train", size=SIZE):
-    return cache.load(builder, NAME, split, size)
+    return cache.load(builder, NAME, split, Frame(size))
 
 
 def test_a_cache_holds_what_decoding_every_example_by_hand_gives(builder):
     skip = {"image": tfds.decode.SkipDecoding()}
     records = list(builder.as_data_source("train", decoders=skip))
     found = load(builder)
-    expected = np.stack([images.decode_image(record["image"], SIZE) for record in records])
+    expected = np.stack(
+        [images.decode_image(record["image"], Frame(SIZE))[0] for record in records]
+    )
     np.testing.assert_array_equal(found.images[np.arange(len(records))], expected)
     for name in TEXTS:
         if name not in ("label", *OF_DATASET):

@@ -243,4 +243,14 @@ def test_synflow_agrees_with_finite_differences(unit):
         slopes = jax.jit(lambda: jax.lax.map(slope, jnp.arange(flat.size), batch_size=64))()
         saliency = jax.tree.map(np.asarray, rows_of(jnp.abs(flat * slopes)))
     leaves = [leaf.reshape(len(leaf), -1).sum(axis=1) for leaf in jax.tree.leaves(saliency)]
-    np.testing.assert_allclose(taken("synflow", unit, batch, params, model), sum(leaves), rtol=1e-3)
+    found = taken("synflow", unit, batch, params, model)
+    np.testing.assert_allclose(found, sum(leaves), rtol=1e-3)
+
+
+def test_synflow_fills_a_canvas_with_its_image():
+    config = tiny_vilt()
+    model, batch = vilt.create(config), tiny_batch(config)
+    params = random_params(model)
+    small = batch.replace(image_size_B2=np.full((len(batch.labels_B), 2), 8, np.int32))
+    found, expected = (taken("synflow", "adapter", b, params, model) for b in (small, batch))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

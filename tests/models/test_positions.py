@@ -1,5 +1,6 @@
 """Positions of patches for images of another size; torch's interpolation is in tests/parity."""
 
+import jax
 import numpy as np
 import pytest
 from scipy.interpolate import RegularGridInterpolator
@@ -36,6 +37,24 @@ def test_bilinear_equals_scipy_with_the_corners_aligned(side: int) -> None:
     points = np.stack(np.meshgrid(*[np.linspace(0, 3, side)] * 2, indexing="ij"), axis=-1)
     expected = interpolate(points).reshape(-1, 3)
     np.testing.assert_allclose(positions.resize(old, side, "bilinear")[1:], expected, atol=1e-6)
+
+
+def test_positions_for_each_image_are_those_for_it_alone() -> None:
+    """Of rows and columns apart, by scipy; a grid of the old size keeps every bit."""
+    old, grids = grid(4), [(4, 4), (2, 6), (6, 1), (5, 5), (1, 3)]
+    each = np.asarray(
+        jax.jit(positions.resize_each, static_argnums=2)(old, np.array(grids), (6, 7))
+    )
+    assert each.shape == (5, 1 + 42, 3)
+    np.testing.assert_array_equal(each[:, 0], np.repeat(old[:1], 5, axis=0))
+    placed = each[:, 1:].reshape(5, 6, 7, 3)
+    np.testing.assert_array_equal(placed[0, :4, :4], old[1:].reshape(4, 4, 3))
+    axis = np.arange(4.0)
+    interpolate = RegularGridInterpolator((axis, axis), old[1:].reshape(4, 4, 3))
+    for found, (rows, columns) in zip(placed, grids, strict=True):
+        axes = [np.linspace(0, 3, n) if n > 1 else np.zeros(1) for n in (rows, columns)]
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+        np.testing.assert_allclose(found[:rows, :columns], interpolate(points), atol=1e-6)
 
 
 def test_bicubic_follows_a_plane_away_from_the_edges() -> None:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import transformers
 from PIL import Image
+from transformers.models.vilt.image_processing_pil_vilt import get_resize_output_image_size
 
 from f3ocus_jax.data import images
+from f3ocus_jax.data.images import Frame
 from f3ocus_jax.data.text import load_tokenizer
 from f3ocus_jax.models import FAMILIES, huggingface, preprocessor, vision
 from f3ocus_jax.models.grounded_config import CLIP_MEAN, CLIP_STD
@@ -61,18 +63,30 @@ def test_what_no_family_does_is_refused(
 CONFIGS = {"albef": tiny_albef, "blip": tiny_blip, "llava": tiny_llava, "vilt": tiny_vilt}
 
 
-def both_pixels(family: str, folder: pathlib.Path, shape: tuple[int, int]) -> tuple[Any, Any]:
-    """An image of noise as our data path makes pixels of it, and as transformers does."""
-    config = CONFIGS[family]()
+def noise(*shape: int) -> Image.Image:
+    draw = np.random.default_rng(0)
+    return Image.fromarray(draw.integers(0, 256, (*shape, 3)).astype(np.uint8))
+
+
+def processor(config: Any, family: str, folder: pathlib.Path) -> Any:
+    """What transformers prepares images with, as it reads it from a model of ours."""
     of_family = FAMILIES[family].image_processor(config)
     preprocessor.write(folder, config, of_family)
-    kind = getattr(transformers, f"{of_family['image_processor_type']}Pil")
-    draw = np.random.default_rng(0)
-    image = Image.fromarray(draw.integers(0, 256, (*shape, 3)).astype(np.uint8))
-    found = kind.from_pretrained(folder)(image, return_tensors="np")["pixel_values"][0]
-    image_HWC = jax.numpy.asarray(images.resize(image, config.image_size))
-    ours = vision.normalise(image_HWC[None], config.image_mean, config.image_std)
-    return ours[0], found.transpose(1, 2, 0)
+    return getattr(transformers, f"{of_family['image_processor_type']}Pil").from_pretrained(folder)
+
+
+def normalised(canvases: list[np.ndarray], config: Any) -> jax.Array:
+    images_BHWC = jax.numpy.asarray(np.stack(canvases))
+    return vision.normalise(images_BHWC, config.image_mean, config.image_std)
+
+
+def both_pixels(family: str, folder: pathlib.Path, shape: tuple[int, int]) -> tuple[Any, Any]:
+    """An image of noise as our data path makes a square of it, and as transformers does."""
+    config, image = CONFIGS[family](), noise(*shape)
+    prepare = processor(config, family, folder)
+    found = prepare(image, return_tensors="np")["pixel_values"][0]
+    canvas_HWC, _ = images.place(image, Frame(config.image_size))
+    return normalised([canvas_HWC], config)[0], found.transpose(1, 2, 0)
 
 
 @pytest.mark.parametrize("shape", [(41, 41), (13, 13)], ids=["smaller", "larger"])
@@ -90,10 +104,45 @@ def test_transformers_makes_the_same_pixels_of_any_image(
     np.testing.assert_allclose(*both_pixels(family, tmp_path, (40, 57)), atol=1e-3)
 
 
-def test_only_vilt_s_processor_keeps_an_image_wide(tmp_path: pathlib.Path) -> None:
-    # Ours makes a square of every image, so that all of a batch have one shape.
-    ours, theirs = both_pixels("vilt", tmp_path, (40, 66))
-    assert ours.shape[0] == ours.shape[1] == theirs.shape[0] < theirs.shape[1]
+SHAPES = [(50, 50), (40, 66), (97, 30), (61, 44), (18, 21)]
+"""Height and width of images that are square, wide, tall beyond the limit, and between."""
+
+
+def test_vilt_s_processor_makes_the_same_padded_pixels_and_mask(tmp_path: pathlib.Path) -> None:
+    config = tiny_vilt(image_size=32, patch_size=4)
+    theirs = processor(config, "vilt", tmp_path)([noise(*s) for s in SHAPES], return_tensors="np")
+    mask_BHW = theirs["pixel_mask"]
+    height, width = mask_BHW.shape[1:]
+    placed = [images.place(noise(*shape), Frame(52, 32, 4)) for shape in SHAPES]
+    assert (max(height, width), mask_BHW.all(axis=(1, 2)).any()) == (52, False)
+    for (_, size), mask_HW in zip(placed, mask_BHW, strict=True):
+        assert size == (mask_HW[:, 0].sum(), mask_HW[0].sum())
+    sizes_B2 = np.array([size for _, size in placed])
+    assert (len(set(map(tuple, sizes_B2.tolist()))), sizes_B2.max()) == (5, 52)
+    canvas_BHW = vision.inside(sizes_B2, (52, 52))
+    np.testing.assert_array_equal(canvas_BHW[:, :height, :width], mask_BHW)
+    ours_BHWC = normalised([canvas_HWC for canvas_HWC, _ in placed], config)
+    ours_BHWC = np.where(canvas_BHW[..., None], ours_BHWC, 0)
+    theirs_BHWC = theirs["pixel_values"].transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(ours_BHWC[:, :height, :width], theirs_BHWC, atol=1e-3)
+
+
+def test_sizes_are_those_of_vilt_s_processor_at_its_published_size() -> None:
+    draw = np.random.default_rng(0)
+    shapes = [(384, 768), (768, 384), (1333, 800), *draw.integers(100, 2000, (500, 2)).tolist()]
+    for height, width in shapes:
+        theirs = get_resize_output_image_size(np.empty((3, height, width), np.uint8), 384, 639)
+        assert Frame(608, 384, 32).edges(height, width) == theirs
+
+
+@pytest.mark.parametrize("side", [32, 40, 52, 64])
+def test_every_image_fits_its_canvas(side: int) -> None:
+    draw = np.random.default_rng(1)
+    shapes = [(1, 1000), (1000, 1), (64, 64), *draw.integers(1, 300, (200, 2)).tolist()]
+    found = np.array([Frame(side, 32, 4).edges(height, width) for height, width in shapes])
+    assert found.min() == 4
+    assert found.max() == min(side, 52)
+    assert not (found % 4).any()
 
 
 def test_the_numbers_survive_a_saved_model(tmp_path: pathlib.Path) -> None:

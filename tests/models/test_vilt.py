@@ -9,8 +9,19 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from f3ocus_jax import importance
 from f3ocus_jax.config import ConfigError
-from f3ocus_jax.models import adapters, base, huggingface, layout, vilt, vilt_layout, vision
+from f3ocus_jax.importance.methods import METHODS
+from f3ocus_jax.models import (
+    adapters,
+    base,
+    huggingface,
+    layout,
+    trainable,
+    vilt,
+    vilt_layout,
+    vision,
+)
 from f3ocus_jax.models.losses import binary_cross_entropy, masked_mean
 from f3ocus_jax.models.vilt_config import ViltConfig
 from f3ocus_jax.types import Batch
@@ -114,6 +125,77 @@ def test_images_of_another_size_are_refused() -> None:
     model, batch = vilt.create(tiny_vilt()), tiny_batch(tiny_vilt(image_size=24))
     with pytest.raises(ValueError, match=r"images have shape \(24, 24, 3\), .* \(16, 16, 3\)"):
         model.embed(random_params(model)["embeddings"], batch)
+
+
+@pytest.mark.parametrize("shape", [(24, 20, 3), (24, 24, 1)])
+def test_a_canvas_that_patches_do_not_fill_is_refused(shape: tuple[int, ...]) -> None:
+    model, batch = vilt.create(tiny_vilt()), tiny_batch(tiny_vilt(), examples=1)
+    batch = batch.replace(
+        images_BHWC=np.zeros((1, *shape), np.uint8), image_size_B2=np.array([[8, 8]])
+    )
+    with pytest.raises(
+        ValueError, match=r"canvas has shape \(24, .*multiples of 8, and 3 channels"
+    ):
+        model.embed(random_params(model)["embeddings"], batch)
+
+
+def several_sizes(side: int, beyond: int = 0) -> Batch:
+    """Images of 16 x 16, 8 x 24 and 24 x 16 on a canvas, which has one value beyond them."""
+    sizes = [(16, 16), (8, 24), (24, 16)]
+    batch = tiny_batch(tiny_vilt(image_size=24), examples=len(sizes))
+    images_BHWC = np.full((len(sizes), side, side, 3), beyond, np.uint8)
+    for canvas_HWC, image_HWC, (height, width) in zip(
+        images_BHWC, batch.images_BHWC, sizes, strict=True
+    ):
+        canvas_HWC[:height, :width] = image_HWC[:height, :width]
+    return batch.replace(images_BHWC=images_BHWC, image_size_B2=np.array(sizes, np.int32))
+
+
+def test_what_is_on_the_canvas_beyond_an_image_changes_nothing() -> None:
+    model = vilt.create(tiny_vilt())
+    params = random_params(model)
+    zeros_BC, others_BC = (apply(model, params, several_sizes(24, b)) for b in (0, 200))
+    np.testing.assert_array_equal(zeros_BC, others_BC)
+
+
+def test_an_image_that_fills_its_canvas_is_as_without_sizes() -> None:
+    model, batch = vilt.create(tiny_vilt()), tiny_batch(tiny_vilt())
+    params = random_params(model)
+    filling = batch.replace(image_size_B2=np.full((3, 2), 16, np.int32))
+    with_BC, without_BC = (apply(model, params, b) for b in (filling, batch))
+    np.testing.assert_allclose(with_BC, without_BC, atol=1e-6)
+
+
+def assert_same(found: object, expected: object) -> None:
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, expected
+    )
+
+
+def test_a_larger_canvas_changes_neither_logits_nor_any_gradient_of_theirs() -> None:
+    """The patches that it adds are hidden, whatever their number."""
+    model = vilt.create(tiny_vilt())
+    params = random_params(model)
+
+    @jax.jit
+    def found(batch: Batch) -> tuple[jax.Array, object]:
+        logits_BC = base.apply(model, params, batch)
+        return logits_BC, jax.jacrev(base.apply, argnums=1)(model, params, batch)
+
+    assert_same(found(several_sizes(40)), found(several_sizes(24)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_a_larger_canvas_does_not_change_scores(method: str) -> None:
+    model = vilt.create(tiny_vilt())
+    parts = trainable.split(random_params(model), "adapter")
+    settings = {"loss": "cross_entropy", "kernel": "outputs", "method": method}
+    limits = {"memory_limit": 2**30, "tolerance": 1e-5, "max_iterations": 40}
+    score = jax.jit(importance.SCORES["lntk"](model, unit="adapter", **settings, **limits))
+    small, large = (score(*parts, several_sizes(s), jax.random.key(0)).values_L for s in (24, 40))
+    assert min(small) > 0
+    assert_same(large, small)
 
 
 def test_questions_that_are_too_long_are_refused() -> None:

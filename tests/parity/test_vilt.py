@@ -1,11 +1,14 @@
 """Our ViLT beside torch's ViltForQuestionAnswering: logits, loss, gradients, both round trips."""
 
+import dataclasses
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
+import torch
 import transformers
 from safetensors.numpy import load_file
 
@@ -59,6 +62,59 @@ def test_logits_loss_and_every_gradient_equal_torch(case: Case, tmp_path: pathli
     assert our_gradients.keys() == gradients.keys()
     for name, gradient in gradients.items():
         np.testing.assert_allclose(our_gradients[name], gradient, atol=1e-4, err_msg=name)
+
+
+SEVERAL = [(24, 24), (16, 40), (40, 8), (20, 36), (40, 40)]
+"""Height and width of images on a canvas of 40, all multiples of a patch but the fourth's."""
+
+
+def of_several_sizes() -> tuple[Any, Batch]:
+    """A model whose positions are for 3 x 3 patches of 8, and images of several sizes for it."""
+    plain = CASES["plain"]
+    sizes = {**plain.sizes, "image_size": 24}
+    # With smaller parameters the logits hardly depend on the image.
+    case = dataclasses.replace(plain, sizes=sizes, examples=len(SEVERAL), deviation=0.5)
+    batch = torch_vilt.resized(torch_vilt.random_batch(case), 40, SEVERAL)
+    return torch_vilt.random_model(case), batch
+
+
+def test_images_of_several_sizes_give_torch_s_logits_and_gradients(tmp_path: pathlib.Path) -> None:
+    model, batch = of_several_sizes()
+    logits_BC, loss, gradients = torch_vilt.run(model, batch)
+    model.save_pretrained(tmp_path)
+    weights = huggingface.load(tmp_path, key=jax.random.key(0))
+    ours_BC = apply(vilt.create(weights.config), weights.params, batch)
+    np.testing.assert_allclose(ours_BC, logits_BC, atol=1e-5)
+    our_loss, our_gradients = loss_and_gradients(weights.config, weights.params, batch)
+    np.testing.assert_allclose(our_loss, loss, rtol=1e-5)
+    assert our_gradients.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(our_gradients[name], gradient, atol=1e-4, err_msg=name)
+    filled = batch.replace(image_size_B2=np.full_like(batch.image_size_B2, 40))
+    filled_BC = apply(vilt.create(weights.config), weights.params, filled)
+    changed_B = np.abs(filled_BC - ours_BC).max(axis=1) > 0.05
+    np.testing.assert_array_equal(changed_B, [True, True, True, True, False])
+
+
+def test_hidden_states_of_several_sizes_equal_torch_s(tmp_path: pathlib.Path) -> None:
+    """Of text tokens each, of patches their sum: torch shuffles them, hidden ones to the end."""
+    model, batch = of_several_sizes()
+    model.save_pretrained(tmp_path)
+    weights = huggingface.load(tmp_path, key=jax.random.key(0))
+    with torch.no_grad():
+        found = model(**torch_vilt.inputs(batch), output_hidden_states=True).hidden_states[-1]
+    theirs_BTD = found.numpy()
+    encode = jax.jit(base.encode, static_argnums=0)
+    ours_BTD, bias_B11T = encode(vilt.create(weights.config), weights.params, batch)
+    first = batch.input_ids_BT.shape[1] + 1
+    np.testing.assert_allclose(ours_BTD[:, :first], theirs_BTD[:, :first], atol=1e-5)
+    seen_BP = np.asarray(bias_B11T)[:, 0, 0, first:] == 0
+    for example, (height, width) in enumerate(SEVERAL):
+        patches = -(-height // 8) * -(-width // 8)
+        assert seen_BP[example].sum() == patches
+        ours_D = ours_BTD[example, first:][seen_BP[example]].sum(axis=0)
+        theirs_D = theirs_BTD[example, first : first + patches].sum(axis=0)
+        np.testing.assert_allclose(ours_D, theirs_D, atol=1e-4)
 
 
 def test_torch_reads_what_we_write(tmp_path: pathlib.Path) -> None:

@@ -150,16 +150,37 @@ def random_batch(case: Case, seed: int = 0) -> Batch:
     )
 
 
+def resized(batch: Batch, side: int, sizes: list[tuple[int, int]]) -> Batch:
+    """Gives a batch new images of these heights and widths, each in a corner of a canvas."""
+    images_BHWC = np.zeros((len(sizes), side, side, 3), np.float32)
+    draw = np.random.default_rng(0)
+    for image_HWC, (height, width) in zip(images_BHWC, sizes, strict=True):
+        image_HWC[:height, :width] = draw.uniform(-1, 1, (height, width, 3))
+    return batch.replace(images_BHWC=images_BHWC, image_size_B2=np.array(sizes, np.int32))
+
+
+def inputs(batch: Batch) -> dict[str, torch.Tensor]:
+    """Returns a batch as torch's models take it."""
+    pixels = torch.from_numpy(np.asarray(batch.images_BHWC).transpose(0, 3, 1, 2).copy())
+    named = {
+        "input_ids": torch.from_numpy(np.asarray(batch.input_ids_BT)).long(),
+        "attention_mask": torch.from_numpy(np.asarray(batch.attention_mask_BT)).long(),
+        "pixel_values": pixels,
+    }
+    if batch.image_size_B2 is None:
+        return named
+    mask = torch.zeros(len(pixels), *pixels.shape[2:], dtype=torch.long)
+    for mask_HW, (height, width) in zip(mask, batch.image_size_B2, strict=True):
+        mask_HW[:height, :width] = 1
+    return {**named, "pixel_mask": mask}
+
+
 def run(model: Any, batch: Batch) -> tuple[np.ndarray, float, dict[str, np.ndarray]]:
     """Returns a model's logits_BC, its loss, and the loss's gradient for every parameter."""
     model.zero_grad()
     labels = torch.from_numpy(np.asarray(batch.labels_B)).long()
-    output = model(
-        input_ids=torch.from_numpy(np.asarray(batch.input_ids_BT)).long(),
-        attention_mask=torch.from_numpy(np.asarray(batch.attention_mask_BT)).long(),
-        pixel_values=torch.from_numpy(np.asarray(batch.images_BHWC).transpose(0, 3, 1, 2).copy()),
-        labels=torch.nn.functional.one_hot(labels, model.config.num_labels).float(),
-    )
+    one_hot = torch.nn.functional.one_hot(labels, model.config.num_labels).float()
+    output = model(**inputs(batch), labels=one_hot)
     output.loss.backward()
     gradients = {name: value.grad.numpy().copy() for name, value in model.named_parameters()}
     return output.logits.detach().numpy(), output.loss.item(), gradients
