@@ -43,7 +43,21 @@ def get_base() -> ml_collections.ConfigDict:
     """Returns the defaults; what each setting means is in f3ocus_jax/config*.py."""
     config = ml_collections.ConfigDict()
     config.seed = 0
+    _add_data(config)
+    _add_model(config)
+    _add_importance(config)
+    _add_selection(config)
+    _add_limits(config)
+    _add_training(config)
+    _add_federated(config)
+    _add_aggregation(config)
+    _add_distributed(config)
+    _add_evaluation(config)
+    _add_checkpoint(config)
+    return config
 
+
+def _add_data(config: ml_collections.ConfigDict) -> None:
     config.data = ml_collections.ConfigDict()
     config.data.datasets = ("phantom_medvqa/clients",)
     config.data.partition = ("client",)
@@ -59,6 +73,8 @@ def get_base() -> ml_collections.ConfigDict:
     config.data.image_fit = "stretch"
     config.data.canvas_size = 0
 
+
+def _add_model(config: ml_collections.ConfigDict) -> None:
     config.model = ml_collections.ConfigDict()
     config.model.family = "vilt"
     config.model.weights = ""
@@ -71,6 +87,8 @@ def get_base() -> ml_collections.ConfigDict:
     config.model.loss = "cross_entropy"
     config.model.answering = "classify"
 
+
+def _add_importance(config: ml_collections.ConfigDict) -> None:
     config.importance = ml_collections.ConfigDict()
     config.importance.score = "lntk"
     config.importance.reduction = "sum"
@@ -85,6 +103,8 @@ def get_base() -> ml_collections.ConfigDict:
     config.importance.spt_share = 0.01
     config.importance.fedselect_steps = 8
 
+
+def _add_selection(config: ml_collections.ConfigDict) -> None:
     config.selection = ml_collections.ConfigDict()
     config.selection.algorithm = "nsga2"
     config.selection.population = 100
@@ -92,11 +112,15 @@ def get_base() -> ml_collections.ConfigDict:
     config.selection.pick = "knee"
     config.selection.pick_value = 0.0
 
+
+def _add_limits(config: ml_collections.ConfigDict) -> None:
     config.limits = ml_collections.ConfigDict()
     config.limits.forbidden = ml_collections.ConfigDict()
     config.limits.minimum_coverage = 0
     config.limits.maximum_coverage = 0
 
+
+def _add_training(config: ml_collections.ConfigDict) -> None:
     config.training = ml_collections.ConfigDict()
     config.training.unit = "adapter"
     config.training.learning_rate = 1e-3
@@ -110,6 +134,8 @@ def get_base() -> ml_collections.ConfigDict:
     config.training.proximal = 0.0
     config.training.dual_adapters = False
 
+
+def _add_federated(config: ml_collections.ConfigDict) -> None:
     config.federated = ml_collections.ConfigDict()
     config.federated.rounds = 30
     config.federated.budgets = (4,)
@@ -125,6 +151,8 @@ def get_base() -> ml_collections.ConfigDict:
     config.federated.clients_at_once = 1
     config.federated.clients_in_memory = 8
 
+
+def _add_aggregation(config: ml_collections.ConfigDict) -> None:
     config.aggregation = ml_collections.ConfigDict()
     config.aggregation.rule = "mean"
     config.aggregation.trimmed_share = 0.1
@@ -135,21 +163,26 @@ def get_base() -> ml_collections.ConfigDict:
     config.aggregation.second_momentum = 0.99
     config.aggregation.epsilon = 1e-3
 
+
+def _add_distributed(config: ml_collections.ConfigDict) -> None:
     config.distributed = ml_collections.ConfigDict()
     config.distributed.coordinator = ""
     config.distributed.hosts = 1
     config.distributed.host = 0
 
+
+def _add_evaluation(config: ml_collections.ConfigDict) -> None:
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.batch_size = 64
     config.evaluation.decoding = "greedy"
     config.evaluation.beams = 3
 
+
+def _add_checkpoint(config: ml_collections.ConfigDict) -> None:
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.directory = ""
     config.checkpoint.keep_last = 3
     config.checkpoint.keep_best = 1
-    return config
 
 
 def set_method(config: ml_collections.ConfigDict, method: str) -> None:

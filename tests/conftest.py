@@ -3,7 +3,7 @@
 import gc
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 XLA_FLAGS = (
     "--xla_force_host_platform_device_count=4",
@@ -17,6 +17,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -32,9 +33,34 @@ def real_data() -> pathlib.Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def real_builds(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Where the real images are built: `build` and `cache.load` do there only what is not done."""
+    return tmp_path_factory.mktemp("real_builds")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_compiled() -> Iterator[None]:
     """Frees a file's compiled programs: all of a run would fill Linux's 65 530 memory mappings."""
     yield
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture(scope="module")
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps all that a file compiles on disk, for runs that compile the same programs again."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    _set_cache(settings)
+    yield
+    _set_cache(before)
+
+
+def _set_cache(settings: Mapping[str, object]) -> None:
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()

@@ -19,7 +19,10 @@ def folder(tmp_path_factory):
 
 
 def run(module: str, *arguments: object, folder: pathlib.Path) -> subprocess.CompletedProcess:
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
+    environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
     return subprocess.run(
         [sys.executable, "-m", f"f3ocus_jax.{module}", *map(str, arguments)],
         cwd=REPOSITORY,

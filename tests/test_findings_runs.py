@@ -3,12 +3,10 @@
 import importlib
 import json
 import pathlib
-from collections.abc import Iterator
 
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from f3ocus_jax import experiment, multilabel, parsing, predict
 from f3ocus_jax.config import ConfigError, ExperimentConfig
@@ -18,23 +16,14 @@ from tests.tfds_medvqa import medmnist_files
 from tfds_medvqa.common.findings import FINDINGS
 from tfds_medvqa.medvqa_fl.medvqa_fl_dataset_builder import Builder, MedVQAConfig
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
 FINDERS = ["open_i/reports 1 of 2", "open_i/reports 2 of 2"]
 
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keeps compiled programs on disk, since a run and its resumption compile the same ones."""
-    folder = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_compilation_cache_dir", folder)
-    compilation_cache.reset_cache()
 
 
 def tiny(

@@ -1,19 +1,19 @@
 """Every method of the paper's PEFT table goes through a federation, a resumed one too."""
 
 import pathlib
-from collections.abc import Iterator
 
 import jax
 import numpy as np
 import pytest
 from flax import traverse_util
-from jax.experimental.compilation_cache import compilation_cache
 
 from configs import base as base_config, phantom
 from f3ocus_jax import experiment, parsing
 from f3ocus_jax.config import ConfigError, ExperimentConfig
 from f3ocus_jax.models import base, companions, huggingface, peft_layout, prompts, trainable
 from f3ocus_jax.types import RoundRecord, ServerState
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 LAYERS = 4
 METHODS = tuple(base_config.PEFT_UNITS)
@@ -22,17 +22,6 @@ METHODS = tuple(base_config.PEFT_UNITS)
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keeps compiled programs on disk, since a run and its resumption compile the same ones."""
-    folder = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_compilation_cache_dir", folder)
-    compilation_cache.reset_cache()
 
 
 def tiny(variant: str, data_dir: pathlib.Path, **settings: object) -> ExperimentConfig:

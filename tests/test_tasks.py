@@ -90,11 +90,10 @@ def test_a_family_is_refused_where_it_has_no_variant(variant):
 
 
 @pytest.fixture(scope="module")
-def real_dir(real_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("real")
+def real_dir(real_data, real_builds):
     for dataset in ("vqa_rad/released", "vqa_med_2019/development"):
-        build(dataset, folder, real_data)
-    return folder
+        build(dataset, real_builds, real_data)
+    return real_builds
 
 
 REAL = {

@@ -6,6 +6,7 @@ shared adapter, or with the mean of the personal one and the copy. Each way has 
 optimizer: half the task's loss, half the distance to the other way's answers.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,12 +14,16 @@ import jax
 import optax
 
 from f3ocus_jax.clients import gradient, local
+from f3ocus_jax.clients.gradient import Pull, Scratch, Trained
 from f3ocus_jax.clients.local import LocalTask, LocalUpdate, Train
 from f3ocus_jax.models import losses
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params, Rows
 
 TEMPERATURE = 3.0
+
+Run = Callable[[Trained, Batch, Scratch], tuple[jax.Array, Pull, Scratch]]
+"""One way: (what it trains, batch, scratch) -> (logits_BC, pull, scratch)."""
 
 
 def create(
@@ -46,7 +51,6 @@ def create(
       adapters, which come back trained in the chosen layers. The head goes with the shared ones.
       Losses are the shared way's, of the task alone.
     """
-    of_task = losses.create(loss)
     settings: dict[str, Any] = {"skip_frozen": skip_frozen, "rematerialise": rematerialise}
     of_shared = gradient.create_forward(model, unit="adapter", **settings)
     of_mixed = gradient.create_forward(model, unit="mixed", **settings)
@@ -54,25 +58,10 @@ def create(
     def train(frozen: Params, rows_L: Rows, head: Params, task: LocalTask) -> LocalUpdate:
         choice, personal_L = task.choice, {"personal": task.personal_L}
         around = {**frozen, "adapters": {"shared": rows_L}}
-
-        def step(carry: tuple, batch: Batch) -> tuple[tuple, jax.Array]:
-            (shared, personal_R), states, (room, other_room) = carry
-            own = (personal_R, shared[1])
-            shared_BC, pull_shared, room = of_shared.run(
-                frozen, rows_L, choice, shared, batch, room
-            )
-            mixed_BC, pull_mixed, other_room = of_mixed.run(
-                around, personal_L, choice, own, batch, other_room
-            )
-            teach = teacher(loss, batch)
-            slopes = (
-                pull_shared(jax.grad(teach)(shared_BC, mixed_BC)),
-                pull_mixed(jax.grad(teach)(mixed_BC, shared_BC))[0],
-            )
-            trained, states = _step(optimizer, slopes, states, (shared, personal_R))
-            value = losses.masked_mean(of_task(shared_BC, batch), batch)
-            return (trained, states, (room, other_room)), value
-
+        runs = (
+            functools.partial(of_shared.run, frozen, rows_L, choice),
+            functools.partial(of_mixed.run, around, personal_L, choice),
+        )
         shared, personal_R = (choice.take(rows_L), head), choice.take(personal_L)
         first = local.first_batch(task)
         rooms = (
@@ -80,11 +69,34 @@ def create(
             of_mixed.room(around, personal_L, choice, (personal_R, head), first),
         )
         states = (optimizer.init(shared), optimizer.init(personal_R))
+        step = _create_step(loss, optimizer, *runs)
         carry, losses_S = local.take_steps(step, ((shared, personal_R), states, rooms), task)
         (rows_R, head), personal_R = carry[0]
         return LocalUpdate(rows_R, head, losses_S, _put(task, personal_R["personal"]))
 
     return train
+
+
+def _create_step(
+    loss: str, optimizer: optax.GradientTransformation, run_shared: Run, run_mixed: Run
+) -> Callable[[tuple, Batch], tuple[tuple, jax.Array]]:
+    """Makes one step of both ways: ((trained, states, rooms), batch) -> (the same, loss [])."""
+    of_task = losses.create(loss)
+
+    def step(carry: tuple, batch: Batch) -> tuple[tuple, jax.Array]:
+        (shared, personal_R), states, (room, other_room) = carry
+        shared_BC, pull_shared, room = run_shared(shared, batch, room)
+        mixed_BC, pull_mixed, other_room = run_mixed((personal_R, shared[1]), batch, other_room)
+        teach = teacher(loss, batch)
+        slopes = (
+            pull_shared(jax.grad(teach)(shared_BC, mixed_BC)),
+            pull_mixed(jax.grad(teach)(mixed_BC, shared_BC))[0],
+        )
+        trained, states = _move(optimizer, slopes, states, (shared, personal_R))
+        value = losses.masked_mean(of_task(shared_BC, batch), batch)
+        return (trained, states, (room, other_room)), value
+
+    return step
 
 
 def teacher(loss: str, batch: Batch) -> Callable[[jax.Array, jax.Array], jax.Array]:
@@ -109,7 +121,7 @@ def teacher(loss: str, batch: Batch) -> Callable[[jax.Array, jax.Array], jax.Arr
     return half_and_half
 
 
-def _step(
+def _move(
     optimizer: optax.GradientTransformation, slopes: tuple, states: tuple, parts: tuple
 ) -> tuple[tuple, tuple]:
     """Moves each part by its own optimizer state."""

@@ -1,5 +1,6 @@
 """What does one client do between receiving the model and sending its layers back?"""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import optax
 from flax import struct
 
 from f3ocus_jax.clients import gradient
+from f3ocus_jax.clients.gradient import Scratch, Trained
 from f3ocus_jax.clients.passes import Choice
 from f3ocus_jax.models import base, trainable
 from f3ocus_jax.models.base import Model
@@ -92,29 +94,40 @@ def create(
         accumulate=accumulate,
     )
 
-    def pull(slope: jax.Array, now: jax.Array, then: jax.Array) -> jax.Array:
-        return slope + proximal * (now - then)
-
     def train(frozen: Params, rows_L: Rows, head: Params, task: LocalTask) -> LocalUpdate:
         start = (task.choice.take(rows_L), head)
         if dtype != jnp.float32:
             frozen, rows_L = base.cast((frozen, rows_L), dtype)
-
-        def step(carry: tuple, batch: Batch) -> tuple[tuple, jax.Array]:
-            trained, state, scratch = carry
-            inputs = (frozen, rows_L, task.choice, trained, batch)
-            value, slope, scratch = differentiate.run(*inputs, scratch)
-            if proximal:
-                slope = jax.tree.map(pull, slope, trained, start)
-            updates, state = optimizer.update(slope, state, trained)
-            return (optax.apply_updates(trained, updates), state, scratch), value
-
+        run = functools.partial(differentiate.run, frozen, rows_L, task.choice)
+        step = _create_step(run, optimizer, proximal, start)
         room = differentiate.room(frozen, rows_L, task.choice, start, first_batch(task))
         carry = (start, optimizer.init(start), room)
         (trained, *_), losses_S = take_steps(step, carry, task)
         return LocalUpdate(rows_R=trained[0], head=trained[1], losses_S=losses_S)
 
     return train
+
+
+def _create_step(
+    run: Callable[[Trained, Batch, Scratch], tuple[jax.Array, Trained, Scratch]],
+    optimizer: optax.GradientTransformation,
+    proximal: float,
+    start: Trained,
+) -> Callable[[tuple, Batch], tuple[tuple, jax.Array]]:
+    """Makes one step: ((trained, optimizer state, scratch), batch) -> (the same, loss [])."""
+
+    def pull(slope: jax.Array, now: jax.Array, then: jax.Array) -> jax.Array:
+        return slope + proximal * (now - then)
+
+    def step(carry: tuple, batch: Batch) -> tuple[tuple, jax.Array]:
+        trained, state, scratch = carry
+        value, slope, scratch = run(trained, batch, scratch)
+        if proximal:
+            slope = jax.tree.map(pull, slope, trained, start)
+        updates, state = optimizer.update(slope, state, trained)
+        return (optax.apply_updates(trained, updates), state, scratch), value
+
+    return step
 
 
 def take_steps(

@@ -69,3 +69,16 @@ def apply(adapter: Rows, hidden_BTD: jax.Array) -> jax.Array:
         return functools.reduce(jnp.add, outputs) / len(outputs)
     bottleneck = adapter["down"]["bias"].shape[-1]
     return modules.run(BottleneckAdapter(bottleneck), adapter, hidden_BTD)
+
+
+def apply_unwidened(adapter: Rows, hidden_BTD: jax.Array) -> jax.Array:
+    """Runs one adapter of a model that may be in bfloat16, which adapters are wider than.
+
+    Args:
+      adapter: as of `apply`.
+      hidden_BTD: as of `apply`.
+
+    Returns:
+      hidden_BTD, corrected, of its own dtype.
+    """
+    return apply(adapter, hidden_BTD).astype(hidden_BTD.dtype)

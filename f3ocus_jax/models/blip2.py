@@ -83,71 +83,78 @@ def create(config: Blip2Config) -> Model:
       The model. `embed` takes uint8 images, which it normalises as the config says, or float ones
       that are so already; it raises ValueError for inputs of another shape.
     """
-    stack, reads, generates = (
-        config.selectable,
-        reader(config.text_config),
-        config.answering == GENERATE,
-    )
-
-    def embed(params: Params, batch: Batch) -> tuple[jax.Array, Context]:
-        vision.check_image(batch.images_BHWC, config.image_size, vision.CHANNELS, "BLIP-2")
-        bert.check_length(batch.input_ids_BT, config.max_position_embeddings, "BLIP-2")
-        images_BHWC = vision.normalise(
-            jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std
-        )
-        # Float32 pixels would widen all states of a bfloat16 image encoder.
-        images_BHWC = images_BHWC.astype(params["vision_embeddings"]["patch"]["kernel"].dtype)
-        image_BSD = vision.embed(config.vision_config, params, images_BHWC)
-        context = _context(config, reads, params["words"], batch)
-        if stack == "vision":
-            return image_BSD, context
-        image_BSD = vision.encode(config.vision_config, params, image_BSD)
-        queries_BQD = qformer.start(config.qformer_config, params["queries"], len(image_BSD))
-        if stack == "qformer":
-            return queries_BQD, dataclasses.replace(context, image_BSD=image_BSD)
-        queries_BQD = _gather(config, params, queries_BQD, image_BSD)
-        hidden_BTD = _join(reads, params["words"], queries_BQD, context)
-        return hidden_BTD, dataclasses.replace(context, text_BTD=None)
-
-    def block(row: Rows, adapter: Rows, hidden: jax.Array, context: Context) -> jax.Array:
-        def adapt(fed: jax.Array) -> jax.Array:
-            # Adapters are wider than a bfloat16 model, whose hidden states they must not widen.
-            return adapters.apply(adapter, fed).astype(fed.dtype)
-
-        if stack == "vision":
-            return vision.apply_block(config.vision_config, row, hidden, adapt)
-        if stack == "qformer":
-            image_BSD = context.image_BSD
-            return qformer.apply_group(config.qformer_config, row, hidden, image_BSD, adapt)
-        return reads.block(row, hidden, context.sight, adapt)
-
-    def extend(context: Context, tokens: int) -> Context:
-        if stack != "language":
-            return context
-        mask_BT = jnp.pad(context.mask_BT, ((0, 0), (tokens, 0)), constant_values=1)
-        sight = reads.look(context.words, mask_BT, mask_BT.shape[1])
-        return dataclasses.replace(context, sight=sight)
-
-    def read(params: Params, head_params: Params, hidden: jax.Array, context: Context) -> jax.Array:
-        hidden_BTD = encode(config, params, hidden, context)
-        if generates:
-            ids_BA, mask_BA = writing.given(context.answers)
-            scores_BAV = reads.score(params, context.words, hidden_BTD, context.mask_BT, ids_BA)
-            return writing.hide(scores_BAV, mask_BA)
-        state_BD = reads.pool(params, context.words, hidden_BTD, context.mask_BT)
-        return head_lib.read(head_params, state_BD.astype(jnp.float32))
-
     model = Model(
         num_layers=config.rows[0],
         num_answers=config.num_answers,
         # Drawing one array after the other would compile each of them on its own.
         init=jax.jit(functools.partial(init, config)),
-        embed=embed,
-        block=block,
-        readout=read,
-        extend=extend,
+        embed=functools.partial(_embed, config),
+        block=functools.partial(_apply_block, config),
+        readout=functools.partial(_read, config),
+        extend=functools.partial(_extend, config),
     )
-    return dataclasses.replace(model, writer=_writer(config, model)) if generates else model
+    if config.answering != GENERATE:
+        return model
+    return dataclasses.replace(model, writer=_writer(config, model))
+
+
+def _embed(config: Blip2Config, params: Params, batch: Batch) -> tuple[jax.Array, Context]:
+    """Runs what is below the selectable stack."""
+    reads = reader(config.text_config)
+    image_BSD = vision.embed(config.vision_config, params, _images(config, params, batch))
+    context = _context(config, reads, params["words"], batch)
+    if config.selectable == "vision":
+        return image_BSD, context
+    image_BSD = vision.encode(config.vision_config, params, image_BSD)
+    queries_BQD = qformer.start(config.qformer_config, params["queries"], len(image_BSD))
+    if config.selectable == "qformer":
+        return queries_BQD, dataclasses.replace(context, image_BSD=image_BSD)
+    queries_BQD = _gather(config, params, queries_BQD, image_BSD)
+    hidden_BTD = _join(reads, params["words"], queries_BQD, context)
+    return hidden_BTD, dataclasses.replace(context, text_BTD=None)
+
+
+def _images(config: Blip2Config, params: Params, batch: Batch) -> jax.Array:
+    vision.check_image(batch.images_BHWC, config.image_size, vision.CHANNELS, "BLIP-2")
+    bert.check_length(batch.input_ids_BT, config.max_position_embeddings, "BLIP-2")
+    images_BHWC = vision.normalise(
+        jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std
+    )
+    # Float32 pixels would widen all states of a bfloat16 image encoder.
+    return images_BHWC.astype(params["vision_embeddings"]["patch"]["kernel"].dtype)
+
+
+def _apply_block(
+    config: Blip2Config, row: Rows, adapter: Rows, hidden: jax.Array, context: Context
+) -> jax.Array:
+    adapt = functools.partial(adapters.apply_unwidened, adapter)
+    if config.selectable == "vision":
+        return vision.apply_block(config.vision_config, row, hidden, adapt)
+    if config.selectable == "qformer":
+        image_BSD = context.image_BSD
+        return qformer.apply_group(config.qformer_config, row, hidden, image_BSD, adapt)
+    return reader(config.text_config).block(row, hidden, context.sight, adapt)
+
+
+def _extend(config: Blip2Config, context: Context, tokens: int) -> Context:
+    if config.selectable != "language":
+        return context
+    mask_BT = jnp.pad(context.mask_BT, ((0, 0), (tokens, 0)), constant_values=1)
+    sight = reader(config.text_config).look(context.words, mask_BT, mask_BT.shape[1])
+    return dataclasses.replace(context, sight=sight)
+
+
+def _read(
+    config: Blip2Config, params: Params, head_params: Params, hidden: jax.Array, context: Context
+) -> jax.Array:
+    reads = reader(config.text_config)
+    hidden_BTD = encode(config, params, hidden, context)
+    if config.answering == GENERATE:
+        ids_BA, mask_BA = writing.given(context.answers)
+        scores_BAV = reads.score(params, context.words, hidden_BTD, context.mask_BT, ids_BA)
+        return writing.hide(scores_BAV, mask_BA)
+    state_BD = reads.pool(params, context.words, hidden_BTD, context.mask_BT)
+    return head_lib.read(head_params, state_BD.astype(jnp.float32))
 
 
 def _writer(config: Blip2Config, model: Model) -> Writer:

@@ -71,55 +71,64 @@ def create(config: GroundedConfig) -> Model:
       The model. `embed` takes uint8 images, which it normalises as the config says, or float ones
       that are so already; it raises ValueError for inputs of another shape.
     """
-    stage, text = config.stage, config.text_config
-    generates = config.answering == GENERATE
-
-    def embed(params: Params, batch: Batch) -> tuple[jax.Array, Context]:
-        _check(config, batch)
-        images_BHWC = vision.normalise(
-            jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std
-        )
-        bias_B11T = layers.padding_bias(jnp.asarray(batch.attention_mask_BT))
-        image_BSD = vision.embed(config.vision_config, params, images_BHWC)
-        text_BTD = bert.embed(text, params["text_embeddings"], jnp.asarray(batch.input_ids_BT))
-        if stage != "vision":
-            image_BSD = vision.encode(config.vision_config, params, image_BSD)
-        if stage != "text" and config.text_layers:
-            text_BTD = bert.run(text, params["text_blocks"], text_BTD, bias_B11T)
-        if stage == "vision":
-            return image_BSD, Context(bias_B11T, None, text_BTD, writing.taught(batch))
-        return text_BTD, Context(bias_B11T, image_BSD, None, writing.taught(batch))
-
-    def block(row: Rows, adapter: Rows, hidden: jax.Array, context: Context) -> jax.Array:
-        adapt = functools.partial(adapters.apply, adapter)
-        if stage == "vision":
-            return vision.apply_block(config.vision_config, row, hidden, adapt)
-        image_BSD = context.image_BSD if stage == "fusion" else None
-        return bert.apply_block(text, row, hidden, context.bias_B11T, image_BSD, adapt=adapt)
-
-    def extend(context: Context, tokens: int) -> Context:
-        if stage == "vision":
-            return context
-        bias_B11T = layers.extend_bias(context.bias_B11T, tokens)
-        return dataclasses.replace(context, bias_B11T=bias_B11T)
-
-    def read(params: Params, head_params: Params, hidden: jax.Array, context: Context) -> jax.Array:
-        encoded_BTD = encode_question(config, params, hidden, context)
-        if not generates:
-            return head_lib.read(head_params, encoded_BTD[:, 0])
-        return _teach(config, params["decoder"], encoded_BTD, context)
-
     model = Model(
         num_layers=config.rows[0],
         num_answers=config.num_answers,
         # Drawing one array after the other would compile each of them on its own.
         init=jax.jit(functools.partial(init, config)),
-        embed=embed,
-        block=block,
-        readout=read,
-        extend=extend,
+        embed=functools.partial(_embed, config),
+        block=functools.partial(_apply_block, config),
+        readout=functools.partial(_read, config),
+        extend=functools.partial(_extend, config),
     )
-    return dataclasses.replace(model, writer=_writer(config, model)) if generates else model
+    if config.answering != GENERATE:
+        return model
+    return dataclasses.replace(model, writer=_writer(config, model))
+
+
+def _embed(config: GroundedConfig, params: Params, batch: Batch) -> tuple[jax.Array, Context]:
+    """Runs what is below the selectable stack."""
+    _check(config, batch)
+    stage, text = config.stage, config.text_config
+    images_BHWC = vision.normalise(
+        jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std
+    )
+    bias_B11T = layers.padding_bias(jnp.asarray(batch.attention_mask_BT))
+    image_BSD = vision.embed(config.vision_config, params, images_BHWC)
+    text_BTD = bert.embed(text, params["text_embeddings"], jnp.asarray(batch.input_ids_BT))
+    if stage != "vision":
+        image_BSD = vision.encode(config.vision_config, params, image_BSD)
+    if stage != "text" and config.text_layers:
+        text_BTD = bert.run(text, params["text_blocks"], text_BTD, bias_B11T)
+    if stage == "vision":
+        return image_BSD, Context(bias_B11T, None, text_BTD, writing.taught(batch))
+    return text_BTD, Context(bias_B11T, image_BSD, None, writing.taught(batch))
+
+
+def _apply_block(
+    config: GroundedConfig, row: Rows, adapter: Rows, hidden: jax.Array, context: Context
+) -> jax.Array:
+    adapt = functools.partial(adapters.apply, adapter)
+    if config.stage == "vision":
+        return vision.apply_block(config.vision_config, row, hidden, adapt)
+    text, image_BSD = config.text_config, context.image_BSD if config.stage == "fusion" else None
+    return bert.apply_block(text, row, hidden, context.bias_B11T, image_BSD, adapt=adapt)
+
+
+def _extend(config: GroundedConfig, context: Context, tokens: int) -> Context:
+    if config.stage == "vision":
+        return context
+    bias_B11T = layers.extend_bias(context.bias_B11T, tokens)
+    return dataclasses.replace(context, bias_B11T=bias_B11T)
+
+
+def _read(
+    config: GroundedConfig, params: Params, head_params: Params, hidden: jax.Array, context: Context
+) -> jax.Array:
+    encoded_BTD = encode_question(config, params, hidden, context)
+    if config.answering == GENERATE:
+        return _teach(config, params["decoder"], encoded_BTD, context)
+    return head_lib.read(head_params, encoded_BTD[:, 0])
 
 
 def _teach(

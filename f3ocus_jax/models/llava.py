@@ -94,62 +94,68 @@ def create(config: LlavaConfig) -> Model:
       that are so already; it raises ValueError for inputs of another shape. A question without an
       `<image>` token loses its first token to the image.
     """
-    sees, generates = config.selectable == "vision", config.answering == GENERATE
-    language = llama.language(config.text_config)
-
-    def embed(params: Params, batch: Batch) -> tuple[jax.Array, Context]:
-        vision.check_image(batch.images_BHWC, config.image_size, vision.CHANNELS, "LLaVA")
-        bert.check_length(batch.input_ids_BT, config.max_position_embeddings, "LLaVA")
-        images_BHWC = vision.normalise(
-            jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std
-        )
-        image_BPD = clip.embed(config.vision_config, params["vision_embeddings"], images_BHWC)
-        text_BTD = _words(params["words"], batch)
-        context = _context(config, batch, text_BTD)
-        if sees:
-            return image_BPD, context
-        image_BPD = _see(config, params["vision_blocks"], image_BPD)
-        hidden_BTD = _read_image(config, params["projector"], image_BPD, text_BTD, context)
-        return hidden_BTD, dataclasses.replace(context, text_BTD=None)
-
-    def block(row: Rows, adapter: Rows, hidden: jax.Array, context: Context) -> jax.Array:
-        def adapt(fed: jax.Array) -> jax.Array:
-            # Adapters are wider than a bfloat16 model, whose hidden states they must not widen.
-            return adapters.apply(adapter, fed).astype(fed.dtype)
-
-        if sees:
-            return vision.apply_block(config.vision_config, row, hidden, adapt)
-        return llama.apply_block(config.text_config, row, hidden, context.sight, adapt)
-
-    def extend(context: Context, tokens: int) -> Context:
-        if sees:
-            return context
-        length = context.sight.bias_B1TS.shape[-1] + tokens
-        sight = llama.look(config.text_config, jnp.arange(length)[None], length)
-        return dataclasses.replace(context, sight=sight)
-
-    def read(params: Params, head_params: Params, hidden: jax.Array, context: Context) -> jax.Array:
-        hidden_BTD = encode(config, params, hidden, context)
-        if generates:
-            ids_BA, mask_BA = writing.given(context.answers)
-            scores_BAV = causal_writing.answer_scores(
-                language, params, {}, hidden_BTD, context.last_B, ids_BA.shape[1]
-            )
-            return writing.hide(scores_BAV, mask_BA)
-        last_BD = jnp.take_along_axis(hidden_BTD, context.last_B[:, None, None], axis=1)[:, 0]
-        return head_lib.read(head_params, last_BD.astype(jnp.float32))
-
     model = Model(
         num_layers=config.rows[0],
         num_answers=config.num_answers,
         # Drawing one array after the other would compile each of them on its own.
         init=jax.jit(functools.partial(init, config)),
-        embed=embed,
-        block=block,
-        readout=read,
-        extend=extend,
+        embed=functools.partial(_embed, config),
+        block=functools.partial(_apply_block, config),
+        readout=functools.partial(_read, config),
+        extend=functools.partial(_extend, config),
     )
-    return dataclasses.replace(model, writer=_writer(config, model)) if generates else model
+    if config.answering != GENERATE:
+        return model
+    return dataclasses.replace(model, writer=_writer(config, model))
+
+
+def _embed(config: LlavaConfig, params: Params, batch: Batch) -> tuple[jax.Array, Context]:
+    """Runs what is below the selectable stack."""
+    vision.check_image(batch.images_BHWC, config.image_size, vision.CHANNELS, "LLaVA")
+    bert.check_length(batch.input_ids_BT, config.max_position_embeddings, "LLaVA")
+    images_BHWC = vision.normalise(
+        jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std
+    )
+    image_BPD = clip.embed(config.vision_config, params["vision_embeddings"], images_BHWC)
+    text_BTD = _words(params["words"], batch)
+    context = _context(config, batch, text_BTD)
+    if config.selectable == "vision":
+        return image_BPD, context
+    image_BPD = _see(config, params["vision_blocks"], image_BPD)
+    hidden_BTD = _read_image(config, params["projector"], image_BPD, text_BTD, context)
+    return hidden_BTD, dataclasses.replace(context, text_BTD=None)
+
+
+def _apply_block(
+    config: LlavaConfig, row: Rows, adapter: Rows, hidden: jax.Array, context: Context
+) -> jax.Array:
+    adapt = functools.partial(adapters.apply_unwidened, adapter)
+    if config.selectable == "vision":
+        return vision.apply_block(config.vision_config, row, hidden, adapt)
+    return llama.apply_block(config.text_config, row, hidden, context.sight, adapt)
+
+
+def _extend(config: LlavaConfig, context: Context, tokens: int) -> Context:
+    if config.selectable == "vision":
+        return context
+    length = context.sight.bias_B1TS.shape[-1] + tokens
+    sight = llama.look(config.text_config, jnp.arange(length)[None], length)
+    return dataclasses.replace(context, sight=sight)
+
+
+def _read(
+    config: LlavaConfig, params: Params, head_params: Params, hidden: jax.Array, context: Context
+) -> jax.Array:
+    hidden_BTD = encode(config, params, hidden, context)
+    if config.answering == GENERATE:
+        ids_BA, mask_BA = writing.given(context.answers)
+        language, length = llama.language(config.text_config), ids_BA.shape[1]
+        scores_BAV = causal_writing.answer_scores(
+            language, params, {}, hidden_BTD, context.last_B, length
+        )
+        return writing.hide(scores_BAV, mask_BA)
+    last_BD = jnp.take_along_axis(hidden_BTD, context.last_B[:, None, None], axis=1)[:, 0]
+    return head_lib.read(head_params, last_BD.astype(jnp.float32))
 
 
 def _writer(config: LlavaConfig, model: Model) -> Writer:

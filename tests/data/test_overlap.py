@@ -47,11 +47,11 @@ def test_leaks_are_counted_by_image_and_say_where_it_is_trained_on():
     assert overlap.leaks(train, test) == {("a", "a"): 1, ("a", "b"): 1}
 
 
-def test_the_38_real_images_of_vqa_rad_in_vqa_med_2019_are_found(real_data, tmp_path):
+def test_the_38_real_images_of_vqa_rad_in_vqa_med_2019_are_found(real_data, real_builds):
     """42 are listed; the other four are in the test set of 2019, which is not there."""
     loaded = {}
     for name in ("vqa_rad/released", "vqa_med_2019/development"):
-        builder = build(name, tmp_path, real_data / name.split("/")[0])
+        builder = build(name, real_builds, real_data / name.split("/")[0])
         loaded[name] = {
             split: cache.load(builder, name, split, Frame(28)) for split in ("train", "test")
         }

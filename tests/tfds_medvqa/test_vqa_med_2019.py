@@ -51,9 +51,9 @@ def test_the_test_set_is_asked_for_only_where_it_is_needed(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def real(real_data, tmp_path_factory):
+def real(real_data, real_builds):
     folder = real_data / "vqa_med_2019"
-    return texts(build("vqa_med_2019/development", tmp_path_factory.mktemp("real"), folder))
+    return texts(build("vqa_med_2019/development", real_builds, folder))
 
 
 def test_the_real_training_and_validation_sets_are_complete(real):

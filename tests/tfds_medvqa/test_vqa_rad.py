@@ -57,11 +57,10 @@ def test_a_broken_entry_is_named(change, message, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def real(real_data, tmp_path_factory):
+def real(real_data, real_builds):
     """Both real configs: config to split to examples."""
-    folder, data_dir = real_data / "vqa_rad", tmp_path_factory.mktemp("real")
-    configs = ("released", "by_image")
-    return {config: texts(build(f"vqa_rad/{config}", data_dir, folder)) for config in configs}
+    folder, configs = real_data / "vqa_rad", ("released", "by_image")
+    return {config: texts(build(f"vqa_rad/{config}", real_builds, folder)) for config in configs}
 
 
 def images(examples):
