@@ -3,7 +3,7 @@
 import gc
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 XLA_FLAGS = (
     "--xla_force_host_platform_device_count=4",
@@ -39,28 +39,17 @@ def real_builds(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return tmp_path_factory.mktemp("real_builds")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keeps all that a worker compiles on disk: tests compile the same tiny programs often."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    compilation_cache.reset_cache()  # files that compiled while they were collected found none
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_compiled() -> Iterator[None]:
     """Frees a file's compiled programs: all of a run would fill Linux's 65 530 memory mappings."""
     yield
     jax.clear_caches()
     gc.collect()
-
-
-@pytest.fixture(scope="module")
-def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keeps all that a file compiles on disk, for runs that compile the same programs again."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    _set_cache(settings)
-    yield
-    _set_cache(before)
-
-
-def _set_cache(settings: Mapping[str, object]) -> None:
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()

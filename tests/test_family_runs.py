@@ -16,8 +16,6 @@ from f3ocus_jax.models import FAMILIES, base, huggingface
 from f3ocus_jax.report import figures
 from f3ocus_jax.types import Params, RoundRecord
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 VARIANTS = {
     "albef": "tiny_albef",
     "blip": "tiny_blip",

@@ -16,8 +16,6 @@ from tests.tfds_medvqa import medmnist_files
 from tfds_medvqa.common.findings import FINDINGS
 from tfds_medvqa.medvqa_fl.medvqa_fl_dataset_builder import Builder, MedVQAConfig
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 FINDERS = ["open_i/reports 1 of 2", "open_i/reports 2 of 2"]
 
 

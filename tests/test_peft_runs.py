@@ -13,8 +13,6 @@ from f3ocus_jax.config import ConfigError, ExperimentConfig
 from f3ocus_jax.models import base, companions, huggingface, peft_layout, prompts, trainable
 from f3ocus_jax.types import RoundRecord, ServerState
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 LAYERS = 4
 METHODS = tuple(base_config.PEFT_UNITS)
 
