@@ -31,7 +31,7 @@ def rounds(folder, rule, count):
     return [dict(np.load(file)) for file in files]
 
 
-@pytest.mark.parametrize("rule", ["mean", "median"])
+@pytest.mark.parametrize("rule", ["mean", pytest.param("median", marks=pytest.mark.slow)])
 def test_two_hosts_that_each_hold_their_own_clients_give_the_state_of_one(tmp_path, rule):
     (alone,), (first, second) = rounds(tmp_path, rule, 1), rounds(tmp_path, rule, 2)
     assert first.keys() == alone.keys()

@@ -158,7 +158,7 @@ RUNS = {
     ("task2", "tiny_albef_fd"): pytest.mark.slow,
     ("task4", "tiny"): (),
     ("task4", "tiny_blip_lntk"): (),
-    ("task5", "tiny_albef_last_k"): (),
+    ("task5", "tiny_albef_last_k"): pytest.mark.slow,
     ("task5", "tiny_llava_fishmask"): pytest.mark.slow,
     ("task6", "tiny_blip_spt"): pytest.mark.slow,
     ("task6", "tiny_llava"): pytest.mark.slow,
