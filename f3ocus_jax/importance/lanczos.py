@@ -55,11 +55,11 @@ def largest_eigenvalue(
     size = min(max_iterations, start.size)
 
     def keep_going(state: tuple[Any, ...]) -> jax.Array:
-        step, _, _, _, residual = state
+        step, *_, residual = state
         return (step < size) & (residual > tolerance)
 
     def extend(state: tuple[Any, ...]) -> tuple[Any, ...]:
-        step, basis_MD, diagonal_M, beside_M, _ = state
+        step, basis_MD, diagonal_M, beside_M, *_ = state
         vector_D = basis_MD[step]
         image_D = product(vector_D.reshape(start.shape)).reshape(-1).astype(jnp.float32)
         diagonal_M = diagonal_M.at[step].set(vector_D @ image_D)
@@ -75,15 +75,17 @@ def largest_eigenvalue(
         scale = jnp.maximum(value, largest)
         distance = jnp.hypot(within, length * weights_M[step])
         residual = distance / jnp.where(scale > 0, scale, 1.0)
-        return step + 1, basis_MD, diagonal_M, beside_M, residual
+        return step + 1, basis_MD, diagonal_M, beside_M, value, weights_M, residual
 
     start_D = start.reshape(-1).astype(jnp.float32)
     basis_MD = jnp.zeros((size + 1, start.size), jnp.float32)
     basis_MD = basis_MD.at[0].set(_over(start_D, jnp.linalg.norm(start_D)))
     empty_M = jnp.zeros(size, jnp.float32)
-    state = (jnp.int32(0), basis_MD, empty_M, empty_M, jnp.float32(jnp.inf))
-    steps, basis_MD, diagonal_M, beside_M, residual = jax.lax.while_loop(keep_going, extend, state)
-    value, weights_M, _ = _top_of_tridiagonal(diagonal_M, beside_M)
+    unknown = (jnp.float32(0.0), empty_M, jnp.float32(jnp.inf))
+    state = (jnp.int32(0), basis_MD, empty_M, empty_M, *unknown)
+    steps, basis_MD, _, _, value, weights_M, residual = jax.lax.while_loop(
+        keep_going, extend, state
+    )
     vector = (weights_M @ basis_MD[:-1]).reshape(start.shape)
     return Eigenpair(value, vector, residual, steps)
 

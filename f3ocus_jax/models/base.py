@@ -1,6 +1,7 @@
 """What a vision-language model is to the rest of the system: four pure functions and a depth."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from f3ocus_jax.models import lora
+from f3ocus_jax.models.sizes import GENERATE, Sizes
 from f3ocus_jax.models.writing import Writer
 from f3ocus_jax.types import Batch, Params, Rows
 
@@ -49,6 +51,49 @@ class Model:
     readout: Callable[[Params, Params, jax.Array, Any], jax.Array]
     extend: Callable[[Any, int], Any] | None = None
     writer: Writer | None = None
+
+
+def of_config(
+    config: Sizes,
+    *,
+    init: Callable[..., Params],
+    embed: Callable[..., tuple[jax.Array, Any]],
+    block: Callable[..., jax.Array],
+    readout: Callable[..., jax.Array],
+    extend: Callable[..., Any],
+    writer: Callable[[Any, Model], Writer],
+) -> Model:
+    """Makes a model of functions that all take its sizes in front of what `Model` says.
+
+    Args:
+      config: sizes of the model.
+      init: draws parameters.
+      embed: runs what is below the selectable stack.
+      block: runs one block of it.
+      readout: runs what is above it.
+      extend: widens a context.
+      writer: (sizes, the model without it) -> how the model writes answers, if it does.
+
+    Returns:
+      The model.
+    """
+
+    def bind(function: Callable[..., Any]) -> Callable[..., Any]:
+        return functools.partial(function, config)
+
+    model = Model(
+        num_layers=config.rows[0],
+        num_answers=config.num_answers,
+        # Drawing one array after the other would compile each of them on its own.
+        init=jax.jit(bind(init)),
+        embed=bind(embed),
+        block=bind(block),
+        readout=bind(readout),
+        extend=bind(extend),
+    )
+    if config.answering != GENERATE:
+        return model
+    return dataclasses.replace(model, writer=writer(config, model))
 
 
 def apply(model: Model, params: Params, batch: Batch) -> jax.Array:

@@ -83,19 +83,15 @@ def create(config: Blip2Config) -> Model:
       The model. `embed` takes uint8 images, which it normalises as the config says, or float ones
       that are so already; it raises ValueError for inputs of another shape.
     """
-    model = Model(
-        num_layers=config.rows[0],
-        num_answers=config.num_answers,
-        # Drawing one array after the other would compile each of them on its own.
-        init=jax.jit(functools.partial(init, config)),
-        embed=functools.partial(_embed, config),
-        block=functools.partial(_apply_block, config),
-        readout=functools.partial(_read, config),
-        extend=functools.partial(_extend, config),
+    return base.of_config(
+        config,
+        init=init,
+        embed=_embed,
+        block=_apply_block,
+        readout=_read,
+        extend=_extend,
+        writer=_writer,
     )
-    if config.answering != GENERATE:
-        return model
-    return dataclasses.replace(model, writer=_writer(config, model))
 
 
 def _embed(config: Blip2Config, params: Params, batch: Batch) -> tuple[jax.Array, Context]:
@@ -115,11 +111,8 @@ def _embed(config: Blip2Config, params: Params, batch: Batch) -> tuple[jax.Array
 
 
 def _images(config: Blip2Config, params: Params, batch: Batch) -> jax.Array:
-    vision.check_image(batch.images_BHWC, config.image_size, vision.CHANNELS, "BLIP-2")
     bert.check_length(batch.input_ids_BT, config.max_position_embeddings, "BLIP-2")
-    images_BHWC = vision.normalise(
-        jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std
-    )
+    images_BHWC = vision.pixels(config, batch, "BLIP-2")
     # Float32 pixels would widen all states of a bfloat16 image encoder.
     return images_BHWC.astype(params["vision_embeddings"]["patch"]["kernel"].dtype)
 

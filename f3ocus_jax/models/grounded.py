@@ -71,28 +71,22 @@ def create(config: GroundedConfig) -> Model:
       The model. `embed` takes uint8 images, which it normalises as the config says, or float ones
       that are so already; it raises ValueError for inputs of another shape.
     """
-    model = Model(
-        num_layers=config.rows[0],
-        num_answers=config.num_answers,
-        # Drawing one array after the other would compile each of them on its own.
-        init=jax.jit(functools.partial(init, config)),
-        embed=functools.partial(_embed, config),
-        block=functools.partial(_apply_block, config),
-        readout=functools.partial(_read, config),
-        extend=functools.partial(_extend, config),
+    return base.of_config(
+        config,
+        init=init,
+        embed=_embed,
+        block=_apply_block,
+        readout=_read,
+        extend=_extend,
+        writer=_writer,
     )
-    if config.answering != GENERATE:
-        return model
-    return dataclasses.replace(model, writer=_writer(config, model))
 
 
 def _embed(config: GroundedConfig, params: Params, batch: Batch) -> tuple[jax.Array, Context]:
     """Runs what is below the selectable stack."""
-    _check(config, batch)
+    bert.check_length(batch.input_ids_BT, config.max_position_embeddings, config.NAME)
     stage, text = config.stage, config.text_config
-    images_BHWC = vision.normalise(
-        jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std
-    )
+    images_BHWC = vision.pixels(config, batch, config.NAME)
     bias_B11T = layers.padding_bias(jnp.asarray(batch.attention_mask_BT))
     image_BSD = vision.embed(config.vision_config, params, images_BHWC)
     text_BTD = bert.embed(text, params["text_embeddings"], jnp.asarray(batch.input_ids_BT))
@@ -236,8 +230,3 @@ def init(config: GroundedConfig, key: jax.Array) -> Params:
     if config.text_layers:
         parts["text_blocks"] = bert.init_blocks(text, of_text, config.text_layers, None)
     return arrangement(config).arrange(parts)
-
-
-def _check(config: GroundedConfig, batch: Batch) -> None:
-    vision.check_image(batch.images_BHWC, config.image_size, vision.CHANNELS, config.NAME)
-    bert.check_length(batch.input_ids_BT, config.max_position_embeddings, config.NAME)

@@ -94,28 +94,21 @@ def create(config: LlavaConfig) -> Model:
       that are so already; it raises ValueError for inputs of another shape. A question without an
       `<image>` token loses its first token to the image.
     """
-    model = Model(
-        num_layers=config.rows[0],
-        num_answers=config.num_answers,
-        # Drawing one array after the other would compile each of them on its own.
-        init=jax.jit(functools.partial(init, config)),
-        embed=functools.partial(_embed, config),
-        block=functools.partial(_apply_block, config),
-        readout=functools.partial(_read, config),
-        extend=functools.partial(_extend, config),
+    return base.of_config(
+        config,
+        init=init,
+        embed=_embed,
+        block=_apply_block,
+        readout=_read,
+        extend=_extend,
+        writer=_writer,
     )
-    if config.answering != GENERATE:
-        return model
-    return dataclasses.replace(model, writer=_writer(config, model))
 
 
 def _embed(config: LlavaConfig, params: Params, batch: Batch) -> tuple[jax.Array, Context]:
     """Runs what is below the selectable stack."""
-    vision.check_image(batch.images_BHWC, config.image_size, vision.CHANNELS, "LLaVA")
     bert.check_length(batch.input_ids_BT, config.max_position_embeddings, "LLaVA")
-    images_BHWC = vision.normalise(
-        jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std
-    )
+    images_BHWC = vision.pixels(config, batch, "LLaVA")
     image_BPD = clip.embed(config.vision_config, params["vision_embeddings"], images_BHWC)
     text_BTD = _words(params["words"], batch)
     context = _context(config, batch, text_BTD)

@@ -68,15 +68,17 @@ def tensors(config: Sizes, rows: Params) -> dict[str, np.ndarray]:
     if family.module is None:
         return {}
     parts = family.parts(config, {"embeddings": {}, "blocks": rows, "readout": {}})
-    flat, found = traverse_util.flatten_dict(parts), {}
+    # Once for all layers: taking one layer after the other from a device would wait for each.
+    flat = {path: np.asarray(leaf) for path, leaf in traverse_util.flatten_dict(parts).items()}
+    found = {}
     for kind in family.tensors(config):
         changed = [path[:-1] for path in kind.paths if _is_changed(path, flat)]
         if not changed:
             continue
         for layer, name in enumerate(kind.names):
             module = f"{_MODEL}{family.module(name).removesuffix('.weight')}"
-            downs = [np.asarray(flat[*path, "down"][layer]) for path in changed]
-            ups = [np.asarray(flat[*path, "up"][layer]) for path in changed]
+            downs = [flat[*path, "down"][layer] for path in changed]
+            ups = [flat[*path, "up"][layer] for path in changed]
             up = kind.to_theirs(*_apart(kind.paths, dict(zip(changed, ups, strict=True))))
             found[f"{module}{DOWN}"] = np.concatenate([down.T for down in downs])
             found[f"{module}{UP}"] = up

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from f3ocus_jax.models import layers, modules, sizes, stacks
 from f3ocus_jax.models.activations import ACTIVATIONS
 from f3ocus_jax.models.layers import Adapt, BlockSizes, unchanged
-from f3ocus_jax.types import Params, Rows
+from f3ocus_jax.models.sizes import Sizes
+from f3ocus_jax.types import Batch, Params, Rows
 
 CHANNELS = 3
 
@@ -177,6 +178,24 @@ def patches(images_BHWC: jax.Array, size: int) -> jax.Array:
     batch, height, width, channels = images_BHWC.shape
     grid = images_BHWC.reshape(batch, height // size, size, width // size, size, channels)
     return grid.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, size * size * channels)
+
+
+def pixels(config: Sizes, batch: Batch, model: str) -> jax.Array:
+    """Checks a batch's images and scales them as a model was trained on.
+
+    Args:
+      config: sizes of the model.
+      batch: B examples.
+      model: its name in messages.
+
+    Returns:
+      images_BHWC, float32 of uint8 images, and float ones unchanged.
+
+    Raises:
+      ValueError: if the images have another shape than the model takes.
+    """
+    check_image(batch.images_BHWC, config.image_size, CHANNELS, model)
+    return normalise(jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std)
 
 
 def normalise(
