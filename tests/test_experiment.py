@@ -101,7 +101,7 @@ def test_layers_of_a_mask_are_ascending_and_padded_with_l():
     np.testing.assert_array_equal(layers_of(mask_KL, 3), [[1, 3, 4], [4, 4, 4], [0, 1, 2]])
 
 
-@pytest.mark.parametrize("unit", ["adapter", "block"])
+@pytest.mark.parametrize("unit", ["adapter", pytest.param("block", marks=pytest.mark.slow)])
 def test_a_round_changes_the_chosen_layers_and_the_head_and_nothing_else(data_dir, unit):
     config = tiny(data_dir, training__unit=unit, federated__budgets=(1,))
     parts = experiment.assemble(config)

@@ -2,8 +2,7 @@
 
 import contextlib
 import pathlib
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -15,6 +14,7 @@ from f3ocus_jax.config import ConfigError, ExperimentConfig
 from f3ocus_jax.models import FAMILIES, base, huggingface
 from f3ocus_jax.report import figures
 from f3ocus_jax.types import Params, RoundRecord
+from tests.marking import marked
 
 VARIANTS = {
     "albef": "tiny_albef",
@@ -58,16 +58,21 @@ def test_every_family_has_a_tiny_config() -> None:
     assert {name.split("-")[0] for name in VARIANTS} == FAMILIES.keys()
 
 
-SLOW = ("blip", "blip2-llama", "blip2-t5")
-"""Left to the slow tests; BLIP is resumed below, where it writes its answers."""
+QUICK = ("albef", "blip2-opt", "llava")
+"""Trained for a round in the quick tests; BLIP is below, where it writes its answers."""
 
 
-def marked(names: Iterable[str], slow: Iterable[str]) -> list[Any]:
-    """The same names, some of them marked as slow."""
-    return [pytest.param(n, marks=pytest.mark.slow) if n in slow else n for n in names]
+@pytest.mark.parametrize("family", QUICK)
+def test_a_round_trains_what_was_chosen_and_the_model_is_exported(
+    family: str, data_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    with undrawn():
+        records = experiment.run(tiny(family, data_dir, federated__rounds=1), tmp_path)
+    check_run(records, tmp_path)
 
 
-@pytest.mark.parametrize("family", marked(sorted(VARIANTS.keys() - {"vilt"}), SLOW))
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted(VARIANTS.keys() - {"vilt"}))
 def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(
     family: str, data_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -78,14 +83,19 @@ def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(
     assert [record.round for record in both] == [0, 1, 2]
     assert without_times(first) == without_times(whole)[:2]
     assert without_times(both) == without_times(whole)
-    for client in whole[-1].clients:
+    check_run(whole, tmp_path / "whole")
+
+
+def check_run(records: list[RoundRecord], workdir: pathlib.Path) -> None:
+    """What holds of the last round of a finished run and of the model that it leaves."""
+    for client in records[-1].clients:
         np.testing.assert_allclose(sum(client.scores), 1.0, rtol=1e-5)
         assert max(client.residuals) < 1e-3
         assert len(client.layers) == client.budget
         assert np.isfinite(client.train_loss)
 
-    foundation, params, _ = experiment.load_model(tmp_path / "whole", 2)
-    exported = huggingface.load(tmp_path / "whole" / "model", key=jax.random.key(0))
+    foundation, params, _ = experiment.load_model(workdir, records[-1].round)
+    exported = huggingface.load(workdir / "model", key=jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, exported.params, params)
     assert exported.config == foundation.sizes
     assert exported.answers == foundation.answers

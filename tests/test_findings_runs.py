@@ -63,6 +63,7 @@ def test_a_mixed_federation_measures_each_client_by_its_own_task(mixed):
         assert np.isfinite(client.train_loss)
 
 
+@pytest.mark.slow
 def test_a_mixed_run_resumed_after_the_first_round_is_the_whole_run(mixed, data_dir, tmp_path):
     _, whole = mixed
     experiment.run(tiny("task6", data_dir, federated__rounds=1), tmp_path)
@@ -157,7 +158,7 @@ RUNS = {
     ("task1", "tiny_llava_snip"): pytest.mark.slow,
     ("task2", "tiny_albef_fd"): pytest.mark.slow,
     ("task4", "tiny"): (),
-    ("task4", "tiny_blip_lntk"): (),
+    ("task4", "tiny_blip_lntk"): pytest.mark.slow,
     ("task5", "tiny_albef_last_k"): pytest.mark.slow,
     ("task5", "tiny_llava_fishmask"): pytest.mark.slow,
     ("task6", "tiny_blip_spt"): pytest.mark.slow,

@@ -33,7 +33,7 @@ def full_autodiff(model, unit, params, batch):
         logits_BC = base.apply(model, trainable.join(frozen, rows_L, head, unit), batch)
         return losses.masked_mean(losses.LOSSES["cross_entropy"](logits_BC, batch.labels_B), batch)
 
-    return jax.value_and_grad(objective, argnums=(0, 1))(rows_L, head)
+    return jax.jit(jax.value_and_grad(objective, argnums=(0, 1)))(rows_L, head)
 
 
 def check_against_autodiff(

@@ -47,6 +47,7 @@ def test_leaks_are_counted_by_image_and_say_where_it_is_trained_on():
     assert overlap.leaks(train, test) == {("a", "a"): 1, ("a", "b"): 1}
 
 
+@pytest.mark.slow
 def test_the_38_real_images_of_vqa_rad_in_vqa_med_2019_are_found(real_data, real_builds):
     """42 are listed; the other four are in the test set of 2019, which is not there."""
     loaded = {}

@@ -70,9 +70,11 @@ def test_every_score_works_on_findings(name):
 def test_lntk_is_that_of_the_outputs_that_are_asked_for(batch):
     """Against eigvalsh of the dense kernel without the rows of the other task's outputs."""
     frozen, rows_L, head = trainable.split(PARAMS, "adapter")
-    jacobian = jax.jacrev(
-        lambda rows_L: base.apply(MODEL, trainable.join(frozen, rows_L, head, "adapter"), batch)
-    )(rows_L)
+
+    def outputs(rows_L):
+        return base.apply(MODEL, trainable.join(frozen, rows_L, head, "adapter"), batch)
+
+    jacobian = jax.jit(jax.jacrev(outputs))(rows_L)
     is_question = np.asarray(batch.labels_B)[:, None] >= 0
     asked_BC = np.concatenate(
         [np.repeat(is_question, ANSWERS, 1), np.asarray(batch.targets_BF) >= 0], axis=1

@@ -31,7 +31,7 @@ def layer_kernels(model, params, batch, unit, read=network_lib.outputs):
         joined = trainable.join(frozen, rows_L, head, unit)
         return read(base.apply(model, joined, batch), batch).reshape(-1)
 
-    jacobian = jax.jacrev(outputs)(rows_L)
+    jacobian = jax.jit(jax.jacrev(outputs))(rows_L)
     size = jax.tree.leaves(jacobian)[0].shape[0]
     layers = [
         dense_kernel(jax.tree.map(lambda leaf, layer=layer: leaf[:, layer], jacobian), size)

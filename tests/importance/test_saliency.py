@@ -60,14 +60,15 @@ class Dense:
         self.loss = loss
 
     def gradient(self, examples=range(EXAMPLES)):
-        return self._in_float64(jax.grad(self.loss), list(examples))
+        return self._in_float64(jax.grad(self.loss), examples)
 
     def hessian(self):
-        return self._in_float64(jax.hessian(self.loss), list(range(EXAMPLES)))
+        return self._in_float64(jax.hessian(self.loss), range(EXAMPLES))
 
     def _in_float64(self, derivative, examples):
         with jax.enable_x64(True):
-            return np.asarray(derivative(jnp.asarray(self.theta), examples))
+            jitted = jax.jit(derivative, static_argnums=1)
+            return np.asarray(jitted(jnp.asarray(self.theta), tuple(examples)))
 
 
 def by_layer(vector):
@@ -212,7 +213,7 @@ def test_fedselect_trains_on_the_batches_in_turn_with_the_head():
             right_B = jax.nn.log_softmax(logits_BC)[np.arange(len(part.labels_B)), part.labels_B]
             return -jnp.mean(right_B)
 
-        trained = jax.tree.map(lambda w, g: w - 0.5 * g, trained, jax.grad(loss)(trained))
+        trained = jax.tree.map(lambda w, g: w - 0.5 * g, trained, jax.jit(jax.grad(loss))(trained))
     moved = jax.tree.map(lambda a, b: np.asarray(a - b).reshape(LAYERS, -1), trained[0], rows_L)
     expected = np.linalg.norm(np.concatenate(jax.tree.leaves(moved), axis=1), axis=1)
     found = taken("fedselect", unit, optimizer=optax.sgd(0.5), fedselect_steps=3)

@@ -49,7 +49,7 @@ def apply(rows_L, hidden):
 def dense_spectra(rows_L=None, keep=slice(None)):
     """All eigenvalues of every layer's kernel in float64, descending, of the outputs to keep."""
     rows_L = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), rows_L or ROWS_L)
-    jacobian = jax.jacrev(lambda rows_L: apply(rows_L, HIDDEN).reshape(-1))(rows_L)
+    jacobian = jax.jit(jax.jacrev(lambda rows_L: apply(rows_L, HIDDEN).reshape(-1)))(rows_L)
     spectra = []
     for layer in range(LAYERS):
         flat = [np.asarray(leaf[:, layer], np.float64) for leaf in jax.tree.leaves(jacobian)]

@@ -36,12 +36,17 @@ def test_every_family_is_tested() -> None:
     assert {name.partition("-")[0] for name in TINY} == FAMILIES.keys()
 
 
-@pytest.fixture(params=CASES, ids="-".join)
-def parts(request: pytest.FixtureRequest) -> tuple[Model, Params, Batch]:
-    name, stack = request.param
+@functools.cache
+def made(name: str, stack: str) -> tuple[Model, Params, Batch]:
+    """One of each, so that tests share what is compiled."""
     config = TINY[name](selectable=stack)
     model = FAMILY_OF[name].create(config)
     return model, random_params(model), tiny_batch(config)
+
+
+@pytest.fixture(params=CASES, ids="-".join)
+def parts(request: pytest.FixtureRequest) -> tuple[Model, Params, Batch]:
+    return made(*request.param)
 
 
 def test_parameters_have_the_five_keys_and_rows_lead_with_the_layer_axis(parts: tuple) -> None:
@@ -62,9 +67,9 @@ def test_logits_are_finite_and_one_per_answer(parts: tuple) -> None:
 
 def test_examples_do_not_influence_each_other(parts: tuple) -> None:
     model, params, batch = parts
-    together = apply(model, params, batch)
-    alone = apply(model, params, jax.tree.map(lambda leaf: leaf[1:2], batch))
-    np.testing.assert_allclose(together[1:2], alone, atol=1e-5)
+    among_others = apply(model, params, batch)[1]
+    repeated = jax.tree.map(lambda leaf: np.repeat(leaf[1:2], len(leaf), axis=0), batch)
+    np.testing.assert_allclose(apply(model, params, repeated)[1], among_others, atol=1e-5)
 
 
 def test_vmap_over_rows_of_clients_equals_one_client_after_the_other(parts: tuple) -> None:
@@ -82,7 +87,7 @@ def test_vmap_over_rows_of_clients_equals_one_client_after_the_other(parts: tupl
 
 def test_derivatives_of_a_block_are_linear_and_each_others_transpose(parts: tuple) -> None:
     model, params, batch = parts
-    hidden, context = model.embed(params["embeddings"], batch)
+    hidden, context = jax.jit(model.embed)(params["embeddings"], batch)
     row = jax.tree.map(lambda leaf: leaf[0], (params["blocks"], params["adapters"]))
     tangents = jax.tree.map(np.cos, (row, hidden))
 

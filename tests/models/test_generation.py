@@ -11,6 +11,7 @@ import pytest
 from f3ocus_jax.models import base, generation, huggingface, losses
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params
+from tests.marking import marked
 from tests.models.sizes import (
     random_params,
     tiny_albef,
@@ -32,6 +33,9 @@ CASES = {
     "llava": tiny_llava,
     "llava-vision": functools.partial(tiny_llava, selectable="vision"),
 }
+
+SLOW = {"blip2-opt-vision", "blip2-llama-qformer", "llava-vision"}
+"""Their language models and stacks are those of others here, in another pair."""
 
 
 @functools.cache
@@ -64,7 +68,7 @@ def ending(model: Model, end: int) -> Model:
     return dataclasses.replace(model, writer=dataclasses.replace(model.writer, end=end))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", marked(CASES, SLOW))
 def test_what_is_written_with_a_cache_is_likeliest_without_one(name: str) -> None:
     model, params, batch = model_of(name)
     model = ending(model, -1)

@@ -4,6 +4,7 @@ import pytest
 
 from f3ocus_jax import selection
 from f3ocus_jax.selection import objectives
+from tests.marking import marked
 from tests.selection import brute_force
 
 POPULATION = 16
@@ -69,7 +70,9 @@ def test_selectors_keep_the_contract_when_all_scores_tie(name, selectors):
 
 
 @pytest.mark.parametrize(("layers", "budgets"), [(1, [1]), (33, [7] * 17)])
-@pytest.mark.parametrize("name", ["own", "exact", *selection.METAHEURISTICS])
+@pytest.mark.parametrize(
+    "name", marked(["own", "exact", *selection.METAHEURISTICS], ("abc", "aco", "sa", "mopso"))
+)
 def test_selectors_keep_the_contract_for_one_client_and_for_many_layers(
     name, layers, budgets, selectors
 ):
