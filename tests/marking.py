@@ -7,5 +7,11 @@ import pytest
 
 
 def marked(cases: Iterable[Any], slow: Collection[Any]) -> list[Any]:
-    """The same cases, of which the slow ones are marked so."""
-    return [pytest.param(c, marks=pytest.mark.slow) if c in slow else c for c in cases]
+    """The same cases, one value or a tuple each, of which the slow ones are marked so."""
+    slow_only = pytest.mark.slow
+    return [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=slow_only)
+        if case in slow
+        else case
+        for case in cases
+    ]

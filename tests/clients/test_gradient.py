@@ -83,7 +83,14 @@ def test_gradient_equals_full_autodiff_on_the_chosen_rows(layers, unit, skip_fro
     ids=["rematerialised", "accumulated", "both, vectorised"],
 )
 @pytest.mark.parametrize("unit", ["adapter", "block"])
-@pytest.mark.parametrize("layers", [[1, 3], [0], []], ids=["spread", "bottom", "none"])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        pytest.param([1, 3], id="spread"),
+        pytest.param([0], id="bottom", marks=pytest.mark.slow),
+        pytest.param([], id="none", marks=pytest.mark.slow),
+    ],
+)
 def test_less_memory_gives_the_same_gradient(layers, unit, settings):
     """Of the six examples one is padding, so parts of the batch count differently."""
     model = toy_model(layers=LAYERS)
@@ -92,7 +99,13 @@ def test_less_memory_gives_the_same_gradient(layers, unit, settings):
     check_against_autodiff(model, unit, params, half_padding(6), layers, **settings)
 
 
-@pytest.mark.parametrize("rematerialise", [False, True], ids=["kept", "rematerialised"])
+@pytest.mark.parametrize(
+    "rematerialise",
+    [
+        pytest.param(False, id="kept"),
+        pytest.param(True, id="rematerialised", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("unit", ["adapter", "bias", "block", "lora", "norm"])
 def test_gradient_of_every_unit_of_a_vilt_equals_full_autodiff(unit, rematerialise):
     config = tiny_vilt()

@@ -27,6 +27,8 @@ TINY = {"albef": tiny_albef, "blip": tiny_blip, "llava": tiny_llava, "vilt": tin
 """Family, with its language model where it has several, to its tiny sizes."""
 FAMILY_OF = {name: FAMILIES[name.partition("-")[0]] for name in TINY}
 CASES = [(name, stack) for name in sorted(TINY) for stack in FAMILY_OF[name].stacks]
+FURTHER = [case for case in CASES if case[1] != FAMILY_OF[case[0]].stacks[0]]
+"""Stacks beside a family's first, which costly tests leave to the slow ones."""
 KEYS = {"embeddings", "blocks", "adapters", "readout", "head"}
 
 apply = jax.jit(base.apply, static_argnums=0)

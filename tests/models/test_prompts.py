@@ -12,8 +12,9 @@ import pytest
 from f3ocus_jax.models import FAMILIES, base, layers, prompts
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params
+from tests.marking import marked
 from tests.models.sizes import random_params, tiny_batch, tiny_vilt
-from tests.models.test_families import CASES, FAMILY_OF, TINY
+from tests.models.test_families import CASES, FAMILY_OF, FURTHER, TINY
 
 TOKENS = 3
 apply = jax.jit(base.apply, static_argnums=0)
@@ -30,7 +31,7 @@ def made(name: str, stack: str) -> tuple[Model, Params, Model, Params, Batch]:
     return plain, params, model, prompts.wrap(params, tokens_PD), batch
 
 
-@pytest.mark.parametrize(("name", "stack"), CASES)
+@pytest.mark.parametrize(("name", "stack"), marked(CASES, FURTHER))
 def test_a_prompt_changes_the_answers_and_a_hidden_one_would_not(name: str, stack: str) -> None:
     """Oracle: blocks run one by one on longer inputs; a context that hides the prompt undoes it."""
     plain, params, model, wrapped, batch = made(name, stack)

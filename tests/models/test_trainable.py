@@ -10,8 +10,9 @@ from flax import traverse_util
 from f3ocus_jax.models import FAMILIES, base, lora, trainable
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params
+from tests.marking import marked
 from tests.models.sizes import tiny_vilt
-from tests.models.test_families import CASES, FAMILY_OF, TINY, made as made_plain
+from tests.models.test_families import CASES, FAMILY_OF, FURTHER, TINY, made as made_plain
 
 NORM_LEAVES, BIASED = ("scale", "bias"), ("query", "key", "value", "attention_output")
 UNBIASED = [(name, "language") for name in ("blip2-llama", "blip2-t5", "llava")]
@@ -66,7 +67,7 @@ def test_a_stack_without_biases_is_refused(name: str, stack: str) -> None:
         trainable.split(shapes, "bias")
 
 
-@pytest.mark.parametrize(("name", "stack"), CASES)
+@pytest.mark.parametrize(("name", "stack"), marked(CASES, FURTHER))
 def test_fresh_low_rank_changes_change_nothing(name: str, stack: str) -> None:
     model, params, batch = made(name, stack)
     fresh = lora.init_stack(jax.random.key(2), params["blocks"], 2)
@@ -75,7 +76,7 @@ def test_fresh_low_rank_changes_change_nothing(name: str, stack: str) -> None:
     np.testing.assert_array_equal(first_block(model, {**plain, "lora": fresh}, batch), expected)
 
 
-@pytest.mark.parametrize(("name", "stack"), CASES)
+@pytest.mark.parametrize(("name", "stack"), marked(CASES, FURTHER))
 def test_changes_while_a_block_runs_equal_changed_weights(name: str, stack: str) -> None:
     """Oracle: query and value kernels plus the product of the two maps, by NumPy."""
     model, params, batch = made(name, stack)

@@ -12,7 +12,9 @@ SHIPPED = ("SimpleGA", "PSO", "SimulatedAnnealing", "DifferentialEvolution", "CM
 """Of evosax's own; the others go the same way."""
 
 NAMES = ("own", "exact", *selection.METAHEURISTICS, *SHIPPED)
-every_selector = pytest.mark.parametrize("name", NAMES)
+every_selector = pytest.mark.parametrize(
+    "name", marked(NAMES, ("PSO", "SimulatedAnnealing", "DifferentialEvolution"))
+)
 every_metaheuristic = pytest.mark.parametrize("name", selection.METAHEURISTICS)
 
 
