@@ -8,10 +8,9 @@ import pytest
 
 def marked(cases: Iterable[Any], slow: Collection[Any]) -> list[Any]:
     """The same cases, one value or a tuple each, of which the slow ones are marked so."""
-    slow_only = pytest.mark.slow
-    return [
-        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=slow_only)
-        if case in slow
-        else case
-        for case in cases
-    ]
+
+    def mark(case: Any) -> Any:
+        values = case if isinstance(case, tuple) else (case,)
+        return pytest.param(*values, marks=pytest.mark.slow if case in slow else ())
+
+    return [mark(case) for case in cases]
