@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import jax
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
@@ -14,13 +15,13 @@ REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Datasets and compiled programs that the runs of this file share."""
+    """Datasets that the runs of this file share."""
     return tmp_path_factory.mktemp("commands")
 
 
-def run(module: str, *arguments: object, folder: pathlib.Path) -> subprocess.CompletedProcess:
+def run(module: str, *arguments: object) -> subprocess.CompletedProcess:
     environment = os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     return subprocess.run(
@@ -36,7 +37,7 @@ def run(module: str, *arguments: object, folder: pathlib.Path) -> subprocess.Com
 def train(folder: pathlib.Path, workdir: pathlib.Path, *arguments: object):
     data = f"--config.data.data_dir={folder / 'data'}"
     config = "--config=configs/phantom.py:tiny"
-    return run("train", config, f"--workdir={workdir}", data, *arguments, folder=folder)
+    return run("train", config, f"--workdir={workdir}", data, *arguments)
 
 
 def error_of(process: subprocess.CompletedProcess) -> str:
@@ -87,9 +88,9 @@ def test_the_same_command_again_finds_the_run_finished(folder, finished):
     assert (workdir / "records.jsonl").read_bytes() == before
 
 
-def test_evaluate_gives_the_accuracies_of_the_records(folder, finished):
+def test_evaluate_gives_the_accuracies_of_the_records(finished):
     _, workdir = finished
-    process = run("evaluate", f"--workdir={workdir}", "--round=2", folder=folder)
+    process = run("evaluate", f"--workdir={workdir}", "--round=2")
     assert process.returncode == 0, process.stderr
     evaluated = json.loads((workdir / "evaluation_round_2.json").read_text())["clients"]
     record = json.loads((workdir / "records.jsonl").read_text().splitlines()[-1])
@@ -97,11 +98,11 @@ def test_evaluate_gives_the_accuracies_of_the_records(folder, finished):
         assert evaluated[client["client"]] == pytest.approx(client["test"], abs=1e-6)
 
 
-def test_predict_prints_the_top_answers_with_probabilities(folder, finished):
+def test_predict_prints_the_top_answers_with_probabilities(finished):
     _, workdir = finished
     picture = next((workdir / "figures").glob("*.png"))
     arguments = (f"--image={picture}", "--question=is there a mass?", "--top=3")
-    process = run("predict", f"--workdir={workdir}", *arguments, folder=folder)
+    process = run("predict", f"--workdir={workdir}", *arguments)
     assert process.returncode == 0, process.stderr
     *answers, source = process.stdout.splitlines()
     shares = [float(line.split("%")[0]) for line in answers]
@@ -162,7 +163,7 @@ def test_a_corrupted_image_names_the_dataset_and_the_example(folder, finished, t
     place = content.index(b"\x89PNG", len(content) // 2)
     shard.write_bytes(content[: place + 40] + bytes(200) + content[place + 240 :])
     arguments = (f"--config.data.data_dir={tmp_path / 'data'}", f"--workdir={tmp_path / 'run'}")
-    message = error_of(run("train", "--config=configs/phantom.py:tiny", *arguments, folder=folder))
+    message = error_of(run("train", "--config=configs/phantom.py:tiny", *arguments))
     assert "phantom_medvqa/tiny, split train, example" in message
     assert "cannot be read" in message
 
@@ -178,7 +179,7 @@ def test_a_truncated_weights_file_is_named(folder, finished, tmp_path):
         "--config.data.datasets=('phantom_medvqa/tiny',)",
         f"--config.data.data_dir={folder}/data",
     )
-    message = error_of(run("train", config, *arguments, *data, folder=folder))
+    message = error_of(run("train", config, *arguments, *data))
     assert str(weights) in message
 
 
@@ -191,16 +192,16 @@ def test_nan_names_round_client_and_step_and_keeps_the_last_good_checkpoint(fold
     assert len((workdir / "records.jsonl").read_text().splitlines()) == 1
 
 
-def test_predict_without_a_run_says_how_to_start_one(folder, tmp_path):
+def test_predict_without_a_run_says_how_to_start_one(tmp_path):
     arguments = ("--image=x.png", "--question=why?")
-    message = error_of(run("predict", f"--workdir={tmp_path}", *arguments, folder=folder))
+    message = error_of(run("predict", f"--workdir={tmp_path}", *arguments))
     assert "holds no run" in message
 
 
-def test_predict_names_a_file_that_is_no_image(folder, finished):
+def test_predict_names_a_file_that_is_no_image(finished):
     _, workdir = finished
     arguments = (f"--image={workdir / 'table.md'}", "--question=why?")
-    message = error_of(run("predict", f"--workdir={workdir}", *arguments, folder=folder))
+    message = error_of(run("predict", f"--workdir={workdir}", *arguments))
     assert "table.md cannot be read as an image" in message
 
 
@@ -210,7 +211,6 @@ def test_pretraining_writes_weights_that_a_federation_takes(folder, finished, tm
     process = run(
         "pretrain",
         *("--config=configs/pretrain.py:tiny", f"--workdir={foundation}", data),
-        folder=folder,
     )
     assert process.returncode == 0, process.stderr
     assert (foundation / "config.json").is_file()
@@ -220,6 +220,5 @@ def test_pretraining_writes_weights_that_a_federation_takes(folder, finished, tm
         f"--config.model.weights={foundation}",
         "--config.data.datasets=('phantom_medvqa/tiny',)",
         *("--config.federated.rounds=0", "--config.federated.budgets=(1,)"),
-        folder=folder,
     )
     assert process.returncode == 0, process.stderr

@@ -59,7 +59,9 @@ def resize_each(position_PD: jax.Array, grid_B2: jax.Array, shape: tuple[int, in
 def _bilinear_each(new_B: jax.Array, length: int, old: int) -> jax.Array:
     """Returns weights [B, length, old], of which the first `new_B` rows are `_bilinear`'s."""
     steps_B = jnp.maximum(new_B - 1, 1)
-    places_BI = jnp.arange(length)[None] * (old - 1) / steps_B[:, None]
+    # Whole places apart: a quotient that is not rounded correctly would blur a grid that fits.
+    whole_BI, rest_BI = jnp.divmod(jnp.arange(length)[None] * (old - 1), steps_B[:, None])
+    places_BI = whole_BI + rest_BI / steps_B[:, None]
     distance = jnp.abs(places_BI[:, :, None] - jnp.arange(old)[None, None])
     return jnp.maximum(1 - distance, 0.0)
 
