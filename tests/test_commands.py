@@ -20,7 +20,9 @@ def folder(tmp_path_factory):
 
 
 def run(module: str, *arguments: object) -> subprocess.CompletedProcess:
+    """Runs a command, compiled as users' runs are and not as tests."""
     environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
         "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }

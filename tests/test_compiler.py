@@ -21,6 +21,16 @@ def test_gradients_of_norms_under_vmap_are_right_for_large_arrays():
 
 @pytest.mark.parametrize("method", ["sweep", "gram"])
 def test_outputs_that_are_pulled_side_by_side_give_lanczos_s_eigenvalues(method):
+    compare_with_lanczos(method)
+
+
+def test_so_they_do_without_the_flags_that_make_tests_compile_faster():
+    calls = "".join(f"; test_compiler.compare_with_lanczos({name!r})" for name in ("sweep", "gram"))
+    process = run("", f"from tests import test_compiler{calls}")
+    assert process.returncode == 0, process.stderr
+
+
+def compare_with_lanczos(method: str) -> None:
     """Three blocks with a norm in front, 32 outputs of 16 examples: 0.6 million numbers at once."""
     layers, width = 3, 64
     keys = jax.random.split(jax.random.key(0), 4)
@@ -40,8 +50,8 @@ def test_outputs_that_are_pulled_side_by_side_give_lanczos_s_eigenvalues(method)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def run(flags: str) -> subprocess.CompletedProcess:
-    code = "from f3ocus_jax import compiler; compiler.check()"
+def run(flags: str, code: str = "from f3ocus_jax import compiler; compiler.check()"):
+    """Runs code in a process of its own, with these flags alone."""
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=REPOSITORY,
