@@ -1,6 +1,8 @@
 """Two hosts of two devices do what one host of four does."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -73,3 +75,13 @@ def test_a_run_on_two_hosts_that_is_stopped_and_resumed_has_the_records_of_one_h
             assert client["test"]["loss"] == pytest.approx(same["test"]["loss"], abs=1e-4)
     for folder in ("checkpoints", "model", "figures"):
         assert any((tmp_path / "together" / folder).iterdir())
+
+
+def test_importing_the_command_leaves_the_devices_alone():
+    """Hosts can be joined only before anything asks JAX for its devices."""
+    code = (
+        "import f3ocus_jax.train\n"
+        "from jax._src import xla_bridge\n"
+        "raise SystemExit(xla_bridge.backends_are_initialized())"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=hosts.REPOSITORY, check=True)

@@ -12,13 +12,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from evosax.algorithms.base import Params as BaseParams
-from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 from flax import struct
 
 from f3ocus_jax.selection import choices as choices_lib
 from f3ocus_jax.selection.archive import Archive
 from f3ocus_jax.selection.choices import Choices
+from f3ocus_jax.selection.evosax_parts import Params as BaseParams, PopulationBasedAlgorithm
 from f3ocus_jax.selection.local_search import Block
 from f3ocus_jax.selection.problem import Costs, Limits, Problem
 

@@ -12,15 +12,14 @@ import dataclasses
 from contextlib import AbstractContextManager
 from typing import Any
 
-import evosax.algorithms
 import jax
 import jax.numpy as jnp
-from evosax.algorithms import population_based_algorithms
 from flax import struct
 
 from f3ocus_jax.selection import (
     archive as archive_lib,
     choices as choices_lib,
+    evosax_parts,
     pareto,
     problem as problem_lib,
 )
@@ -30,7 +29,7 @@ from f3ocus_jax.selection.problem import Problem
 
 ALGORITHMS = {
     name: algorithm
-    for name, algorithm in evosax.algorithms.algorithms.items()
+    for name, algorithm in evosax_parts.algorithms.items()
     # The first two keep several populations at once; the last wants a sampler of its own.
     if name not in ("SV_CMA_ES", "SV_Open_ES", "RandomSearch")
 }
@@ -89,7 +88,7 @@ class RandomKeys:
         with jax.ensure_compile_time_eval():
             self.algorithm = ALGORITHMS[name](population_size, jnp.zeros((clients, layers)))
             self.own_params = self.algorithm.default_params
-        self.from_population = name in population_based_algorithms
+        self.from_population = name in evosax_parts.population_based_algorithms
 
     def params_for(self, problem: Problem) -> Params:
         """Returns evosax's default settings for the problem of a round."""
