@@ -210,10 +210,7 @@ def test_predict_names_a_file_that_is_no_image(finished):
 def test_pretraining_writes_weights_that_a_federation_takes(folder, finished, tmp_path):
     data = f"--config.data.data_dir={folder / 'data'}"
     foundation = tmp_path / "foundation"
-    process = run(
-        "pretrain",
-        *("--config=configs/pretrain.py:tiny", f"--workdir={foundation}", data),
-    )
+    process = run("pretrain", "--config=configs/pretrain.py:tiny", f"--workdir={foundation}", data)
     assert process.returncode == 0, process.stderr
     assert (foundation / "config.json").is_file()
     process = run(

@@ -21,17 +21,20 @@ def test_gradients_of_norms_under_vmap_are_right_for_large_arrays():
 
 @pytest.mark.parametrize("method", ["sweep", "gram"])
 def test_outputs_that_are_pulled_side_by_side_give_lanczos_s_eigenvalues(method):
-    compare_with_lanczos(method)
+    np.testing.assert_allclose(*values_by(method), rtol=1e-4)
 
 
 def test_so_they_do_without_the_flags_that_make_tests_compile_faster():
-    calls = "".join(f"; test_compiler.compare_with_lanczos({name!r})" for name in ("sweep", "gram"))
-    process = run("", f"from tests import test_compiler{calls}")
+    call = "test_outputs_that_are_pulled_side_by_side_give_lanczos_s_eigenvalues(name)"
+    process = run("", f"from tests.test_compiler import *\nfor name in ('sweep', 'gram'): {call}")
     assert process.returncode == 0, process.stderr
 
 
-def compare_with_lanczos(method: str) -> None:
-    """Three blocks with a norm in front, 32 outputs of 16 examples: 0.6 million numbers at once."""
+def values_by(method: str) -> list[jax.Array]:
+    """Eigenvalues by a method and by Lanczos.
+
+    Three blocks with a norm in front, 32 outputs of 16 examples: 0.6 million numbers at once.
+    """
     layers, width = 3, 64
     keys = jax.random.split(jax.random.key(0), 4)
     rows_L = {"map": width**-0.5 * jax.random.normal(keys[0], (layers, width, width))}
@@ -43,14 +46,16 @@ def compare_with_lanczos(method: str) -> None:
         return hidden + jnp.tanh(normed @ row["map"])
 
     network = importance.Network(block, lambda h: jnp.mean(h, axis=1) @ matrix, rows_L, {}, hidden)
-    found, expected = (
+    return [
         jax.jit(lambda name=name: importance.layerwise_ntk(network, method=name).values_LM)()
         for name in (method, "lanczos")
-    )
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    ]
 
 
-def run(flags: str, code: str = "from f3ocus_jax import compiler; compiler.check()"):
+CHECK = "from f3ocus_jax import compiler; compiler.check()"
+
+
+def run(flags: str, code: str = CHECK) -> subprocess.CompletedProcess:
     """Runs code in a process of its own, with these flags alone."""
     return subprocess.run(
         [sys.executable, "-c", code],

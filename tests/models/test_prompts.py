@@ -9,15 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from f3ocus_jax.models import FAMILIES, base, layers, prompts
+from f3ocus_jax.models import FAMILIES, layers, prompts
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params
 from tests.marking import marked
 from tests.models.sizes import random_params, tiny_batch, tiny_vilt
-from tests.models.test_families import CASES, FAMILY_OF, FURTHER, TINY
+from tests.models.test_families import CASES, FAMILY_OF, FURTHER, TINY, apply
 
 TOKENS = 3
-apply = jax.jit(base.apply, static_argnums=0)
 
 
 @functools.cache

@@ -12,11 +12,10 @@ from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params
 from tests.marking import marked
 from tests.models.sizes import tiny_vilt
-from tests.models.test_families import CASES, FAMILY_OF, FURTHER, TINY, made as made_plain
+from tests.models.test_families import CASES, FAMILY_OF, FURTHER, TINY, apply, made as made_plain
 
 NORM_LEAVES, BIASED = ("scale", "bias"), ("query", "key", "value", "attention_output")
 UNBIASED = [(name, "language") for name in ("blip2-llama", "blip2-t5", "llava")]
-apply = jax.jit(base.apply, static_argnums=0)
 
 
 def with_lora(params: Params, seed: int = 1) -> Params:
