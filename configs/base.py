@@ -98,7 +98,7 @@ def _add_importance(config: ml_collections.ConfigDict) -> None:
     config.importance.method = "auto"
     config.importance.memory_limit = 2**32
     config.importance.tolerance = 1e-4
-    config.importance.max_iterations = 32
+    config.importance.max_iterations = 64
     config.importance.warm_start = False
     config.importance.spt_share = 0.01
     config.importance.fedselect_steps = 8

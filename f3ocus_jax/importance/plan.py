@@ -11,7 +11,7 @@ from f3ocus_jax.importance import methods
 from f3ocus_jax.importance.methods import Task
 
 EXPECTED_ITERATIONS = 9
-"""Kernel products that Lanczos takes for 1e-4: 7 to 12 on the networks that were tried."""
+"""Kernel products that Lanczos mostly takes for 1e-4, see docs/importance.md."""
 
 AUTO = "auto"
 

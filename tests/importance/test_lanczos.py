@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import phantom
 from f3ocus_jax.importance.lanczos import largest_eigenvalue
 
 
@@ -64,3 +65,13 @@ def test_residual_says_when_it_has_not_converged():
     assert pair.value < np.linalg.eigvalsh(matrix)[-1]
     gaps = np.abs(np.linalg.eigvalsh(matrix) - float(pair.value))
     assert gaps.min() <= float(pair.residual * pair.value) + 1e-6
+
+
+def test_the_default_cap_is_enough_where_many_eigenvalues_are_close_to_the_largest():
+    close = [1.0, *np.linspace(0.99, 0.85, 40)]
+    matrix = kernel_with([*close, *np.geomspace(0.84, 1e-4, 259)])
+    default = phantom.get_config().importance
+    pair = solve(matrix, default.tolerance, default.max_iterations)
+    assert pair.residual <= default.tolerance
+    assert pair.iterations > 32
+    np.testing.assert_allclose(pair.value, 1.0, rtol=1e-6)
