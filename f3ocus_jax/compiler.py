@@ -8,6 +8,7 @@ up to 280 000). The flag and the fusion are those of CPUs alone.
 
 import importlib.metadata
 import os
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -22,15 +23,23 @@ class CompilerError(RuntimeError):
 
 
 def set_flags() -> None:
-    """Tells XLA not to fuse sums on CPUs; works until JAX is first asked for its devices.
+    """Tells XLA not to fuse sums on CPUs; works until JAX is first asked for its devices."""
+    add_flags([], of_affected=[WITHOUT_SUMS])
 
-    A value that `XLA_FLAGS` has already is left as it is, and other versions of jaxlib, which may
-    not know the flag and would end the program, are not told.
+
+def add_flags(flags: Sequence[str], *, of_affected: Sequence[str]) -> None:
+    """Adds to the environment's `XLA_FLAGS` those that it has no value of.
+
+    Args:
+      flags: such as "--xla_backend_optimization_level=0".
+      of_affected: flags for jaxlib 0.10 alone; other versions may not know them, and a flag that is
+        unknown ends the program.
     """
-    given = os.environ.get("XLA_FLAGS", "")
     affected = importlib.metadata.version("jaxlib").startswith("0.10.")
-    if affected and FLAG not in given:
-        os.environ["XLA_FLAGS"] = f"{given} {WITHOUT_SUMS}".strip()
+    for flag in [*flags, *(of_affected if affected else ())]:
+        given = os.environ.get("XLA_FLAGS", "")
+        if flag.partition("=")[0] not in given:
+            os.environ["XLA_FLAGS"] = f"{given} {flag}".strip()
 
 
 def check() -> None:

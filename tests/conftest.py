@@ -1,28 +1,27 @@
 """Sets four CPU devices before JAX loads, strict ranks, and where the real data is found."""
 
 import gc
-import importlib.metadata
 import os
 import pathlib
 from collections.abc import Iterator
 
-# Tests run tiny programs once, so compiling them is most of the time: without optimisations, by the
-# older code generator, which takes half of the new one's time, and in one piece per program.
-XLA_FLAGS = [
-    "--xla_force_host_platform_device_count=4",
-    "--xla_backend_optimization_level=0",
-]
-if importlib.metadata.version("jaxlib").startswith("0.10."):  # an unknown flag ends the program
-    XLA_FLAGS += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
-for flag in XLA_FLAGS:
-    if flag.partition("=")[0] not in os.environ.get("XLA_FLAGS", ""):
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # read by JAX as it is imported
 
 import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+from f3ocus_jax import compiler
+
+# Tests run tiny programs once, so compiling them is most of the time: without optimisations, by the
+# older code generator, which takes half of the new one's time, and in one piece per program.
+compiler.add_flags(
+    ["--xla_force_host_platform_device_count=4", "--xla_backend_optimization_level=0"],
+    of_affected=[
+        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",
+    ],
+)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
