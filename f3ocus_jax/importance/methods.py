@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from f3ocus_jax.importance import factors, lanczos
 from f3ocus_jax.importance.lanczos import Eigenpair
@@ -23,11 +24,26 @@ Found = TypeVar("Found")
 SMALL_MATRIX = 128
 """Up to this size a matrix is decomposed; Lanczos takes less time on larger ones."""
 
-FRESH = 0.3
-"""Share of a random vector in a start vector that is expected to be good.
+IMAGE, RANDOM, ALONE = 0.2, 0.03, 0.3
+"""Shares in a start vector of the layer above's image of a random vector, of a random vector, and
+of a random vector where there is no such image.
 
-An old eigenvector can be so near another eigenvector that nothing of the top one is left in it.
+A known vector can be so near another eigenvector that nothing of the top one is left in it. The
+image has parts in all eigenvectors of large eigenvalues above, of which the top one here will be.
 """
+
+
+@struct.dataclass
+class Above:
+    """What a layer tells the one below it, since the kernels of neighbours move outputs alike.
+
+    Attributes:
+      vector_NC: its top eigenvector; 0 if there is none.
+      image_NC: what its kernel makes of a random vector; 0 if that is not known.
+    """
+
+    vector_NC: jax.Array
+    image_NC: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +53,8 @@ class Task:
     Attributes:
       linearised: the network.
       mask_NC: float32, 1 for outputs that count and 0 for others, outputs flattened per example.
-      starts_MNC: random start vectors of the M eigenvalues wanted.
+      starts_MNC: random start vectors of the M eigenvalues wanted, masked.
+      random_NC: a vector drawn independently of them, masked.
       warm_LNC: vectors near every layer's top eigenvector; None, or 0 where none is known.
       tolerance: relative residual at which an eigenvalue is accepted.
       max_iterations: kernel products for one eigenvalue at most.
@@ -49,6 +66,7 @@ class Task:
     linearised: Linearised
     mask_NC: jax.Array
     starts_MNC: jax.Array
+    random_NC: jax.Array
     warm_LNC: jax.Array | None
     tolerance: float
     max_iterations: int
@@ -64,29 +82,36 @@ class Task:
         """Returns a masked vector in the shape of the outputs."""
         return (self.mask_NC * vector_NC).reshape(self.linearised.outputs.shape)
 
-    def starts(self, layer: jax.Array, neighbour_NC: jax.Array) -> jax.Array:
-        """Returns a layer's start vectors, from its last one or else from its neighbour's."""
-        known_NC = neighbour_NC
+    @property
+    def nothing_above(self) -> Above:
+        """What the topmost layer is told."""
+        return Above(jnp.zeros_like(self.mask_NC), jnp.zeros_like(self.mask_NC))
+
+    def starts(self, layer: jax.Array, above: Above) -> jax.Array:
+        """Returns a layer's start vectors, the first near its last eigenvector or the one above."""
+        known_NC = above.vector_NC
         if self.warm_LNC is not None:
             warm_NC = self.mask_NC * self.warm_LNC[layer]
-            known_NC = jnp.where(jnp.any(warm_NC != 0), _unit(warm_NC), neighbour_NC)
-        starts_MNC = self.mask_NC[None] * self.starts_MNC
-        return starts_MNC.at[0].set(known_NC + FRESH * _unit(starts_MNC[0]))
+            known_NC = jnp.where(jnp.any(warm_NC != 0), _unit(warm_NC), known_NC)
+        random = jnp.where(jnp.any(above.image_NC != 0), RANDOM, ALONE)
+        first_NC = known_NC + IMAGE * _unit(above.image_NC) + random * _unit(self.starts_MNC[0])
+        return self.starts_MNC.at[0].set(first_NC)
 
     def solve(
-        self, product: Callable[[jax.Array], jax.Array], starts_MNC: jax.Array, limit: int
-    ) -> Eigenpair:
-        """Runs Lanczos on a kernel; vectors are [N, C]."""
+        self, product: Callable[[jax.Array], jax.Array], starts_M: jax.Array, random: jax.Array
+    ) -> tuple[Eigenpair, jax.Array]:
+        """Runs Lanczos on a kernel; vectors are of any one shape. The second is an image of one."""
         return lanczos.top_eigenpairs(
-            product, starts_MNC, tolerance=self.tolerance, max_iterations=limit
+            product,
+            starts_M,
+            random,
+            tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
         )
 
 
 def lanczos_method(task: Task) -> Eigenpair:
     """Runs Lanczos on every layer's kernel, from the topmost layer down.
-
-    The kernels of neighbours move the outputs alike, so that each starts from the last one's
-    eigenvector.
 
     Args:
       task: what is looked for; `vectors_at_once` is of no effect.
@@ -95,17 +120,16 @@ def lanczos_method(task: Task) -> Eigenpair:
       Eigenpairs with leading axes L, M.
     """
 
-    def top(neighbour_NC: jax.Array, layer: jax.Array) -> tuple[jax.Array, Eigenpair]:
+    def top(above: Above, layer: jax.Array) -> tuple[Above, Eigenpair]:
         kernel = task.linearised.kernel_product(layer)
 
         def product(vector_NC: jax.Array) -> jax.Array:
             return task.mask_NC * kernel(task.shaped(vector_NC)).reshape(task.mask_NC.shape)
 
-        pair = task.solve(product, task.starts(layer, neighbour_NC), task.max_iterations)
-        return pair.vector[0], pair
+        pair, image_NC = task.solve(product, task.starts(layer, above), task.random_NC)
+        return Above(pair.vector[0], image_NC), pair
 
-    start_NC = jnp.zeros_like(task.mask_NC)
-    return jax.lax.scan(top, start_NC, task.layers, reverse=True)[1]
+    return jax.lax.scan(top, task.nothing_above, task.layers, reverse=True)[1]
 
 
 def sweep_method(task: Task) -> Eigenpair:
@@ -118,10 +142,10 @@ def sweep_method(task: Task) -> Eigenpair:
       Eigenpairs with leading axes L, M.
     """
 
-    def top(neighbour_NC: jax.Array, layer: jax.Array, pulled: jax.Array) -> tuple:
+    def top(above: Above, layer: jax.Array, pulled: jax.Array) -> tuple[Above, Eigenpair]:
         product = product_within(task, layer, pulled)
-        pair = task.solve(product, task.starts(layer, neighbour_NC), task.max_iterations)
-        return pair.vector[0], pair
+        pair, image_NC = task.solve(product, task.starts(layer, above), task.random_NC)
+        return Above(pair.vector[0], image_NC), pair
 
     return over_layers(task, top)
 
@@ -136,12 +160,12 @@ def gram_method(task: Task) -> Eigenpair:
       Eigenpairs with leading axes L, M.
     """
 
-    def top(neighbour_NC: jax.Array, layer: jax.Array, pulled: jax.Array) -> tuple:
+    def top(above: Above, layer: jax.Array, pulled: jax.Array) -> tuple[Above, Eigenpair]:
         kernel = gram_of_layer(task, layer, pulled)
-        starts_MD = task.starts(layer, neighbour_NC).reshape(-1, task.mask_NC.size)
-        pair = solve_matrix(task, kernel, starts_MD)
+        starts_MD = task.starts(layer, above).reshape(-1, task.mask_NC.size)
+        pair, image_D = solve_matrix(task, kernel, starts_MD, task.random_NC.reshape(-1))
         pair = _with_vectors(pair, pair.vector, task)
-        return pair.vector[0], pair
+        return Above(pair.vector[0], image_D.reshape(task.mask_NC.shape)), pair
 
     return over_layers(task, top)
 
@@ -156,28 +180,29 @@ def parameters_method(task: Task) -> Eigenpair:
       Eigenpairs with leading axes L, M; vectors are those of J Jᵀ.
     """
 
-    def top(neighbour_NC: jax.Array, layer: jax.Array, pulled: jax.Array) -> tuple:
+    def top(above: Above, layer: jax.Array, pulled: jax.Array) -> tuple[Above, Eigenpair]:
         jacobian = jacobian_of_layer(task, layer, pulled)
-        starts_MP = task.starts(layer, neighbour_NC).reshape(-1, task.mask_NC.size) @ jacobian
-        pair = solve_matrix(task, jacobian.T @ jacobian, starts_MP)
+        starts_MP = task.starts(layer, above).reshape(-1, task.mask_NC.size) @ jacobian
+        random_P = task.random_NC.reshape(-1) @ jacobian
+        pair, image_P = solve_matrix(task, jacobian.T @ jacobian, starts_MP, random_P)
         lengths_M1 = jnp.sqrt(pair.value)[:, None]
         vectors_MD = pair.vector @ jacobian.T / jnp.where(lengths_M1 > 0, lengths_M1, 1.0)
         pair = _with_vectors(pair, vectors_MD, task)
-        return pair.vector[0], pair
+        return Above(pair.vector[0], (jacobian @ image_P).reshape(task.mask_NC.shape)), pair
 
     return over_layers(task, top)
 
 
 def over_layers(
-    task: Task, visit: Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, Found]]
+    task: Task, visit: Callable[[Above, jax.Array, jax.Array], tuple[Above, Found]]
 ) -> Found:
     """Pulls all outputs down the network and stops at every layer.
 
     Args:
       task: what is looked for.
-      visit: (vector from the layer above or 0, layer, cotangents of the layer's output for every
-        output of the network, [C', N, ...], of which those beyond C are 0) -> (vector for the layer
-        below, what was found).
+      visit: (what the layer above tells, layer, cotangents of the layer's output for every output
+        of the network, [C', N, ...], of which those beyond C are 0) -> (what this layer tells the
+        one below, what was found).
 
     Returns:
       What was found, with a leading axis L.
@@ -185,17 +210,17 @@ def over_layers(
     linearised = task.linearised
 
     def down(state: tuple[Any, Any], layer: jax.Array) -> tuple[tuple[Any, Any], Found]:
-        neighbour_NC, pulled = state
-        neighbour_NC, found = visit(neighbour_NC, layer, pulled)
+        above, pulled = state
+        above, found = visit(above, layer, pulled)
 
         def pull(pulled: jax.Array) -> jax.Array:
             return in_chunks(task, lambda one: linearised.pull(layer, one), pulled)
 
         pulled = jax.lax.cond(layer > 0, pull, lambda pulled: pulled, pulled)
-        return (neighbour_NC, pulled), found
+        return (above, pulled), found
 
     pulled = in_chunks(task, lambda place: pull_output(task, place), jnp.arange(padded_count(task)))
-    state = (jnp.zeros_like(task.mask_NC), pulled)
+    state = (task.nothing_above, pulled)
     return jax.lax.scan(down, state, task.layers, reverse=True)[1]
 
 
@@ -318,11 +343,14 @@ def _with_example_axis(context: Any, axes: Any) -> Any:
     return jax.tree.map(add, axes, context, is_leaf=lambda leaf: leaf is None)
 
 
-def solve_matrix(task: Task, matrix_DD: jax.Array, starts_MD: jax.Array) -> Eigenpair:
-    """Finds the eigenvalues of a kernel that is known; vectors are flat."""
+def solve_matrix(
+    task: Task, matrix_DD: jax.Array, starts_MD: jax.Array, random_D: jax.Array
+) -> tuple[Eigenpair, jax.Array]:
+    """Finds the eigenvalues of a kernel that is known, and its image of a random vector, [D]."""
     if len(matrix_DD) <= SMALL_MATRIX:
-        return lanczos.eigenpairs_of_matrix(matrix_DD, len(starts_MD))
-    return task.solve(lambda vector: matrix_DD @ vector, starts_MD, task.max_iterations)
+        pairs = lanczos.eigenpairs_of_matrix(matrix_DD, len(starts_MD))
+        return pairs, matrix_DD @ random_D
+    return task.solve(lambda vector: matrix_DD @ vector, starts_MD, random_D)
 
 
 def _with_vectors(pair: Eigenpair, vectors_MD: jax.Array, task: Task) -> Eigenpair:

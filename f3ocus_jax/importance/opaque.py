@@ -128,8 +128,9 @@ def _gram(task: methods.Task, function: Opaque) -> lanczos.Eigenpair:
     gradients_DLP = function.gradients(basis)
 
     def solve(gradients_DP: jax.Array) -> lanczos.Eigenpair:
-        starts_MD = (task.mask_NC[None] * task.starts_MNC).reshape(-1, size)
-        return methods.solve_matrix(task, gradients_DP @ gradients_DP.T, starts_MD)
+        starts_MD = task.starts_MNC.reshape(-1, size)
+        random_D = task.random_NC.reshape(-1)
+        return methods.solve_matrix(task, gradients_DP @ gradients_DP.T, starts_MD, random_D)[0]
 
     pairs = jax.lax.map(solve, jnp.swapaxes(gradients_DLP, 0, 1))
     shaped = pairs.vector.reshape(*pairs.value.shape, *task.mask_NC.shape)

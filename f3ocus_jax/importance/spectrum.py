@@ -106,9 +106,9 @@ def layerwise_trace(
         task = plan_lib.follow(task, plan, memory_limit)
 
         def visit(
-            neighbour_NC: jax.Array, layer: jax.Array, pulled: jax.Array
-        ) -> tuple[jax.Array, jax.Array]:
-            return neighbour_NC, methods.trace_of_layer(task, layer, pulled)
+            above: methods.Above, layer: jax.Array, pulled: jax.Array
+        ) -> tuple[methods.Above, jax.Array]:
+            return above, methods.trace_of_layer(task, layer, pulled)
 
         return methods.over_layers(task, visit)
 
@@ -160,7 +160,8 @@ def make_task(
     return Task(
         linearised=linearised,
         mask_NC=mask_NC,
-        starts_MNC=jax.random.normal(key, (count, *mask_NC.shape)),
+        starts_MNC=mask_NC[None] * jax.random.normal(key, (count, *mask_NC.shape)),
+        random_NC=mask_NC * jax.random.normal(jax.random.fold_in(key, count), mask_NC.shape),
         warm_LNC=warm_LNC,
         tolerance=tolerance,
         max_iterations=max_iterations,

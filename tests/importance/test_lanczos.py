@@ -13,6 +13,11 @@ def kernel_with(eigenvalues: list[float], seed: int = 0) -> np.ndarray:
 
 
 def solve(matrix: np.ndarray, tolerance: float = 1e-5, max_iterations: int = 32):
+    return solve_in(matrix, tolerance, max_iterations)[0]
+
+
+def solve_in(matrix: np.ndarray, tolerance: float, max_iterations: int):
+    """The pair and the Krylov space."""
     start = jax.random.normal(jax.random.key(1), (len(matrix),))
     operator = jnp.asarray(matrix, jnp.float32)
 
@@ -75,3 +80,26 @@ def test_the_default_cap_is_enough_where_many_eigenvalues_are_close_to_the_large
     assert pair.residual <= default.tolerance
     assert pair.iterations > 32
     np.testing.assert_allclose(pair.value, 1.0, rtol=1e-6)
+
+
+def test_the_space_gives_products_once_it_holds_all_vectors_and_projects_them_before():
+    matrix = kernel_with(list(np.geomspace(1.0, 0.1, 20)))
+    vector = np.random.default_rng(1).normal(size=20)
+    whole = solve_in(matrix, tolerance=0.0, max_iterations=20)[1]
+    np.testing.assert_allclose(whole.product(jnp.asarray(vector)), matrix @ vector, atol=1e-5)
+    part = solve_in(matrix, tolerance=0.0, max_iterations=6)[1]
+    basis = np.asarray(part.basis[:-1], np.float64)
+    np.testing.assert_allclose(basis @ basis.T, np.eye(6), atol=1e-5)
+    projected = basis.T @ basis @ matrix @ basis.T @ basis @ vector
+    np.testing.assert_allclose(part.product(jnp.asarray(vector)), projected, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 16, 17, 32, 33, 40])
+def test_the_residual_is_that_of_the_vector(steps):
+    """Whatever block of the small matrix is squared."""
+    matrix = kernel_with(list(np.linspace(1.0, 0.5, 200)))
+    pair = solve(matrix, tolerance=0.0, max_iterations=steps)
+    vector = np.asarray(pair.vector, np.float64)
+    distance = np.linalg.norm(matrix @ vector - float(pair.value) * vector)
+    np.testing.assert_allclose(pair.residual * pair.value, distance, rtol=1e-2, atol=1e-6)
+    assert pair.iterations == steps

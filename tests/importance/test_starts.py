@@ -1,0 +1,46 @@
+"""Is the top eigenvector found by a layer whose neighbour's is the second one here?"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from f3ocus_jax.importance import methods, spectrum
+from tests.importance.test_lanczos import kernel_with
+
+SHAPE = (4, 100)
+CLOSE = 0.97
+
+
+class Crossed:
+    """Two layers whose kernels share eigenvectors; the first's top one is the second's second."""
+
+    num_layers = 2
+    outputs = jnp.zeros(SHAPE)
+
+    def __init__(self, rest: np.ndarray) -> None:
+        kernels_LDD = [kernel_with([*pair, *rest]) for pair in ([1.0, CLOSE], [CLOSE, 1.0])]
+        self.kernels_LDD = jnp.asarray(kernels_LDD, jnp.float32)
+
+    def kernel_product(self, layer):
+        return lambda vector: (self.kernels_LDD[layer] @ vector.reshape(-1)).reshape(SHAPE)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [CLOSE * 0.8 * 0.9 ** np.arange(398), 0.2 * np.linspace(1, 0, 398)],
+    ids=["exponential", "outliers"],
+)
+def test_eigenvalues_that_cross_between_layers_are_found(rest):
+    linearised = Crossed(rest)
+
+    @jax.jit
+    def solve(seed):
+        key = jax.random.key(seed)
+        task = spectrum.make_task(linearised, None, 1, 1e-4, 64, key, None)
+        return methods.lanczos_method(task)
+
+    for seed in range(40):
+        pairs = solve(seed)
+        np.testing.assert_array_less(pairs.residual, 1e-4)
+        np.testing.assert_allclose(pairs.value, 1.0, rtol=1e-4)
