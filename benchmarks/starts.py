@@ -24,7 +24,7 @@ TURNS = (0.01, 0.1, 0.3)
 """How far the upper layer's eigenvectors are turned; 0.3 leaves 0.96 of their length in place."""
 
 SHARES = {"image and random": None, "random": (0.0, 0.3, 0.3), "random alone": (0.0, 1e6, 1e6)}
-"""By name: other values of `methods.IMAGE`, `RANDOM` and `ALONE`."""
+"""By name: other values of `methods.IMAGE`, `RANDOM` and `RANDOM_ALONE`."""
 
 
 class Kernels:
@@ -74,7 +74,7 @@ def pair_of_kernels(
 @contextlib.contextmanager
 def starting_with(shares: tuple[float, float, float] | None) -> Iterator[None]:
     """Sets what starts hold, as long as the context lasts."""
-    names = ("IMAGE", "RANDOM", "ALONE")
+    names = ("IMAGE", "RANDOM", "RANDOM_ALONE")
     with contextlib.ExitStack() as stack:
         for name, share in zip(names, shares or (), strict=False):
             stack.enter_context(mock.patch.object(methods, name, share))

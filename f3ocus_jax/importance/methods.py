@@ -24,13 +24,16 @@ Found = TypeVar("Found")
 SMALL_MATRIX = 128
 """Up to this size a matrix is decomposed; Lanczos takes less time on larger ones."""
 
-IMAGE, RANDOM, ALONE = 0.2, 0.03, 0.3
-"""Shares in a start vector of the layer above's image of a random vector, of a random vector, and
-of a random vector where there is no such image.
+IMAGE, IMAGE_WHEN_WARM = 0.2, 0.1
+"""Share of the layer above's image of a random vector in a start vector.
 
-A known vector can be so near another eigenvector that nothing of the top one is left in it. The
-image has parts in all eigenvectors of large eigenvalues above, of which the top one here will be.
+The known vector of which the rest is made, the layer above's or the last round's, can be so near
+another eigenvector that nothing of the top one is left in it. The image has parts in all
+eigenvectors of large eigenvalues above, of which the top one here will be.
 """
+
+RANDOM, RANDOM_ALONE = 0.03, 0.3
+"""Share of a random vector beside such an image, and where there is none."""
 
 
 @struct.dataclass
@@ -89,12 +92,14 @@ class Task:
 
     def starts(self, layer: jax.Array, above: Above) -> jax.Array:
         """Returns a layer's start vectors, the first near its last eigenvector or the one above."""
-        known_NC = above.vector_NC
+        known_NC, image = above.vector_NC, jnp.float32(IMAGE)
         if self.warm_LNC is not None:
             warm_NC = self.mask_NC * self.warm_LNC[layer]
-            known_NC = jnp.where(jnp.any(warm_NC != 0), _unit(warm_NC), known_NC)
-        random = jnp.where(jnp.any(above.image_NC != 0), RANDOM, ALONE)
-        first_NC = known_NC + IMAGE * _unit(above.image_NC) + random * _unit(self.starts_MNC[0])
+            is_warm = jnp.any(warm_NC != 0)
+            known_NC = jnp.where(is_warm, _unit(warm_NC), known_NC)
+            image = jnp.where(is_warm, IMAGE_WHEN_WARM, IMAGE)
+        random = jnp.where(jnp.any(above.image_NC != 0), RANDOM, RANDOM_ALONE)
+        first_NC = known_NC + image * _unit(above.image_NC) + random * _unit(self.starts_MNC[0])
         return self.starts_MNC.at[0].set(first_NC)
 
     def solve(
