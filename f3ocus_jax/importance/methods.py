@@ -105,7 +105,7 @@ class Task:
     def solve(
         self, product: Callable[[jax.Array], jax.Array], starts_M: jax.Array, random: jax.Array
     ) -> tuple[Eigenpair, jax.Array]:
-        """Runs Lanczos on a kernel; vectors are of any one shape. The second is an image of one."""
+        """Runs Lanczos on a kernel; returns its image of the random vector, too."""
         return lanczos.top_eigenpairs(
             product,
             starts_M,
