@@ -8,8 +8,7 @@ two largest eigenvalues lie in the same order, or change places between the laye
 
 import argparse
 import collections
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from unittest import mock
 
 import jax
@@ -23,8 +22,12 @@ SIZE = 400
 TURNS = (0.01, 0.1, 0.3)
 """How far the upper layer's eigenvectors are turned; 0.3 leaves 0.96 of their length in place."""
 
-SHARES = {"image and random": None, "random": (0.0, 0.3, 0.3), "random alone": (0.0, 1e6, 1e6)}
-"""By name: other values of `methods.IMAGE`, `RANDOM` and `RANDOM_ALONE`."""
+SHARES = {
+    "image and random": {"IMAGE": methods.IMAGE, "RANDOM": methods.RANDOM},
+    "random": {"IMAGE": 0.0, "RANDOM": 0.3},
+    "random alone": {"IMAGE": 0.0, "RANDOM": 1e6},
+}
+"""By name: what stands in `methods` for the lower layer's start."""
 
 
 class Kernels:
@@ -40,23 +43,23 @@ class Kernels:
         self.outputs = jnp.zeros((1, size))
         self._kernels_LDD = kernels_LDD
 
-    def kernel_product(self, layer: jax.Array):
+    def kernel_product(self, layer: jax.Array) -> Callable[[jax.Array], jax.Array]:
         """Returns v -> Θ_l v, [1, D]."""
         return lambda vector: vector @ self._kernels_LDD[layer]
 
 
-def decays(gap: float) -> dict[str, np.ndarray]:
+def decays(gap: float) -> list[np.ndarray]:
     """Returns eigenvalues, [D], of several kinds: 1, 1 - gap and smaller ones."""
     place = np.arange(1, SIZE - 1)
     below = 1 - gap
-    rest = {
-        "1 / i": 0.9 * below / place,
-        "1 / i²": 0.9 * below / place**2,
-        "0.9^i": 0.8 * below * 0.9**place,
-        "linear": 0.95 * below * (1 - place / SIZE),
-        "two outliers": 0.2 * (1 - place / SIZE),
-    }
-    return {name: np.concatenate([[1, below], values]) for name, values in rest.items()}
+    rest = [
+        0.9 * below / place,
+        0.9 * below / place**2,
+        0.8 * below * 0.9**place,
+        0.95 * below * (1 - place / SIZE),
+        0.2 * (1 - place / SIZE),
+    ]
+    return [np.concatenate([[1, below], values]) for values in rest]
 
 
 def pair_of_kernels(
@@ -71,17 +74,7 @@ def pair_of_kernels(
     return np.stack([np.diag(values), (rotation * upper) @ rotation.T])
 
 
-@contextlib.contextmanager
-def starting_with(shares: tuple[float, float, float] | None) -> Iterator[None]:
-    """Sets what starts hold, as long as the context lasts."""
-    names = ("IMAGE", "RANDOM", "RANDOM_ALONE")
-    with contextlib.ExitStack() as stack:
-        for name, share in zip(names, shares or (), strict=False):
-            stack.enter_context(mock.patch.object(methods, name, share))
-        yield
-
-
-def solver(shares: tuple[float, float, float] | None, seeds: int) -> Callable:
+def solver(shares: dict[str, float], seeds: int) -> Callable:
     """Compiles kernels [2, D, D] -> values and iterations of the lower layer, [2, seeds]."""
 
     def solve(kernels_LDD: jax.Array, seed: jax.Array) -> jax.Array:
@@ -94,7 +87,7 @@ def solver(shares: tuple[float, float, float] | None, seeds: int) -> Callable:
         return jax.lax.map(lambda seed: solve(kernels_LDD, seed), jnp.arange(seeds)).T
 
     shape = jax.ShapeDtypeStruct((2, SIZE, SIZE), jnp.float32)
-    with starting_with(shares):
+    with mock.patch.multiple(methods, **shares):
         return jax.jit(run).lower(shape).compile()
 
 
@@ -108,7 +101,7 @@ def main() -> None:
     solvers = {name: solver(shares, arguments.seeds) for name, shares in SHARES.items()}
     for crossed in (False, True):
         found = collections.defaultdict(list)
-        for values in decays(arguments.gap).values():
+        for values in decays(arguments.gap):
             for turn in TURNS:
                 kernels = pair_of_kernels(values, turn, rng, crossed=crossed).astype(np.float32)
                 for name, solve in solvers.items():

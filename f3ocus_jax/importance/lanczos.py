@@ -66,9 +66,9 @@ class Krylov:
     @property
     def matrix(self) -> jax.Array:
         """What A is among the vectors whose images are known, [M, M]; 0 elsewhere."""
-        beside_M = jnp.where(jnp.arange(len(self.beside_M)) < self.steps - 1, self.beside_M, 0.0)
-        beside_M = beside_M[:-1]
-        return jnp.diag(self.diagonal_M) + jnp.diag(beside_M, 1) + jnp.diag(beside_M, -1)
+        reached = jnp.arange(len(self.beside_M) - 1) < self.steps - 1
+        beside = jnp.where(reached, self.beside_M[:-1], 0.0)
+        return jnp.diag(self.diagonal_M) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
 
     def product(self, vector: jax.Array) -> jax.Array:
         """Returns A times the vector, as far as both lie in this space."""
@@ -77,8 +77,9 @@ class Krylov:
 
     def top(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Finds the largest Ritz value θ, its vector's weights, [M], and |A v − θ v|."""
-        weights_M = _top_vector_of_leading(self.matrix, self.steps)
-        image_M = self.matrix @ weights_M
+        matrix = self.matrix
+        weights_M = _top_vector_of_leading(matrix, self.steps)
+        image_M = matrix @ weights_M
         value = weights_M @ image_M
         within = jnp.linalg.norm(image_M - value * weights_M)
         beyond = self.beside_M[self.steps - 1] * weights_M[self.steps - 1]

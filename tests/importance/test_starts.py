@@ -5,25 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.starts import Kernels
 from f3ocus_jax.importance import methods, spectrum
 from tests.importance.test_lanczos import kernel_with
 
-SHAPE = (4, 100)
 CLOSE = 0.97
-
-
-class Crossed:
-    """Two layers whose kernels share eigenvectors; the first's top one is the second's second."""
-
-    num_layers = 2
-    outputs = jnp.zeros(SHAPE)
-
-    def __init__(self, rest: np.ndarray) -> None:
-        kernels_LDD = [kernel_with([*pair, *rest]) for pair in ([1.0, CLOSE], [CLOSE, 1.0])]
-        self.kernels_LDD = jnp.asarray(kernels_LDD, jnp.float32)
-
-    def kernel_product(self, layer):
-        return lambda vector: (self.kernels_LDD[layer] @ vector.reshape(-1)).reshape(SHAPE)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +18,9 @@ class Crossed:
     ids=["exponential", "outliers"],
 )
 def test_eigenvalues_that_cross_between_layers_are_found(rest):
-    linearised = Crossed(rest)
+    """The first layer's top eigenvector is the second one's second."""
+    kernels_LDD = [kernel_with([*pair, *rest]) for pair in ([1.0, CLOSE], [CLOSE, 1.0])]
+    linearised = Kernels(jnp.asarray(kernels_LDD, jnp.float32))
 
     @jax.jit
     def solve(seed):
