@@ -24,10 +24,11 @@ import numpy as np
 import optax
 
 from benchmarks import reporting
-from f3ocus_jax import flops
 from f3ocus_jax.clients import Choice, gradient
-from f3ocus_jax.models import base, losses, trainable, vilt
+from f3ocus_jax.cost import flops
+from f3ocus_jax.models import base, losses, units
 from f3ocus_jax.models.base import Model
+from f3ocus_jax.models.vilt import model as vilt
 from f3ocus_jax.types import Batch, Params
 
 LAYERS, ANSWERS = 12, 32
@@ -91,11 +92,11 @@ def full_autodiff(model: Model, params: Params, batches_S: Batch) -> Run:
 
     @jax.jit
     def run(params: Params, choice: Choice, batches_S: Batch, steps: jax.Array) -> Any:
-        frozen, rows_L, head = trainable.split(params, "block")
+        frozen, rows_L, head = units.split(params, "block")
         chosen_L = choice.slots(LAYERS) < choice.layers_R.size
 
         def objective(trained: tuple[Params, Params], batch: Batch) -> jax.Array:
-            joined = trainable.join(frozen, *trained, "block")
+            joined = units.join(frozen, *trained, "block")
             loss_B = losses.create(LOSS)(base.apply(model, joined, batch), batch)
             return losses.masked_mean(loss_B, batch)
 
@@ -103,7 +104,7 @@ def full_autodiff(model: Model, params: Params, batches_S: Batch) -> Run:
             return jnp.where(chosen_L.reshape(-1, *(1,) * (leaf.ndim - 1)), leaf, 0.0)
 
         def step(index: jax.Array, trained: tuple[Params, Params]) -> tuple[Params, Params]:
-            slope_L, slope = jax.grad(objective)(trained, trainable.row_at(batches_S, index))
+            slope_L, slope = jax.grad(objective)(trained, units.row_at(batches_S, index))
             return descend(trained, (jax.tree.map(masked, slope_L), slope))
 
         return jax.lax.fori_loop(0, steps, step, (rows_L, head))
@@ -117,16 +118,16 @@ def ours(model: Model, params: Params, batches_S: Batch) -> Run:
 
     @jax.jit
     def run(params: Params, choice: Choice, batches_S: Batch, steps: jax.Array) -> Any:
-        frozen, rows_L, head = trainable.split(params, "block")
+        frozen, rows_L, head = units.split(params, "block")
 
         def step(index: jax.Array, state: tuple[Any, Any]) -> tuple[Any, Any]:
             trained, room = state
-            batch = trainable.row_at(batches_S, index)
+            batch = units.row_at(batches_S, index)
             _, slope, room = gradients.run(frozen, rows_L, choice, trained, batch, room)
             return descend(trained, slope), room
 
         trained = (choice.take(rows_L), head)
-        first = trainable.row_at(batches_S, 0)
+        first = units.row_at(batches_S, 0)
         room = gradients.room(frozen, rows_L, choice, trained, first)
         return jax.lax.fori_loop(0, steps, step, (trained, room))[0]
 
@@ -135,7 +136,7 @@ def ours(model: Model, params: Params, batches_S: Batch) -> Run:
 
 def state_bytes(model: Model, layers: int) -> int:
     """Bytes a client holds for its layers: copies, gradients and AdamW's state, head apart."""
-    _, rows_L, _ = trainable.split(jax.eval_shape(model.init, jax.random.key(0)), "block")
+    _, rows_L, _ = units.split(jax.eval_shape(model.init, jax.random.key(0)), "block")
 
     def held(rows_L: Params) -> Any:
         copies = choice_of(range(layers)).take(rows_L)

@@ -34,10 +34,12 @@ CASES = ("load stored", "load float32", "convert stored")
 def write(folder: pathlib.Path, *, width: int, layers: int, shard_bytes: int) -> None:
     """Writes a directory of a LLaVA that is nearly all language model."""
     from f3ocus_jax.data.text import load_tokenizer
-    from f3ocus_jax.models import FAMILIES, huggingface, layout, llava
-    from f3ocus_jax.models.clip import ClipConfig
-    from f3ocus_jax.models.llama import LlamaConfig
-    from f3ocus_jax.models.llava_config import LlavaConfig
+    from f3ocus_jax.models import FAMILIES
+    from f3ocus_jax.models.blocks.clip import ClipConfig
+    from f3ocus_jax.models.blocks.llama import LlamaConfig
+    from f3ocus_jax.models.huggingface import directory as huggingface, layout
+    from f3ocus_jax.models.llava import model as llava
+    from f3ocus_jax.models.llava.config import LlavaConfig
 
     words = load_tokenizer(prompt=FAMILIES["llava"].prompt)
     image = ClipConfig(
@@ -67,7 +69,7 @@ def write(folder: pathlib.Path, *, width: int, layers: int, shard_bytes: int) ->
 def measure(case: str, folder: pathlib.Path) -> None:
     """Runs one case and prints its seconds and the peak of this process, as JSON."""
     from f3ocus_jax import convert
-    from f3ocus_jax.models import huggingface
+    from f3ocus_jax.models.huggingface import directory as huggingface
 
     start = time.perf_counter()
     kind, dtype = case.split()

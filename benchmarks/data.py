@@ -32,15 +32,14 @@ from absl import logging
 
 from benchmarks import reporting
 from configs import medvqa_fl
-from f3ocus_jax import foundation as foundation_lib, parsing
 from f3ocus_jax.clients import Choice, gradient
-from f3ocus_jax.config import DataConfig, ExperimentConfig
+from f3ocus_jax.config import DataConfig, ExperimentConfig, parsing
 from f3ocus_jax.data import cache
 from f3ocus_jax.data.examples import Examples
 from f3ocus_jax.data.images import Frame
 from f3ocus_jax.data.reading import read_federation
 from f3ocus_jax.data.text import load_tokenizer
-from f3ocus_jax.models import trainable
+from f3ocus_jax.models import foundation as foundation_lib, units
 from tests.tfds_medvqa import medmnist_files
 from tfds_medvqa.build import prepare
 from tfds_medvqa.medvqa_fl import records
@@ -136,7 +135,7 @@ def train_steps(examples: Examples, answers: int, clock: Clock) -> None:
     names = [str(place) for place in range(answers)]
     foundation = foundation_lib.load(config.model, names, jax.random.key(0))
     unit, loss = config.training.unit, config.model.loss
-    frozen, rows_L, head = trainable.split(foundation.params, unit)
+    frozen, rows_L, head = units.split(foundation.params, unit)
     slope = gradient.create(foundation.model, unit=unit, loss=loss, skip_frozen=True)
     choice = Choice(np.array([2, 5, 8, 11], np.int32))
     step = functools.partial(jax.jit(slope), frozen, rows_L, choice, (choice.take(rows_L), head))

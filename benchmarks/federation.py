@@ -34,13 +34,13 @@ import optax
 
 from benchmarks import federation_peers, reporting
 from configs import base as base_config
-from f3ocus_jax import parsing, server_optimizer
-from f3ocus_jax.aggregation import Trained
+from f3ocus_jax.aggregation import server_optimizer
+from f3ocus_jax.aggregation.layerwise import Trained
 from f3ocus_jax.clients import Choice, LocalTask, LocalUpdate, local, placement
-from f3ocus_jax.config import AggregationConfig
+from f3ocus_jax.config import AggregationConfig, parsing
+from f3ocus_jax.federation.training import make_finish, make_fold
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.head import ANSWERS
-from f3ocus_jax.training import make_finish, make_fold
 from f3ocus_jax.types import Batch, ServerState
 
 FEATURES, CLASSES, STEPS, BATCH, RATE = 64, 10, 10, 32, 0.1

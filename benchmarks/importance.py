@@ -33,7 +33,7 @@ from f3ocus_jax import importance
 from f3ocus_jax.clients import LocalTask, local
 from f3ocus_jax.importance import lntk
 from f3ocus_jax.importance.plan import EXPECTED_ITERATIONS, Plan
-from f3ocus_jax.models import trainable
+from f3ocus_jax.models import units
 from f3ocus_jax.types import Params
 
 ALL = ("dense", "torch", "power")
@@ -162,7 +162,7 @@ def a_round(width: int, unit: str) -> dict[str, Callable[[], Any]]:
     """Makes a client's local training, and its scoring from nothing and from the last round's."""
     adapter_size = 48 if unit == "adapter" else 0
     model, batch = client_step.make_model(width, adapter_size), client_step.make_batch(BATCH)
-    frozen, rows_L, head = trainable.split(model.init(jax.random.key(0)), unit)
+    frozen, rows_L, head = units.split(model.init(jax.random.key(0)), unit)
     draw = np.random.default_rng(0)
     rows_L = jax.tree.map(lambda leaf: leaf + 0.02 * normal(draw, leaf), rows_L)
     moved_L = jax.tree.map(lambda leaf: leaf * (1 + CHANGE * normal(draw, leaf)), rows_L)

@@ -1,7 +1,7 @@
 """Federated fine-tuning of vision-language models, a few chosen layers per client (F³OCUS)."""
 
-from f3ocus_jax import compiler
+from f3ocus_jax import _xla
 
 __version__ = "0.1.0"
 
-compiler.set_flags()
+_xla.set_flags()

@@ -14,19 +14,19 @@ import jax
 import numpy as np
 from absl import flags
 
-from f3ocus_jax import commands
-from f3ocus_jax.config import ConfigError
+from f3ocus_jax import _command_line
 from f3ocus_jax.data.text import Tokenizer, load_tokenizer
-from f3ocus_jax.models import (
-    albef_checkpoint,
+from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.models.blip import albef_checkpoint
+from f3ocus_jax.models.blocks import positions
+from f3ocus_jax.models.huggingface import (
     companions,
-    huggingface,
-    positions,
+    directory as huggingface,
     shards,
     sources,
     tensor_files,
 )
-from f3ocus_jax.models.huggingface import CONFIG_FILE, STORED, WEIGHT_DTYPES, Stored
+from f3ocus_jax.models.huggingface.directory import CONFIG_FILE, STORED, WEIGHT_DTYPES, Stored
 from f3ocus_jax.models.sizes import Sizes
 
 
@@ -66,7 +66,7 @@ def main() -> None:
     convert(
         pathlib.Path(settings.checkpoint),
         pathlib.Path(settings.tokenizer) if settings.tokenizer else None,
-        commands.prepare_workdir(),
+        _command_line.prepare_workdir(),
         sizes=pathlib.Path(settings.sizes) if settings.sizes else None,
         head_width=settings.head_width,
         wishes=Wishes(settings.image_size, settings.dtype, settings.shard_bytes),
@@ -154,4 +154,4 @@ def _changed(stored: Stored, config: Sizes, dtype: str) -> Iterator[tuple[str, n
 
 if __name__ == "__main__":
     define_flags()
-    commands.run(main)
+    _command_line.run(main)

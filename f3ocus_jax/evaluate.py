@@ -4,13 +4,14 @@ import json
 
 from absl import flags
 
-from f3ocus_jax import commands, experiment
+from f3ocus_jax import _command_line
+from f3ocus_jax.federation import experiment
 from f3ocus_jax.report import table
 
 
 def main() -> None:
     """Prints the accuracies of a checkpoint as a table and writes them as JSON."""
-    workdir = commands.existing_workdir()
+    workdir = _command_line.existing_workdir()
     parts = experiment.assemble(experiment.read_run(workdir).config)
     state = experiment.load_state(workdir, parts.start, parts.settings, flags.FLAGS.round)
     scores = parts.rounds.evaluate(state)
@@ -23,5 +24,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    commands.define_round()
-    commands.run(main)
+    _command_line.define_round()
+    _command_line.run(main)

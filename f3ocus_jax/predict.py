@@ -8,13 +8,16 @@ import jax
 import numpy as np
 from absl import flags
 
-from f3ocus_jax import commands, experiment, multilabel
-from f3ocus_jax.config import ConfigError, DataConfig
+from f3ocus_jax import _command_line
+from f3ocus_jax.config import DataConfig
 from f3ocus_jax.data.images import Frame
-from f3ocus_jax.data.reading import DataError, decode_image
-from f3ocus_jax.decoding import Decoding
-from f3ocus_jax.foundation import Foundation
+from f3ocus_jax.data.reading import decode_image
+from f3ocus_jax.errors import ConfigError, DataError
+from f3ocus_jax.evaluation import findings_f1
+from f3ocus_jax.evaluation.written_answers import Decoding, decoding_of
+from f3ocus_jax.federation import experiment
 from f3ocus_jax.models import base, head
+from f3ocus_jax.models.foundation import Foundation
 from f3ocus_jax.report import records
 from f3ocus_jax.types import Batch, Params
 
@@ -27,16 +30,16 @@ def define_flags() -> None:
     flags.DEFINE_integer("top", 5, "how many answers are printed", lower_bound=1)
     help_text = "whose thresholds tell which findings are present; the mean of all unless given"
     flags.DEFINE_string("client", "", help_text)
-    commands.define_round()
+    _command_line.define_round()
 
 
 def main() -> None:
     """Prints the most probable answers, and every finding, for what the run's model is for."""
-    workdir, settings = commands.existing_workdir(), flags.FLAGS
+    workdir, settings = _command_line.existing_workdir(), flags.FLAGS
     foundation, params, round = experiment.load_model(workdir, settings.round)
     config = experiment.read_run(workdir).config
     batch = read_example(foundation, config.data, pathlib.Path(settings.image), settings.question)
-    decoding = foundation.decoding(config)
+    decoding = decoding_of(foundation, config.evaluation, config.data.answer_length)
     if decoding is not None:
         print("\n".join(describe_written(foundation, params, batch, decoding, settings.top)))
         print(f"round {round} of {workdir}")
@@ -119,10 +122,10 @@ def read_thresholds(workdir: pathlib.Path, round: int, client: str) -> np.ndarra
             raise ConfigError(f"--client={client!r} has no thresholds; choose {', '.join(chosen)}")
         return np.array(chosen[client])
     values_KF = np.array(list(chosen.values()))
-    saw_KF = values_KF < multilabel.NEVER
+    saw_KF = values_KF < findings_f1.NEVER
     total_F = np.where(saw_KF, values_KF, 0.0).sum(axis=0)
     return np.where(
-        saw_KF.any(axis=0), total_F / np.maximum(saw_KF.sum(axis=0), 1), multilabel.NEVER
+        saw_KF.any(axis=0), total_F / np.maximum(saw_KF.sum(axis=0), 1), findings_f1.NEVER
     )
 
 
@@ -178,4 +181,4 @@ def read_example(
 
 if __name__ == "__main__":
     define_flags()
-    commands.run(main)
+    _command_line.run(main)

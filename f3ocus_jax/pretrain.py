@@ -15,21 +15,15 @@ import ml_collections
 import numpy as np
 import optax
 
-from f3ocus_jax import (
-    commands,
-    foundation as foundation_lib,
-    inference,
-    metrics,
-    parsing,
-    scoring,
-)
-from f3ocus_jax.config import ConfigError, OptimizationConfig, PretrainConfig
+from f3ocus_jax import _command_line
+from f3ocus_jax.config import OptimizationConfig, PretrainConfig, parsing
 from f3ocus_jax.data import order
 from f3ocus_jax.data.examples import ClientData, Examples, concatenate
 from f3ocus_jax.data.reading import read_federation
-from f3ocus_jax.models import base, losses
+from f3ocus_jax.errors import ConfigError, RoundError
+from f3ocus_jax.evaluation import accuracy, client_metrics, inference
+from f3ocus_jax.models import base, foundation as foundation_lib, losses
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.training import RoundError
 from f3ocus_jax.types import Batch, Params
 
 REPORTS = 10
@@ -42,7 +36,7 @@ def main(raw: ml_collections.ConfigDict) -> None:
     Args:
       raw: the config file's settings, with the command line's overrides.
     """
-    pretrain(parsing.parse(PretrainConfig, raw), commands.prepare_workdir())
+    pretrain(parsing.parse(PretrainConfig, raw), _command_line.prepare_workdir())
 
 
 def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
@@ -71,9 +65,9 @@ def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
         batch_size=config.evaluation.batch_size,
         placement_name="pmap",
     )
-    (score,) = scoring.score(predict, params, [pooled])
+    (score,) = client_metrics.score(predict, params, [pooled])
     foundation.save(workdir, params)
-    reached, measure = metrics.main(score.test), metrics.main_name([score.test])
+    reached, measure = accuracy.main(score.test), accuracy.main_name([score.test])
     print(f"test {measure} {reached:.1%} on {len(pooled.test)} examples; written to {workdir}")
     return reached
 
@@ -169,4 +163,4 @@ def _make_step(
 
 
 if __name__ == "__main__":
-    commands.run_with_config(main)
+    _command_line.run_with_config(main)

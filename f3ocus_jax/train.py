@@ -6,8 +6,9 @@ docs/federation.md.
 
 import ml_collections
 
-from f3ocus_jax import commands, distributed, experiment, parsing
-from f3ocus_jax.config import ExperimentConfig
+from f3ocus_jax import _command_line, hosts
+from f3ocus_jax.config import ExperimentConfig, parsing
+from f3ocus_jax.federation import experiment
 
 
 def main(raw: ml_collections.ConfigDict) -> None:
@@ -17,9 +18,9 @@ def main(raw: ml_collections.ConfigDict) -> None:
       raw: the config file's settings, with the command line's overrides.
     """
     config = parsing.parse(ExperimentConfig, raw)
-    distributed.start(config.distributed)
-    experiment.run(config, commands.prepare_workdir())
+    hosts.start(config.distributed)
+    experiment.run(config, _command_line.prepare_workdir())
 
 
 if __name__ == "__main__":
-    commands.run_with_config(main)
+    _command_line.run_with_config(main)

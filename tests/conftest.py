@@ -5,17 +5,19 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+from tests.helpers.paths import REPOSITORY
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # read by JAX as it is imported
 
 import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from f3ocus_jax import compiler
+from f3ocus_jax import _xla
 
 # Tests run tiny programs once, so compiling them is most of the time: without optimisations, by the
 # older code generator, which takes half of the new one's time, and in one piece per program.
-compiler.add_flags(
+_xla.add_flags(
     ["--xla_force_host_platform_device_count=4", "--xla_backend_optimization_level=0"],
     of_affected=[
         "--xla_cpu_use_fusion_emitters=false",
@@ -23,8 +25,6 @@ compiler.add_flags(
     ],
 )
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from f3ocus_jax.clients.passes import Choice, Stack
-from f3ocus_jax.models import losses, trainable
+from f3ocus_jax.models import losses, units
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params, Rows
 
@@ -168,7 +168,7 @@ def create_forward(
         frozen: Params, rows_L: Rows, choice: Choice, batch: Batch
     ) -> tuple[Stack, jax.Array]:
         hidden, context = model.embed(frozen["embeddings"], batch)
-        stacks = (trainable.frozen_rows(frozen), rows_L)
+        stacks = (units.frozen_rows(frozen), rows_L)
         return Stack(model, unit, stacks, choice, context, skip_frozen, rematerialise), hidden
 
     def room(

@@ -12,7 +12,7 @@ from flax import struct
 from f3ocus_jax.clients import gradient
 from f3ocus_jax.clients.gradient import Scratch, Trained
 from f3ocus_jax.clients.passes import Choice
-from f3ocus_jax.models import base, trainable
+from f3ocus_jax.models import base, units
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Array, Batch, Params, Rows
 
@@ -147,7 +147,7 @@ def take_steps(
     # A loop that ends, and not a scan that skips: skipping would copy all that is carried.
     def body(index: jax.Array, state: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
         carry, losses_S = state
-        carry, value = step(carry, trainable.row_at(task.batches_S, index))
+        carry, value = step(carry, units.row_at(task.batches_S, index))
         return carry, losses_S.at[index].set(value)
 
     planned = task.batches_S.labels_B.shape[0]

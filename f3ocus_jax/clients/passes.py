@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from f3ocus_jax.models import linear, trainable
+from f3ocus_jax.models import units
 from f3ocus_jax.models.base import Model
+from f3ocus_jax.models.blocks import linear
 from f3ocus_jax.types import Array, Rows
 
 
@@ -66,11 +67,11 @@ class Stack:
     def parts(self, rows_R: Rows, layer: jax.Array) -> tuple[Rows, Rows]:
         """Returns a layer's frozen part, and its selectable part as this client has it."""
         frozen_stack, stack = self.stacks
-        frozen_row, slot = trainable.row_at(frozen_stack, layer), self.slot_L[layer]
+        frozen_row, slot = units.row_at(frozen_stack, layer), self.slot_L[layer]
         is_mine = slot < self.num_rows
 
         def shared() -> Rows:
-            return trainable.row_at(stack, layer)
+            return units.row_at(stack, layer)
 
         if not self.num_rows:
             return frozen_row, shared()
@@ -89,13 +90,13 @@ class Stack:
         """Returns a chosen row in the precision of the stack, of which it may be the master."""
         return jax.tree.map(
             lambda own, stack: own.astype(stack.dtype),
-            trainable.row_at(rows_R, jnp.minimum(slot, self.num_rows - 1)),
+            units.row_at(rows_R, jnp.minimum(slot, self.num_rows - 1)),
             self.stacks[1],
         )
 
     def apply(self, frozen_row: Rows, row: Rows, hidden: jax.Array) -> jax.Array:
         """Runs one block."""
-        return trainable.run(self.model, frozen_row, row, self.unit, hidden, self.context)
+        return units.run(self.model, frozen_row, row, self.unit, hidden, self.context)
 
     def linearised(
         self, rows_R: Rows, layer: jax.Array, hidden: jax.Array
@@ -125,7 +126,7 @@ class Stack:
         rebuilds = []
 
         def plain(layer: jax.Array, hidden: jax.Array) -> jax.Array:
-            frozen_row, row = trainable.row_at(self.stacks, layer)
+            frozen_row, row = units.row_at(self.stacks, layer)
             return self.apply(frozen_row, row, hidden)
 
         def saving(layer: jax.Array, state: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
@@ -145,8 +146,8 @@ class Stack:
         """Returns the gradient of the chosen rows from that of the last hidden state."""
 
         def pull(layer: jax.Array, row: Rows) -> Callable[..., Any]:
-            frozen_row = trainable.row_at(self.stacks[0], layer)
-            residuals = trainable.row_at(residuals_L, layer)
+            frozen_row = units.row_at(self.stacks[0], layer)
+            residuals = units.row_at(residuals_L, layer)
             return rebuild(residuals, (frozen_row, row, self.context))
 
         gradient_R = jax.tree.map(jnp.zeros_like, rows_R)
@@ -165,7 +166,7 @@ class Stack:
         def through(top: jax.Array) -> Callable[[jax.Array, jax.Array], jax.Array]:
             def step(index: jax.Array, cotangent: jax.Array) -> jax.Array:
                 layer = top - index
-                row = trainable.row_at(self.stacks[1], layer)
+                row = units.row_at(self.stacks[1], layer)
                 # The unused weight gradient is dead code here and is never computed.
                 return pull(layer, row)(cotangent)[1]
 

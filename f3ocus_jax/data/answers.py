@@ -5,7 +5,7 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
 
-from f3ocus_jax.config import ConfigError
+from f3ocus_jax.errors import ConfigError
 from tfds_medvqa.common.answers import normalise
 
 

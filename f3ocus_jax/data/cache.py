@@ -17,13 +17,10 @@ import tensorflow_datasets as tfds
 from f3ocus_jax.data import images
 from f3ocus_jax.data.images import Frame, StoredImages
 from f3ocus_jax.data.table import OF_DATASET, TEXTS, Column, Table
+from f3ocus_jax.errors import DataError
 
 FORMAT = 2
 """Raised whenever what is written changes, so that older caches are made anew."""
-
-
-class DataError(ValueError):
-    """A dataset that cannot be used: the message names the dataset, split and example."""
 
 
 def load(builder: tfds.core.DatasetBuilder, dataset: str, split: str, frame: Frame) -> Table:

@@ -6,8 +6,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from f3ocus_jax.config import ConfigError, DataConfig
+from f3ocus_jax.config import DataConfig
 from f3ocus_jax.data.table import TEXTS, Table, join_tables
+from f3ocus_jax.errors import ConfigError
 from tfds_medvqa.common.features import CLASSIFICATION
 
 Splits: TypeAlias = Mapping[str, Table]

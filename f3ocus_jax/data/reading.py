@@ -8,16 +8,16 @@ import jax
 import numpy as np
 import tensorflow_datasets as tfds
 
-from f3ocus_jax import distributed
+from f3ocus_jax import hosts as distributed
 from f3ocus_jax.config import DataConfig, require
 from f3ocus_jax.data import cache, images, overlap, partition, summary as summary_lib, targets
 from f3ocus_jax.data.answers import AnswerVocabulary
-from f3ocus_jax.data.cache import DataError
 from f3ocus_jax.data.examples import ClientData, Elsewhere, Examples
 from f3ocus_jax.data.images import Frame
 from f3ocus_jax.data.summary import Summary
 from f3ocus_jax.data.table import Table
 from f3ocus_jax.data.text import Tokenizer
+from f3ocus_jax.errors import DataError
 from tfds_medvqa.build import build
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import QUESTION_ANSWERING

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from f3ocus_jax.config import ConfigError
 from f3ocus_jax.data import overlap
 from f3ocus_jax.data.partition import label_names
 from f3ocus_jax.data.table import Table
+from f3ocus_jax.errors import ConfigError
 
 PARTITION_FILE = "partition.json"
 COMMON_LABELS = 20

@@ -10,7 +10,7 @@ import optax
 from f3ocus_jax.importance import probe as probe_lib
 from f3ocus_jax.importance.probe import Probe
 from f3ocus_jax.importance.score import Score, norms
-from f3ocus_jax.models import losses, trainable
+from f3ocus_jax.models import losses, units
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Params, Rows
 
@@ -57,7 +57,7 @@ def movement(probe: Probe, *, optimizer: optax.GradientTransformation, steps: in
     def step(carry: tuple[Trained, optax.OptState], number: jax.Array) -> tuple[tuple, None]:
         trained, state = carry
         # Empty batches are the last ones, see `probe.deal`.
-        batch = trainable.row_at(probe.batches_J, number % jnp.maximum(filled, 1))
+        batch = units.row_at(probe.batches_J, number % jnp.maximum(filled, 1))
         slope = jax.grad(lambda trained: probe.loss(trained[0], trained[1], batch))(trained)
         updates, state = optimizer.update(slope, state, trained)
         return (optax.apply_updates(trained, updates), state), None

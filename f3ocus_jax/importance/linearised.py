@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from f3ocus_jax.importance.network import Network
-from f3ocus_jax.models import linear, trainable
+from f3ocus_jax.models import units
+from f3ocus_jax.models.blocks import linear
 from f3ocus_jax.types import Rows
 
 RowMaps = tuple[Callable[[jax.Array], Rows], Callable[[Rows], jax.Array]]
@@ -72,7 +73,7 @@ class Linearised:
     def row_maps(self, layer: Any) -> RowMaps:
         """Returns how a layer's own parameters move its output, and the transpose of that."""
         row, frozen_row = self.network.rows_at(layer)
-        hidden = trainable.row_at(self.inputs_L, layer)
+        hidden = units.row_at(self.inputs_L, layer)
 
         def output(row: Rows) -> jax.Array:
             return self.network.block(row, frozen_row, hidden, self.network.context)
@@ -97,4 +98,4 @@ class Linearised:
 
     def _derivative(self, layer: Any) -> Callable[[jax.Array], jax.Array]:
         inputs = (self.network.rows_at(layer), self.network.context)
-        return self._rebuild(trainable.row_at(self.residuals_L, layer), inputs)
+        return self._rebuild(units.row_at(self.residuals_L, layer), inputs)

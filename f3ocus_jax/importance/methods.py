@@ -17,7 +17,7 @@ from flax import struct
 from f3ocus_jax.importance import factors, lanczos
 from f3ocus_jax.importance.lanczos import Eigenpair
 from f3ocus_jax.importance.linearised import Linearised
-from f3ocus_jax.models import trainable
+from f3ocus_jax.models import units
 
 Found = TypeVar("Found")
 
@@ -337,7 +337,7 @@ def _factors(task: Task, layer: jax.Array, pulled: jax.Array) -> factors.Factors
 
         return factors.factors(output, row, cotangents_C)
 
-    hidden = trainable.row_at(task.linearised.inputs_L, layer)
+    hidden = units.row_at(task.linearised.inputs_L, layer)
     return jax.vmap(of_example, in_axes=(0, axes, 1))(hidden, network.context, pulled)
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from f3ocus_jax.models import losses, trainable
+from f3ocus_jax.models import losses, units
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params, Rows
 
@@ -53,7 +53,7 @@ class Network:
 
         Kernel products are taken in float32 whatever the parameters are stored in.
         """
-        return to_float32(trainable.row_at((self.rows_L, self.frozen_L), layer))
+        return to_float32(units.row_at((self.rows_L, self.frozen_L), layer))
 
 
 def of_model(
@@ -83,7 +83,7 @@ def of_model(
     hidden, context = model.embed(frozen["embeddings"], batch)
 
     def block(row: Rows, frozen_row: Rows, hidden: jax.Array, context: Any) -> jax.Array:
-        return trainable.run(model, frozen_row, row, unit, hidden, context)
+        return units.run(model, frozen_row, row, unit, hidden, context)
 
     def readout(hidden: jax.Array) -> jax.Array:
         return read(model.readout(frozen["readout"], head, hidden, context), batch)
@@ -92,7 +92,7 @@ def of_model(
         block=block,
         readout=readout,
         rows_L=rows_L,
-        frozen_L=trainable.frozen_rows(frozen),
+        frozen_L=units.frozen_rows(frozen),
         hidden=hidden.astype(jnp.float32),
         context=context,
         context_axes=_example_axes(model, frozen["embeddings"], batch),

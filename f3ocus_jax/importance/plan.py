@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from f3ocus_jax import flops
+from f3ocus_jax.cost import flops
 from f3ocus_jax.importance import methods
 from f3ocus_jax.importance.methods import Task
 

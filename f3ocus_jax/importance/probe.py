@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from f3ocus_jax.importance.score import Score, as_score, shares
-from f3ocus_jax.models import base, losses, trainable
+from f3ocus_jax.models import base, losses, units
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params, Rows
 
@@ -116,7 +116,7 @@ def create(
         del key
 
         def mean_loss(rows_L: Rows, head: Params, batch: Batch) -> jax.Array:
-            logits_BC = base.apply(model, trainable.join(frozen, rows_L, head, unit), batch)
+            logits_BC = base.apply(model, units.join(frozen, rows_L, head, unit), batch)
             return losses.masked_mean(per_example(logits_BC, batch), batch)
 
         probe = Probe(rows_L, head, batch, deal(batch, probe_batches), mean_loss, reduction)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from f3ocus_jax.importance.score import Score, as_score, norms, per_layer, products, shares
-from f3ocus_jax.models import base, trainable
+from f3ocus_jax.models import base, units
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params, Rows
 
@@ -92,7 +92,7 @@ def create_synflow(model: Model, *, unit: str, reduction: str, **_: object) -> S
             ones = ones.replace(image_size_B2=whole_B2)
 
         def outputs(rows_L: Rows) -> jax.Array:
-            return jnp.sum(base.apply(model, trainable.join(frozen, rows_L, head, unit), ones))
+            return jnp.sum(base.apply(model, units.join(frozen, rows_L, head, unit), ones))
 
         saliency = products(rows_L, jax.grad(outputs)(rows_L))
         return per_layer(jax.tree.map(jnp.abs, saliency), reduction)

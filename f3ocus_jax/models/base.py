@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from f3ocus_jax.models import lora
+from f3ocus_jax.models.blocks import lora
+from f3ocus_jax.models.generation.writer import Writer
 from f3ocus_jax.models.sizes import GENERATE, Sizes
-from f3ocus_jax.models.writing import Writer
 from f3ocus_jax.types import Batch, Params, Rows
 
 ROW_KEYS = ("blocks", "adapters", "lora")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.models.layout import Path, Tensor
+from f3ocus_jax.models.huggingface.layout import Path, Tensor
 from f3ocus_jax.models.sizes import ANSWERING, Sizes
 from f3ocus_jax.types import Params
 

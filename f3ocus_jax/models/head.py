@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from f3ocus_jax.data import answers as answers_lib
-from f3ocus_jax.models import modules
-from f3ocus_jax.models.activations import gelu
+from f3ocus_jax.models.blocks import modules
+from f3ocus_jax.models.blocks.activations import gelu
 from f3ocus_jax.types import Batch, Params
 from tfds_medvqa.common.features import CLASSIFICATION, QUESTION_ANSWERING
 

@@ -12,7 +12,8 @@ from typing import Any
 import jax
 
 from f3ocus_jax.config import choose
-from f3ocus_jax.models import FAMILIES, layout, sizes as sizes_lib
+from f3ocus_jax.models import FAMILIES, sizes as sizes_lib
+from f3ocus_jax.models.huggingface import layout
 from f3ocus_jax.models.sizes import Sizes
 
 

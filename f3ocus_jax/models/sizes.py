@@ -8,7 +8,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from f3ocus_jax.config import ConfigError, nearest
+from f3ocus_jax.config import nearest
+from f3ocus_jax.errors import ConfigError
 
 OWN = ("num_answers", "adapter_size", "selectable", "answering", "image_mean", "image_std")
 CLASSIFY, GENERATE = "classify", "generate"

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from f3ocus_jax import metrics
+from f3ocus_jax.evaluation import accuracy as metrics
 from f3ocus_jax.report import canvas, layer_figures
 from f3ocus_jax.types import RoundRecord, SelectionRecord
 

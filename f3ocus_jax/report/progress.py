@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column
 
-from f3ocus_jax import metrics
+from f3ocus_jax.evaluation import accuracy
 from f3ocus_jax.types import RoundRecord
 
 
@@ -69,7 +69,7 @@ def describe_round(record: RoundRecord, rounds: int, time_left: float | None) ->
     losses = [client.train_loss for client in record.clients if client.train_loss is not None]
     parts = [
         f"round {record.round}/{rounds}",
-        f"{metrics.main_name(client.test for client in record.clients)} {record.accuracy:.1%}",
+        f"{accuracy.main_name(client.test for client in record.clients)} {record.accuracy:.1%}",
         f"test loss {record.loss:.3f}",
     ]
     if losses:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from f3ocus_jax import metrics
-from f3ocus_jax.accounting import ClientCost, megabits
+from f3ocus_jax.cost.traffic import ClientCost, megabits
+from f3ocus_jax.evaluation import accuracy
 from f3ocus_jax.report import layout
 from f3ocus_jax.types import RoundRecord
 
@@ -155,7 +155,7 @@ def write_table(
 
 def _accuracies(records: Sequence[RoundRecord], k: int) -> dict[str, Any]:
     """Returns the accuracy columns of client k."""
-    history = [metrics.main(record.clients[k].test) for record in records]
+    history = [accuracy.main(record.clients[k].test) for record in records]
     last = records[-1].clients[k]
     row: dict[str, Any] = {
         "client": last.client,

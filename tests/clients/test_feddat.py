@@ -9,10 +9,12 @@ import numpy as np
 import optax
 
 from f3ocus_jax.clients import LocalTask, LocalUpdate, feddat
-from f3ocus_jax.models import adapters, base, losses, trainable, vilt
+from f3ocus_jax.models import base, losses, units
+from f3ocus_jax.models.blocks import adapters
+from f3ocus_jax.models.vilt import model as vilt
 from f3ocus_jax.types import Batch, Params
 from tests.clients.test_gradient import padded_choice
-from tests.models.sizes import random_params, tiny_batch, tiny_vilt
+from tests.helpers.models import random_params, tiny_batch, tiny_vilt
 
 CONFIG = tiny_vilt()
 MODEL = vilt.create(CONFIG)
@@ -51,7 +53,7 @@ def test_a_loss_is_half_the_task_and_half_the_divergence_without_padding() -> No
 def test_several_adapters_give_the_mean_of_their_outputs() -> None:
     rows = adapters.init_stack(jax.random.key(0), layers=2, width=6, bottleneck=3)
     rows = jax.tree.map(lambda leaf: leaf + 0.3, rows)
-    one, other = (trainable.row_at(rows, layer) for layer in range(2))
+    one, other = (units.row_at(rows, layer) for layer in range(2))
     hidden_BTD = jax.random.normal(jax.random.key(1), (2, 3, 6))
     outputs = [adapters.apply(adapter, hidden_BTD) for adapter in (one, other)]
     mixed = adapters.apply({"personal": one, "shared": other}, hidden_BTD)
@@ -66,7 +68,7 @@ def trained() -> tuple[Params, Params, Batch, LocalUpdate]:
     batches_S = jax.tree.map(lambda leaf: np.stack([leaf] * (STEPS + 1)), batch)
     task = LocalTask(padded_choice(LAYERS, 3, 3), batches_S, jnp.int32(STEPS), personal_L)
     train = feddat.create(MODEL, loss="cross_entropy", optimizer=optax.adam(RATE), skip_frozen=True)
-    return params, personal_L, batch, jax.jit(train)(*trainable.split(params, "adapter"), task)
+    return params, personal_L, batch, jax.jit(train)(*units.split(params, "adapter"), task)
 
 
 @functools.cache

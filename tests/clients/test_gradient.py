@@ -5,10 +5,12 @@ import pytest
 
 from f3ocus_jax.clients import gradient
 from f3ocus_jax.clients.passes import Choice
-from f3ocus_jax.models import base, losses, prompts, trainable, vilt
-from tests.models.sizes import tiny_batch, tiny_vilt
-from tests.models.test_trainable import with_lora
-from tests.oracles import toy_batch, toy_model
+from f3ocus_jax.models import base, losses, units
+from f3ocus_jax.models.blocks import prompts
+from f3ocus_jax.models.vilt import model as vilt
+from tests.helpers.models import tiny_batch, tiny_vilt
+from tests.helpers.oracles import toy_batch, toy_model
+from tests.models.test_units import with_lora
 
 LAYERS = 5
 CHOICES = {
@@ -27,10 +29,10 @@ def padded_choice(layers, places=LAYERS, depth=LAYERS):
 
 def full_autodiff(model, unit, params, batch):
     """Gradient of every row and of the head by plain autodiff of the scanned model."""
-    frozen, rows_L, head = trainable.split(params, unit)
+    frozen, rows_L, head = units.split(params, unit)
 
     def objective(rows_L, head):
-        logits_BC = base.apply(model, trainable.join(frozen, rows_L, head, unit), batch)
+        logits_BC = base.apply(model, units.join(frozen, rows_L, head, unit), batch)
         return losses.masked_mean(losses.LOSSES["cross_entropy"](logits_BC, batch.labels_B), batch)
 
     return jax.jit(jax.value_and_grad(objective, argnums=(0, 1)))(rows_L, head)
@@ -40,7 +42,7 @@ def check_against_autodiff(
     model, unit, params, batch, layers, *, places=LAYERS, atol=1e-6, rtol=1e-7, **settings
 ):
     """Gradients of the chosen rows and the head are autodiff's; unused places have none."""
-    frozen, rows_L, head = trainable.split(params, unit)
+    frozen, rows_L, head = units.split(params, unit)
     choice = padded_choice(layers, places, model.num_layers)
     differentiate = jax.jit(gradient.create(model, unit=unit, loss="cross_entropy", **settings))
     trained = (choice.take(rows_L), head)
@@ -131,7 +133,7 @@ def test_gradient_of_a_prompt_equals_full_autodiff(layers):
 def test_rematerialisation_keeps_one_hidden_state_per_layer():
     config = tiny_vilt()
     model, batch = vilt.create(config), tiny_batch(config)
-    frozen, rows_L, head = trainable.split(model.init(jax.random.key(0)), "adapter")
+    frozen, rows_L, head = units.split(model.init(jax.random.key(0)), "adapter")
     choice = padded_choice([0], 1, 3)
 
     def temporary_bytes(rematerialise):
@@ -152,19 +154,19 @@ def test_rematerialisation_keeps_one_hidden_state_per_layer():
 def test_the_client_own_rows_are_used_not_the_server_ones():
     model, batch = toy_model(layers=LAYERS), toy_batch(6)
     params = model.init(jax.random.key(0))
-    frozen, rows_L, head = trainable.split(params, "block")
+    frozen, rows_L, head = units.split(params, "block")
     choice = padded_choice([1, 3], places=3)
     mine = jax.tree.map(lambda leaf: 1.5 * leaf, choice.take(rows_L))
     moved = jax.tree.map(lambda leaf: leaf.at[jnp.array([1, 3])].mul(1.5), rows_L)
     differentiate = gradient.create(model, unit="block", loss="cross_entropy", skip_frozen=True)
     value, _ = differentiate(frozen, rows_L, choice, (mine, head), batch)
-    expected, _ = full_autodiff(model, "block", trainable.join(frozen, moved, head, "block"), batch)
+    expected, _ = full_autodiff(model, "block", units.join(frozen, moved, head, "block"), batch)
     np.testing.assert_allclose(value, expected, rtol=1e-6)
 
 
 def test_another_choice_of_layers_compiles_nothing_new():
     model, batch = toy_model(layers=LAYERS), toy_batch(4)
-    frozen, rows_L, head = trainable.split(model.init(jax.random.key(0)), "block")
+    frozen, rows_L, head = units.split(model.init(jax.random.key(0)), "block")
     differentiate = jax.jit(
         gradient.create(model, unit="block", loss="cross_entropy", skip_frozen=True)
     )

@@ -9,10 +9,11 @@ import optax
 import pytest
 
 from f3ocus_jax.clients import LocalTask, local
-from f3ocus_jax.models import trainable, vilt
+from f3ocus_jax.models import units
+from f3ocus_jax.models.vilt import model as vilt
 from tests.clients.test_gradient import padded_choice
-from tests.models.sizes import tiny_batch, tiny_vilt
-from tests.oracles import toy_batch, toy_model
+from tests.helpers.models import tiny_batch, tiny_vilt
+from tests.helpers.oracles import toy_batch, toy_model
 
 LAYERS, STEPS = 5, 4
 
@@ -37,7 +38,7 @@ def test_the_optimizer_s_state_is_of_the_chosen_rows_and_the_head_alone():
         return state
 
     optimizer = optax.GradientTransformation(init, adam.update)
-    parts = trainable.split(model.init(jax.random.key(0)), "block")
+    parts = units.split(model.init(jax.random.key(0)), "block")
     jax.jit(trainer(model, optimizer))(*parts, task([1, 3], toy_batch(4)))
     chosen_R, head = (jax.tree.map(np.shape, part) for part in parts[1:])
     chosen_R = {name: (2, *shape[1:]) for name, shape in chosen_R.items()}
@@ -47,7 +48,7 @@ def test_the_optimizer_s_state_is_of_the_chosen_rows_and_the_head_alone():
 def test_memory_does_not_grow_with_the_number_of_steps():
     """The loop over steps updates rows and optimizer state in their own buffers."""
     model = toy_model(layers=LAYERS, width=64)
-    parts = trainable.split(model.init(jax.random.key(0)), "block")
+    parts = units.split(model.init(jax.random.key(0)), "block")
 
     def temporary_bytes(steps):
         train = jax.jit(trainer(model, optax.adamw(1e-2)))
@@ -63,7 +64,7 @@ def vilt_update(precision, learning_rate):
     config = tiny_vilt()
     model = vilt.create(config)
     params = jax.tree.map(lambda leaf: leaf + 0.1, model.init(jax.random.key(0)))
-    parts = trainable.split(params, "block")
+    parts = units.split(params, "block")
     train = trainer(model, optax.sgd(learning_rate), precision=precision)
     one = task([0, 2], tiny_batch(config), steps=1, depth=3)
     return parts, jax.jit(train)(*parts, one)
@@ -100,7 +101,7 @@ def test_bfloat16_gradients_are_near_those_of_float32():
 def test_bfloat16_blocks_compute_in_bfloat16():
     config = tiny_vilt()
     model = vilt.create(config)
-    parts = trainable.split(model.init(jax.random.key(0)), "block")
+    parts = units.split(model.init(jax.random.key(0)), "block")
     train = trainer(model, optax.sgd(1.0), precision="bfloat16")
     text = str(jax.make_jaxpr(train)(*parts, task([0], tiny_batch(config), depth=3)))
     products = [line for line in text.splitlines() if "dot_general" in line]
@@ -111,7 +112,7 @@ def test_bfloat16_blocks_compute_in_bfloat16():
 @pytest.mark.parametrize("settings", [{"accumulate": 2}, {"rematerialise": True}])
 def test_a_whole_local_training_is_the_same_with_less_memory(settings):
     model = toy_model(layers=LAYERS)
-    parts = trainable.split(model.init(jax.random.key(0)), "block")
+    parts = units.split(model.init(jax.random.key(0)), "block")
     one = task([0, 3], toy_batch(4))
     expected = jax.jit(trainer(model, optax.adamw(1e-2)))(*parts, one)
     found = jax.jit(trainer(model, optax.adamw(1e-2), **settings))(*parts, one)

@@ -8,9 +8,10 @@ import pytest
 from jax.sharding import Mesh
 
 from f3ocus_jax.clients import Choice, LocalTask, backends, local, placement
-from f3ocus_jax.models import trainable, vilt
-from tests.models.sizes import random_params, tiny_batch, tiny_vilt
-from tests.oracles import toy_batch, toy_model
+from f3ocus_jax.models import units
+from f3ocus_jax.models.vilt import model as vilt
+from tests.helpers.models import random_params, tiny_batch, tiny_vilt
+from tests.helpers.oracles import toy_batch, toy_model
 
 LAYERS, CLIENTS, STEPS = 4, 9, 3
 
@@ -47,7 +48,7 @@ def trainer(name, unit, *, clients_at_once=1, skip_frozen=True):
 
 @pytest.fixture(scope="module")
 def shared():
-    return trainable.split(toy_model(layers=LAYERS).init(jax.random.key(0)), "block")
+    return units.split(toy_model(layers=LAYERS).init(jax.random.key(0)), "block")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_every_device_holds_a_part_of_a_sharded_model():
 
 def test_a_sharded_vilt_trains_as_on_one_device():
     config = tiny_vilt(hidden_size=32, intermediate_size=64)
-    parts = trainable.split(random_params(vilt.create(config)), "adapter")
+    parts = units.split(random_params(vilt.create(config)), "adapter")
     train = local.create(
         vilt.create(config),
         unit="adapter",

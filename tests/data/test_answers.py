@@ -2,8 +2,8 @@
 
 import pytest
 
-from f3ocus_jax.config import ConfigError
 from f3ocus_jax.data.answers import AnswerVocabulary
+from f3ocus_jax.errors import ConfigError
 
 
 def test_the_vocabulary_is_sorted_whatever_the_order_of_clients_and_answers() -> None:

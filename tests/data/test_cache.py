@@ -7,10 +7,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 from f3ocus_jax.data import cache, images
-from f3ocus_jax.data.cache import DataError
 from f3ocus_jax.data.images import Frame
 from f3ocus_jax.data.table import OF_DATASET, TEXTS, Column, join_tables
-from tests.data.tables import dummy, table
+from f3ocus_jax.errors import DataError
+from tests.helpers.tables import dummy, table
 from tfds_medvqa.build import build
 
 NAME, SIZE = "vqa_rad/released", 6

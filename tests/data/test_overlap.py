@@ -7,7 +7,7 @@ import pytest
 
 from f3ocus_jax.data import cache, overlap
 from f3ocus_jax.data.images import Frame
-from tests.data.tables import table
+from tests.helpers.tables import table
 from tfds_medvqa.build import build
 
 

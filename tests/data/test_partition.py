@@ -6,13 +6,12 @@ import json
 import numpy as np
 import pytest
 
-from f3ocus_jax.config import ConfigError
 from f3ocus_jax.data import partition, summary as summary_lib
-from f3ocus_jax.data.cache import DataError
 from f3ocus_jax.data.images import Frame
 from f3ocus_jax.data.reading import read_federation, read_tables
 from f3ocus_jax.data.text import load_tokenizer
-from tests.data.tables import DUMMY, data_config, dummy, table
+from f3ocus_jax.errors import ConfigError, DataError
+from tests.helpers.tables import DUMMY, data_config, dummy, table
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import CLASSIFICATION
 

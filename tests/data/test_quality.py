@@ -11,7 +11,7 @@ from PIL import Image
 from f3ocus_jax.data import quality, summary as summary_lib
 from f3ocus_jax.data.images import Frame
 from f3ocus_jax.data.reading import read_tables
-from tests.data.tables import DUMMY, data_config, table
+from tests.helpers.tables import DUMMY, data_config, table
 
 OUTSIDE = re.compile(r'(src|href)="(?!data:)|url\(|@import|<script')
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from f3ocus_jax.data import targets
 from f3ocus_jax.data.table import join_tables
-from tests.data.tables import table
+from tests.helpers.tables import table
 from tfds_medvqa.common.features import CLASSIFICATION
 
 

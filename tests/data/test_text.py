@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import transformers
 
-from f3ocus_jax.config import ConfigError
 from f3ocus_jax.data.text import EMBEDDED_VOCABULARY, SPECIAL_TOKENS, Tokenizer, load_tokenizer
+from f3ocus_jax.errors import ConfigError
 
 QUESTIONS = [
     "What is the specific diagnosis for the lung in this image?",

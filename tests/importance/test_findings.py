@@ -9,9 +9,9 @@ import optax
 import pytest
 
 from f3ocus_jax import importance
-from f3ocus_jax.models import base, trainable
+from f3ocus_jax.models import base, units
 from f3ocus_jax.types import Batch
-from tests.oracles import dense_kernel, toy_batch, toy_model
+from tests.helpers.oracles import dense_kernel, toy_batch, toy_model
 
 LAYERS, ANSWERS, FINDINGS, EXAMPLES = 3, 2, 3, 4
 MODEL = toy_model(layers=LAYERS, width=4, answers=ANSWERS + FINDINGS)
@@ -52,7 +52,7 @@ def scorer(name):
 
 
 def taken(name, batch):
-    return scorer(name)(*trainable.split(PARAMS, "adapter"), batch, jax.random.key(3))
+    return scorer(name)(*units.split(PARAMS, "adapter"), batch, jax.random.key(3))
 
 
 @pytest.mark.parametrize("name", importance.SCORES)
@@ -69,10 +69,10 @@ def test_every_score_works_on_findings(name):
 @pytest.mark.parametrize("batch", [questions(), findings()], ids=["answers", "findings"])
 def test_lntk_is_that_of_the_outputs_that_are_asked_for(batch):
     """Against eigvalsh of the dense kernel without the rows of the other task's outputs."""
-    frozen, rows_L, head = trainable.split(PARAMS, "adapter")
+    frozen, rows_L, head = units.split(PARAMS, "adapter")
 
     def outputs(rows_L):
-        return base.apply(MODEL, trainable.join(frozen, rows_L, head, "adapter"), batch)
+        return base.apply(MODEL, units.join(frozen, rows_L, head, "adapter"), batch)
 
     jacobian = jax.jit(jax.jacrev(outputs))(rows_L)
     is_question = np.asarray(batch.labels_B)[:, None] >= 0
@@ -91,7 +91,7 @@ def test_answers_alone_are_scored_as_without_a_head_for_findings():
     """The same network with its findings cut off gives a client that answers the same layers."""
     alone = toy_model(layers=LAYERS, width=4, answers=ANSWERS)
     head = jax.tree.map(lambda leaf: leaf[..., :ANSWERS], PARAMS["head"])
-    cut = trainable.split({**PARAMS, "head": head}, "adapter")
+    cut = units.split({**PARAMS, "head": head}, "adapter")
     batch = questions()
     for name in ("lntk", "snip", "fishmask"):
         score = jax.jit(importance.SCORES[name](alone, **SETTINGS))

@@ -8,8 +8,8 @@ import pytest
 from f3ocus_jax import importance
 from f3ocus_jax.importance import linearised, network as network_lib
 from f3ocus_jax.importance.methods import METHODS
-from f3ocus_jax.models import base, trainable
-from tests.oracles import dense_kernel, toy_batch, toy_model
+from f3ocus_jax.models import base, units
+from tests.helpers.oracles import dense_kernel, toy_batch, toy_model
 
 UNITS = ("adapter", "block")
 LOSS = "cross_entropy"
@@ -25,10 +25,10 @@ SETTINGS = {
 
 def layer_kernels(model, params, batch, unit, read=network_lib.outputs):
     """Dense Θ_l of every layer, and the dense kernel of all layers together, in float64."""
-    frozen, rows_L, head = trainable.split(params, unit)
+    frozen, rows_L, head = units.split(params, unit)
 
     def outputs(rows_L):
-        joined = trainable.join(frozen, rows_L, head, unit)
+        joined = units.join(frozen, rows_L, head, unit)
         return read(base.apply(model, joined, batch), batch).reshape(-1)
 
     jacobian = jax.jit(jax.jacrev(outputs))(rows_L)
@@ -46,7 +46,7 @@ def largest(kernels):
 
 def scored(model, params, batch, unit, **settings):
     score = importance.SCORES["lntk"](model, unit=unit, **SETTINGS | settings)
-    return jax.jit(score)(*trainable.split(params, unit), batch, jax.random.key(3))
+    return jax.jit(score)(*units.split(params, unit), batch, jax.random.key(3))
 
 
 @functools.cache
@@ -79,7 +79,7 @@ def test_layer_kernels_sum_to_the_full_kernel(unit):
 def test_kernel_product_agrees_with_the_dense_kernel():
     (model, params), batch = toy(), toy_batch(4)
     kernels, full = layer_kernels(model, params, batch, "block")
-    parts = trainable.split(params, "block")
+    parts = units.split(params, "block")
     vector_NC = jax.random.normal(jax.random.key(2), (4, 3))
 
     @jax.jit

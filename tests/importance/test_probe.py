@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from f3ocus_jax.importance import probe
-from tests.oracles import toy_batch
+from tests.helpers.oracles import toy_batch
 
 
 def marked(mask, labels=None):

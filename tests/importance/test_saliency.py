@@ -9,9 +9,10 @@ import pytest
 
 from f3ocus_jax import importance
 from f3ocus_jax.importance import probe as probe_lib, spt
-from f3ocus_jax.models import base, trainable, vilt
-from tests.models.sizes import random_params, tiny_batch, tiny_vilt
-from tests.oracles import toy_batch, toy_model
+from f3ocus_jax.models import base, units
+from f3ocus_jax.models.vilt import model as vilt
+from tests.helpers.models import random_params, tiny_batch, tiny_vilt
+from tests.helpers.oracles import toy_batch, toy_model
 
 LAYERS, EXAMPLES, BATCHES = 3, 5, 2
 MODEL = toy_model(layers=LAYERS, width=4)
@@ -23,9 +24,7 @@ SETTINGS = {"loss": "cross_entropy", "reduction": "sum", "probe_batches": BATCHE
 def taken(name, unit, batch=BATCH, params=None, model=MODEL, **changes):
     score = importance.SCORES[name](model, unit=unit, **SETTINGS | changes)
     params = model.init(jax.random.key(0)) if params is None else params
-    return np.asarray(
-        jax.jit(score)(*trainable.split(params, unit), batch, jax.random.key(1)).values_L
-    )
+    return np.asarray(jax.jit(score)(*units.split(params, unit), batch, jax.random.key(1)).values_L)
 
 
 def in_float64(params):
@@ -37,7 +36,7 @@ class Dense:
 
     def __init__(self, unit):
         params = in_float64(MODEL.init(jax.random.key(0)))
-        frozen, rows_L, head = trainable.split(params, unit)
+        frozen, rows_L, head = units.split(params, unit)
         stacked = jax.tree.map(lambda leaf: leaf.reshape(LAYERS, -1), rows_L)
         self.theta = np.concatenate(jax.tree.leaves(stacked), axis=1).ravel()
 
@@ -51,7 +50,7 @@ class Dense:
 
         def loss(theta, examples):
             """Mean negative log-probability of some examples, written out again."""
-            whole = trainable.join(frozen, rows_of(theta), head, unit)
+            whole = units.join(frozen, rows_of(theta), head, unit)
             logits_BC = base.apply(MODEL, whole, BATCH)
             log_BC = logits_BC - jax.scipy.special.logsumexp(logits_BC, axis=1, keepdims=True)
             picked = [-log_BC[n, int(BATCH.labels_B[n])] for n in examples]
@@ -202,14 +201,14 @@ def test_fedselect_agrees_with_plain_gradient_descent(unit):
 def test_fedselect_trains_on_the_batches_in_turn_with_the_head():
     """Three steps, the last on the first batch again, against a plain Python loop."""
     params, unit = MODEL.init(jax.random.key(0)), "block"
-    frozen, rows_L, head = trainable.split(params, unit)
+    frozen, rows_L, head = units.split(params, unit)
     trained = (rows_L, head)
     for number in range(3):
         dealt = np.array(batches()[number % BATCHES])
         part = jax.tree.map(lambda leaf, dealt=dealt: leaf[dealt], BATCH)
 
         def loss(trained, part=part):
-            logits_BC = base.apply(MODEL, trainable.join(frozen, *trained, unit), part)
+            logits_BC = base.apply(MODEL, units.join(frozen, *trained, unit), part)
             right_B = jax.nn.log_softmax(logits_BC)[np.arange(len(part.labels_B)), part.labels_B]
             return -jnp.mean(right_B)
 
@@ -229,12 +228,12 @@ def test_synflow_agrees_with_finite_differences(unit):
     ones = jax.tree.map(lambda leaf: np.ones_like(leaf[:1]), batch)
     ones = ones.replace(images_BHWC=np.ones(ones.images_BHWC.shape, np.float32))
     absolute = jax.tree.map(np.abs, in_float64(params))
-    frozen, rows_L, head = trainable.split(absolute, unit)
+    frozen, rows_L, head = units.split(absolute, unit)
 
     def slope(place):
         def outputs(step):
             rows_L = rows_of(flat.at[place].add(step))
-            whole = trainable.join(frozen, rows_L, head, unit)
+            whole = units.join(frozen, rows_L, head, unit)
             return jnp.sum(base.apply(model, whole, ones))
 
         return (outputs(1e-4) - outputs(-1e-4)) / 2e-4

@@ -11,8 +11,8 @@ import pytest
 from f3ocus_jax import importance
 from f3ocus_jax.clients import placement
 from f3ocus_jax.importance import score as score_lib
-from f3ocus_jax.models import trainable
-from tests.oracles import toy_batch, toy_model
+from f3ocus_jax.models import units
+from tests.helpers.oracles import toy_batch, toy_model
 
 LAYERS, CLIENTS, UNITS = 3, 5, ("adapter", "block")
 MODEL = toy_model(layers=LAYERS, width=4)
@@ -50,7 +50,7 @@ def scorer(name, unit="adapter"):
 def parts(unit="adapter", seed=0):
     """Parameters small enough for SynFlow's absolute ones not to saturate the toy model."""
     params = jax.tree.map(lambda leaf: 0.5 * leaf, MODEL.init(jax.random.key(seed)))
-    return trainable.split(params, unit)
+    return units.split(params, unit)
 
 
 def taken(name, batch, *, unit="adapter", seed=0, key=3):

@@ -10,7 +10,7 @@ import pytest
 from f3ocus_jax.models import FAMILIES, base
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params
-from tests.models.sizes import (
+from tests.helpers.models import (
     TINY_LANGUAGES,
     random_params,
     tiny_albef,

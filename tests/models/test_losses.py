@@ -12,7 +12,7 @@ from f3ocus_jax.models.losses import (
     masked_mean,
     weights,
 )
-from tests.models.sizes import tiny_batch, tiny_vilt
+from tests.helpers.models import tiny_batch, tiny_vilt
 
 LOGITS_BC = np.random.default_rng(0).normal(0, 3, (4, 5)).astype(np.float32)
 LABELS_B = np.array([0, 4, 2, -1], np.int32)

@@ -6,7 +6,7 @@ import ml_collections
 import pytest
 
 from configs import base
-from f3ocus_jax.config import ConfigError
+from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.models import FAMILIES, published, sizes
 from f3ocus_jax.models.published import PUBLISHED
 

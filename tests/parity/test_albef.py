@@ -10,10 +10,11 @@ import torch
 
 from f3ocus_jax import convert
 from f3ocus_jax.data.text import Tokenizer, load_tokenizer
-from f3ocus_jax.models import FAMILIES, companions, huggingface, tensor_files
+from f3ocus_jax.errors import WeightsError
+from f3ocus_jax.models import FAMILIES
+from f3ocus_jax.models.huggingface import companions, directory as huggingface, tensor_files
 from f3ocus_jax.models.published import PUBLISHED
-from f3ocus_jax.models.tensor_files import WeightsError
-from tests.models import blip_oracle
+from tests.models.blip import blip_oracle
 from tests.parity import torch_albef, torch_blip
 from tests.parity.torch_albef import CASE, FUSION_LAYER, Albef
 

@@ -7,8 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from f3ocus_jax.models import FAMILIES, huggingface
-from tests.models import blip2_oracle
+from f3ocus_jax.models import FAMILIES
+from f3ocus_jax.models.huggingface import directory as huggingface
+from tests.models.blip2 import blip2_oracle
 from tests.parity import torch_blip2, write_fixtures
 from tests.parity.torch_blip2 import CASES
 

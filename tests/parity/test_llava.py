@@ -12,10 +12,12 @@ import transformers
 from safetensors.numpy import load_file
 
 from f3ocus_jax.data.text import load_tokenizer
-from f3ocus_jax.models import FAMILIES, huggingface, layout, llava_layout, sizes, tensor_files
-from f3ocus_jax.models.llama import LlamaConfig
-from f3ocus_jax.models.llava_config import LlavaConfig
-from tests.models import llava_oracle
+from f3ocus_jax.models import FAMILIES, sizes
+from f3ocus_jax.models.blocks.llama import LlamaConfig
+from f3ocus_jax.models.huggingface import directory as huggingface, layout, tensor_files
+from f3ocus_jax.models.llava import tensors as llava_layout
+from f3ocus_jax.models.llava.config import LlavaConfig
+from tests.models.llava import llava_oracle
 from tests.parity import torch_llava, write_fixtures
 from tests.parity.torch_llava import CASES, LARGER_CASES, Case
 

@@ -13,8 +13,10 @@ import torch
 from safetensors.numpy import load_file
 
 from f3ocus_jax.data.text import load_tokenizer
-from f3ocus_jax.foundation import Foundation
-from f3ocus_jax.models import base, huggingface, lora, peft_layout
+from f3ocus_jax.models import base
+from f3ocus_jax.models.blocks import lora
+from f3ocus_jax.models.foundation import Foundation
+from f3ocus_jax.models.huggingface import directory as huggingface, peft_layout
 from f3ocus_jax.types import Batch, Params
 from tests.parity import torch_blip, torch_blip2, torch_llava, torch_vilt, write_fixtures
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from f3ocus_jax.models import positions
+from f3ocus_jax.models.blocks import positions
 
 pytestmark = pytest.mark.parity
 

@@ -13,8 +13,11 @@ import transformers
 from safetensors.numpy import load_file
 
 from f3ocus_jax.data.text import load_tokenizer
-from f3ocus_jax.models import base, huggingface, layout, lora, trainable, vilt, vilt_layout
+from f3ocus_jax.models import base, units
+from f3ocus_jax.models.blocks import lora
+from f3ocus_jax.models.huggingface import directory as huggingface, layout
 from f3ocus_jax.models.losses import binary_cross_entropy, masked_mean
+from f3ocus_jax.models.vilt import model as vilt, tensors as vilt_layout
 from f3ocus_jax.types import Batch, Params
 from tests.parity import torch_vilt, write_fixtures
 from tests.parity.torch_vilt import CASES, LARGER_CASES, Case
@@ -146,7 +149,7 @@ def test_torch_reads_low_rank_changes_that_were_added_to_their_maps(tmp_path: pa
     # Fresh ones change nothing.
     params["lora"] = jax.tree.map(lambda leaf: leaf + 0.1, rows)
     answers = [f"answer {place}" for place in range(case.answers)]
-    huggingface.save(tmp_path, config, trainable.merged(params), answers, tokenizer)
+    huggingface.save(tmp_path, config, units.merged(params), answers, tokenizer)
     batch = torch_vilt.random_batch(case)
     theirs = transformers.ViltForQuestionAnswering.from_pretrained(tmp_path).eval()
     logits_BC, _, _ = torch_vilt.run(theirs, batch)

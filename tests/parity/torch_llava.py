@@ -7,7 +7,7 @@ import torch
 import transformers
 
 from f3ocus_jax.types import Batch
-from tests.models import llava_oracle
+from tests.models.llava import llava_oracle
 from tests.parity import torch_blip
 from tests.parity.torch_blip import Case
 

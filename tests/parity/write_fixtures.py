@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from f3ocus_jax.models import companions, huggingface
+from f3ocus_jax.models.huggingface import companions, directory as huggingface
 from f3ocus_jax.types import Batch
+from tests.helpers.paths import MODEL_FIXTURES
 from tests.parity import torch_blip, torch_blip2, torch_llava, torch_vilt
 
-FIXTURES = pathlib.Path(__file__).parent.parent / "models" / "fixtures"
+FIXTURES = MODEL_FIXTURES
 
 VILT_GRADIENTS = (
     "vilt.embeddings.text_embeddings.word_embeddings.weight",

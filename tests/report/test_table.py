@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from f3ocus_jax.accounting import ClientCost
+from f3ocus_jax.cost.traffic import ClientCost
 from f3ocus_jax.report import table
 from f3ocus_jax.types import RoundRecord
 

@@ -6,7 +6,7 @@ import pytest
 
 from f3ocus_jax import selection
 from f3ocus_jax.selection import exact, limits as limits_lib, local_search
-from tests.marking import marked
+from tests.helpers.marking import marked
 from tests.selection import brute_force
 
 POPULATION = 16

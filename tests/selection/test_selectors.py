@@ -4,7 +4,7 @@ import pytest
 
 from f3ocus_jax import selection
 from f3ocus_jax.selection import objectives
-from tests.marking import marked
+from tests.helpers.marking import marked
 from tests.selection import brute_force
 
 POPULATION = 16

@@ -15,13 +15,12 @@ import pyarrow
 from PIL import Image
 from pyarrow import parquet
 
+from tests.helpers.paths import DATASETS
 from tests.tfds_medvqa import medmnist_files
 from tfds_medvqa.common.draws import Draws
 from tfds_medvqa.common.findings import FINDINGS
 from tfds_medvqa.medvqa_fl import records
 from tfds_medvqa.omni_med_vqa.omni_med_vqa_dataset_builder import TRAIN_SHARE
-
-DATASETS = pathlib.Path(__file__).resolve().parents[2] / "tfds_medvqa"
 
 COMPRESSED = (".npz", ".parquet", ".gz")
 """Files whose bytes may depend on the version of a compressor."""

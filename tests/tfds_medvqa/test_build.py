@@ -7,10 +7,9 @@ import time
 
 import pytest
 
+from tests.helpers.paths import REPOSITORY
 from tfds_medvqa.build import BUILDERS, BuildError, build
 from tfds_medvqa.medvqa_fl.medvqa_fl_dataset_builder import Builder
-
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
 def command(*arguments: str | os.PathLike[str]) -> list[str]:

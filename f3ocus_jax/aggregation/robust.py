@@ -1,0 +1,94 @@
+"""How are clients combined that are not trusted? Order statistics, coordinate by coordinate.
+
+Both rules count every client once: a client that is not trusted must not gain weight by the number
+of examples it says it has. Both need all clients' changes of a layer together, so that the memory
+they take grows with the number of clients: K times the chosen rows and the head, in float32.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from f3ocus_jax.aggregation.layerwise import Change, Combined, Trained, align, by_entry
+from f3ocus_jax.types import Array, Params
+
+Centre = Callable[[jax.Array, jax.Array], jax.Array]
+"""(values with leading axis K, counted_K) -> the middle of those that count; 0 if none does."""
+
+ROUNDING = 1e-4
+"""Added before a share of clients is rounded down, so that 0.29 of 100 are 29 in float32."""
+
+
+def median(values_K: jax.Array, counted_K: jax.Array) -> jax.Array:
+    """Returns the median over clients, coordinate by coordinate (Yin et al., 2018)."""
+    sorted_K, count = _sorted(values_K, counted_K)
+    middle = 0.5 * (sorted_K[jnp.maximum(count - 1, 0) // 2] + sorted_K[count // 2])
+    return jnp.where(count > 0, middle, 0.0)
+
+
+def trimmed_mean(values_K: jax.Array, counted_K: jax.Array, *, share: float) -> jax.Array:
+    """Returns the mean without the largest and the smallest values of each coordinate.
+
+    Args:
+      values_K: of the clients.
+      counted_K: bool, clients to count.
+      share: of the counted clients, how many are left out at each end, rounded down; below 0.5
+        (Yin et al., 2018).
+    """
+    sorted_K, count = _sorted(values_K, counted_K)
+    trimmed = jnp.floor(share * count + ROUNDING).astype(jnp.int32)
+    rank_K = jnp.arange(values_K.shape[0])
+    inside_K = align((rank_K >= trimmed) & (rank_K < count - trimmed), values_K)
+    total = jnp.sum(jnp.where(inside_K, sorted_K, 0.0), axis=0)
+    return total / jnp.maximum(count - 2 * trimmed, 1)
+
+
+@functools.partial(jax.jit, static_argnames=("centre", "num_layers"))
+def combine(
+    centre: Centre, changes_K: Change, trained_K: Trained, counted_K: Array, *, num_layers: int
+) -> Combined:
+    """Combines the clients' changes layer by layer, each over the clients that trained it.
+
+    Args:
+      centre: `median`, or `trimmed_mean` with its share.
+      changes_K: of all clients, leading axis K.
+      trained_K: what each trained.
+      counted_K: bool, clients to count; what the others hold is not looked at.
+      num_layers: L.
+
+    Returns:
+      Combined.
+    """
+
+    def of_layer(layer: jax.Array) -> tuple[Change, jax.Array]:
+        here_KR = trained_K.layers_R == layer
+        by_K = jnp.any(here_KR, axis=1) & counted_K
+        slot_K = jnp.argmax(here_KR, axis=1)
+
+        def of_leaf(leaf_KR: jax.Array) -> jax.Array:
+            return centre(leaf_KR[jnp.arange(len(slot_K)), slot_K], by_K)
+
+        return jax.tree.map(of_leaf, changes_K.rows), jnp.any(by_K)
+
+    def of_head(head_K: Params, own_K: jax.Array) -> Params:
+        return jax.tree.map(lambda leaf_K: centre(leaf_K, own_K & counted_K), head_K)
+
+    rows_L, trained_L = jax.lax.map(of_layer, jnp.arange(num_layers))
+    heads = by_entry(of_head, changes_K.heads, trained_K.heads)
+    trained = by_entry(lambda own_K: jnp.any(own_K & counted_K), trained_K.heads)
+    return Combined(Change(rows_L, heads), trained_L, trained)
+
+
+CENTRES: Mapping[str, Callable[[float], Centre]] = {
+    "median": lambda share: median,
+    "trimmed_mean": lambda share: functools.partial(trimmed_mean, share=share),
+}
+"""Rules by name; each takes `config.aggregation.trimmed_share`."""
+
+
+def _sorted(values_K: jax.Array, counted_K: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the values ascending, those that do not count last, and how many count."""
+    kept_K = jnp.where(align(counted_K, values_K), values_K, jnp.inf)
+    return jnp.sort(kept_K, axis=0), jnp.sum(counted_K)

@@ -1,0 +1,76 @@
+"""How does a ConfigDict become a config, and a config become flat settings again?"""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from f3ocus_jax.config.checks import nearest, require
+from f3ocus_jax.errors import ConfigError
+
+Dataclass = TypeVar("Dataclass")
+
+
+def parse(kind: type[Dataclass], raw: Mapping[str, Any], prefix: str = "") -> Dataclass:
+    """Makes a validated config.
+
+    Args:
+      kind: ExperimentConfig, PretrainConfig or one of their parts.
+      raw: the mapping with exactly its fields.
+      prefix: dotted name of `raw` itself, for messages.
+
+    Returns:
+      An instance of `kind`.
+
+    Raises:
+      ConfigError: for an unknown key (the nearest known one is named), a missing key, a value of
+        another type, or a value out of range.
+    """
+    hints = typing.get_type_hints(kind)
+    for key in raw:
+        if key not in hints:
+            raise ConfigError(f"config.{prefix}{key} is unknown{nearest(key, hints)}")
+    for key in hints:
+        if key not in raw:
+            raise ConfigError(f"config.{prefix}{key} is missing")
+    return kind(**{key: _convert(hints[key], raw[key], prefix + key) for key in hints})
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        require(isinstance(value, Mapping) or hasattr(value, "keys"), name, value, "a section")
+        return parse(typing.cast(type, hint), value, f"{name}.")
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        member = typing.get_args(hint)[0]
+        values = value if isinstance(value, tuple | list) else (value,)
+        return tuple(_convert(member, item, name) for item in values)
+    if origin is not None:
+        require(hasattr(value, "keys"), name, value, "a section")
+        member = typing.get_args(hint)[1]
+        return {key: _convert(member, item, f"{name}.{key}") for key, item in value.items()}
+    if hint is Any:
+        # Sections within are plain dicts from here on, since a run's settings are kept as JSON.
+        return value.to_dict() if hasattr(value, "to_dict") else value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    require(type(value) is hint, name, value, f"of type {hint.__name__}")
+    return value
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns every setting by its dotted name, as JSON keeps it (tuples become lists)."""
+    settings: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), prefix + field.name
+        if dataclasses.is_dataclass(value):
+            settings |= flatten(value, f"{name}.")
+        elif isinstance(value, Mapping):
+            settings[name] = {key: _as_json(item) for key, item in value.items()}
+        else:
+            settings[name] = _as_json(value)
+    return settings
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

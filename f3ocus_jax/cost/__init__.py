@@ -1,0 +1,1 @@
+"""Traffic, FLOPs and memory of a federation."""

@@ -1,0 +1,90 @@
+"""python -m f3ocus_jax.cost.memory_table: which published model fits which machine, as Markdown?
+
+docs/memory.md is what this prints; a test compares them.
+"""
+
+from f3ocus_jax.cost import memory_plan
+from f3ocus_jax.cost.memory_plan import GIBIBYTE, MACHINES, Machine, Plan, Workload
+from f3ocus_jax.models import FAMILIES
+from f3ocus_jax.models.published import PUBLISHED
+
+MEBIBYTE = 2**20
+LARGE = 1_000_000_000
+"""Parameters from which a model is held in bfloat16 and gets a smaller batch."""
+
+ABOUT = f"""# Memory of a federation
+
+Output of `python -m f3ocus_jax.cost.memory_table`, worked out from shapes alone: no model is made.
+Four adapter layers of bottleneck 48 per client, questions of 40 tokens, AdamW. Frozen parameters
+are float32, or bfloat16 from {LARGE:,} parameters on; what is trained is float32. "Server"
+is all adapters and the answer head; "client" is what one client trains, its gradient and its
+optimizer state. Activations are those of one training step of the batch; they grow with it. On a
+machine stands how many such clients fit side by side, and in brackets the largest batch of a
+single client; {memory_plan.RESERVE:.0%} of each device is left free. On several devices the second
+bracket has the frozen parameters sharded over them.
+"""
+
+
+def table() -> str:
+    """Returns the page."""
+    heads = [
+        "model",
+        "parameters, with adapters and head",
+        "frozen GiB",
+        "server MiB",
+        "client MiB",
+        "batch",
+        "activations GiB",
+        *(_machine(machine) for machine in MACHINES),
+    ]
+    lines = [ABOUT, _line(heads), _line(["---"] * len(heads))]
+    lines += [_line(_row(name, plan_of(name))) for name in sorted(PUBLISHED)]
+    return "\n".join(lines) + "\n"
+
+
+def plan_of(name: str) -> Plan:
+    """Returns the plan of a published model under the table's workload.
+
+    Args:
+      name: a key of `PUBLISHED`.
+    """
+    model = PUBLISHED[name]
+    is_large = model.parameters >= LARGE
+    workload = Workload(
+        batch_size=2 if is_large else 32, dtype="bfloat16" if is_large else "float32"
+    )
+    sizes = model.sizes(adapter_size=workload.adapter_size)
+    return memory_plan.plan(sizes, FAMILIES[model.family].create, workload)
+
+
+def _row(name: str, plan: Plan) -> list[str]:
+    return [
+        f"`{name}`",
+        f"{plan.parameters:,}",
+        f"{plan.frozen / GIBIBYTE:.2f}",
+        f"{plan.server / MEBIBYTE:.1f}",
+        f"{plan.client / MEBIBYTE:.1f}",
+        str(plan.batch_size),
+        f"{plan.activations / GIBIBYTE:.2f}",
+        *(_fit(plan, machine) for machine in MACHINES),
+    ]
+
+
+def _fit(plan: Plan, machine: Machine) -> str:
+    text = f"{plan.clients(machine)} ({plan.largest_batch(machine)})"
+    if machine.devices > 1:
+        text += f" ({plan.largest_batch(machine, sharded=True)})"
+    return text
+
+
+def _machine(machine: Machine) -> str:
+    count = f"{machine.devices} × " if machine.devices > 1 else ""
+    return f"{machine.name}, {count}{machine.device_bytes // GIBIBYTE} GiB"
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    print(table(), end="")

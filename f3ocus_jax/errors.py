@@ -1,0 +1,21 @@
+"""Errors that a user can cause and mend."""
+
+
+class ConfigError(ValueError):
+    """A setting that is not possible: the message says what was given and what is allowed."""
+
+
+class DataError(ValueError):
+    """A dataset that cannot be used: the message names the dataset, split and example."""
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be used: the message names the file and what is wrong with it."""
+
+
+class RoundError(RuntimeError):
+    """A round that failed: the message names round, clients and step or layer."""
+
+
+class CompilerError(RuntimeError):
+    """A compiler that gives wrong numbers."""

@@ -1,0 +1,1 @@
+"""The round of F³OCUS, its stages, and a run of rounds."""

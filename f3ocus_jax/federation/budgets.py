@@ -1,0 +1,222 @@
+"""What may each client train in a round? Budgets in layers, bytes or FLOPs, and other limits."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from f3ocus_jax import selection
+from f3ocus_jax.config import BUDGET_UNITS, ExperimentConfig, nearest, require
+from f3ocus_jax.cost.flops import StepFlops
+from f3ocus_jax.cost.traffic import row_parameters
+from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.federation.participation import Participation
+from f3ocus_jax.selection import exact
+from f3ocus_jax.selection.problem import Limits
+from f3ocus_jax.types import Rows
+
+BYTES_PER_PARAMETER = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Budgets:
+    """The limits of a run.
+
+    Attributes:
+      clients: their names, K of them.
+      budgets_K: int32, how many layers each may train; L where layers of unequal cost have budgets
+        of their own in `wanted`.
+      wanted: what is asked beyond these budgets, apart from absence.
+      participation: who takes part in which round.
+    """
+
+    clients: tuple[str, ...]
+    budgets_K: np.ndarray
+    wanted: selection.Wanted
+    participation: Participation
+
+    @property
+    def places(self) -> int:
+        """R, the most layers that one client may train."""
+        return int(self.budgets_K.max())
+
+    def limits(self, present_K: np.ndarray, scores_KL: np.ndarray) -> Limits | None:
+        """Returns what a round's choice must keep beside the budgets.
+
+        Args:
+          present_K: bool, who takes part in the round.
+          scores_KL: float, importance of every layer to every client.
+
+        Returns:
+          Limits, or None where there are none in any round as planned.
+
+        Raises:
+          InfeasibleError: if no choice keeps them.
+        """
+        if self.wanted.nothing and self.participation.everyone and present_K.all():
+            return None
+        wanted = dataclasses.replace(self.wanted, present_K=present_K)
+        return selection.limits.create(wanted, scores_KL, self.budgets_K, self.clients)
+
+
+def layer_costs(unit: str, rows_L: Rows, step_flops: StepFlops) -> np.ndarray:
+    """Returns what one layer takes of a budget.
+
+    Args:
+      unit: one of `config.BUDGET_UNITS`.
+      rows_L: the selectable layers; shapes suffice.
+      step_flops: of the model.
+
+    Returns:
+      costs_L, float64: 1 for "layers", the float32 bytes that travel up for "bytes", the weight
+      gradient's operations per example for "flops".
+    """
+    parameters_L = row_parameters(rows_L).astype(np.float64)
+    costs = {
+        "layers": np.ones_like(parameters_L),
+        "bytes": BYTES_PER_PARAMETER * parameters_L,
+        "flops": np.full_like(parameters_L, step_flops.rows),
+    }
+    return costs[unit]
+
+
+def create(config: ExperimentConfig, costs_L: np.ndarray, clients: Sequence[str]) -> Budgets:
+    """Makes the limits of a run, and finds every clash in any of its rounds.
+
+    Args:
+      config: of the run.
+      costs_L: of `layer_costs`.
+      clients: their names.
+
+    Returns:
+      Budgets.
+
+    Raises:
+      ConfigError: for a budget, a client or a layer that cannot be, or limits that clash.
+    """
+    num_layers, names = len(costs_L), tuple(clients)
+    spendable_K = _per_client(config, len(names), costs_L)
+    _check_budgets(config, spendable_K, costs_L, names)
+    shared = {
+        "allowed_KL": _allowed(config.limits.forbidden, names, num_layers),
+        "least_L": _same(config.limits.minimum_coverage, num_layers),
+        "most_L": _same(config.limits.maximum_coverage, num_layers),
+    }
+    if np.ptp(costs_L) == 0:
+        layers_K = np.minimum(spendable_K // costs_L[0], num_layers)
+        wanted = selection.Wanted(**shared)
+    else:
+        layers_K = np.full(len(names), num_layers)
+        wanted = selection.Wanted(**shared, costs_L=costs_L, capacity_K=spendable_K)
+    _check_names("federated.absent", config.federated.absent, names)
+    participation = Participation(names, config.federated, config.seed)
+    _check_participation(participation)
+    budgets = Budgets(names, layers_K.astype(np.int32), wanted, participation)
+    _check_algorithm(config.selection.algorithm, wanted, len(names) * num_layers)
+    _check_rounds(budgets, num_layers)
+    return budgets
+
+
+def _per_client(config: ExperimentConfig, count: int, costs_L: np.ndarray) -> np.ndarray:
+    """Returns every client's budget in the unit of the config: float64 [K]."""
+    given = config.federated.budgets
+    if not given:
+        # A little more than the sum, which is rounded.
+        return np.full(count, costs_L.sum() * (1 + 1e-9))
+    allowed = f"1 number or {count}, one per client"
+    require(len(given) in (1, count), "federated.budgets", given, allowed)
+    return np.broadcast_to(np.array(given, np.float64), count)
+
+
+def _check_budgets(
+    config: ExperimentConfig, spendable_K: np.ndarray, costs_L: np.ndarray, names: Sequence[str]
+) -> None:
+    unit, given = config.federated.budget_unit, config.federated.budgets
+    if unit == BUDGET_UNITS[0]:
+        allowed = f"at most {len(costs_L)}, the number of selectable layers"
+        require(max(given, default=0) <= len(costs_L), "federated.budgets", given, allowed)
+    poorest = int(np.argmin(spendable_K))
+    require(
+        spendable_K[poorest] >= costs_L.min(),
+        "federated.budgets",
+        given,
+        f"at least {costs_L.min():.0f} {unit}, the cheapest layer, for client {names[poorest]}",
+    )
+
+
+def _allowed(
+    forbidden: Mapping[str, Sequence[int]], names: Sequence[str], num_layers: int
+) -> np.ndarray | None:
+    """Returns who may train which layer: bool [K, L], or None if everyone may train all."""
+    if not forbidden:
+        return None
+    _check_names("limits.forbidden", forbidden, names)
+    allowed_KL = np.ones((len(names), num_layers), bool)
+    for name, layers in forbidden.items():
+        inside = all(0 <= layer < num_layers for layer in layers)
+        require(inside, f"limits.forbidden.{name}", layers, f"layers 0 to {num_layers - 1}")
+        allowed_KL[names.index(name), list(layers)] = False
+    return allowed_KL
+
+
+def _same(coverage: int, num_layers: int) -> np.ndarray | None:
+    return np.full(num_layers, coverage, np.int32) if coverage else None
+
+
+def _check_names(setting: str, given: Mapping[str, object], names: Sequence[str]) -> None:
+    for name in given:
+        if name not in names:
+            raise ConfigError(f"config.{setting} names client {name!r}{nearest(name, names)}")
+
+
+def _check_algorithm(algorithm: str, wanted: selection.Wanted, picks: int) -> None:
+    """Refuses limits that an algorithm does not keep."""
+    if algorithm == "own" and (wanted.least_L is not None or wanted.most_L is not None):
+        raise ConfigError(
+            f"config.selection.algorithm = {algorithm!r} lets every client choose by itself and "
+            "keeps no config.limits.minimum_coverage or maximum_coverage; set them to 0 or choose "
+            "a search such as nsga2"
+        )
+    if algorithm == "exact" and wanted.costs_L is not None and picks > exact.WITH_COSTS_SIZE:
+        raise ConfigError(
+            f"config.selection.algorithm = 'exact' takes at most {exact.WITH_COSTS_SIZE} clients x "
+            f"layers of unequal cost, here are {picks}; choose config.federated.budget_unit = "
+            "'layers' or a search such as nsga2"
+        )
+
+
+def _check_participation(participation: Participation) -> None:
+    """Refuses a federation that is smaller than what a round needs."""
+    settings, count = participation.settings, len(participation.clients)
+    for name in ("participants", "min_clients"):
+        given = getattr(settings, name)
+        require(given <= count, f"federated.{name}", given, f"at most {count}, the clients")
+
+
+def _check_rounds(budgets: Budgets, num_layers: int) -> None:
+    """Looks for a round that too few clients take part in, or in which no choice keeps all limits.
+
+    Clients that will drop out or fail are not foreseen.
+    """
+    settings = budgets.participation.settings
+    alike_KL = np.ones((len(budgets.clients), num_layers), np.float32)
+    seen: set[bytes] = set()
+    for number in range(1, settings.rounds + 1):
+        present_K = budgets.participation.present(number)
+        if present_K.tobytes() in seen:
+            continue
+        seen.add(present_K.tobytes())
+        here = int(present_K.sum())
+        if not here:
+            raise ConfigError(f"config.federated.absent leaves no client in round {number}")
+        allowed = f"at most {here}, the clients of round {number}"
+        require(
+            here >= settings.min_clients, "federated.min_clients", settings.min_clients, allowed
+        )
+        if budgets.wanted.nothing:
+            continue
+        try:
+            budgets.limits(present_K, alike_KL)
+        except selection.InfeasibleError as error:
+            clash = str(error).removeprefix("limits: ")
+            raise ConfigError(f"config.limits, round {number}: {clash}") from error

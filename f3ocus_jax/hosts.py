@@ -1,0 +1,94 @@
+"""How do several hosts run one federation? Each trains its own clients, and they exchange results.
+
+Every host runs the same program on the same config. Client k belongs to host k modulo the number of
+hosts, and only that host holds its examples. Scores, updates' sums and test results cross the
+network, and every host takes the server's steps for itself, with equal results.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from flax import serialization
+from jax.experimental import multihost_utils
+
+from f3ocus_jax.config import DistributedConfig
+
+Client = TypeVar("Client")
+
+FROM_ENVIRONMENT = "auto"
+"""Value of config.distributed.coordinator for hosts that find each other, as those of a TPU VM."""
+
+
+def start(settings: DistributedConfig) -> None:
+    """Joins the other hosts; must come before anything else asks JAX for its devices.
+
+    Args:
+      settings: of `config.distributed`.
+    """
+    if settings.coordinator == FROM_ENVIRONMENT:
+        jax.distributed.initialize()
+    elif settings.coordinator:
+        jax.distributed.initialize(settings.coordinator, settings.hosts, settings.host)
+
+
+def is_first() -> bool:
+    """Returns whether this is the host that writes what the run leaves behind."""
+    return jax.process_index() == 0
+
+
+def mine(count: int) -> np.ndarray:
+    """Returns which of `count` clients belong to this host: bool [K]."""
+    return np.arange(count) % jax.process_count() == jax.process_index()
+
+
+def of_this_host(clients: Sequence[Client]) -> list[Client]:
+    """Returns the clients that belong to this host."""
+    return [client for client, here in zip(clients, mine(len(clients)), strict=True) if here]
+
+
+def exchange(value: Any) -> list[Any]:
+    """Gives every host what each of them holds.
+
+    Args:
+      value: dicts and lists of NumPy arrays, numbers, text and None; of any size on each host.
+
+    Returns:
+      The values of all hosts, in their order; every host must call this at the same point.
+    """
+    if jax.process_count() == 1:
+        return [value]
+    message = np.frombuffer(serialization.msgpack_serialize(jax.device_get(value)), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array([len(message)], np.int32)).reshape(-1)
+    padded = np.zeros(int(sizes.max()), np.uint8)
+    padded[: len(message)] = message
+    everyone = np.asarray(multihost_utils.process_allgather(padded))
+    return [
+        serialization.msgpack_restore(row[:size].tobytes())
+        for row, size in zip(everyone.reshape(len(sizes), -1), sizes, strict=True)
+    ]
+
+
+def of_all_clients(places: np.ndarray, values: Any) -> tuple[np.ndarray, Any]:
+    """Puts together what the hosts hold of their clients.
+
+    Args:
+      places: of this host's clients, ascending.
+      values: pytree of arrays of these clients, leading axis as long as `places`; None for none.
+
+    Returns:
+      (places of all hosts' clients, ascending; their arrays in that order, as nested dicts, or
+      None of no client).
+    """
+    own = {"places": places, "values": serialization.to_state_dict(values)}
+    held = [part for part in exchange(own) if len(part["places"])]
+    if not held:
+        return places, None
+    everywhere = np.concatenate([part["places"] for part in held])
+    order = np.argsort(everywhere)
+
+    def joined(*leaves: np.ndarray) -> np.ndarray:
+        return np.concatenate(leaves)[order]
+
+    return everywhere[order], jax.tree.map(joined, *[part["values"] for part in held])

@@ -1,0 +1,38 @@
+"""python -m f3ocus_jax.inspect_data: checks a federation's data and draws it on one page."""
+
+import ml_collections
+from absl import flags
+
+from f3ocus_jax import _command_line
+from f3ocus_jax.config import DataConfig, parsing
+from f3ocus_jax.data import quality
+from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.reading import read_tables
+
+PAGE = "data.html"
+
+
+def define_flags() -> None:
+    """Adds how large the pictures are, which no model's size need decide."""
+    help_text = "side of the pictures, in pixels; one that a run stretches to shares its cache"
+    flags.DEFINE_integer("image_size", 64, help_text, lower_bound=8)
+
+
+def main(raw: ml_collections.ConfigDict) -> None:
+    """Writes the page, and prints who holds what.
+
+    Args:
+      raw: the config file's settings, with the command line's overrides.
+    """
+    config = parsing.parse(DataConfig, raw.data, "data.")
+    workdir = _command_line.prepare_workdir()
+    clients, summary = read_tables(config, Frame(flags.FLAGS.image_size))
+    title = f"Data of {', '.join(config.datasets)}"
+    (workdir / PAGE).write_text(quality.page(title, clients, summary), encoding="utf-8")
+    print("\n".join(summary.lines()))
+    print(f"written to {workdir / PAGE}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    _command_line.run_with_config(main)

@@ -1,0 +1,1 @@
+"""BLIP (Li et al., 2022) and ALBEF (Li et al., 2021)."""

@@ -1,0 +1,84 @@
+"""What is added to a frozen block so that it can be tuned with few parameters?"""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from f3ocus_jax.models.blocks import modules
+from f3ocus_jax.types import Rows
+
+
+class BottleneckAdapter(nn.Module):
+    """Two linear maps around a ReLU, added to their own input (Houlsby et al., 2019).
+
+    The second map starts at zero, so that a fresh adapter changes nothing.
+
+    Attributes:
+      bottleneck: width between the two maps.
+    """
+
+    bottleneck: int
+
+    @nn.compact
+    def __call__(self, hidden_BTD: jax.Array) -> jax.Array:
+        """Returns hidden_BTD plus its correction, of the same shape."""
+        inner_BTA = nn.relu(nn.Dense(self.bottleneck, name="down")(hidden_BTD))
+        up = nn.Dense(hidden_BTD.shape[-1], kernel_init=nn.initializers.zeros, name="up")
+        return hidden_BTD + up(inner_BTA)
+
+
+def init_stack(key: jax.Array, *, layers: int, width: int, bottleneck: int) -> Rows:
+    """Makes one fresh adapter per block.
+
+    Args:
+      key: typed random key.
+      layers: L.
+      width: D, of the hidden states.
+      bottleneck: width between the two maps; 0 for no adapters.
+
+    Returns:
+      Adapters with leading axis L, each the identity; `{}` for bottleneck 0.
+    """
+    if bottleneck == 0:
+        return {}
+    adapter = BottleneckAdapter(bottleneck)
+
+    def init(key: jax.Array) -> Rows:
+        return modules.draw(adapter, key, jnp.zeros((1, 1, width)))
+
+    return jax.vmap(init)(jax.random.split(key, layers))
+
+
+def apply(adapter: Rows, hidden_BTD: jax.Array) -> jax.Array:
+    """Runs one adapter.
+
+    Args:
+      adapter: one row of the stack; `{}` for none. One of several adapters by name runs them side
+        by side and gives their mean, as FedDAT mixes two.
+      hidden_BTD: output of a feed-forward part, before its residual sum.
+
+    Returns:
+      hidden_BTD, corrected.
+    """
+    if not adapter:
+        return hidden_BTD
+    if "down" not in adapter:
+        outputs = [apply(one, hidden_BTD) for one in adapter.values()]
+        return functools.reduce(jnp.add, outputs) / len(outputs)
+    bottleneck = adapter["down"]["bias"].shape[-1]
+    return modules.run(BottleneckAdapter(bottleneck), adapter, hidden_BTD)
+
+
+def apply_unwidened(adapter: Rows, hidden_BTD: jax.Array) -> jax.Array:
+    """Runs one adapter of a model that may be in bfloat16, which adapters are wider than.
+
+    Args:
+      adapter: as of `apply`.
+      hidden_BTD: as of `apply`.
+
+    Returns:
+      hidden_BTD, corrected, of its own dtype.
+    """
+    return apply(adapter, hidden_BTD).astype(hidden_BTD.dtype)

@@ -1,0 +1,148 @@
+"""Which maps are transformer blocks made of? Linear, LayerNorm, attention, feed-forward.
+
+The functions make their parameters in the compact flax module that calls them.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from f3ocus_jax.models.blocks.activations import ACTIVATIONS
+
+Adapt = Callable[[jax.Array], jax.Array]
+"""Applied to the feed-forward part's output before its residual sum."""
+
+
+def unchanged(hidden_BTD: jax.Array) -> jax.Array:
+    """Adapts nothing."""
+    return hidden_BTD
+
+
+class BlockSizes(Protocol):
+    """Sizes of a transformer block by their Hugging Face names."""
+
+    @property
+    def hidden_size(self) -> int:
+        """D."""
+
+    @property
+    def num_attention_heads(self) -> int:
+        """Heads, each of D / heads dimensions."""
+
+    @property
+    def intermediate_size(self) -> int:
+        """Width of the feed-forward part."""
+
+    @property
+    def hidden_act(self) -> str:
+        """Its activation, a key of `ACTIVATIONS`."""
+
+    @property
+    def layer_norm_eps(self) -> float:
+        """Of every LayerNorm."""
+
+
+def linear(width: int, name: str, hidden_BTD: jax.Array, *, use_bias: bool = True) -> jax.Array:
+    """Applies a linear map to every token.
+
+    Args:
+      width: of the result.
+      name: of its parameters.
+      hidden_BTD: tokens.
+      use_bias: whether it has one.
+
+    Returns:
+      The tokens mapped, [B, T, width].
+    """
+    batch, tokens, _ = hidden_BTD.shape
+    # As one matrix, the gradient of the weights needs no transposed copies: a tenth less time.
+    rows = hidden_BTD.reshape(batch * tokens, -1)
+    mapped = nn.Dense(width, use_bias=use_bias, name=name)(rows)
+    return mapped.reshape(batch, tokens, width)
+
+
+def norm(epsilon: float, name: str) -> nn.LayerNorm:
+    """Returns a LayerNorm."""
+    # The fast variance, mean(x²) - mean(x)², loses the digits that parity with torch needs.
+    return nn.LayerNorm(epsilon, use_fast_variance=False, name=name)
+
+
+def attention(
+    sizes: BlockSizes,
+    hidden_BTD: jax.Array,
+    states_BSD: jax.Array,
+    bias_B11S: jax.Array | None,
+    *,
+    prefix: str = "",
+    use_bias: bool = True,
+) -> jax.Array:
+    """Lets every token look at states; at the tokens themselves in self-attention.
+
+    Args:
+      sizes: of the block.
+      hidden_BTD: the tokens that look.
+      states_BSD: what they look at, of any width.
+      bias_B11S: added to the scores of every head and query; None if all states are visible. An
+        axis of 1 stands for all.
+      prefix: of the parameters' names.
+      use_bias: whether queries, keys and values have a bias.
+
+    Returns:
+      hidden_BTD, before the residual sum.
+    """
+    heads, width = sizes.num_attention_heads, sizes.hidden_size
+    batch, tokens, _ = hidden_BTD.shape
+    # Reshaped once, so that the backward pass keeps one copy for all maps of the same tokens.
+    looking = hidden_BTD.reshape(batch * tokens, -1)
+    is_self = states_BSD is hidden_BTD
+    looked_at = looking if is_self else states_BSD.reshape(-1, states_BSD.shape[-1])
+
+    def project(name: str, rows: jax.Array) -> jax.Array:
+        projected = nn.Dense(width, use_bias=use_bias, name=f"{prefix}{name}")(rows)
+        # Heads lead before the products: on a CPU this halves the time of attention.
+        return projected.reshape(batch, -1, heads, width // heads).swapaxes(1, 2)
+
+    query = project("query", looking)
+    key, value = project("key", looked_at), project("value", looked_at)
+    scores = (query * (width // heads) ** -0.5) @ key.swapaxes(-1, -2)
+    if bias_B11S is not None:
+        scores = scores + bias_B11S
+    shares = jax.nn.softmax(scores.astype(jnp.float32), axis=-1).astype(value.dtype)
+    mixed = (shares @ value).swapaxes(1, 2)
+    return linear(width, f"{prefix}attention_output", mixed.reshape(batch, tokens, width))
+
+
+def feed_forward(sizes: BlockSizes, hidden_BTD: jax.Array) -> jax.Array:
+    """Maps every token through a wider layer and back.
+
+    Args:
+      sizes: of the block.
+      hidden_BTD: tokens.
+
+    Returns:
+      hidden_BTD, before the residual sum.
+    """
+    inner_BTF = linear(sizes.intermediate_size, "intermediate", hidden_BTD)
+    inner_BTF = ACTIVATIONS[sizes.hidden_act](inner_BTF)
+    return linear(sizes.hidden_size, "output", inner_BTF)
+
+
+def padding_bias(mask_BT: jax.Array) -> jax.Array:
+    """Makes the term that hides padding from attention.
+
+    Args:
+      mask_BT: 1 for a token and 0 for padding.
+
+    Returns:
+      bias_B11T, float32: 0 for a token, and for padding a number that no softmax survives.
+    """
+    hidden_BT = jnp.where(mask_BT > 0, 0.0, jnp.finfo(jnp.float32).min)
+    return hidden_BT[:, None, None, :]
+
+
+def extend_bias(bias_B11T: jax.Array, tokens: int) -> jax.Array:
+    """Makes room for so many tokens in front, which are visible, in a term of `padding_bias`."""
+    return jnp.pad(bias_B11T, ((0, 0), (0, 0), (0, 0), (tokens, 0)))

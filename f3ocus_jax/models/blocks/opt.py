@@ -1,0 +1,183 @@
+"""What is OPT (Zhang et al., 2022)? Causal pre-norm blocks with learned positions.
+
+The word embeddings are the map to scores, too.
+"""
+
+import dataclasses
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from f3ocus_jax.models import sizes, stacks
+from f3ocus_jax.models.blocks import causal_attention, layers, modules, vision
+from f3ocus_jax.models.blocks.activations import ACTIVATIONS
+from f3ocus_jax.models.blocks.causal_attention import Cache, Language, Past
+from f3ocus_jax.models.blocks.layers import Adapt, unchanged
+from f3ocus_jax.types import Params, Rows
+
+OFFSET = 2
+"""The first position's row among the embeddings of positions; those before it are never used."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OptConfig:
+    """Sizes of an OPT by their Hugging Face names; the defaults are transformers'.
+
+    Attributes:
+      model_type: "opt".
+      vocab_size: entries of the tokenizer's vocabulary.
+      hidden_size: D.
+      num_hidden_layers: blocks.
+      num_attention_heads: heads, each of D / heads dimensions.
+      ffn_dim: width of the feed-forward part.
+      activation_function: its activation, a key of `ACTIVATIONS`.
+      max_position_embeddings: longest sequence, in tokens.
+      word_embed_proj_dim: width of the word embeddings: D, or 0 for D.
+      do_layer_norm_before: True: norms stand in front of attention and feed-forward part.
+      enable_bias: True: every map has a bias.
+      layer_norm_elementwise_affine: True: norms have a scale and a bias.
+      tie_word_embeddings: True: the word embeddings are the map to scores.
+      eos_token_id: the token that ends a generated text.
+      pad_token_id: the token after the end.
+    """
+
+    model_type: str = "opt"
+    vocab_size: int = 50272
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    ffn_dim: int = 3072
+    activation_function: str = "relu"
+    max_position_embeddings: int = 2048
+    word_embed_proj_dim: int = 0
+    do_layer_norm_before: bool = True
+    enable_bias: bool = True
+    layer_norm_elementwise_affine: bool = True
+    tie_word_embeddings: bool = True
+    eos_token_id: int = 2
+    pad_token_id: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.word_embed_proj_dim:
+            object.__setattr__(self, "word_embed_proj_dim", self.hidden_size)
+        sizes.check(
+            self,
+            "text",
+            minimums={"eos_token_id": 0, "pad_token_id": 0},
+            choices={
+                "model_type": ("opt",),
+                "activation_function": tuple(ACTIVATIONS),
+                "word_embed_proj_dim": (self.hidden_size,),
+                "do_layer_norm_before": (True,),
+                "enable_bias": (True,),
+                "layer_norm_elementwise_affine": (True,),
+                "tie_word_embeddings": (True,),
+            },
+            multiples=(("hidden_size", "num_attention_heads"),),
+        )
+
+    @property
+    def intermediate_size(self) -> int:
+        """Width of the feed-forward part."""
+        return self.ffn_dim
+
+    @property
+    def hidden_act(self) -> str:
+        """Its activation."""
+        return self.activation_function
+
+    @property
+    def layer_norm_eps(self) -> float:
+        """Of every LayerNorm; torch's default."""
+        return 1e-5
+
+
+class OptBlock(nn.Module):
+    """One block."""
+
+    config: OptConfig
+
+    @nn.compact
+    def __call__(
+        self, hidden_BTD: jax.Array, bias_B1TS: jax.Array, adapt: Adapt, past: Past | None = None
+    ) -> tuple[jax.Array, Cache]:
+        """Runs the block.
+
+        Args:
+          hidden_BTD: its input.
+          bias_B1TS: added to the attention scores; S counts the input's tokens, or the cache's
+            places.
+          adapt: applied to the feed-forward part's output before the residual sum.
+          past: the tokens before; None if the input is all there is.
+
+        Returns:
+          (hidden_BTD, cache with the input's keys and values).
+        """
+        config = self.config
+        width, epsilon = config.hidden_size, config.layer_norm_eps
+        normed_BTD = layers.norm(epsilon, "attention_norm")(hidden_BTD)
+        query, key, value = (
+            causal_attention.split_heads(
+                layers.linear(width, name, normed_BTD), config.num_attention_heads
+            )
+            for name in ("query", "key", "value")
+        )
+        cache = Cache(key, value)
+        if past is not None:
+            cache = past[0].write(cache, past[1])
+        mixed_BTD = causal_attention.attend(query, cache, bias_B1TS)
+        hidden_BTD = hidden_BTD + layers.linear(width, "attention_output", mixed_BTD)
+        normed_BTD = layers.norm(epsilon, "feed_forward_norm")(hidden_BTD)
+        return hidden_BTD + adapt(layers.feed_forward(config, normed_BTD)), cache
+
+
+def init(config: OptConfig, key: jax.Array) -> dict[str, Params]:
+    """Draws a fresh model."""
+    of_words, of_positions, of_blocks, of_norm = jax.random.split(key, 4)
+    width, deviation = config.hidden_size, config.hidden_size**-0.5
+    hidden_BTD, bias = jnp.zeros((1, 1, width)), jnp.zeros((1, 1, 1, 1))
+
+    def init_block(key: jax.Array) -> Rows:
+        return modules.draw(OptBlock(config), key, hidden_BTD, bias, unchanged)
+
+    positions = (config.max_position_embeddings + OFFSET, width)
+    return {
+        "words": {
+            "word": deviation * jax.random.normal(of_words, (config.vocab_size, width)),
+            "position": deviation * jax.random.normal(of_positions, positions),
+        },
+        "language_blocks": stacks.draw(init_block, of_blocks, config.num_hidden_layers),
+        "language_norm": modules.draw(vision.FinalNorm(config.layer_norm_eps), of_norm, hidden_BTD),
+    }
+
+
+def language(config: OptConfig) -> Language:
+    """Returns the model as functions of its parts."""
+
+    def enter(words: Params, hidden_BTD: jax.Array, positions_BT: jax.Array) -> jax.Array:
+        return hidden_BTD + jnp.take(words["position"], positions_BT + OFFSET, axis=0)
+
+    def block(
+        row: Rows, hidden_BTD: jax.Array, bias_B1TS: jax.Array, adapt: Adapt, past: Past | None
+    ) -> tuple[jax.Array, Cache]:
+        return modules.run(OptBlock(config), row, hidden_BTD, bias_B1TS, adapt, past)
+
+    def norm(params: Params, hidden_BTD: jax.Array) -> jax.Array:
+        return modules.run(vision.FinalNorm(config.layer_norm_eps), params, hidden_BTD)
+
+    def score(words: Params, above: Params, hidden_BTD: jax.Array) -> jax.Array:
+        del above
+        return (hidden_BTD @ words["word"].T).astype(jnp.float32)
+
+    return Language(
+        width=config.hidden_size,
+        above=("language_norm",),
+        init=functools.partial(init, config),
+        enter=enter,
+        look=causal_attention.hide_later,
+        block=block,
+        norm=norm,
+        score=score,
+    )

@@ -1,0 +1,1 @@
+"""Writing answers token by token."""

@@ -1,0 +1,163 @@
+"""Which Hugging Face tensor is which of our LLaVA parameters, and how is it laid out there?
+
+Names are those of published checkpoints. Inside a running torch model, and in files of single
+versions of transformers, they differ in their prefixes.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from f3ocus_jax.data.text import IMAGE_TOKEN, QUESTION
+from f3ocus_jax.models.blocks.vision import CHANNELS
+from f3ocus_jax.models.family import Family
+from f3ocus_jax.models.huggingface import language_tensors, layout
+from f3ocus_jax.models.huggingface.layout import Path, Tensor
+from f3ocus_jax.models.llava import model as llava
+from f3ocus_jax.models.llava.config import STACKS, LlavaConfig, standardise
+from f3ocus_jax.types import Params
+
+PROMPT = f"USER: {IMAGE_TOKEN}\n{QUESTION} ASSISTANT:"
+"""What LLaVA-1.5 was tuned to be asked (Liu et al., 2023)."""
+
+_VISION, _LANGUAGE = "vision_tower.vision_model", "language_model.model"
+_PROJECTOR = "multi_modal_projector"
+
+_PREFIXES = (
+    (r"^model\.(vision_tower|multi_modal_projector)\.", r"\1."),
+    (r"^model\.language_model\.", f"{_LANGUAGE}."),
+    (r"^lm_head\.", "language_model.lm_head."),
+    (r"^vision_tower\.(?!vision_model\.)", f"{_VISION}."),
+)
+"""From the names of a running torch model to those of published checkpoints."""
+
+_RUNNING = ((f"{_LANGUAGE}.", "model.language_model."), (f"{_VISION}.", "model.vision_tower."))
+"""From the names of published checkpoints to those of a running torch model, for blocks."""
+
+_BUFFERS = ("position_ids", "rotary_emb.inv_freq")
+"""Constants that older versions of transformers saved with the parameters."""
+
+
+def tensors(config: LlavaConfig) -> list[Tensor]:
+    """Returns every kind of tensor of a LlavaForConditionalGeneration."""
+    depth, used = config.vision_config.num_hidden_layers, config.vision_layers
+    use_bias = config.multimodal_projector_bias
+    kinds = [
+        *_vision_embeddings(config),
+        *_vision_blocks(("vision_blocks",), range(used)),
+        *layout.norm(("vision_unused", "norm"), f"{_VISION}.post_layernorm"),
+        *layout.linear(("projector", "first"), f"{_PROJECTOR}.linear_1", use_bias=use_bias),
+        *layout.linear(("projector", "second"), f"{_PROJECTOR}.linear_2", use_bias=use_bias),
+        *language_tensors.llama(config.text_config),
+    ]
+    if used < depth:
+        kinds += _vision_blocks(("vision_unused", "blocks"), range(used, depth))
+    return kinds
+
+
+def _vision_embeddings(config: LlavaConfig) -> list[Tensor]:
+    names, ours = f"{_VISION}.embeddings", ("vision_embeddings",)
+    patch = layout.patch(
+        (*ours, "patch"),
+        f"{names}.patch_embedding",
+        size=config.vision_config.patch_size,
+        channels=CHANNELS,
+    )
+    return [
+        Tensor(
+            ((*ours, "class_token"),),
+            f"{names}.class_embedding",
+            lambda ours: ours[0],
+            lambda theirs: (theirs[None],),
+        ),
+        layout.same((*ours, "position"), f"{names}.position_embedding.weight"),
+        patch[0],  # CLIP's has no bias
+        *layout.norm((*ours, "norm"), f"{_VISION}.pre_layrnorm"),  # spelt so by transformers
+    ]
+
+
+def _vision_blocks(ours: Path, numbers: range) -> list[Tensor]:
+    names = f"{_VISION}.encoder.layers.{{layer}}"
+    maps = {
+        "query": "self_attn.q_proj",
+        "key": "self_attn.k_proj",
+        "value": "self_attn.v_proj",
+        "attention_output": "self_attn.out_proj",
+        "intermediate": "mlp.fc1",
+        "output": "mlp.fc2",
+    }
+    kinds = layout.norm((*ours, "attention_norm"), f"{names}.layer_norm1", numbers)
+    kinds += layout.norm((*ours, "feed_forward_norm"), f"{names}.layer_norm2", numbers)
+    for name, theirs in maps.items():
+        kinds += layout.linear((*ours, name), f"{names}.{theirs}", numbers)
+    return kinds
+
+
+def _rename(names: Sequence[str]) -> dict[str, str]:
+    """Takes the tensors of a published checkpoint, or of a running torch model."""
+
+    def renamed(name: str) -> str:
+        for pattern, replacement in _PREFIXES:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+    return {name: renamed(name) for name in names if not name.endswith(_BUFFERS)}
+
+
+def _module(name: str) -> str:
+    """Returns the name that a block's tensor has in a running torch model."""
+    for published, running in _RUNNING:
+        if name.startswith(published):
+            return running + name.removeprefix(published)
+    return name
+
+
+def _parts(config: LlavaConfig, params: Params) -> Params:
+    """Returns parameters by what they are, whichever stack is selectable."""
+    return llava.arrangement(config).parts(params)
+
+
+def _arrange(config: LlavaConfig, parts: Params) -> Params:
+    """Undoes `_parts`."""
+    return llava.arrangement(config).arrange(parts)
+
+
+def _of_vocabulary(entries: int, token_id: Callable[[str], int]) -> Mapping[str, Any]:
+    tokens = {"eos_token_id": token_id("[SEP]"), "pad_token_id": token_id("[PAD]")}
+    return {
+        "text_config": {"vocab_size": entries, **tokens},
+        "image_token_index": token_id(IMAGE_TOKEN),
+    }
+
+
+def _image_processor(config: LlavaConfig) -> Mapping[str, Any]:
+    size = {"height": config.image_size, "width": config.image_size}
+    # CLIP's own default cuts the middle out of an image.
+    return {"image_processor_type": "CLIPImageProcessor", "size": size, "do_center_crop": False}
+
+
+def _with_image_size(config: LlavaConfig, image_size: int) -> LlavaConfig:
+    vision_config = dataclasses.replace(config.vision_config, image_size=image_size)
+    return dataclasses.replace(config, vision_config=vision_config)
+
+
+FAMILY = Family(
+    sizes=LlavaConfig,
+    create=llava.create,
+    stacks=STACKS,
+    parts=_parts,
+    arrange=_arrange,
+    model_type="llava",
+    architecture="LlavaForConditionalGeneration",
+    head_prefix="",
+    tensors=tensors,
+    rename=_rename,
+    image_processor=_image_processor,
+    positions=(("vision_embeddings", "position"), "bicubic"),
+    of_vocabulary=_of_vocabulary,
+    with_image_size=_with_image_size,
+    standardise=standardise,
+    prompt=PROMPT,
+    module=_module,
+)

@@ -1,0 +1,136 @@
+"""Which part of a model's parameters a federation tunes, and which stays frozen.
+
+A unit says what the row of a selectable layer is: the adapter in a block, the block itself, some of
+its parameters, a low-rank change of it, or a prompt. Everything else works on rows and knows no
+units.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from flax import traverse_util
+
+from f3ocus_jax.models import base
+from f3ocus_jax.models.base import Model
+from f3ocus_jax.models.blocks import lora
+from f3ocus_jax.models.huggingface.layout import Path
+from f3ocus_jax.types import Params, Rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """What the row of a layer is.
+
+    Attributes:
+      key: where it is among the parameters of a model, one of `base.ROW_KEYS`.
+      has: which parameters of these belong to it, by their path; all of them if None.
+    """
+
+    key: str
+    has: Callable[[Path], bool] | None = None
+
+
+def _of_norm(path: Path) -> bool:
+    return any(part.endswith("norm") for part in path)
+
+
+def _is_bias(path: Path) -> bool:
+    return path[-1] == "bias"
+
+
+UNITS: Mapping[str, Unit] = {
+    "adapter": Unit("adapters"),
+    "bias": Unit("blocks", _is_bias),
+    "block": Unit("blocks"),
+    "lora": Unit("lora"),
+    "mixed": Unit("adapters", lambda path: path[0] == "personal"),
+    "norm": Unit("blocks", _of_norm),
+    "prompt": Unit("adapters"),
+}
+"""Where "prompt" is for a model that `prompts.create` made, and "mixed" for the personal one of two
+adapters that run side by side, as in `clients.feddat`."""
+
+
+def split(params: Params, unit: str) -> tuple[Params, Rows, Params]:
+    """Separates a model's parameters.
+
+    Args:
+      params: parameters of a `Model`.
+      unit: a key of `UNITS`.
+
+    Returns:
+      (frozen, rows_L, head): what no client trains, the selectable layers, the answer head.
+
+    Raises:
+      ValueError: if the model has no such parameters.
+    """
+    kind = UNITS[unit]
+    frozen = {key: params[key] for key in params if key not in (kind.key, "head")}
+    whole = params.get(kind.key, {})
+    if kind.has is None:
+        rows_L = whole
+    else:
+        flat = traverse_util.flatten_dict(whole)
+        chosen = {path for path in flat if kind.has(path)}
+        rows_L = traverse_util.unflatten_dict({path: flat[path] for path in chosen})
+        others = {path: flat[path] for path in flat if path not in chosen}
+        frozen[kind.key] = traverse_util.unflatten_dict(others)
+    if not jax.tree.leaves(rows_L):
+        raise ValueError(f"the selectable blocks of this model have no {unit}")
+    return frozen, rows_L, params["head"]
+
+
+def join(frozen: Params, rows_L: Rows, head: Params, unit: str) -> Params:
+    """Undoes `split`."""
+    return {**_together(frozen, rows_L, unit), "head": head}
+
+
+def run(
+    model: Model, frozen_row: Params, row: Rows, unit: str, hidden: jax.Array, context: Any
+) -> jax.Array:
+    """Runs one block.
+
+    Args:
+      model: the model.
+      frozen_row: one row of `frozen_rows`.
+      row: one row of the selectable layers.
+      unit: a key of `UNITS`.
+      hidden: its input.
+      context: as `Model.embed` made it.
+
+    Returns:
+      hidden_BTD.
+    """
+    return base.run_block(model, _together(frozen_row, row, unit), hidden, context)
+
+
+def frozen_rows(frozen: Params) -> Params:
+    """Returns the part of every layer that is not trained, leading axis L."""
+    return {key: frozen[key] for key in base.ROW_KEYS if key in frozen}
+
+
+def row_at(rows_L: Rows, layer: Any) -> Rows:
+    """Returns one row of a stack; `layer` may be traced."""
+    return jax.tree.map(
+        lambda leaf: jax.lax.dynamic_index_in_dim(leaf, layer, keepdims=False), rows_L
+    )
+
+
+def merged(params: Params) -> Params:
+    """Returns a model's parameters with its low-rank changes in its blocks, if it has any."""
+    if "lora" not in params:
+        return params
+    others = {key: params[key] for key in params if key != "lora"}
+    return {**others, "blocks": lora.merge(params["blocks"], params["lora"])}
+
+
+def _together(frozen: Params, rows: Rows, unit: str) -> Params:
+    """Puts rows among what is frozen."""
+    key = UNITS[unit].key
+    if key not in frozen:
+        return {**frozen, key: rows}
+    # The arrays stay the very same ones, by which derivatives tell weights from residuals.
+    flat = traverse_util.flatten_dict(frozen[key]) | traverse_util.flatten_dict(rows)
+    return {**frozen, key: traverse_util.unflatten_dict(flat)}

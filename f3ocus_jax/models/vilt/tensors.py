@@ -1,0 +1,126 @@
+"""Which Hugging Face tensor is which of our ViLT parameters, and how is it laid out there?"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from f3ocus_jax.models.family import Family
+from f3ocus_jax.models.huggingface import layout
+from f3ocus_jax.models.huggingface.layout import Path, Tensor
+from f3ocus_jax.models.vilt import model as vilt
+from f3ocus_jax.models.vilt.config import STACKS, ViltConfig
+from f3ocus_jax.types import Params
+
+OTHER_HEADS = ("mlm_score.", "rank_output.")
+"""Heads of other tasks (masked words, retrieval), which a question answering model leaves out."""
+
+BUFFERS = ("vilt.embeddings.text_embeddings.position_ids",)
+"""Constants that older versions of transformers saved with the parameters."""
+
+HEAD = "classifier."
+
+_TEXT, _IMAGE = "vilt.embeddings.text_embeddings", "vilt.embeddings"
+_LAYER = "vilt.encoder.layer.{layer}"
+
+_TABLES = {
+    "word": f"{_TEXT}.word_embeddings.weight",
+    "text_position": f"{_TEXT}.position_embeddings.weight",
+    "text_type": f"{_TEXT}.token_type_embeddings.weight",
+    "modality": f"{_IMAGE}.token_type_embeddings.weight",
+}
+_NORMS: dict[Path, str] = {
+    ("embeddings", "text_norm"): f"{_TEXT}.LayerNorm",
+    ("blocks", "attention_norm"): f"{_LAYER}.layernorm_before",
+    ("blocks", "feed_forward_norm"): f"{_LAYER}.layernorm_after",
+    ("readout", "norm"): "vilt.layernorm",
+    ("head", "answers", "norm"): f"{HEAD}1",
+}
+_LINEAR: dict[Path, str] = {
+    ("blocks", "query"): f"{_LAYER}.attention.attention.query",
+    ("blocks", "key"): f"{_LAYER}.attention.attention.key",
+    ("blocks", "value"): f"{_LAYER}.attention.attention.value",
+    ("blocks", "attention_output"): f"{_LAYER}.attention.output.dense",
+    ("blocks", "intermediate"): f"{_LAYER}.intermediate.dense",
+    ("blocks", "output"): f"{_LAYER}.output.dense",
+    ("readout", "pooler"): "vilt.pooler.dense",
+    ("head", "answers", "hidden"): f"{HEAD}0",
+    ("head", "answers", "answers"): f"{HEAD}3",
+}
+
+
+def tensors(config: ViltConfig) -> list[Tensor]:
+    """Returns every kind of tensor of a ViLT for question answering."""
+    kinds = [layout.same(("embeddings", name), _TABLES[name]) for name in _TABLES]
+    kinds.append(layout.leading_axis(("embeddings", "class_token"), f"{_IMAGE}.cls_token"))
+    kinds.append(layout.leading_axis(("embeddings", "position"), f"{_IMAGE}.position_embeddings"))
+    kinds += layout.patch(
+        ("embeddings", "patch"),
+        f"{_IMAGE}.patch_embeddings.projection",
+        size=config.patch_size,
+        channels=config.num_channels,
+    )
+    for path, name in _NORMS.items():
+        kinds += layout.norm(path, name, _layers(config, path))
+    for path, name in _LINEAR.items():
+        use_bias = config.qkv_bias or path[-1] not in ("query", "key", "value")
+        kinds += layout.linear(path, name, _layers(config, path), use_bias=use_bias)
+    return kinds
+
+
+def _layers(config: ViltConfig, path: Path) -> range:
+    return range(config.num_hidden_layers) if path[0] == "blocks" else layout.ONCE
+
+
+def _rename(names: Sequence[str]) -> dict[str, str]:
+    """Takes the tensors of a ViltModel, ViltForMaskedLM or ViltForQuestionAnswering."""
+    bare = not any(name.startswith("vilt.") for name in names)
+    renamed = {name: f"vilt.{name}" if bare else name for name in names}
+    unused = (*OTHER_HEADS, *BUFFERS)
+    return {name: new for name, new in renamed.items() if not new.startswith(unused)}
+
+
+def _parts(config: ViltConfig, params: Params) -> Params:
+    """Returns parameters as they are: there is one stack, so one arrangement."""
+    del config
+    return params
+
+
+def _image_processor(config: ViltConfig) -> Mapping[str, Any]:
+    return {
+        "image_processor_type": "ViltImageProcessor",
+        "size": {"shortest_edge": config.image_size},
+        "size_divisor": config.patch_size,
+    }
+
+
+def _of_vocabulary(entries: int, token_id: Callable[[str], int]) -> Mapping[str, Any]:
+    del token_id
+    return {"vocab_size": entries}
+
+
+def _with_image_size(config: ViltConfig, image_size: int) -> ViltConfig:
+    return dataclasses.replace(config, image_size=image_size)
+
+
+def _edges(config: ViltConfig) -> tuple[int, int]:
+    return config.image_size, config.patch_size
+
+
+FAMILY = Family(
+    sizes=ViltConfig,
+    create=vilt.create,
+    stacks=STACKS,
+    parts=_parts,
+    arrange=_parts,
+    model_type="vilt",
+    architecture="ViltForQuestionAnswering",
+    head_prefix=HEAD,
+    tensors=tensors,
+    rename=_rename,
+    image_processor=_image_processor,
+    positions=(("embeddings", "position"), "bilinear"),
+    of_vocabulary=_of_vocabulary,
+    with_image_size=_with_image_size,
+    edges=_edges,
+    answerings=("classify",),
+)

@@ -1,0 +1,90 @@
+"""Imports go one way, and the names that the design fixes are there."""
+
+import ast
+import pathlib
+
+import pytest
+
+from tests.helpers.paths import PACKAGE, REPOSITORY
+
+FOUNDATIONS = {"types", "errors", "_xla"}
+ORDER = (
+    "config",
+    "hosts",
+    "data",
+    "models",
+    "clients",
+    "cost",
+    "importance",
+    "selection",
+    "aggregation",
+    "evaluation",
+    "report",
+    "federation",
+    "_command_line",
+)
+"""Folders and shared modules from the bottom up; the foundations below and commands above."""
+
+
+def stage_of(module: str) -> int:
+    if module in FOUNDATIONS:
+        return -1
+    return ORDER.index(module) if module in ORDER else len(ORDER)
+
+
+def imported_modules(path: pathlib.Path) -> set[str]:
+    """The first name below f3ocus_jax of everything a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "f3ocus_jax":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("f3ocus_jax."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {
+                alias.name.split(".")[1]
+                for alias in node.names
+                if alias.name.startswith("f3ocus_jax.")
+            }
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_imports_go_one_way(path):
+    module = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if module == "__init__":
+        assert imported_modules(path) == {"_xla"}
+        return
+    for name in imported_modules(path):
+        assert stage_of(name) <= stage_of(module), f"{module} must not import {name}"
+
+
+def test_selection_imports_nothing_of_the_package():
+    for path in (PACKAGE / "selection").rglob("*.py"):
+        assert imported_modules(path) <= {"selection"}, path
+
+
+def test_every_folder_has_a_place_in_the_order():
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders <= set(ORDER)
+
+
+def test_few_modules_stand_outside_of_folders():
+    assert len([path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"]) <= 15
+
+
+def test_builders_and_configs_know_nothing_of_the_package():
+    for folder in ("tfds_medvqa", "configs"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
+            assert imported_modules(path) == set(), path
+
+
+def test_nothing_imports_tensorflow_or_unpickles():
+    for path in [*PACKAGE.rglob("*.py"), *(REPOSITORY / "tfds_medvqa").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in getattr(node, "names", []) or []]
+            names.append(getattr(node, "module", None) or "")
+            roots = {name.split(".")[0] for name in names if isinstance(name, str)}
+            assert not roots & {"tensorflow", "torch", "pickle"}, path

@@ -1,0 +1,223 @@
+"""The commands as a user runs them: one line for every mistake, and nothing half-written."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from tests.helpers.paths import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Datasets that the runs of this file share."""
+    return tmp_path_factory.mktemp("commands")
+
+
+def run(module: str, *arguments: object) -> subprocess.CompletedProcess:
+    """Runs a command, compiled as users' runs are and not as tests."""
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", f"f3ocus_jax.{module}", *map(str, arguments)],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def train(folder: pathlib.Path, workdir: pathlib.Path, *arguments: object):
+    data = f"--config.data.data_dir={folder / 'data'}"
+    config = "--config=configs/phantom.py:tiny"
+    return run("train", config, f"--workdir={workdir}", data, *arguments)
+
+
+def error_of(process: subprocess.CompletedProcess) -> str:
+    """The one line a failed command says; fails if there is more, or if it did not fail."""
+    assert process.returncode != 0, process.stdout
+    lines = [line for line in process.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, process.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def finished(folder):
+    """A finished tiny run, its output and its workdir."""
+    workdir = folder / "finished"
+    process = train(folder, workdir)
+    assert process.returncode == 0, process.stderr
+    return process, workdir
+
+
+def test_a_run_leaves_records_table_figures_scalars_checkpoints_and_model(finished):
+    process, workdir = finished
+    records = [json.loads(line) for line in (workdir / "records.jsonl").read_text().splitlines()]
+    assert [record["round"] for record in records] == [0, 1, 2]
+    for client, budget in zip(records[-1]["clients"], [1, 2, 1, 2, 1, 2, 1, 2, 1], strict=True):
+        assert len(client["layers"]) == len(client["own_layers"]) == budget
+        assert sum(client["scores"]) == pytest.approx(1.0, abs=1e-5)
+        assert max(client["residuals"]) <= 1e-4
+        first = sorted(range(len(client["ranks"])), key=client["ranks"].__getitem__)[:budget]
+        assert sorted(first) == client["layers"]
+    table = (workdir / "table.md").read_text()
+    for client in records[-1]["clients"]:
+        assert client["client"] in table
+    assert len(list((workdir / "figures").glob("*.png"))) >= 6
+    assert list((workdir / "tensorboard").glob("events.*"))
+    assert (workdir / "model" / "model.safetensors").is_file()
+    assert (workdir / "model" / "adapters.safetensors").is_file()
+    assert "round 2/2" in process.stdout
+    assert str(workdir) in process.stdout
+
+
+def test_the_same_command_again_finds_the_run_finished(folder, finished):
+    _, workdir = finished
+    before = (workdir / "records.jsonl").read_bytes()
+    process = train(folder, workdir)
+    assert process.returncode == 0
+    assert "resuming after round 2" in process.stdout
+    assert (workdir / "records.jsonl").read_bytes() == before
+
+
+def test_evaluate_gives_the_accuracies_of_the_records(finished):
+    _, workdir = finished
+    process = run("evaluate", f"--workdir={workdir}", "--round=2")
+    assert process.returncode == 0, process.stderr
+    evaluated = json.loads((workdir / "evaluation_round_2.json").read_text())["clients"]
+    record = json.loads((workdir / "records.jsonl").read_text().splitlines()[-1])
+    for client in record["clients"]:
+        assert evaluated[client["client"]] == pytest.approx(client["test"], abs=1e-6)
+
+
+def test_predict_prints_the_top_answers_with_probabilities(finished):
+    _, workdir = finished
+    picture = next((workdir / "figures").glob("*.png"))
+    arguments = (f"--image={picture}", "--question=is there a mass?", "--top=3")
+    process = run("predict", f"--workdir={workdir}", *arguments)
+    assert process.returncode == 0, process.stderr
+    *answers, source = process.stdout.splitlines()
+    shares = [float(line.split("%")[0]) for line in answers]
+    assert len(answers) == 3
+    assert shares == sorted(shares, reverse=True)
+    assert all(0 <= share <= 100 for share in shares)
+    assert str(workdir) in source
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.federated.round=3"], "config.federated.round is unknown; did you mean rounds?"),
+        (["--config.federated.budgets=(0,)"], "must be at least 1 each"),
+        (["--config.federated.budgets=(5,)"], "must be at most 4, the number of selectable layers"),
+        (["--config.importance.probe_examples=33"], "must be at most 32, the training examples of"),
+        (["--config.federated.rounds=many", "stray"], "invalid literal"),
+    ],
+    ids=["unknown key", "budget 0", "budget above L", "probe larger than its data", "no number"],
+)
+def test_a_wrong_setting_ends_in_one_line_before_anything_is_written(
+    folder, finished, tmp_path, arguments, message
+):
+    workdir = tmp_path / "run"
+    assert message in error_of(train(folder, workdir, *arguments))
+    assert not workdir.exists() or not any(workdir.iterdir())
+
+
+def test_a_workdir_that_cannot_be_written_is_named(folder, finished, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    workdir = tmp_path / "file" / "run"
+    message = error_of(train(folder, workdir))
+    assert f"--workdir={workdir} cannot be written to" in message
+
+
+def test_a_checkpoint_of_another_config_names_the_field_and_stays(folder, finished):
+    _, workdir = finished
+    before = sorted(path.name for path in (workdir / "checkpoints").iterdir())
+    message = error_of(train(folder, workdir, "--config.training.learning_rate=0.5"))
+    assert "training.learning_rate was 0.004, is 0.5" in message
+    assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == before
+
+
+def test_more_rounds_continue_a_finished_run(folder, finished, tmp_path):
+    _, workdir = finished
+    longer = tmp_path / "longer"
+    shutil.copytree(workdir, longer)
+    process = train(folder, longer, "--config.federated.rounds=3")
+    assert process.returncode == 0, process.stderr
+    assert "resuming after round 2" in process.stdout
+    assert len((longer / "records.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_corrupted_image_names_the_dataset_and_the_example(folder, finished, tmp_path):
+    shutil.copytree(folder / "data", tmp_path / "data")
+    (shard,) = tmp_path.glob("data/phantom_medvqa/tiny/*/*train.array_record*")
+    content = shard.read_bytes()
+    place = content.index(b"\x89PNG", len(content) // 2)
+    shard.write_bytes(content[: place + 40] + bytes(200) + content[place + 240 :])
+    arguments = (f"--config.data.data_dir={tmp_path / 'data'}", f"--workdir={tmp_path / 'run'}")
+    message = error_of(run("train", "--config=configs/phantom.py:tiny", *arguments))
+    assert "phantom_medvqa/tiny, split train, example" in message
+    assert "cannot be read" in message
+
+
+def test_a_truncated_weights_file_is_named(folder, finished, tmp_path):
+    _, workdir = finished
+    shutil.copytree(workdir / "model", tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    config = "--config=configs/phantom.py"
+    arguments = (f"--config.model.weights={tmp_path / 'model'}", f"--workdir={tmp_path / 'run'}")
+    data = (
+        "--config.data.datasets=('phantom_medvqa/tiny',)",
+        f"--config.data.data_dir={folder}/data",
+    )
+    message = error_of(run("train", config, *arguments, *data))
+    assert str(weights) in message
+
+
+def test_nan_names_round_client_and_step_and_keeps_the_last_good_checkpoint(folder, tmp_path):
+    workdir = tmp_path / "run"
+    message = error_of(train(folder, workdir, "--config.training.learning_rate=1e30"))
+    assert "round 1, client " in message
+    assert "step 2: the training loss is" in message
+    assert [path.name for path in (workdir / "checkpoints").iterdir() if path.is_dir()] == ["0"]
+    assert len((workdir / "records.jsonl").read_text().splitlines()) == 1
+
+
+def test_predict_without_a_run_says_how_to_start_one(tmp_path):
+    arguments = ("--image=x.png", "--question=why?")
+    message = error_of(run("predict", f"--workdir={tmp_path}", *arguments))
+    assert "holds no run" in message
+
+
+def test_predict_names_a_file_that_is_no_image(finished):
+    _, workdir = finished
+    arguments = (f"--image={workdir / 'table.md'}", "--question=why?")
+    message = error_of(run("predict", f"--workdir={workdir}", *arguments))
+    assert "table.md cannot be read as an image" in message
+
+
+def test_pretraining_writes_weights_that_a_federation_takes(folder, finished, tmp_path):
+    data = f"--config.data.data_dir={folder / 'data'}"
+    foundation = tmp_path / "foundation"
+    process = run("pretrain", "--config=configs/pretrain.py:tiny", f"--workdir={foundation}", data)
+    assert process.returncode == 0, process.stderr
+    assert (foundation / "config.json").is_file()
+    process = run(
+        "train",
+        *("--config=configs/phantom.py", f"--workdir={tmp_path / 'run'}", data),
+        f"--config.model.weights={foundation}",
+        "--config.data.datasets=('phantom_medvqa/tiny',)",
+        *("--config.federated.rounds=0", "--config.federated.budgets=(1,)"),
+    )
+    assert process.returncode == 0, process.stderr

@@ -1,0 +1,118 @@
+"""Does every task's config give the federation that F³OCUS describes, from made-up files?"""
+
+import importlib
+
+import pytest
+
+from configs import base
+from f3ocus_jax import importance
+from f3ocus_jax.config import ExperimentConfig, parsing
+from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.reading import read_tables
+from f3ocus_jax.federation import experiment
+from f3ocus_jax.models import FAMILIES, foundation as foundation_lib
+from tfds_medvqa.build import build
+from tfds_medvqa.common.errors import BuildError
+
+QUESTIONS, FINDINGS = "question answering", "classification"
+TINY = {
+    "task1": [QUESTIONS] * 5,
+    "task2": [QUESTIONS] * 8,
+    "task4": [FINDINGS] * 2,
+    "task5": [FINDINGS] * 2,
+    "task6": [QUESTIONS] * 3 + [FINDINGS] * 2,
+}
+"""The task of every client; task 3 is MedVQA-FL, see test_medvqa_fl.py."""
+FULL = {"albef": 384, "blip": 384, "blip2": 224, "llava": 336, "vilt": 384, ("task3", "vilt"): 28}
+SMALL = {**dict.fromkeys(base.FAMILIES, 32), **{("task3", name): 28 for name in base.FAMILIES}}
+SIDES: dict[str, dict] = {"": FULL, "tiny_": SMALL}
+"""Side of the images, by family or by task and family."""
+
+
+def config_of(task: str, variant: str, **data: object) -> ExperimentConfig:
+    config = importlib.import_module(f"configs.{task}").get_config(variant)
+    with config.unlocked(), config.ignore_type():
+        config.data.update(data)
+    return parsing.parse(ExperimentConfig, config)
+
+
+@pytest.mark.parametrize("task", TINY)
+def test_a_task_s_tiny_variant_has_its_clients(task, tmp_path):
+    config = config_of(task, "tiny", data_dir=str(tmp_path))
+    _, summary = read_tables(config.data, Frame(8))
+    assert [client.task for client in summary.clients] == TINY[task]
+    assert all(min(client.examples.values()) >= 1 for client in summary.clients)
+    assert len(set(summary.partition_hash)) > 1
+
+
+@pytest.mark.parametrize("task", ["task1", "task2", "task4", "task5", "task6"])
+def test_absent_data_stops_with_all_that_is_missing_and_where_it_is_had(task, tmp_path):
+    config = config_of(task, "", data_dir=str(tmp_path))
+    with pytest.raises(BuildError) as error:
+        experiment.assemble(config)
+    assert str(error.value).count("is not in any folder") == len(config.data.datasets)
+    assert "https://" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("task", [*TINY, "task3"])
+def test_an_unknown_variant_lists_the_known_ones(task):
+    with pytest.raises(ValueError, match=r"unknown variant 'huge' of this config; known: .*tiny"):
+        config_of(task, "huge")
+
+
+@pytest.mark.parametrize("task", TINY)
+def test_every_task_takes_the_methods_of_the_paper_s_table(task):
+    assert config_of(task, "").selection.algorithm == "nsga2"
+    for method, score in base.OWN_CHOICE_SCORES.items():
+        for variant in (method, f"tiny_{method}"):
+            config = config_of(task, variant)
+            assert (config.importance.score, config.selection.algorithm) == (score, "own")
+
+
+@pytest.mark.parametrize("family", base.FAMILIES)
+@pytest.mark.parametrize("task", [*TINY, "task3"])
+def test_every_task_takes_every_family_with_every_method(task, family):
+    assert sorted(FAMILIES) == sorted(base.FAMILIES)
+    for method in base.METHODS:
+        for size in ("", "tiny_"):
+            config = config_of(task, f"{size}{family}_{method}")
+            assert config.model.family == family
+            assert config.importance.score in importance.SCORES
+            _, frame = foundation_lib.inputs(config.model, config.data)
+            assert frame.side == SIDES[size].get((task, family), SIDES[size][family])
+
+
+@pytest.mark.parametrize("variant", ["real5_blip", "medmnist3_albef", "tiny_ernie", "blip_tiny"])
+def test_a_family_is_refused_where_it_has_no_variant(variant):
+    task = "task3" if "medmnist3" in variant else "task1"
+    with pytest.raises(ValueError, match=rf"unknown variant '{variant}' of this config; known: "):
+        config_of(task, variant)
+
+
+@pytest.fixture(scope="module")
+def real_dir(real_data, real_builds):
+    for dataset in ("vqa_rad/released", "vqa_med_2019/development"):
+        build(dataset, real_builds, real_data)
+    return real_builds
+
+
+REAL = {
+    "real2": {"vqa_rad/released": (1797, 451), "vqa_med_2019/development": (12664, 1976)},
+    "real5": {
+        "abdomen": (581, 158),
+        "chest": (620, 174),
+        "head": (596, 119),
+        "vqa_med_2019/development 1 of 2": (6313, 1008),
+        "vqa_med_2019/development 2 of 2": (6351, 968),
+    },
+}
+
+
+@pytest.mark.parametrize("variant", REAL)
+def test_the_real_federations_of_task_1(variant, real_dir, real_data):
+    config = config_of("task1", variant, data_dir=str(real_dir), manual_dir=str(real_data))
+    _, summary = read_tables(config.data, Frame(28))
+    assert {c.name: tuple(c.examples.values()) for c in summary.clients} == REAL[variant]
+    assert summary.dropped == {"vqa_med_2019/development": (38, 152)}
+    assert summary.leaks == [("vqa_rad/released", "vqa_rad/released", 202)]

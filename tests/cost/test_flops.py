@@ -1,0 +1,248 @@
+"""Does the count agree with XLA's on unrolled code, and a training step with its own trace?"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from f3ocus_jax.cost import flops, traffic
+from f3ocus_jax.models.base import Model, apply
+from f3ocus_jax.models.vilt import model as vilt
+from f3ocus_jax.types import Batch
+
+WIDTH, BOTTLENECK, LAYERS, ANSWERS, EXAMPLES, TOKENS = 32, 8, 4, 16, 3, 5
+
+
+def xla_flops(function: Callable[..., Any], *args: Any) -> float:
+    """The outside oracle: XLA's own count, of the program before it is optimised."""
+    return jax.jit(function).lower(*args).cost_analysis()["flops"]
+
+
+def row_at(rows_L: Any, layer: int) -> Any:
+    """A static slice: a traced index would add a few operations to XLA's count."""
+    return jax.tree.map(lambda leaf: leaf[layer], rows_L)
+
+
+def toy_model() -> Model:
+    """A model of matrix products alone, so that XLA counts nothing that we leave out."""
+
+    def init(key: jax.Array) -> Any:
+        shapes = {
+            "embeddings": (WIDTH, WIDTH),
+            "blocks": {"a": (LAYERS, WIDTH, 2 * WIDTH), "b": (LAYERS, 2 * WIDTH, WIDTH)},
+            "adapters": {
+                "down": (LAYERS, WIDTH, BOTTLENECK),
+                "up": (LAYERS, BOTTLENECK, WIDTH),
+            },
+            "readout": (WIDTH, WIDTH),
+            "head": (WIDTH, ANSWERS),
+        }
+        return jax.tree.map(
+            lambda shape: jax.random.normal(key, shape),
+            shapes,
+            is_leaf=lambda value: isinstance(value, tuple),
+        )
+
+    return Model(
+        num_layers=LAYERS,
+        num_answers=ANSWERS,
+        init=init,
+        embed=lambda weights, batch: (batch.images_BHWC[:, :, :, 0] @ weights, None),
+        block=lambda block, adapter, hidden_BTD, context: (
+            hidden_BTD @ block["a"] @ block["b"] @ adapter["down"] @ adapter["up"]
+        ),
+        readout=lambda weights, head, hidden_BTD, context: hidden_BTD[:, 0] @ weights @ head,
+    )
+
+
+@pytest.fixture(scope="module")
+def batch() -> Batch:
+    return Batch(
+        images_BHWC=jnp.ones((EXAMPLES, TOKENS, WIDTH, 1)),
+        input_ids_BT=jnp.zeros((EXAMPLES, 2), jnp.int32),
+        attention_mask_BT=jnp.ones((EXAMPLES, 2), jnp.int32),
+        labels_B=jnp.zeros(EXAMPLES, jnp.int32),
+        example_mask_B=jnp.ones(EXAMPLES),
+    )
+
+
+def test_matrix_products_agree_with_xla() -> None:
+    def function(x: jax.Array, y: jax.Array) -> jax.Array:
+        return jnp.einsum("bij,bjk->bik", x, y) @ y[0].T
+
+    args = (jnp.ones((3, 4, 5)), jnp.ones((3, 5, 6)))
+    assert flops.count_flops(function, *args) == xla_flops(function, *args)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_convolutions_and_their_gradients_agree_with_xla(
+    padding: str, stride: int, groups: int
+) -> None:
+    def convolve(images_BHWC: jax.Array, kernel_HWIO: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(
+            images_BHWC,
+            kernel_HWIO,
+            (stride, stride),
+            padding,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=groups,
+        )
+
+    args = (jnp.ones((2, 9, 7, 4)), jnp.ones((3, 2, 4 // groups, 6)))
+    assert flops.count_flops(convolve, *args) == xla_flops(convolve, *args)
+
+    def gradients(images_BHWC: jax.Array, kernel_HWIO: jax.Array) -> Any:
+        outputs, pullback = jax.vjp(convolve, images_BHWC, kernel_HWIO)
+        return pullback(outputs)
+
+    assert flops.count_flops(gradients, *args) == xla_flops(gradients, *args)
+
+
+def test_a_scan_counts_its_body_once_per_step() -> None:
+    weights = jnp.ones((7, 8, 8))
+
+    def scanned(x: jax.Array) -> jax.Array:
+        return jax.lax.scan(lambda carry, weight: (carry @ weight, None), x, weights)[0]
+
+    def unrolled(x: jax.Array) -> jax.Array:
+        for weight in weights:
+            x = x @ weight
+        return x
+
+    x = jnp.ones((2, 8))
+    assert flops.count_flops(scanned, x) == xla_flops(unrolled, x)
+
+
+def test_a_loop_of_known_length_counts_and_one_of_unknown_length_is_refused() -> None:
+    x = jnp.ones((8, 8))
+    known = flops.count_flops(lambda x: jax.lax.fori_loop(0, 5, lambda _, y: y @ x, x), x)
+    assert known == 5 * 2 * 8**3
+    with pytest.raises(ValueError, match=r"use jax\.lax\.scan"):
+        flops.count_flops(lambda n: jax.lax.fori_loop(0, n, lambda _, y: y @ x, x), 5)
+
+
+def test_a_while_loop_without_matrix_products_is_free() -> None:
+    assert flops.count_flops(lambda n: jax.lax.fori_loop(0, n, lambda _, y: y + 1, 0), 5) == 0
+
+
+def test_a_cond_counts_its_dearest_branch() -> None:
+    x = jnp.ones((8, 8))
+
+    def function(flag: jax.Array) -> jax.Array:
+        return jax.lax.cond(flag, lambda: x @ x @ x, lambda: x)
+
+    assert flops.count_flops(function, True) == 2 * 2 * 8**3
+
+
+def test_wrapped_functions_count_like_the_plain_one() -> None:
+    @jax.custom_vjp
+    def custom_vjp(x: jax.Array) -> jax.Array:
+        return x @ x
+
+    custom_vjp.defvjp(lambda x: (x @ x, x), lambda x, cotangent: (cotangent @ x,))
+
+    @jax.custom_jvp
+    def custom_jvp(x: jax.Array) -> jax.Array:
+        return x @ x
+
+    custom_jvp.defjvp(lambda primals, tangents: (primals[0] @ primals[0], tangents[0]))
+    x = jnp.ones((8, 8))
+    for function in (custom_vjp, custom_jvp, jax.jit(custom_vjp), jax.checkpoint(custom_vjp)):
+        assert flops.count_flops(function, x) == 2 * 8**3
+    assert flops.count_flops(jax.vmap(custom_vjp), jnp.ones((3, 8, 8))) == 3 * 2 * 8**3
+
+
+def test_rematerialisation_counts_the_second_forward_pass() -> None:
+    def gradient(function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+        return jax.grad(lambda x: function(x).sum())
+
+    def product(x: jax.Array) -> jax.Array:
+        return jnp.sin(x @ x)
+
+    x = jnp.ones((8, 8))
+    plain = flops.count_flops(gradient(product), x)
+    assert flops.count_flops(gradient(jax.checkpoint(product)), x) == plain + 2 * 8**3
+
+
+@pytest.mark.parametrize("unit", ["block", "adapter"])
+@pytest.mark.parametrize("chosen", [[], [3], [0], [1, 3], [0, 1, 2, 3]])
+def test_training_flops_equal_the_unrolled_step_that_differentiates_the_chosen_layers_only(
+    unit: str, chosen: list[int], batch: Batch
+) -> None:
+    model = toy_model()
+    params = model.init(jax.random.key(0))
+    key = {"block": "blocks", "adapter": "adapters"}[unit]
+
+    def step(rows: list[Any], head: Any) -> Any:
+        def forward(rows: list[Any], head: Any) -> jax.Array:
+            hidden_BTD, context = model.embed(params["embeddings"], batch)
+            for layer in range(LAYERS):
+                row = {name: row_at(params[name], layer) for name in ("blocks", "adapters")}
+                if layer in chosen:
+                    row[key] = rows[chosen.index(layer)]
+                hidden_BTD = model.block(row["blocks"], row["adapters"], hidden_BTD, context)
+            return model.readout(params["readout"], head, hidden_BTD, context)
+
+        outputs, pullback = jax.vjp(forward, rows, head)
+        return outputs, pullback(outputs)
+
+    rows = [row_at(params[key], layer) for layer in chosen]
+    mask_L = np.isin(np.arange(LAYERS), chosen)
+    counted = flops.training_flops(model, params, batch, mask_L, unit)
+    assert counted * EXAMPLES == xla_flops(step, rows, params["head"])
+
+
+def test_forward_flops_are_those_of_the_whole_model(batch: Batch) -> None:
+    model = toy_model()
+    params = model.init(jax.random.key(0))
+    forward = flops.step_flops(model, params, batch, "adapter").forward
+    whole = flops.count_flops(lambda params: apply(model, params, batch), params)
+    assert forward * EXAMPLES == whole
+
+
+def test_step_flops_needs_shapes_only(batch: Batch) -> None:
+    model = toy_model()
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    assert flops.step_flops(model, shapes, batch, "block").forward > 0
+
+
+def test_an_unknown_unit_is_refused(batch: Batch) -> None:
+    model = toy_model()
+    with pytest.raises(ValueError, match=r"'head'.*adapter.*block"):
+        flops.step_flops(model, model.init(jax.random.key(0)), batch, "head")
+
+
+def test_vilt_is_counted_within_two_percent_of_xla() -> None:
+    model = vilt.create(vilt.ViltConfig(num_answers=100, adapter_size=48))
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    tokens = jax.ShapeDtypeStruct((1, 40), jnp.int32)
+    example = Batch(
+        images_BHWC=jax.ShapeDtypeStruct((1, 384, 384, 3), jnp.uint8),
+        input_ids_BT=tokens,
+        attention_mask_BT=tokens,
+        labels_B=jax.ShapeDtypeStruct((1,), jnp.int32),
+        example_mask_B=jax.ShapeDtypeStruct((1,), jnp.float32),
+    )
+
+    def unrolled(params: Any, example: Batch) -> jax.Array:
+        hidden_BTD, context = model.embed(params["embeddings"], example)
+        for layer in range(model.num_layers):
+            rows = (row_at(params["blocks"], layer), row_at(params["adapters"], layer))
+            hidden_BTD = model.block(*rows, hidden_BTD, context)
+        return model.readout(params["readout"], params["head"], hidden_BTD, context)
+
+    counted = flops.step_flops(model, params, example, "adapter")
+    assert counted.forward == pytest.approx(xla_flops(unrolled, params, example), rel=0.02)
+    assert traffic.row_parameters(params["adapters"]).tolist() == [74_544] * 12
+
+    def step(trained: Any, params: Any, example: Batch) -> Any:
+        return jax.grad(lambda trained: unrolled({**params, **trained}, example).sum())(trained)
+
+    trained = {key: params[key] for key in ("adapters", "head")}
+    expected = xla_flops(step, trained, params, example)
+    assert counted.training(np.ones(12, bool)) == pytest.approx(expected, rel=0.02)

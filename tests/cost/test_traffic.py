@@ -1,0 +1,114 @@
+"""Do parameters, bits and FLOPs add up, and do they give the paper's columns?"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from f3ocus_jax.cost import traffic
+from f3ocus_jax.cost.flops import StepFlops
+from f3ocus_jax.types import ClientRecord, RoundRecord
+
+STEP = StepFlops(
+    num_layers=3,
+    forward=100e9,
+    readout_backward=20e9,
+    head_backward=10e9,
+    through=7e9,
+    through_and_rows=9e9,
+    rows=5e9,
+)
+
+
+def record(number: int, layers: list[list[int]]) -> RoundRecord:
+    clients = [
+        ClientRecord(f"client {k}", 10, 2, None, [], [], [], [], chosen, None, {})
+        for k, chosen in enumerate(layers)
+    ]
+    return RoundRecord(number, 0.5, 1.0, clients, None, {})
+
+
+def vilt_adapters(layers: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of ViLT-B/32's adapters: width 768, bottleneck 48."""
+    shapes = {"down": (768, 48), "down_bias": (48,), "up": (48, 768), "up_bias": (768,)}
+    return {
+        name: jax.ShapeDtypeStruct((layers, *shape), jnp.float32) for name, shape in shapes.items()
+    }
+
+
+def test_row_parameters_are_those_of_the_papers_adapter() -> None:
+    parameters_L = traffic.row_parameters(vilt_adapters(12))
+    assert parameters_L.tolist() == [74_544] * 12
+    assert traffic.parameter_count(vilt_adapters(12)) == 894_528
+
+
+def test_row_parameters_refuses_leaves_of_different_depth() -> None:
+    with pytest.raises(ValueError, match=r"\[2, 3\]"):
+        traffic.row_parameters({"a": np.ones((2, 4)), "b": np.ones((3, 4))})
+
+
+def test_megabits_are_32_bits_per_parameter() -> None:
+    assert traffic.megabits(12 * 74_544) == pytest.approx(28.624896)
+    assert round(traffic.megabits(122.35e6), 1) == 3915.2  # the paper's full fine-tuning
+
+
+@pytest.mark.parametrize("unnamed", [5_479, 6_144, 6_511])
+@pytest.mark.parametrize(
+    ("adapters", "millions", "printed"), [(12, 0.90, 28.8), (4, 0.30, 9.7), (36, 2.69, 86.1)]
+)
+def test_the_papers_columns_are_adapters_and_a_few_thousand_unnamed_parameters(
+    adapters: int, millions: float, printed: float, unnamed: int
+) -> None:
+    parameters = adapters * 74_544 + unnamed
+    assert round(parameters / 1e6, 2) == millions
+    assert round(traffic.megabits(parameters), 1) == printed
+    assert traffic.megabits(adapters * 74_544) == pytest.approx(printed, abs=0.25)
+
+
+def test_traffic_sends_the_own_layers_and_gets_everyones() -> None:
+    parameters_L = np.array([1_000_000, 2_000_000, 4_000_000])
+    mask_KL = np.array([[1, 0, 0], [1, 1, 0]], bool)
+    up_K, down_K = traffic.traffic(parameters_L, mask_KL)
+    np.testing.assert_allclose(up_K, [32, 96])
+    np.testing.assert_allclose(down_K, [96, 96])
+
+
+def test_traffic_of_nobody_is_nothing() -> None:
+    up_K, down_K = traffic.traffic(np.array([5, 5]), np.zeros((2, 2), bool))
+    assert up_K.tolist() == down_K.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "gigaflops"),
+    [
+        ([], 110),  # the head alone
+        ([2], 100 + 20 + 5),
+        ([0], 100 + 20 + 2 * 7 + 5),
+        ([0, 2], 100 + 20 + 9 + 7 + 5),
+        ([0, 1, 2], 100 + 20 + 2 * 9 + 5),
+    ],
+)
+def test_a_step_goes_back_to_the_lowest_chosen_layer_only(
+    chosen: list[int], gigaflops: float
+) -> None:
+    assert STEP.training(np.isin(np.arange(3), chosen)) == gigaflops * 1e9
+
+
+def test_client_costs_are_means_over_the_rounds_that_trained() -> None:
+    records = [record(0, [[], []]), record(1, [[2], [0, 2]]), record(2, [[0], [0, 2]])]
+    first, second = traffic.client_costs(records, np.full(3, 1_000_000), [7, 9], [STEP] * 2)
+    assert first == traffic.ClientCost("client 0", 32, 64, 1_000_000, 7, (125 + 139) / 2)
+    assert second.megabits_up == second.megabits_down == 64
+    assert second.trainable_parameters == 2_000_000
+    assert second.head_parameters == 9
+
+
+def test_client_costs_of_a_run_that_did_not_train_yet() -> None:
+    (only,) = traffic.client_costs([record(0, [[]])], np.full(3, 10), [7], [STEP])
+    assert (only.megabits_up, only.trainable_parameters, only.gigaflops_per_example) == (0, 0, 110)
+    assert traffic.client_costs([], np.full(3, 10), [7], [STEP]) == []
+
+
+def test_layer_mask_marks_the_layers_of_every_client() -> None:
+    mask_KL = traffic.layer_mask([[0, 2], []], 3)
+    assert mask_KL.tolist() == [[True, False, True], [False, False, False]]

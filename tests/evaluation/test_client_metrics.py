@@ -1,0 +1,84 @@
+"""Is each task measured with its own metric, and are thresholds blind to test examples?"""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from f3ocus_jax.data.examples import ClientData, Examples
+from f3ocus_jax.evaluation import client_metrics, findings_f1, inference
+from tests.helpers.oracles import toy_batch, toy_model
+
+ANSWERS, FINDINGS = 2, 3
+MODEL = toy_model(answers=ANSWERS + FINDINGS)
+PARAMS = MODEL.init(jax.random.key(0))
+PREDICT = inference.create(MODEL, loss="cross_entropy", batch_size=4, placement_name="map")
+
+
+def split(count: int, seed: int, *, finds: bool) -> Examples:
+    batch = toy_batch(count, answers=ANSWERS, seed=seed)
+    drawn_NF = np.random.default_rng(seed).integers(0, 2, (count, FINDINGS))
+    kinds = ["closed" if place % 2 else "open" for place in range(count)]
+    return Examples(
+        batch.images_BHWC,
+        batch.input_ids_BT,
+        batch.attention_mask_BT,
+        np.full(count, -1, np.int32) if finds else batch.labels_B,
+        *(kinds,) * 5,
+        targets_NF=(drawn_NF if finds else np.full_like(drawn_NF, -1)).astype(np.int8),
+    )
+
+
+def client(name: str, *, finds: bool, seed: int) -> ClientData:
+    parts = [split(count, seed + count, finds=finds) for count in (6, 9, 7)]
+    return ClientData(name, parts[0], parts[1], parts[2] if finds else None)
+
+
+ASKED, FINDER = client("asks", finds=False, seed=10), client("finds", finds=True, seed=20)
+
+
+def test_clients_of_both_tasks_are_measured_together_as_alone():
+    together = client_metrics.score(PREDICT, PARAMS, [FINDER, ASKED])
+    alone = [client_metrics.score(PREDICT, PARAMS, [each])[0] for each in (FINDER, ASKED)]
+    for one, other in zip(together, alone, strict=True):
+        assert one.test == pytest.approx(other.test, abs=1e-6)
+        assert one.thresholds == pytest.approx(other.thresholds, abs=1e-6)
+    assert {"f1_micro", "f1_macro", "exact_match", "loss"} <= together[0].test.keys()
+    assert {"accuracy", "closed", "open", "loss"} <= together[1].test.keys()
+    assert (together[0].test["examples"], together[1].test["examples"]) == (9, 9)
+    assert together[1].thresholds == []
+
+
+def test_thresholds_are_the_best_of_validation_and_never_see_test_examples():
+    (found,) = client_metrics.score(PREDICT, PARAMS, [FINDER])
+    outputs = PREDICT(PARAMS, FINDER.validation)
+    expected = findings_f1.best_thresholds(outputs.findings_NF, FINDER.validation.targets_NF)
+    np.testing.assert_allclose(found.thresholds, expected)
+
+    turned = dataclasses.replace(FINDER.test, targets_NF=1 - FINDER.test.targets_NF)
+    (again,) = client_metrics.score(PREDICT, PARAMS, [dataclasses.replace(FINDER, test=turned)])
+    assert again.thresholds == found.thresholds
+    assert again.test["f1_micro"] != found.test["f1_micro"]
+
+    turned = dataclasses.replace(FINDER.validation, targets_NF=1 - FINDER.validation.targets_NF)
+    (other,) = client_metrics.score(
+        PREDICT, PARAMS, [dataclasses.replace(FINDER, validation=turned)]
+    )
+    assert other.thresholds != found.thresholds
+
+
+def test_a_client_that_finds_diseases_needs_validation_examples():
+    with pytest.raises(ValueError, match="client finds has no validation examples"):
+        client_metrics.score(PREDICT, PARAMS, [dataclasses.replace(FINDER, validation=None)])
+
+
+def test_habit_is_what_training_labels_alone_would_score():
+    assert client_metrics.habit(ASKED).keys() == {"majority_answer", "majority_per_question"}
+    train_NF = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 1, 0], [1, 0, 1], [1, 0, 0]], np.int8)
+    train = dataclasses.replace(FINDER.train, targets_NF=train_NF)
+    found = client_metrics.habit(dataclasses.replace(FINDER, train=train))
+    said = np.zeros(FINDER.test.targets_NF.shape, bool)
+    said[:, 0] = True  # 5 of 6 have it; one more finding would lower the micro F1 on training
+    expected = findings_f1.f1_report(said, FINDER.test.targets_NF)["f1_micro"]
+    assert found == {"majority_answer": expected}

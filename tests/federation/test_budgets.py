@@ -1,0 +1,112 @@
+"""Budgets become layers or capacities, and clashes of any round are found before the first."""
+
+import numpy as np
+import pytest
+
+from configs import phantom
+from f3ocus_jax.config import ExperimentConfig, parsing
+from f3ocus_jax.cost.flops import StepFlops
+from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.federation import budgets
+
+CLIENTS = ["brain", "eye", "lung"]
+EQUAL_L = np.full(4, 100.0)
+UNEQUAL_L = np.array([100.0, 200.0, 300.0, 400.0])
+
+
+def config(**settings) -> ExperimentConfig:
+    raw = phantom.get_config("tiny")
+    changes = {name.replace("__", "."): value for name, value in settings.items()}
+    with raw.unlocked(), raw.ignore_type():
+        raw.update_from_flattened_dict({"federated.budgets": (2,)} | changes)
+    return parsing.parse(ExperimentConfig, raw)
+
+
+def in_bytes(*given: int, **settings) -> ExperimentConfig:
+    return config(federated__budgets=given, federated__budget_unit="bytes", **settings)
+
+
+def test_one_budget_serves_all_clients():
+    assert budgets.create(config(), np.ones(4), CLIENTS).budgets_K.tolist() == [2, 2, 2]
+
+
+def test_a_budget_per_client_is_theirs_in_order():
+    made = budgets.create(config(federated__budgets=(1, 4, 2)), np.ones(4), CLIENTS)
+    assert made.budgets_K.tolist() == [1, 4, 2]
+    assert made.places == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [((1, 2), "must be 1 number or 3, one per client"), ((5,), "must be at most 4, the number")],
+)
+def test_budgets_must_fit_clients_and_layers(given, message):
+    with pytest.raises(ConfigError, match=message):
+        budgets.create(config(federated__budgets=given), np.ones(4), CLIENTS)
+
+
+def test_bytes_of_equal_layers_are_counted_in_layers():
+    """250 bytes pay for two layers of 100, 10 000 for no more than all four."""
+    made = budgets.create(in_bytes(100, 250, 10_000), EQUAL_L, CLIENTS)
+    assert made.budgets_K.tolist() == [1, 2, 4]
+    assert made.limits(np.ones(3, bool), np.ones((3, 4))) is None
+
+
+def test_bytes_of_unequal_layers_stay_capacities():
+    made = budgets.create(in_bytes(100, 300, 1000), UNEQUAL_L, CLIENTS)
+    limits = made.limits(np.ones(3, bool), np.tile([1.0, 2.0, 3.0, 4.0], (3, 1)))
+    assert limits.start_KL.tolist() == [
+        [True, False, False, False],
+        [False, False, True, False],
+        [True, True, True, True],
+    ]
+    assert made.places == 4
+
+
+def test_a_capacity_below_the_cheapest_layer_names_the_client():
+    with pytest.raises(ConfigError, match="at least 100 bytes, the cheapest layer, for client eye"):
+        budgets.create(in_bytes(100, 99, 200), EQUAL_L, CLIENTS)
+
+
+def test_layer_costs_count_what_travels_and_what_is_computed():
+    rows_L = {"kernel": np.zeros((4, 3, 5)), "bias": np.zeros((4, 5))}
+    flops = StepFlops(4, 1.0, 1.0, 1.0, 1.0, 1.0, rows=7.0)
+    for unit, cost in {"layers": 1.0, "bytes": 80.0, "flops": 7.0}.items():
+        assert budgets.layer_costs(unit, rows_L, flops).tolist() == [cost] * 4
+
+
+def test_an_absent_client_trains_nothing_in_that_round_alone():
+    made = budgets.create(config(federated__absent={"eye": (2,)}), np.ones(4), CLIENTS)
+    assert made.participation.present(1).tolist() == [True, True, True]
+    present_K = made.participation.present(2)
+    assert present_K.tolist() == [True, False, True]
+    assert np.asarray(made.limits(present_K, np.ones((3, 4))).start_KL).sum(axis=1).tolist() == [
+        2,
+        0,
+        2,
+    ]
+
+
+def test_a_round_without_any_client_is_refused():
+    absent = dict.fromkeys(CLIENTS, (2,))
+    with pytest.raises(ConfigError, match="leaves no client in round 2"):
+        budgets.create(config(federated__absent=absent), np.ones(4), CLIENTS)
+
+
+def test_a_clash_in_a_later_round_is_found_at_the_start():
+    settings = {"federated__absent": {"eye": (2,)}, "limits__minimum_coverage": 1}
+    budgets.create(config(federated__budgets=(2,), **settings), np.ones(4), CLIENTS)
+    settings["federated__absent"] = {"eye": (2,), "lung": (2,)}
+    with pytest.raises(ConfigError, match=r"config.limits, round 2: .*at least 1 for layer"):
+        budgets.create(config(federated__budgets=(2,), **settings), np.ones(4), CLIENTS)
+
+
+def test_exact_takes_few_layers_of_unequal_cost():
+    """Three clients with 4 layers are 12 picks, fifteen with 4 are 60; the limit is 48."""
+    settings = in_bytes(400, selection__algorithm="exact")
+    assert budgets.create(settings, UNEQUAL_L, CLIENTS).wanted.costs_L is not None
+    many = [f"hospital {number}" for number in range(15)]
+    with pytest.raises(
+        ConfigError, match=r"at most 48 clients x layers of unequal cost, here .* 60"
+    ):
+        budgets.create(settings, UNEQUAL_L, many)

@@ -1,0 +1,98 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from etils import epath
+
+from f3ocus_jax.config import CheckpointConfig
+from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.federation.checkpoint import MAY_DIFFER, Checkpoints, check_settings, directory
+from f3ocus_jax.types import ClientRecord, RoundRecord, ServerState
+
+SETTINGS = {"seed": 0, "federated.rounds": 3, "federated.budgets": [1, 2]}
+
+
+def state(number: int) -> ServerState:
+    rows_L = {"kernel": jnp.full((3, 2), float(number)), "bias": jnp.arange(3.0)}
+    front_mask_PKL = np.zeros((2, 1, 3), bool)
+    front_mask_PKL[0, 0, number % 3] = True
+    return ServerState(rows_L, {"kernel": jnp.ones(2) / 3}, jnp.int32(number), front_mask_PKL)
+
+
+def record(number: int, accuracy: float) -> RoundRecord:
+    client = ClientRecord(
+        "eye", 8, 1, None, [1.5], [1e-5], [1.0], [0], [0], 0.1, {"accuracy": accuracy}
+    )
+    return RoundRecord(number, accuracy, 0.5, [client], None, {"training": 1.0})
+
+
+def saved(folder, accuracies, **kept):
+    """Checkpoints of as many rounds as there are accuracies."""
+    config = CheckpointConfig(**({"directory": "", "keep_last": 9, "keep_best": 1} | kept))
+    records = []
+    with Checkpoints(folder, config, SETTINGS) as checkpoints:
+        for number, accuracy in enumerate(accuracies):
+            records.append(record(number, accuracy))
+            checkpoints.save(state(number), records)
+    return config
+
+
+def test_a_round_comes_back_bit_for_bit_with_all_records(tmp_path):
+    config = saved(tmp_path, [0.1, 0.2, 0.3])
+    with Checkpoints(tmp_path, config, SETTINGS) as checkpoints:
+        restored, records = checkpoints.restore(state(0))
+    for leaf, expected in zip(jax.tree.leaves(restored), jax.tree.leaves(state(2)), strict=True):
+        np.testing.assert_array_equal(leaf, expected)
+        assert leaf.dtype == expected.dtype
+    assert records == [record(number, 0.1 * (number + 1)) for number in range(2)] + [record(2, 0.3)]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("", "runs/x/checkpoints"), ("gs://bucket/x", "gs://bucket/x")]
+)
+def test_checkpoints_are_in_the_workdir_or_on_any_path_that_orbax_takes(given, expected):
+    folder = directory(CheckpointConfig(given, 1, 1), "runs/x")
+    assert isinstance(folder, epath.Path)
+    assert str(folder) == expected
+
+
+def test_the_newest_and_the_best_rounds_are_kept(tmp_path):
+    config = saved(tmp_path, [0.1, 0.9, 0.2, 0.3, 0.4], keep_last=2, keep_best=1)
+    with Checkpoints(tmp_path, config, SETTINGS) as checkpoints:
+        assert checkpoints.rounds() == [1, 3, 4]
+        assert checkpoints.best() == 1
+        assert checkpoints.latest() == 4
+        restored, _ = checkpoints.restore(state(0), checkpoints.best())
+    assert int(restored.round) == 1
+
+
+def test_another_config_is_refused_and_every_difference_named(tmp_path):
+    config = saved(tmp_path, [0.1])
+    changed = SETTINGS | {"seed": 1, "federated.budgets": [2, 2], "federated.rounds": 9}
+    with (
+        Checkpoints(tmp_path, config, changed) as checkpoints,
+        pytest.raises(ConfigError) as caught,
+    ):
+        checkpoints.restore(state(0))
+    assert "seed was 0, is 1" in str(caught.value)
+    assert "federated.budgets was [1, 2], is [2, 2]" in str(caught.value)
+    assert "rounds" not in str(caught.value)
+
+
+def test_a_round_that_is_not_there_is_named(tmp_path):
+    config = saved(tmp_path, [0.1])
+    with (
+        Checkpoints(tmp_path, config, SETTINGS) as checkpoints,
+        pytest.raises(FileNotFoundError, match=r"no checkpoint of round 7; on disk: \[0\]"),
+    ):
+        checkpoints.restore(state(0), 7)
+
+
+@pytest.mark.parametrize("name", MAY_DIFFER)
+def test_where_and_how_long_may_differ(name):
+    check_settings({name: 1}, {name: 2})
+
+
+def test_a_setting_that_one_side_lacks_is_a_difference():
+    with pytest.raises(ConfigError, match="new was None, is 3"):
+        check_settings({}, {"new": 3})

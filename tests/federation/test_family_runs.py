@@ -1,0 +1,216 @@
+"""Every family goes through a federation: scores, rounds, a resumed run, an exported model."""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import pytest
+
+from configs import phantom
+from f3ocus_jax import predict
+from f3ocus_jax.config import ExperimentConfig, parsing
+from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.evaluation.written_answers import decoding_of
+from f3ocus_jax.federation import experiment
+from f3ocus_jax.models import FAMILIES, base
+from f3ocus_jax.models.huggingface import directory as huggingface
+from f3ocus_jax.report import figures
+from f3ocus_jax.types import Params, RoundRecord
+from tests.helpers.marking import marked
+
+VARIANTS = {
+    "albef": "tiny_albef",
+    "blip": "tiny_blip",
+    "blip2-llama": "tiny_blip2_llama",
+    "blip2-opt": "tiny_blip2_opt",
+    "blip2-t5": "tiny_blip2_t5",
+    "llava": "tiny_llava",
+    "vilt": "tiny",
+}
+"""Family, with its language model where it has several, to its tiny config."""
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("data")
+
+
+def tiny(family: str, data_dir: pathlib.Path, **settings: object) -> ExperimentConfig:
+    """The family's tiny config with some settings replaced, by dotted name."""
+    config = phantom.get_config(VARIANTS[family])
+    changes = {name.replace("__", "."): value for name, value in settings.items()}
+    with config.unlocked(), config.ignore_type():
+        config.update_from_flattened_dict(changes | {"data.data_dir": str(data_dir)})
+    return parsing.parse(ExperimentConfig, config)
+
+
+@contextlib.contextmanager
+def undrawn() -> Iterator[None]:
+    """Leaves out the figures, a third of a run whose programs are compiled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "write_all", lambda records, directory: [])
+        yield
+
+
+def without_times(records: list[RoundRecord]) -> list[dict]:
+    return [{**record.to_json(), "seconds": None} for record in records]
+
+
+def test_every_family_has_a_tiny_config() -> None:
+    assert {name.split("-")[0] for name in VARIANTS} == FAMILIES.keys()
+
+
+QUICK = ("albef", "blip2-opt", "llava")
+"""Trained for a round in the quick tests; BLIP is below, where it writes its answers."""
+
+
+@pytest.mark.parametrize("family", QUICK)
+def test_a_round_trains_what_was_chosen_and_the_model_is_exported(
+    family: str, data_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    with undrawn():
+        records = experiment.run(tiny(family, data_dir, federated__rounds=1), tmp_path)
+    check_run(records, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted(VARIANTS.keys() - {"vilt"}))
+def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(
+    family: str, data_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    whole = experiment.run(tiny(family, data_dir), tmp_path / "whole")
+    with undrawn():
+        first = experiment.run(tiny(family, data_dir, federated__rounds=1), tmp_path / "parts")
+        both = experiment.run(tiny(family, data_dir), tmp_path / "parts")
+    assert [record.round for record in both] == [0, 1, 2]
+    assert without_times(first) == without_times(whole)[:2]
+    assert without_times(both) == without_times(whole)
+    check_run(whole, tmp_path / "whole")
+
+
+def check_run(records: list[RoundRecord], workdir: pathlib.Path) -> None:
+    """What holds of the last round of a finished run and of the model that it leaves."""
+    for client in records[-1].clients:
+        np.testing.assert_allclose(sum(client.scores), 1.0, rtol=1e-5)
+        assert max(client.residuals) < 1e-3
+        assert len(client.layers) == client.budget
+        assert np.isfinite(client.train_loss)
+
+    foundation, params, _ = experiment.load_model(workdir, records[-1].round)
+    exported = huggingface.load(workdir / "model", key=jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, exported.params, params)
+    assert exported.config == foundation.sizes
+    assert exported.answers == foundation.answers
+    assert changed_rows(params, foundation.params).any()
+
+
+WRITING = {
+    "albef": "greedy",
+    "blip": "greedy",
+    "blip2-llama": "greedy",
+    "blip2-opt": "rank",
+    "blip2-t5": "beam",
+    "llava": "greedy",
+}
+"""How the answers of each family are chosen here."""
+
+
+@pytest.mark.parametrize("family", marked(sorted(WRITING), WRITING.keys() - {"blip"}))
+def test_a_federation_whose_model_writes_its_answers(
+    family: str, data_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    settings = {
+        "model__answering": "generate",
+        "evaluation__decoding": WRITING[family],
+        "evaluation__beams": 2,
+    }
+    with undrawn():
+        first = experiment.run(tiny(family, data_dir, federated__rounds=1, **settings), tmp_path)
+    both = experiment.run(tiny(family, data_dir, **settings), tmp_path)
+    assert without_times(both)[:2] == without_times(first)
+    for client in both[-1].clients:
+        assert max(client.residuals) < 1e-3
+        assert max(client.values) > 0
+        assert np.isfinite(client.train_loss)
+        assert np.isfinite(client.test["loss"])
+        assert client.test["exact_match"] <= client.test["token_f1"] <= 1
+        assert client.test["exact_match"] == client.test["accuracy"]
+        assert 0 <= client.test["bleu1"] <= 1
+    assert both[-1].loss < both[0].loss
+
+    foundation, params, _ = experiment.load_model(tmp_path, 2)
+    assert params["head"] == {}
+    exported = huggingface.load(tmp_path / "model", key=jax.random.key(0), answering="generate")
+    jax.tree.map(np.testing.assert_array_equal, exported.params, params)
+    assert exported.answers == foundation.answers
+    parts = experiment.assemble(tiny(family, data_dir, **settings))
+    batch = parts.federation.clients[0].test.batch(np.arange(1))
+    decoding = decoding_of(foundation, parts.config.evaluation, parts.config.data.answer_length)
+    lines = list(predict.describe_written(foundation, params, batch, decoding, top=2))
+    assert len(lines) == 3
+    assert lines[0].startswith(f"{WRITING[family]}: ")
+    assert lines[1].split("%  ")[1] in foundation.answers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["nsga2", "abc", "aco", "sa", "mopso"])
+def test_every_search_chooses_the_layers_of_a_model_that_writes(
+    algorithm: str, data_dir: pathlib.Path
+) -> None:
+    settings = {"model__answering": "generate", "selection__algorithm": algorithm}
+    parts = experiment.assemble(tiny("blip2-opt", data_dir, **settings))
+    _, record = parts.rounds.run(parts.start, lambda *_: None)
+    assert record.selection.algorithm == algorithm
+    assert all(len(client.layers) == client.budget for client in record.clients)
+
+
+def test_vilt_writes_no_answers(data_dir: pathlib.Path) -> None:
+    with pytest.raises(ConfigError, match="answering = 'generate' is unknown; choose classify"):
+        experiment.assemble(tiny("vilt", data_dir, model__answering="generate"))
+
+
+def test_written_answers_have_one_loss(data_dir: pathlib.Path) -> None:
+    settings = {"model__answering": "generate", "model__loss": "binary_cross_entropy"}
+    with pytest.raises(ConfigError, match="must be 'cross_entropy' where"):
+        experiment.assemble(tiny("blip", data_dir, **settings))
+
+
+def changed_rows(params: Params, start: Params) -> np.ndarray:
+    """Which layers' adapters are no longer as they were."""
+    pairs = zip(*(jax.tree.leaves(part["adapters"]) for part in (params, start)), strict=True)
+    return np.any([[(a != b).any() for a, b in zip(*pair, strict=True)] for pair in pairs], axis=0)
+
+
+@pytest.mark.slow
+def test_the_vision_stack_of_blip_is_trained_as_blocks(data_dir: pathlib.Path) -> None:
+    config = tiny(
+        "blip",
+        data_dir,
+        model__selectable="vision",
+        training__unit="block",
+        model__image_size=48,
+    )
+    parts = experiment.assemble(config)
+    assert parts.foundation.sizes.image_size == 48
+    state, record = parts.rounds.run(parts.start, lambda *_: None)
+    chosen = {layer for client in record.clients for layer in client.layers}
+    for name in ("query", "output"):
+        before, after = (s.rows_L[name]["kernel"] for s in (parts.start, state))
+        moved = {layer for layer in range(4) if not np.array_equal(before[layer], after[layer])}
+        assert moved == chosen
+    batch = parts.federation.clients[0].test.batch(np.arange(2))
+    logits_BC = base.apply(parts.foundation.model, parts.params(state), batch)
+    assert np.isfinite(logits_BC).all()
+
+
+def test_a_stack_that_the_family_has_not_is_refused(data_dir: pathlib.Path) -> None:
+    with pytest.raises(ConfigError, match="selectable = 'decoder' is unknown; choose text, vision"):
+        experiment.assemble(tiny("blip", data_dir, model__selectable="decoder"))
+
+
+def test_a_size_of_a_part_that_is_unknown_names_the_nearest(data_dir: pathlib.Path) -> None:
+    config = {"text_config": {"hiden_size": 32}}
+    with pytest.raises(ConfigError, match=r"text_config\.hiden_size is unknown; did you mean hidd"):
+        experiment.assemble(tiny("blip", data_dir, model__architecture=config))

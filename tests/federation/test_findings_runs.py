@@ -1,0 +1,186 @@
+"""Clients that find diseases go through a federation, alone and beside clients that answer."""
+
+import importlib
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from f3ocus_jax import predict
+from f3ocus_jax.config import ExperimentConfig, parsing
+from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.evaluation import findings_f1
+from f3ocus_jax.federation import experiment
+from f3ocus_jax.models.huggingface import directory as huggingface
+from f3ocus_jax.types import RoundRecord
+from tests.tfds_medvqa import medmnist_files
+from tfds_medvqa.common.findings import FINDINGS
+from tfds_medvqa.medvqa_fl.medvqa_fl_dataset_builder import Builder, MedVQAConfig
+
+FINDERS = ["open_i/reports 1 of 2", "open_i/reports 2 of 2"]
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("data")
+
+
+def tiny(
+    task: str, data_dir: pathlib.Path, variant: str = "tiny", **settings: object
+) -> ExperimentConfig:
+    """A task's tiny config with some settings replaced, by dotted name."""
+    config = importlib.import_module(f"configs.{task}").get_config(variant)
+    changes = {name.replace("__", "."): value for name, value in settings.items()}
+    with config.unlocked(), config.ignore_type():
+        config.update_from_flattened_dict(changes | {"data.data_dir": str(data_dir)})
+    return parsing.parse(ExperimentConfig, config)
+
+
+def without_times(records: list[RoundRecord]) -> list[dict]:
+    return [{**record.to_json(), "seconds": None} for record in records]
+
+
+@pytest.fixture(scope="module")
+def mixed(data_dir, tmp_path_factory) -> tuple[pathlib.Path, list[RoundRecord]]:
+    """Task 6: three clients that answer questions and two that find diseases, two rounds."""
+    workdir = tmp_path_factory.mktemp("mixed")
+    return workdir, experiment.run(tiny("task6", data_dir), workdir)
+
+
+def test_a_mixed_federation_measures_each_client_by_its_own_task(mixed):
+    _, records = mixed
+    for record in records:
+        for client in record.clients:
+            finds = client.client in FINDERS
+            assert ("f1_micro" in client.test) == ("f1_macro" in client.test) == finds
+            assert ("accuracy" in client.test) != finds
+            assert len(client.thresholds) == (len(FINDINGS) if finds else 0)
+    mains = [c.test.get("accuracy", c.test.get("f1_micro")) for c in records[-1].clients]
+    assert records[-1].accuracy == pytest.approx(np.mean(mains))
+    for client in records[-1].clients:
+        np.testing.assert_allclose(sum(client.scores), 1.0, rtol=1e-5)
+        assert max(client.residuals) < 1e-3
+        assert len(client.layers) == client.budget
+        assert np.isfinite(client.train_loss)
+
+
+@pytest.mark.slow
+def test_a_mixed_run_resumed_after_the_first_round_is_the_whole_run(mixed, data_dir, tmp_path):
+    _, whole = mixed
+    experiment.run(tiny("task6", data_dir, federated__rounds=1), tmp_path)
+    assert without_times(experiment.run(tiny("task6", data_dir), tmp_path)) == without_times(whole)
+
+
+def test_the_table_and_the_partition_name_both_tasks(mixed):
+    workdir, _ = mixed
+    heading = (workdir / "table.md").read_text().splitlines()[0]
+    assert all(name in heading for name in ("F1 micro %", "F1 macro %", "Closed %", "Final %"))
+    table = json.loads((workdir / "table.json").read_text())
+    heads = {client["client"]: client["head_parameters"] for client in table["clients"]}
+    assert len(set(heads.values())) == 2
+    assert {name for name in heads if heads[name] == heads[FINDERS[0]]} == set(FINDERS)
+    partition = json.loads((workdir / "partition.json").read_text())
+    splits = {client["name"]: list(client["examples"]) for client in partition["clients"]}
+    assert splits[FINDERS[0]] == ["train", "test", "validation"]
+    assert splits["slake/english"] == ["train", "test"]
+
+
+def test_the_model_of_a_mixed_run_is_written_with_both_heads(mixed):
+    workdir, _ = mixed
+    foundation, params, _ = experiment.load_model(workdir, 2)
+    exported = huggingface.load(workdir / "model", key=jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, exported.params, params)
+    assert (exported.answers, exported.findings) == (foundation.answers, FINDINGS)
+    assert exported.params["head"].keys() == {"answers", "findings"}
+    turned = tuple(reversed(FINDINGS))
+    other = huggingface.load(workdir / "model", key=jax.random.key(0), findings=turned)
+    kernels = [w.params["head"]["findings"]["answers"]["kernel"] for w in (exported, other)]
+    np.testing.assert_array_equal(kernels[0], kernels[1][:, ::-1])
+
+
+def test_prediction_says_what_is_present_by_a_client_s_thresholds(mixed):
+    workdir, records = mixed
+    first = predict.read_thresholds(workdir, 2, FINDERS[0])
+    assert first.tolist() == records[-1].clients[3].thresholds
+    both = np.array([client.thresholds for client in records[-1].clients[3:]])
+    mean = predict.read_thresholds(workdir, 2, "")
+    for finding, values in enumerate(both.T):
+        known = values[values < findings_f1.NEVER]
+        expected = known.mean() if len(known) else findings_f1.NEVER
+        np.testing.assert_allclose(mean[finding], expected)
+    with pytest.raises(ConfigError, match="has no thresholds; choose open_i/reports 1 of 2"):
+        predict.read_thresholds(workdir, 2, "slake/english")
+    logits_F = np.array([0.0, 2.0, -2.0])
+    lines = list(predict.describe_findings(logits_F, "abc", np.array([0.5, 0.9, 0.1])))
+    assert [line.split() for line in lines] == [
+        ["88.1%", "absent", "b"],
+        ["50.0%", "present", "a"],
+        ["11.9%", "present", "c"],
+    ]
+
+
+def test_a_head_is_trained_by_the_clients_of_its_task_alone(data_dir):
+    absent = dict.fromkeys(FINDERS, (1,))
+    parts = experiment.assemble(tiny("task6", data_dir, federated__absent=absent))
+    state, _ = parts.rounds.run(parts.start, lambda *_: None)
+    changed = {
+        name: not all(
+            np.array_equal(*pair)
+            for pair in zip(
+                *(jax.tree.leaves(each.head[name]) for each in (parts.start, state)), strict=True
+            )
+        )
+        for name in ("answers", "findings")
+    }
+    assert changed == {"answers": True, "findings": False}
+
+
+def test_chestmnist_s_layout_trains_end_to_end(tmp_path, monkeypatch):
+    _, record = medmnist_files.write(tmp_path / "files", "chestmnist")
+    known = {"sources": ("chestmnist",), "records": {"chestmnist": record}}
+    made = MedVQAConfig(name="made_up", findings=True, **known)
+    monkeypatch.setitem(Builder.builder_configs, "made_up", made)
+    monkeypatch.setattr(Builder, "BUILDER_CONFIGS", [*Builder.BUILDER_CONFIGS, made])
+    settings = {
+        "data__datasets": ("medvqa_fl/made_up",),
+        "data__manual_dir": str(tmp_path / "files"),
+        "federated__rounds": 1,
+    }
+    config = tiny("task4", tmp_path / "data", **settings)
+    records = experiment.run(config, tmp_path / "run")
+    assert len(records) == 2
+    for client in records[1].clients:
+        assert len(client.thresholds) == len(record.labels) == 14
+        assert 0 <= client.test["f1_macro"] <= 1
+    assert experiment.read_run(tmp_path / "run").findings == list(record.labels)
+
+
+RUNS = {
+    ("task1", "tiny_llava_snip"): pytest.mark.slow,
+    ("task2", "tiny_albef_fd"): pytest.mark.slow,
+    ("task4", "tiny"): (),
+    ("task4", "tiny_blip_lntk"): pytest.mark.slow,
+    ("task5", "tiny_albef_last_k"): pytest.mark.slow,
+    ("task5", "tiny_llava_fishmask"): pytest.mark.slow,
+    ("task6", "tiny_blip_spt"): pytest.mark.slow,
+    ("task6", "tiny_llava"): pytest.mark.slow,
+}
+"""Some of all combinations of task, family and method; `test_tasks.py` reads every config."""
+
+
+@pytest.mark.parametrize(
+    ("task", "variant"), [pytest.param(*run, marks=marks) for run, marks in RUNS.items()]
+)
+def test_a_tiny_variant_trains_end_to_end(task, variant, data_dir, tmp_path):
+    records = experiment.run(tiny(task, data_dir, variant, federated__rounds=1), tmp_path)
+    assert [record.round for record in records] == [0, 1]
+    assert all(np.isfinite(client.train_loss) for client in records[1].clients)
+    foundation, params, _ = experiment.load_model(tmp_path, 1)
+    exported = huggingface.load(tmp_path / "model", key=jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, exported.params, params)
+    assert exported.findings == foundation.findings
+    if task in ("task4", "task5"):
+        assert exported.params["head"].keys() == {"findings"}
+        assert all("f1_micro" in client.test for client in records[1].clients)

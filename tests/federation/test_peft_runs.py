@@ -1,0 +1,160 @@
+"""Every method of the paper's PEFT table goes through a federation, a resumed one too."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from flax import traverse_util
+
+from configs import base as base_config, phantom
+from f3ocus_jax.config import ExperimentConfig, parsing
+from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.federation import experiment
+from f3ocus_jax.models import base, units
+from f3ocus_jax.models.blocks import prompts
+from f3ocus_jax.models.huggingface import companions, directory as huggingface, peft_layout
+from f3ocus_jax.types import RoundRecord, ServerState
+from tests.helpers.marking import marked
+
+LAYERS = 4
+METHODS = tuple(base_config.PEFT_UNITS)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("data")
+
+
+def tiny(variant: str, data_dir: pathlib.Path, **settings: object) -> ExperimentConfig:
+    """A tiny config with some settings replaced, by dotted name."""
+    config = phantom.get_config(variant)
+    changes = {name.replace("__", "."): value for name, value in settings.items()}
+    with config.unlocked(), config.ignore_type():
+        config.update_from_flattened_dict(changes | {"data.data_dir": str(data_dir)})
+    return parsing.parse(ExperimentConfig, config)
+
+
+def without_times(records: list[RoundRecord]) -> list[dict]:
+    return [{**record.to_json(), "seconds": None} for record in records]
+
+
+SLOW = ("adap", "bias", "ln", "promptfl")
+"""Gradients of every unit are compared with autodiff's in `clients/test_gradient.py`."""
+
+
+@pytest.mark.parametrize("method", marked(METHODS, SLOW))
+def test_a_round_trains_its_unit_in_every_layer_and_nothing_else(
+    method: str, data_dir: pathlib.Path
+) -> None:
+    parts = experiment.assemble(tiny(f"tiny_{method}", data_dir))
+    state, record = parts.rounds.run(parts.start, lambda *_: None)
+    layers = range(parts.foundation.model.num_layers)
+    assert {tuple(client.layers) for client in record.clients} == {tuple(layers)}
+    assert all(np.isfinite(client.train_loss) for client in record.clients)
+    unit = base_config.PEFT_UNITS[method]
+    check_that_only_the_unit_moved(unit, parts.params(parts.start), parts.params(state))
+
+
+def test_adapters_of_a_client_are_its_own_and_stay_when_it_misses_a_round(
+    data_dir: pathlib.Path,
+) -> None:
+    config = tiny("tiny_feddat", data_dir, federated__absent={"fundus": (2,)})
+    parts = experiment.assemble(config)
+    fundus = [client.name for client in parts.federation.clients].index("fundus")
+    first, record = parts.rounds.run(parts.start, lambda *_: None)
+    second, _ = parts.rounds.run(first, lambda *_: None)
+    before, after, later = (
+        np.asarray(jax.tree.leaves(state.personal_KL)[-1]) for state in (parts.start, first, second)
+    )
+    assert len(after) == len(parts.federation.clients)
+    others = np.arange(len(after)) != fundus
+    assert (after != before).any(axis=tuple(range(1, after.ndim))).all()
+    assert all((after[fundus] != after[other]).any() for other in np.flatnonzero(others))
+    np.testing.assert_array_equal(later[fundus], after[fundus])
+    assert (later != after).any(axis=tuple(range(1, after.ndim)))[others].all()
+    (cost, *_), (plain, *_) = (
+        experiment.costs(of, state, [record])
+        for of, state in ((parts, first), plain_round(data_dir))
+    )
+    assert cost.megabits_up == plain.megabits_up  # only one of the two adapters travels
+    assert cost.trainable_parameters == 2 * plain.trainable_parameters
+    assert 1.9 < cost.gigaflops_per_example / plain.gigaflops_per_example < 2.3
+
+
+def plain_round(data_dir: pathlib.Path) -> tuple[experiment.Parts, ServerState]:
+    """The same federation with one adapter per layer."""
+    parts = experiment.assemble(tiny("tiny_adap", data_dir))
+    return parts, parts.start
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(
+    method: str, data_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    variant = f"tiny_{method}"
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole = experiment.run(tiny(variant, data_dir), tmp_path / "whole")
+    first = experiment.run(tiny(variant, data_dir, federated__rounds=1), tmp_path / "parts")
+    both = experiment.run(tiny(variant, data_dir), tmp_path / "parts")
+    assert [record.round for record in both] == [0, 1, 2]
+    assert without_times(first) == without_times(whole)[:2]
+    assert without_times(both) == without_times(whole)
+    foundation, params, _ = experiment.load_model(tmp_path / "whole", 2)
+    unit = base_config.PEFT_UNITS[method]
+    check_that_only_the_unit_moved(unit, foundation.params, params)
+    check_the_exported_model(tmp_path / "whole", params, data_dir, variant)
+
+
+def check_that_only_the_unit_moved(unit: str, before: dict, after: dict) -> None:
+    """Rows of every layer moved, frozen parameters did not by a bit."""
+    (frozen, rows_L, _), (frozen_after, rows_after_L, _) = (
+        units.split(params, unit) for params in (before, after)
+    )
+    jax.tree.map(np.testing.assert_array_equal, frozen, frozen_after)
+    old, new = (traverse_util.flatten_dict(rows) for rows in (rows_L, rows_after_L))
+    for layer in range(1 if unit == "prompt" else LAYERS):
+        assert any((old[path][layer] != new[path][layer]).any() for path in old)
+
+
+def check_the_exported_model(
+    workdir: pathlib.Path, params: dict, data_dir: pathlib.Path, variant: str
+) -> None:
+    """The directory of the final model answers as the federation's own parameters do."""
+    parts = experiment.assemble(tiny(variant, data_dir))
+    batch = parts.federation.clients[0].test.batch(np.arange(4))
+    apply = jax.jit(base.apply, static_argnums=0)
+    expected = apply(parts.foundation.model, params, batch)
+    exported = huggingface.load(workdir / "model", key=jax.random.key(0))
+    model, found = huggingface.family_of(exported.config).create(exported.config), exported.params
+    has_changes = parts.config.model.lora_rank > 0
+    assert (workdir / "model" / peft_layout.FOLDER).is_dir() == has_changes
+    length = parts.config.model.prompt_length
+    if length:
+        stack, width = exported.config.selectable, exported.config.rows[1]
+        tokens_PD = companions.read_prompt(workdir / "model", stack, length)
+        model, found = (
+            prompts.create(model, tokens=length, width=width),
+            prompts.wrap(found, tokens_PD),
+        )
+    np.testing.assert_allclose(apply(model, found, batch), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("variant", "settings", "message"),
+    [
+        ("tiny_lora", {"model__lora_rank": 0}, "lora_rank = 0, must be > 0 where"),
+        ("tiny_ln", {"model__lora_rank": 4}, "lora_rank = 4, must be > 0 where.*0 elsewhere"),
+        ("tiny", {"training__unit": "head"}, "unit = 'head', must be one of"),
+        ("tiny_promptfl", {"model__prompt_length": 0}, "prompt_length = 0, must be > 0 where"),
+        ("tiny", {"training__accumulate": 3}, "accumulate = 3, must be a divisor of .* = 8"),
+        ("tiny", {"training__precision": "float16"}, "precision = 'float16', must be one of"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(
+    variant: str, settings: dict, message: str, data_dir: pathlib.Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tiny(variant, data_dir, **settings)

@@ -1,0 +1,144 @@
+"""Images that keep their aspect ratio, from files of several sizes through the cache to a round."""
+
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import phantom
+from f3ocus_jax import predict
+from f3ocus_jax.config import ExperimentConfig, parsing
+from f3ocus_jax.data import cache
+from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.reading import read_tables
+from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.federation import experiment
+from f3ocus_jax.models import base
+from tests.helpers.tables import dummy
+
+FILES = {"a": (40, 40), "b": (40, 66), "c": (60, 40), "d": (90, 30)}
+"""Height and width of VQA-RAD's made-up images."""
+PLACED = {"a": (32, 32), "b": (32, 48), "c": (48, 32), "d": (48, 16)}
+"""The same at a shorter edge of 32, in patches of 16, as ViLT's image processor has it."""
+CANVAS = 48
+
+
+@pytest.fixture(scope="module")
+def manual_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("files") / "vqa_rad"
+    shutil.copytree(dummy("vqa_rad"), folder)
+    draw = np.random.default_rng(0)
+    for path in folder.glob("*/*.jpg"):
+        pixels_HWC = draw.integers(0, 256, (*FILES[path.stem], 3)).astype(np.uint8)
+        Image.fromarray(pixels_HWC).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("data")
+
+
+def tiny(
+    data_dir: pathlib.Path, manual_dir: pathlib.Path, variant: str = "tiny", **settings: object
+) -> ExperimentConfig:
+    """A tiny config of one client whose images are padded, with some settings replaced."""
+    config = phantom.get_config(variant)
+    changes = {
+        "data.datasets": ("vqa_rad/released",),
+        "data.partition": ("dataset",),
+        "data.data_dir": str(data_dir),
+        "data.manual_dir": str(manual_dir),
+        "data.image_fit": "pad",
+        "data.canvas_size": CANVAS,
+        "federated.budgets": (2,),
+    }
+    named = {name.replace("__", "."): value for name, value in settings.items()}
+    with config.unlocked(), config.ignore_type():
+        config.update_from_flattened_dict(changes | named)
+    return parsing.parse(ExperimentConfig, config)
+
+
+@pytest.fixture(scope="module")
+def parts(data_dir: pathlib.Path, manual_dir: pathlib.Path) -> experiment.Parts:
+    return experiment.assemble(tiny(data_dir, manual_dir))
+
+
+def sizes_of(image_ids: list[str]) -> list[tuple[int, int]]:
+    return [PLACED[pathlib.Path(name).stem] for name in image_ids]
+
+
+def test_batches_have_every_image_in_the_corner_of_its_canvas(parts: experiment.Parts) -> None:
+    (client,) = parts.federation.clients
+    for split in (client.train, client.test):
+        batch = split.batch(np.arange(len(split)))
+        assert batch.images_BHWC.shape[1:] == (CANVAS, CANVAS, 3)
+        assert [tuple(size) for size in batch.image_size_B2.tolist()] == sizes_of(split.image_ids)
+        for image_HWC, (height, width) in zip(batch.images_BHWC, batch.image_size_B2, strict=True):
+            assert image_HWC[:height, :width].std() > 20
+            assert not image_HWC[height:].any()
+            assert not image_HWC[:, width:].any()
+    assert len(set(sizes_of(client.train.image_ids))) > 1
+
+
+@pytest.mark.slow
+def test_a_round_scores_images_of_several_sizes_trains_on_them_and_evaluates(
+    parts: experiment.Parts,
+) -> None:
+    _, record = parts.rounds.run(parts.start, lambda *_: None)
+    (client,) = record.clients
+    assert max(client.residuals) < 1e-3
+    assert np.isfinite([client.train_loss, record.loss, *client.values]).all()
+
+
+def test_predict_sees_what_the_run_saw(parts: experiment.Parts, manual_dir: pathlib.Path) -> None:
+    train = parts.federation.clients[0].train
+    seen = train.batch(np.arange(1))
+    (path,) = manual_dir.glob(f"*/{train.image_ids[0]}*")
+    asked = predict.read_example(
+        parts.foundation, parts.config.data, path, question=train.questions[0]
+    )
+    for name in ("images_BHWC", "image_size_B2", "input_ids_BT", "attention_mask_BT"):
+        np.testing.assert_array_equal(getattr(asked, name), getattr(seen, name), err_msg=name)
+    params = parts.params(parts.start)
+    apply = jax.jit(base.apply, static_argnums=0)
+    assert np.isfinite(apply(parts.foundation.model, params, asked)).all()
+
+
+def test_sizes_survive_a_reopened_cache_and_have_one_of_their_own(
+    parts: experiment.Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = parts.foundation.frame(parts.config.data)
+    first = read_tables(parts.config.data, frame)[0]["vqa_rad/released"]["train"]
+    monkeypatch.setattr(cache, "_write", None)
+    again = read_tables(parts.config.data, frame)[0]["vqa_rad/released"]["train"]
+    np.testing.assert_array_equal(again.image_size_N2, first.image_size_N2)
+    monkeypatch.undo()
+    stretched = read_tables(parts.config.data, Frame(CANVAS))[0]["vqa_rad/released"]["train"]
+    assert stretched.image_size_N2 is None
+    assert stretched.images[np.array([0])][:, -1].any()
+
+
+@pytest.mark.parametrize(
+    ("variant", "settings", "message"),
+    [
+        (
+            "tiny_blip",
+            {},
+            r"image_fit = 'pad', must be 'stretch' with this model: .* by vilt alone",
+        ),
+        ("tiny", {"data__canvas_size": 50}, "canvas_size = 50, must be a multiple of 16, the side"),
+    ],
+)
+def test_a_canvas_that_the_model_does_not_take_is_refused(
+    variant: str,
+    settings: dict,
+    message: str,
+    data_dir: pathlib.Path,
+    manual_dir: pathlib.Path,
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        experiment.assemble(tiny(data_dir, manual_dir, variant, **settings))

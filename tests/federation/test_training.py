@@ -1,0 +1,283 @@
+"""One round's training stage: streaming, uneven clients, failures, and what becomes of updates."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from configs import phantom
+from f3ocus_jax.clients import Choice, LocalTask, gradient, local, placement
+from f3ocus_jax.config import ExperimentConfig, parsing
+from f3ocus_jax.data.examples import ClientData, Examples
+from f3ocus_jax.errors import RoundError
+from f3ocus_jax.federation.participation import Participation
+from f3ocus_jax.federation.training import Training
+from f3ocus_jax.models import units
+from f3ocus_jax.types import ServerState
+from tests.helpers.oracles import toy_batch, toy_model
+
+LAYERS, CLIENTS, BROKEN = 4, 7, 2
+SIZES = [3, 8, 5, 12, 4, 9, 6]
+"""Training examples: 1 to 3 steps of 4."""
+LAYERS_KR = np.array([[0, 2], [1, 4], [2, 3], [0, 1], [3, 4], [1, 2], [0, 2]], np.int32)
+"""Layer 4 stands for a place that is not in use."""
+
+
+@functools.cache
+def clients(broken: bool = False) -> list[ClientData]:
+    """Clients of uneven sizes; one of them has images that are NaN if asked for."""
+    made = []
+    for place, size in enumerate(SIZES):
+        batch = toy_batch(size, seed=place)
+        texts = [""] * size
+        images = batch.images_BHWC.astype(np.float32)
+        if broken and place == BROKEN:
+            images[1:] = np.nan
+        train = Examples(
+            images, batch.input_ids_BT, batch.attention_mask_BT, batch.labels_B, *[texts] * 5
+        )
+        made.append(ClientData(f"clinic {place}", train, train))
+    return made
+
+
+def config(**settings) -> ExperimentConfig:
+    raw = phantom.get_config("tiny")
+    fixed = {"training.unit": "block", "training.batch_size": 4, "training.max_local_steps": 3}
+    fixed |= {"training.learning_rate": 0.01, "federated.budgets": (2,)}
+    changes = {name.replace("__", "."): value for name, value in settings.items()}
+    with raw.unlocked(), raw.ignore_type():
+        raw.update_from_flattened_dict(fixed | changes)
+    return parsing.parse(ExperimentConfig, raw)
+
+
+@functools.cache
+def stage(broken: bool, settings: tuple) -> tuple[Training, tuple]:
+    """The compiled stage of some settings, and what every client gets."""
+    parsed = config(**dict(settings))
+    model, data = toy_model(layers=LAYERS), clients(broken)
+    participation = Participation(
+        tuple(client.name for client in data), parsed.federated, parsed.seed
+    )
+    shared = units.split(model.init(jax.random.key(0)), "block")
+    return Training(parsed, model, data, participation), shared
+
+
+def run(present_K=None, broken=False, number=1, **settings):
+    """Trains one round; returns (state before, state after, outcome)."""
+    training, shared = stage(broken, tuple(settings.items()))
+    state = start(training, shared, number)
+    return state, *step(training, shared, state, present_K)
+
+
+def start(training, shared, number=1):
+    """The server's state before a round."""
+    _, rows_L, head = shared
+    memory = training.init(rows_L, head)
+    return ServerState(
+        rows_L, head, jnp.int32(number - 1), np.zeros((1, 7, 4), bool), optimizer=memory
+    )
+
+
+def step(training, shared, state, present_K=None):
+    """Trains the next round: (state after it, outcome)."""
+    number = int(state.round) + 1
+    present_K = training.participation.present(number) if present_K is None else present_K
+    return training.run((shared[0], state.rows_L, state.head), state, LAYERS_KR, present_K)
+
+
+@functools.cache
+def changes_one_by_one():
+    """Every client's change when it trains alone: lists of (layers, head), float64."""
+    rows, heads = [], []
+    for place in range(CLIENTS):
+        before, after, _ = run(np.arange(CLIENTS) == place, federated__placement="map")
+        difference = functools.partial(
+            jax.tree.map, lambda a, b: np.asarray(b, np.float64) - np.asarray(a, np.float64)
+        )
+        rows.append(difference(before.rows_L, after.rows_L))
+        heads.append(difference(before.head, after.head))
+    return rows, heads
+
+
+def combined(combine):
+    """(layers, head) after combining the clients' own changes with a NumPy rule."""
+    rows, heads = changes_one_by_one()
+
+    def of_layer(leaves, layer):
+        who = [k for k in range(CLIENTS) if layer in LAYERS_KR[k]]
+        return combine(np.stack([leaves[k][layer] for k in who]), np.array(SIZES)[who])
+
+    of_rows = jax.tree.map(lambda *leaves: np.stack([of_layer(leaves, i) for i in range(4)]), *rows)
+    return of_rows, jax.tree.map(lambda *leaves: combine(np.stack(leaves), np.array(SIZES)), *heads)
+
+
+def assert_changed_by(before, after, expected, atol):
+    for then, now, by in zip(
+        jax.tree.leaves((before.rows_L, before.head)),
+        jax.tree.leaves((after.rows_L, after.head)),
+        jax.tree.leaves(expected),
+        strict=True,
+    ):
+        np.testing.assert_allclose(np.asarray(now) - np.asarray(then), by, atol=atol)
+
+
+def mean(values, weights):
+    return np.average(values, axis=0, weights=weights)
+
+
+def median(values, weights):
+    del weights
+    return np.median(values, axis=0)
+
+
+def trimmed_mean(values, weights):
+    del weights
+    cut = int(0.3 * len(values))
+    return np.sort(values, axis=0)[cut : len(values) - cut].mean(axis=0)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"placement": "loop"},
+        {"placement": "map", "clients_in_memory": 1},
+        {"placement": "map", "clients_in_memory": 0},
+        {"placement": "map", "clients_in_memory": 4, "clients_at_once": 2},
+        {"placement": "pmap", "clients_in_memory": 1},
+        {"placement": "pmap", "clients_in_memory": 2, "clients_at_once": 2},
+    ],
+    ids=lambda layout: " ".join(str(value) for value in layout.values()),
+)
+def test_groups_of_any_size_anywhere_give_the_mean_of_clients_trained_alone(layout):
+    settings = {f"federated__{name}": value for name, value in layout.items()}
+    before, after, outcome = run(**settings)
+    assert_changed_by(before, after, combined(mean), 2e-6)
+    assert outcome.steps_K.tolist() == [1, 2, 2, 3, 1, 3, 2]
+    assert outcome.left_out == [None] * CLIENTS
+
+
+@pytest.mark.parametrize("rule", [median, trimmed_mean])
+def test_robust_rules_combine_the_clients_coordinate_by_coordinate(rule):
+    settings = {"aggregation__rule": rule.__name__, "aggregation__trimmed_share": 0.3}
+    before, after, _ = run(**settings, federated__clients_in_memory=1)
+    assert_changed_by(before, after, combined(rule), 2e-6)
+
+
+def test_a_client_that_returns_nan_is_left_out_and_named_and_the_round_goes_on():
+    _, after, outcome = run(broken=True)
+    assert outcome.left_out[BROKEN].startswith("step 1: the training loss is nan")
+    assert [reason for reason in outcome.left_out if reason] == [outcome.left_out[BROKEN]]
+    _, expected, _ = run(np.arange(CLIENTS) != BROKEN)
+    for leaf, known in zip(jax.tree.leaves(after), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(leaf, known, atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", ["median", "trimmed_mean"])
+def test_robust_rules_leave_nan_out_too(rule):
+    _, after, _ = run(broken=True, aggregation__rule=rule)
+    _, expected, _ = run(np.arange(CLIENTS) != BROKEN, aggregation__rule=rule)
+    for leaf, known in zip(jax.tree.leaves(after), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(leaf, known)
+
+
+def test_clients_that_drop_out_and_stragglers_are_recorded():
+    settings = {"federated__dropout": 0.5, "federated__stragglers": 0.5}
+    _, after, outcome = run(**settings, number=2)
+    lost_K = np.array([reason == "dropped out" for reason in outcome.left_out])
+    assert 0 < lost_K.sum() < CLIENTS
+    assert not outcome.steps_K[lost_K].any()
+    assert outcome.straggled_K.any()
+    assert np.all(outcome.losses_KS[np.arange(3) >= outcome.steps_K[:, None]] == 0)
+    _, expected, _ = run(~lost_K, number=2, federated__stragglers=0.5)
+    for leaf, known in zip(jax.tree.leaves(after), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(leaf, known, atol=1e-6)
+
+
+def test_too_few_clients_end_the_run_and_round_and_clients_are_named():
+    present_K = np.isin(np.arange(CLIENTS), [0, BROKEN])
+    message = r"round 1, client clinic 2, step 1: the training loss is nan: 1 clients are left"
+    with pytest.raises(RoundError, match=message):
+        run(present_K, broken=True, federated__min_clients=2)
+
+
+def test_a_long_change_is_clipped_before_it_is_averaged():
+    rows, heads = changes_one_by_one()
+    lengths = [
+        np.sqrt(sum(np.sum(leaf**2) for leaf in jax.tree.leaves(pair)))
+        for pair in zip(rows, heads, strict=True)
+    ]
+    limit = float(np.median(lengths))
+    scales = np.minimum(1.0, limit / np.array(lengths))
+    assert (scales < 1).any()
+
+    def clipped(leaves):
+        return mean(np.stack([s * leaf for s, leaf in zip(scales, leaves, strict=True)]), SIZES)
+
+    expected = jax.tree.map(lambda *leaves: clipped(leaves), *heads)
+    before, after, _ = run(aggregation__clip_norm=limit)
+    for then, now, by in zip(
+        *map(jax.tree.leaves, (before.head, after.head, expected)), strict=True
+    ):
+        np.testing.assert_allclose(np.asarray(now) - np.asarray(then), by, atol=2e-6)
+
+
+def test_the_proximal_term_adds_mu_times_the_way_gone_to_the_gradient():
+    """Against FedProx's objective differentiated as a whole, two steps of one client."""
+    mu, rate, model = 0.7, 0.1, toy_model(layers=LAYERS)
+    shared = units.split(model.init(jax.random.key(0)), "block")
+    frozen, rows_L, head = shared
+    choice = Choice(jnp.array([1, 3]))
+    batches = jax.tree.map(lambda *x: np.stack(x), *[toy_batch(4, seed=s) for s in range(2)])
+    common = {"unit": "block", "loss": "cross_entropy", "skip_frozen": True}
+    train = jax.jit(local.create(model, optimizer=optax.sgd(rate), proximal=mu, **common))
+    found = train(*shared, LocalTask(choice, batches, jnp.int32(2)))
+    slope_of = jax.jit(gradient.create(model, **common))
+    start = now = (choice.take(rows_L), head)
+
+    def distance(trained):
+        away = jax.tree.map(lambda a, b: jnp.sum(jnp.square(a - b)), trained, start)
+        return 0.5 * sum(jax.tree.leaves(away))
+
+    for step in range(2):
+        batch = jax.tree.map(lambda leaf, step=step: leaf[step], batches)
+        _, slope = slope_of(frozen, rows_L, choice, now, batch)
+
+        pull = jax.grad(distance)(now)
+        now = jax.tree.map(lambda w, g, p: w - rate * (g + mu * p), now, slope, pull)
+    for leaf, known in zip(
+        jax.tree.leaves((found.rows_R, found.head)), jax.tree.leaves(now), strict=True
+    ):
+        np.testing.assert_allclose(leaf, known, atol=1e-6)
+
+
+def test_no_more_clients_are_gathered_at_a_time_than_asked_for_and_nothing_recompiles():
+    asked, traces = [], []
+
+    def take(places):
+        asked.append(len(places))
+        return np.float32(places)
+
+    def double(shared, one):
+        traces.append(1)
+        return shared * one
+
+    fold = placement.Fold(
+        lambda shared: jnp.zeros(()), lambda total, shared, one, result: (total + result, result)
+    )
+    run = placement.stream(
+        double, fold, most=50, placement="pmap", clients_in_memory=3, devices=jax.devices()[:2]
+    )
+    total, kept_K = run(jnp.float32(2), 50, take)
+    assert max(asked) == 6
+    assert float(total) == 2 * sum(range(50))
+    np.testing.assert_array_equal(kept_K, 2 * np.arange(50))
+    before = len(traces)
+    for count in (1, 7, 50):
+        assert float(run(jnp.float32(2), count, take)[0]) == count * (count - 1)
+    assert len(traces) == before
+    total, kept_K = run(jnp.float32(2), 0, take)
+    assert float(total) == 0
+    assert kept_K is None

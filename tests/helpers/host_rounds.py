@@ -1,0 +1,45 @@
+"""One host of `test_distributed.py`: two rounds of the training stage, its state to a file.
+
+python -m tests.host_rounds ADDRESS HOSTS HOST RULE FILE
+"""
+
+import dataclasses
+import sys
+
+import jax
+import numpy as np
+
+from f3ocus_jax import hosts as distributed
+from f3ocus_jax.config import DistributedConfig
+from f3ocus_jax.data.examples import ClientData, Elsewhere
+from tests.federation import test_training
+
+
+def only_mine(clients: list[ClientData]) -> list[ClientData]:
+    """Takes the examples of other hosts' clients away."""
+    kept = []
+    for client, here in zip(clients, distributed.mine(len(clients)), strict=True):
+        away = Elsewhere(len(client.train), client.task)
+        kept.append(client if here else dataclasses.replace(client, train=away, test=away))
+    return kept
+
+
+def main(address: str, hosts: str, host: str, rule: str, file: str) -> None:
+    alone = int(hosts) == 1
+    distributed.start(DistributedConfig("" if alone else address, int(hosts), int(host)))
+    training, shared = test_training.stage(False, (("aggregation__rule", rule),))
+    training.clients = only_mine(training.clients)
+    state = test_training.start(training, shared)
+    losses = []
+    for number in (1, 2):
+        # In the second round one host has no client at all.
+        present_K = np.arange(len(training.clients)) % 2 == 0 if number == 2 else None
+        state, outcome = test_training.step(training, shared, state, present_K)
+        losses.append(outcome.losses_KS)
+    leaves = {f"leaf {place}": leaf for place, leaf in enumerate(jax.tree.leaves(state))}
+    np.savez(file, losses=np.stack(losses), **leaves)
+    print(f"{jax.process_count()} hosts, {jax.device_count()} devices")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,80 @@
+"""Does a prompt run as further tokens in front of the stack, in every family?"""
+
+import dataclasses
+import functools
+import operator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from f3ocus_jax.models import FAMILIES
+from f3ocus_jax.models.base import Model
+from f3ocus_jax.models.blocks import layers, prompts
+from f3ocus_jax.types import Batch, Params
+from tests.helpers.marking import marked
+from tests.helpers.models import random_params, tiny_batch, tiny_vilt
+from tests.models.test_families import CASES, FAMILY_OF, FURTHER, TINY, apply
+
+TOKENS = 3
+
+
+@functools.cache
+def made(name: str, stack: str) -> tuple[Model, Params, Model, Params, Batch]:
+    config = TINY[name](selectable=stack)
+    plain = FAMILY_OF[name].create(config)
+    params, batch = random_params(plain), tiny_batch(config)
+    width = config.rows[1]
+    model = prompts.create(plain, tokens=TOKENS, width=width)
+    tokens_PD = np.random.default_rng(1).normal(0, 1, (TOKENS, width)).astype(np.float32)
+    return plain, params, model, prompts.wrap(params, tokens_PD), batch
+
+
+@pytest.mark.parametrize(("name", "stack"), marked(CASES, FURTHER))
+def test_a_prompt_changes_the_answers_and_a_hidden_one_would_not(name: str, stack: str) -> None:
+    """Oracle: blocks run one by one on longer inputs; a context that hides the prompt undoes it."""
+    plain, params, model, wrapped, batch = made(name, stack)
+    found = apply(model, wrapped, batch)
+    assert found.shape == (3, plain.num_answers)
+    assert model.num_layers == 1
+    depth, blocks = plain.num_layers, operator.itemgetter("blocks", "adapters")
+
+    @jax.jit
+    def by_hand(params: Params, tokens_PD: jax.Array) -> tuple[jax.Array, jax.Array]:
+        hidden, context = plain.embed(params["embeddings"], batch)
+        prompt_BPD = jnp.stack([tokens_PD] * len(hidden))
+        longer = jnp.concatenate([prompt_BPD, hidden], axis=1)
+        extended = plain.extend(context, TOKENS)
+        rows = [jax.tree.map(operator.itemgetter(i), blocks(params)) for i in range(depth)]
+        moved = plain.block(*rows[0], longer, extended)[:, TOKENS:]
+        moved -= plain.block(*rows[0], hidden, context)
+        for row in rows:
+            longer = plain.block(*row, longer, extended)
+        read = plain.readout(params["readout"], params["head"], longer[:, TOKENS:], context)
+        return read, jnp.max(jnp.abs(moved))
+
+    read, moved = by_hand(params, wrapped["adapters"]["tokens"][0])
+    np.testing.assert_allclose(found, read, atol=1e-5)
+    assert moved > 1e-3
+
+
+def test_every_token_sees_the_prompt_and_padding_stays_hidden() -> None:
+    mask_BT = jnp.array([[1, 1, 0]])
+    bias = layers.extend_bias(layers.padding_bias(mask_BT), 2)
+    np.testing.assert_array_equal(bias[0, 0, 0] == 0, [True, True, True, True, False])
+
+
+def test_unwrap_undoes_wrap_and_fresh_parameters_have_the_same_shape() -> None:
+    _, params, model, wrapped, _ = made("vilt", "blocks")
+    plain, tokens_PD = prompts.unwrap(wrapped)
+    jax.tree.map(np.testing.assert_array_equal, plain, params)
+    assert tokens_PD.shape == (TOKENS, 16)
+    fresh = jax.eval_shape(model.init, jax.random.key(0))
+    assert jax.tree.map(np.shape, fresh) == jax.tree.map(np.shape, wrapped)
+
+
+def test_a_model_without_room_for_tokens_is_refused() -> None:
+    closed = dataclasses.replace(FAMILIES["vilt"].create(tiny_vilt()), extend=None)
+    with pytest.raises(ValueError, match="take no further tokens"):
+        prompts.create(closed, tokens=1, width=16)

@@ -1,0 +1,242 @@
+"""Models as Hugging Face directories: round trips, other answers, and what can be wrong."""
+
+import json
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from f3ocus_jax.data.text import Tokenizer, load_tokenizer
+from f3ocus_jax.errors import WeightsError
+from f3ocus_jax.models import head as head_lib
+from f3ocus_jax.models.huggingface import companions, directory as huggingface, tensor_files
+from f3ocus_jax.models.vilt import model as vilt
+from f3ocus_jax.models.vilt.model import ViltConfig
+from f3ocus_jax.types import Params
+from tests.helpers.models import random_params, tiny_vilt
+from tests.helpers.paths import MODEL_FIXTURES
+
+FIXTURE = MODEL_FIXTURES / "vilt" / "plain"
+ANSWERS = ("brain", "liver", "no", "spleen", "yes")
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return load_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def config(tokenizer: Tokenizer) -> ViltConfig:
+    return tiny_vilt(vocab_size=tokenizer.vocabulary_size)
+
+
+@pytest.fixture(scope="module")
+def params(config: ViltConfig) -> Params:
+    return random_params(vilt.create(config))
+
+
+@pytest.fixture
+def directory(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A copy of a directory that torch wrote."""
+    return pathlib.Path(shutil.copytree(FIXTURE, tmp_path / "model"))
+
+
+def edit_tensors(directory: pathlib.Path, **changes: np.ndarray | None) -> None:
+    """Replaces tensors, named with __ for a dot, and drops those that are None."""
+    path = directory / tensor_files.WEIGHTS_FILE
+    tensors: dict[str, Any] = dict(load_file(path))
+    tensors |= {name.replace("__", "."): value for name, value in changes.items()}
+    save_file({name: value for name, value in tensors.items() if value is not None}, path)
+
+
+def edit_config(directory: pathlib.Path, **changes: object) -> None:
+    path = directory / huggingface.CONFIG_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_saved_model_loads_with_every_bit(
+    tmp_path: pathlib.Path, config: ViltConfig, params: Params, tokenizer: Tokenizer
+) -> None:
+    huggingface.save(tmp_path / "new" / "model", config, params, ANSWERS, tokenizer)
+    weights = huggingface.load(tmp_path / "new" / "model", key=KEY)
+    assert weights.config == config
+    assert weights.answers == ANSWERS
+    jax.tree.map(np.testing.assert_array_equal, weights.params, params)
+    assert load_tokenizer(tmp_path / "new" / "model").pieces.get_vocab() == (
+        tokenizer.pieces.get_vocab()
+    )
+
+
+def test_a_model_saved_over_another_leaves_nothing_of_it(
+    tmp_path: pathlib.Path, config: ViltConfig, params: Params, tokenizer: Tokenizer
+) -> None:
+    huggingface.save(tmp_path, config, params, ANSWERS, tokenizer)
+    (tmp_path / "records.jsonl").touch()
+    plain, smaller = tiny_vilt(vocab_size=config.vocab_size, adapter_size=0), {"adapters": {}}
+    huggingface.save(tmp_path, plain, {**params, **smaller}, ANSWERS, tokenizer)
+    assert huggingface.load(tmp_path, key=KEY).config.adapter_size == 0
+    assert (tmp_path / "records.jsonl").exists()
+
+
+@pytest.mark.parametrize("survivors", range(3))
+def test_a_writer_that_dies_leaves_no_directory_that_looks_complete(
+    survivors: int,
+    tmp_path: pathlib.Path,
+    config: ViltConfig,
+    params: Params,
+    tokenizer: Tokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    huggingface.save(tmp_path, config, params, ANSWERS, tokenizer)
+    replace, renamed = pathlib.Path.replace, []
+
+    def die(path: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+        if len(renamed) == survivors:
+            raise KeyboardInterrupt
+        renamed.append(target)
+        return replace(path, target)
+
+    monkeypatch.setattr(pathlib.Path, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        huggingface.save(tmp_path, config, params, ANSWERS, tokenizer)
+    with pytest.raises(WeightsError, match=r"config.json is missing: .* no complete"):
+        huggingface.load(tmp_path, key=KEY)
+    assert not list(tmp_path.glob(".*partial*"))
+
+
+def test_the_head_keeps_answers_it_knows_and_gets_fresh_ones_for_others(params: Params) -> None:
+    new = ("Yes.", "kidney", "brain", "lung")
+    old = params["head"]["answers"]
+    head = head_lib.align(old, ANSWERS, new, KEY)
+    for place, source in ((0, 4), (2, 0)):
+        kernel, source_kernel = head["answers"]["kernel"], old["answers"]["kernel"]
+        np.testing.assert_array_equal(kernel[:, place], source_kernel[:, source])
+        assert head["answers"]["bias"][place] == old["answers"]["bias"][source]
+    assert head["answers"]["kernel"].shape == (32, 4)
+    np.testing.assert_array_equal(head["answers"]["bias"][np.array([1, 3])], [0, 0])
+    fresh = head["answers"]["kernel"][:, np.array([1, 3])]
+    assert not np.allclose(fresh[:, 0], fresh[:, 1])
+    assert head["hidden"] is old["hidden"]
+
+
+def test_the_same_answers_keep_the_head_as_it_is(params: Params) -> None:
+    head = params["head"]["answers"]
+    assert head_lib.align(head, ANSWERS, ANSWERS, KEY) is head
+
+
+def test_loading_for_other_answers_resizes_the_head(directory: pathlib.Path) -> None:
+    own, other = (
+        huggingface.load(directory, key=KEY, answers=answers)
+        for answers in (None, ("LABEL_3", "yes"))
+    )
+    assert other.config.num_answers == 2
+    kernels = [weights.params["head"]["answers"]["answers"]["kernel"] for weights in (own, other)]
+    np.testing.assert_array_equal(kernels[0][:, 3], kernels[1][:, 0])
+
+
+def test_adapters_are_fresh_where_the_directory_has_none(directory: pathlib.Path) -> None:
+    weights = huggingface.load(directory, key=KEY, adapter_size=3)
+    assert weights.config.adapter_size == 3
+    assert weights.params["adapters"]["down"]["kernel"].shape == (2, 16, 3)
+
+
+def test_adapters_of_another_size_are_refused(
+    tmp_path: pathlib.Path, config: ViltConfig, params: Params, tokenizer: Tokenizer
+) -> None:
+    huggingface.save(tmp_path, config, params, ANSWERS, tokenizer)
+    with pytest.raises(WeightsError, match=r"adapters.* has bottleneck 4, .*adapter_size = 9"):
+        huggingface.load(tmp_path, key=KEY, adapter_size=9)
+
+
+def test_a_directory_without_head_gets_a_fresh_one_for_the_given_answers(
+    directory: pathlib.Path,
+) -> None:
+    tensors = load_file(directory / tensor_files.WEIGHTS_FILE)
+    edit_tensors(
+        directory,
+        **{name: None for name in tensors if name.startswith("classifier")},
+        mlm_score__bias=np.zeros(40, np.float32),
+        vilt__embeddings__text_embeddings__position_ids=np.zeros((1, 10), np.int64),
+    )
+    with pytest.raises(WeightsError, match="has no answer head, so the answers must be given"):
+        huggingface.load(directory, key=KEY)
+    weights = huggingface.load(directory, key=KEY, answers=ANSWERS)
+    assert weights.params["head"]["answers"]["answers"]["bias"].shape == (5,)
+
+
+def test_missing_left_over_and_wrongly_shaped_tensors_are_listed(directory: pathlib.Path) -> None:
+    edit_tensors(
+        directory,
+        vilt__layernorm__weight=None,
+        vilt__pooler__dense__bias=np.zeros(3, np.float32),
+        vilt__extra=np.zeros(1, np.float32),
+    )
+    with pytest.raises(WeightsError) as caught:
+        huggingface.load(directory, key=KEY)
+    message = str(caught.value)
+    assert "missing: vilt.layernorm.weight" in message
+    assert "left over: vilt.extra" in message
+    assert "of another shape: vilt.pooler.dense.bias (3,) instead of (16,)" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("keep", [4, 200, 20_000])
+def test_a_truncated_file_is_named(directory: pathlib.Path, keep: int) -> None:
+    path = directory / tensor_files.WEIGHTS_FILE
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(WeightsError, match=r"model\.safetensors is truncated or no safetensors"):
+        huggingface.load(directory, key=KEY)
+
+
+def test_truncated_adapters_are_named(
+    tmp_path: pathlib.Path, config: ViltConfig, params: Params, tokenizer: Tokenizer
+) -> None:
+    huggingface.save(tmp_path, config, params, ANSWERS, tokenizer)
+    path = tmp_path / companions.ADAPTERS_FILE
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(WeightsError, match=r"adapters\.safetensors is truncated"):
+        huggingface.load(tmp_path, key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "bert"}, "model_type = 'bert', must be one of"),
+        ({"hidden_size": "16"}, "hidden_size = '16', must be of type int"),
+        ({"image_size": [16, 24]}, r"image_size = \[16, 24\], must be square"),
+        ({"id2label": {"1": "yes", "2": "no"}}, "id2label lacks '0', must count from 0"),
+        ({"hidden_act": "swish"}, "hidden_act = 'swish', must be one of"),
+    ],
+)
+def test_a_config_that_cannot_be_built_is_named(
+    directory: pathlib.Path, changes: dict, message: str
+) -> None:
+    edit_config(directory, **changes)
+    with pytest.raises(WeightsError, match=rf"config\.json: .*{message}"):
+        huggingface.load_config(directory)
+
+
+def test_sizes_are_read_without_weights(directory: pathlib.Path) -> None:
+    (directory / tensor_files.WEIGHTS_FILE).unlink()
+    edit_config(directory, image_size=[16, 16])
+    assert huggingface.load_config(directory).image_size == 16
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(WeightsError, match=r"nowhere/config\.json is missing"):
+        huggingface.load(tmp_path / "nowhere", key=KEY)
+
+
+def test_answers_and_tokenizer_must_fit_what_is_saved(
+    tmp_path: pathlib.Path, config: ViltConfig, params: Params, tokenizer: Tokenizer
+) -> None:
+    with pytest.raises(ValueError, match="2 answers for a head of 5"):
+        huggingface.save(tmp_path / "x", config, params, ["no", "yes"], tokenizer)
+    with pytest.raises(ValueError, match=r"tokenizer of \d+ entries for 40 embeddings"):
+        huggingface.save(tmp_path / "x", tiny_vilt(), params, ANSWERS, tokenizer)
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,158 @@
+"""Mean and deviation of pixels, as a checkpoint's own preprocessor_config.json has them."""
+
+import json
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import transformers
+from PIL import Image
+from transformers.models.vilt.image_processing_pil_vilt import get_resize_output_image_size
+
+from f3ocus_jax.data import images
+from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.text import load_tokenizer
+from f3ocus_jax.errors import WeightsError
+from f3ocus_jax.models import FAMILIES
+from f3ocus_jax.models.blip.config import CLIP_MEAN, CLIP_STD
+from f3ocus_jax.models.blocks import vision
+from f3ocus_jax.models.huggingface import directory as huggingface, preprocessor
+from tests.helpers.models import random_params, tiny_albef, tiny_blip, tiny_llava, tiny_vilt
+from tests.helpers.paths import MODEL_FIXTURES
+
+FIXTURE = MODEL_FIXTURES / "blip" / "plain"
+
+
+def write(folder: pathlib.Path, **content: object) -> pathlib.Path:
+    (folder / preprocessor.FILE).write_text(json.dumps(content))
+    return folder
+
+
+def test_a_checkpoint_s_own_numbers_are_used(tmp_path: pathlib.Path) -> None:
+    folder = pathlib.Path(shutil.copytree(FIXTURE, tmp_path / "model"))
+    default = huggingface.load_config(folder)
+    assert (default.image_mean, default.image_std) == (CLIP_MEAN, CLIP_STD)
+    write(folder, image_mean=[0.1, 0.2, 0.3], image_std=0.5)
+    config = huggingface.load_config(folder)
+    assert (config.image_mean, config.image_std) == ((0.1, 0.2, 0.3), (0.5,))
+
+
+def test_without_normalisation_pixels_are_shares(tmp_path: pathlib.Path) -> None:
+    pixels = preprocessor.read_pixels(write(tmp_path, do_normalize=False))
+    images_BHWC = np.array([[[[0, 51, 255]]]], np.uint8)
+    shares = vision.normalise(images_BHWC, pixels["image_mean"], pixels["image_std"])
+    np.testing.assert_allclose(shares, [[[[0, 0.2, 1]]]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"rescale_factor": 1.0}, "rescale_factor = 1.0, must be 1/255"),
+        ({"do_rescale": False}, "must be 1/255, and do_rescale true"),
+        ({"image_mean": ["a", 1, 2]}, "image_mean = .*must be a number per channel"),
+        ({"image_std": None}, "image_std = None, must be a number per channel"),
+    ],
+)
+def test_what_no_family_does_is_refused(
+    tmp_path: pathlib.Path, content: dict, message: str
+) -> None:
+    with pytest.raises(WeightsError, match=message):
+        preprocessor.read_pixels(write(tmp_path, **content))
+
+
+CONFIGS = {"albef": tiny_albef, "blip": tiny_blip, "llava": tiny_llava, "vilt": tiny_vilt}
+
+
+def noise(*shape: int) -> Image.Image:
+    draw = np.random.default_rng(0)
+    return Image.fromarray(draw.integers(0, 256, (*shape, 3)).astype(np.uint8))
+
+
+def processor(config: Any, family: str, folder: pathlib.Path) -> Any:
+    """What transformers prepares images with, as it reads it from a model of ours."""
+    of_family = FAMILIES[family].image_processor(config)
+    preprocessor.write(folder, config, of_family)
+    return getattr(transformers, f"{of_family['image_processor_type']}Pil").from_pretrained(folder)
+
+
+def normalised(canvases: list[np.ndarray], config: Any) -> jax.Array:
+    images_BHWC = jax.numpy.asarray(np.stack(canvases))
+    return vision.normalise(images_BHWC, config.image_mean, config.image_std)
+
+
+def both_pixels(family: str, folder: pathlib.Path, shape: tuple[int, int]) -> tuple[Any, Any]:
+    """An image of noise as our data path makes a square of it, and as transformers does."""
+    config, image = CONFIGS[family](), noise(*shape)
+    prepare = processor(config, family, folder)
+    found = prepare(image, return_tensors="np")["pixel_values"][0]
+    canvas_HWC, _ = images.place(image, Frame(config.image_size))
+    return normalised([canvas_HWC], config)[0], found.transpose(1, 2, 0)
+
+
+@pytest.mark.parametrize("shape", [(41, 41), (13, 13)], ids=["smaller", "larger"])
+@pytest.mark.parametrize("family", CONFIGS)
+def test_transformers_makes_the_same_pixels_of_a_square_image(
+    family: str, shape: tuple[int, int], tmp_path: pathlib.Path
+) -> None:
+    np.testing.assert_allclose(*both_pixels(family, tmp_path, shape), atol=1e-3)
+
+
+@pytest.mark.parametrize("family", sorted(set(CONFIGS) - {"vilt"}))
+def test_transformers_makes_the_same_pixels_of_any_image(
+    family: str, tmp_path: pathlib.Path
+) -> None:
+    np.testing.assert_allclose(*both_pixels(family, tmp_path, (40, 57)), atol=1e-3)
+
+
+SHAPES = [(50, 50), (40, 66), (97, 30), (61, 44), (18, 21)]
+"""Height and width of images that are square, wide, tall beyond the limit, and between."""
+
+
+def test_vilt_s_processor_makes_the_same_padded_pixels_and_mask(tmp_path: pathlib.Path) -> None:
+    config = tiny_vilt(image_size=32, patch_size=4)
+    theirs = processor(config, "vilt", tmp_path)([noise(*s) for s in SHAPES], return_tensors="np")
+    mask_BHW = theirs["pixel_mask"]
+    height, width = mask_BHW.shape[1:]
+    placed = [images.place(noise(*shape), Frame(52, 32, 4)) for shape in SHAPES]
+    assert (max(height, width), mask_BHW.all(axis=(1, 2)).any()) == (52, False)
+    for (_, size), mask_HW in zip(placed, mask_BHW, strict=True):
+        assert size == (mask_HW[:, 0].sum(), mask_HW[0].sum())
+    sizes_B2 = np.array([size for _, size in placed])
+    assert (len(set(map(tuple, sizes_B2.tolist()))), sizes_B2.max()) == (5, 52)
+    canvas_BHW = vision.inside(sizes_B2, (52, 52))
+    np.testing.assert_array_equal(canvas_BHW[:, :height, :width], mask_BHW)
+    ours_BHWC = normalised([canvas_HWC for canvas_HWC, _ in placed], config)
+    ours_BHWC = np.where(canvas_BHW[..., None], ours_BHWC, 0)
+    theirs_BHWC = theirs["pixel_values"].transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(ours_BHWC[:, :height, :width], theirs_BHWC, atol=1e-3)
+
+
+def test_sizes_are_those_of_vilt_s_processor_at_its_published_size() -> None:
+    draw = np.random.default_rng(0)
+    shapes = [(384, 768), (768, 384), (1333, 800), *draw.integers(100, 2000, (500, 2)).tolist()]
+    for height, width in shapes:
+        theirs = get_resize_output_image_size(np.empty((3, height, width), np.uint8), 384, 639)
+        assert Frame(608, 384, 32).edges(height, width) == theirs
+
+
+@pytest.mark.parametrize("side", [32, 40, 52, 64])
+def test_every_image_fits_its_canvas(side: int) -> None:
+    draw = np.random.default_rng(1)
+    shapes = [(1, 1000), (1000, 1), (64, 64), *draw.integers(1, 300, (200, 2)).tolist()]
+    found = np.array([Frame(side, 32, 4).edges(height, width) for height, width in shapes])
+    assert found.min() == 4
+    assert found.max() == min(side, 52)
+    assert not (found % 4).any()
+
+
+def test_the_numbers_survive_a_saved_model(tmp_path: pathlib.Path) -> None:
+    tokenizer = load_tokenizer()
+    config = tiny_vilt(
+        vocab_size=tokenizer.vocabulary_size, image_mean=(0.1, 0.2, 0.3), image_std=(0.4,)
+    )
+    params = random_params(FAMILIES["vilt"].create(config))
+    huggingface.save(tmp_path, config, params, [str(n) for n in range(5)], tokenizer)
+    assert huggingface.load(tmp_path, key=jax.random.key(0)).config == config

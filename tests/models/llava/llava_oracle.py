@@ -1,0 +1,77 @@
+"""What our LLaVA gives, named as torch's results are in tests/parity/torch_llava.py."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from f3ocus_jax.models import FAMILIES, base
+from f3ocus_jax.models.base import Model
+from f3ocus_jax.models.blocks import llama
+from f3ocus_jax.models.huggingface import layout
+from f3ocus_jax.models.llava import model as llava
+from f3ocus_jax.models.losses import binary_cross_entropy, masked_mean
+from f3ocus_jax.types import Batch, Params
+from tests.models.blip.blip_oracle import head_tensors
+
+FAMILY = FAMILIES["llava"]
+
+
+def run(config: Any, params: Params, batch: Batch) -> dict[str, np.ndarray]:
+    """Returns hidden_BTD, scores_BTV, logits_BC, the loss, and its gradients by their names."""
+    model = FAMILY.create(config)
+
+    def objective(params: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
+        outputs = forward(config, model, params, batch)
+        of_head = binary_cross_entropy(outputs["logits_BC"], batch.labels_B)
+        of_text = text_loss(config, outputs["scores_BTV"], batch)
+        return masked_mean(of_head, batch) + of_text, outputs
+
+    (loss, outputs), gradients = jax.jit(jax.value_and_grad(objective, has_aux=True))(params)
+    theirs = layout.to_huggingface(FAMILY.tensors(config), FAMILY.parts(config, gradients))
+    theirs |= head_tensors(gradients["head"]["answers"])
+    named = {f"gradient.{name}": value for name, value in theirs.items()}
+    _, mask_BT = expand(batch, config.image_token_index, config.num_patches)
+    seen = {name: np.where(mask_BT[..., None] > 0, outputs[name], 0) for name in SEEN}
+    return {**outputs, **seen, **named, "loss": np.asarray(loss)}
+
+
+SEEN = ("hidden_BTD", "scores_BTV")
+"""What is compared where there is no padding, which torch hides and a causal mask ignores."""
+
+
+def forward(config: Any, model: Model, params: Params, batch: Batch) -> dict[str, jax.Array]:
+    hidden, context = model.embed(params["embeddings"], batch)
+
+    def step(hidden: jax.Array, row: Params) -> tuple[jax.Array, None]:
+        return model.block(*row, hidden, context), None
+
+    hidden, _ = jax.lax.scan(step, hidden, (params["blocks"], params["adapters"]))
+    hidden_BTD = llava.encode(config, params["readout"], hidden, context)
+    score = llama.language(config.text_config).score
+    return {
+        "hidden_BTD": hidden_BTD,
+        "scores_BTV": score({}, params["readout"], hidden_BTD),
+        "logits_BC": base.apply(model, params, batch),
+    }
+
+
+def expand(batch: Batch, image_token: int, patches: int) -> tuple[np.ndarray, np.ndarray]:
+    """Repeats the image's token in (ids_BT, mask_BT), as transformers' processor does."""
+    ids_BT, mask_BT = np.asarray(batch.input_ids_BT), np.asarray(batch.attention_mask_BT)
+    repeats_BT = np.where(ids_BT == image_token, patches, 1)
+    repeated = [
+        [np.repeat(row, count) for row, count in zip(rows_BT, repeats_BT, strict=True)]
+        for rows_BT in (ids_BT, mask_BT)
+    ]
+    return np.stack(repeated[0]), np.stack(repeated[1])
+
+
+def text_loss(config: Any, scores_BTV: jax.Array, batch: Batch) -> jax.Array:
+    """Mean over the question's tokens behind its first of their negative log-probability."""
+    ids_BT, mask_BT = expand(batch, config.image_token_index, config.num_patches)
+    counted_BT = mask_BT[:, 1:] * (ids_BT[:, 1:] != config.image_token_index)
+    log_probability = jax.nn.log_softmax(scores_BTV[:, :-1])
+    picked = jnp.take_along_axis(log_probability, ids_BT[:, 1:, None], axis=-1)[..., 0]
+    return -jnp.sum(picked * counted_BT) / counted_BT.sum()
