@@ -49,7 +49,7 @@ BATCHES = {256: 32, 768: 16}
 
 
 def make_model(width: int, adapter_size: int = 0) -> Model:
-    return vilt.create(
+    return vilt.make_model(
         vilt.ViltConfig(
             vocab_size=100,
             hidden_size=width,
@@ -97,7 +97,7 @@ def full_autodiff(model: Model, params: Params, batches_S: Batch) -> Run:
 
         def objective(trained: tuple[Params, Params], batch: Batch) -> jax.Array:
             joined = units.join(frozen, *trained, "block")
-            loss_B = losses.create(LOSS)(base.apply(model, joined, batch), batch)
+            loss_B = losses.make_loss(LOSS)(base.apply(model, joined, batch), batch)
             return losses.masked_mean(loss_B, batch)
 
         def masked(leaf: jax.Array) -> jax.Array:
@@ -114,7 +114,7 @@ def full_autodiff(model: Model, params: Params, batches_S: Batch) -> Run:
 
 def ours(model: Model, params: Params, batches_S: Batch) -> Run:
     """The same of the chosen rows, as local training does it."""
-    gradients = gradient.create_reusing(model, unit="block", loss=LOSS, skip_frozen=True)
+    gradients = gradient.make_reusing_gradient(model, unit="block", loss=LOSS, skip_frozen=True)
 
     @jax.jit
     def run(params: Params, choice: Choice, batches_S: Batch, steps: jax.Array) -> Any:

@@ -58,7 +58,7 @@ def write(folder: pathlib.Path, *, width: int, layers: int, shard_bytes: int) ->
         intermediate_size=4 * width,
     )
     config = LlavaConfig(num_answers=2, vision_config=image, text_config=text)
-    shapes = jax.eval_shape(llava.create(config).init, jax.random.key(0))
+    shapes = jax.eval_shape(llava.make_model(config).init, jax.random.key(0))
     params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.5, jnp.bfloat16), shapes)
     tensors = layout.stream(
         FAMILIES["llava"].tensors(config), FAMILIES["llava"].parts(config, params)

@@ -36,7 +36,7 @@ from f3ocus_jax.clients import Choice, gradient
 from f3ocus_jax.config import DataConfig, ExperimentConfig, parsing
 from f3ocus_jax.data import cache
 from f3ocus_jax.data.examples import Examples
-from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_federation
 from f3ocus_jax.data.text import load_tokenizer
 from f3ocus_jax.models import foundation as foundation_lib, units
@@ -104,9 +104,11 @@ def measure(folder: pathlib.Path, known: dict[str, records.Record]) -> list[dict
     clock.row("build", total)
     for case in ("cache", "reopen"):
         for split in ("train", "test"):
-            cache.load(builder, f"medvqa_fl/{NAME}", split, Frame(SIZE))
+            cache.load(builder, f"medvqa_fl/{NAME}", split, Canvas(SIZE))
         clock.row(case, total)
-    federation = read_federation(data_config(folder), frame=Frame(SIZE), tokenizer=load_tokenizer())
+    federation = read_federation(
+        data_config(folder), frame=Canvas(SIZE), tokenizer=load_tokenizer()
+    )
     clock.row("deal", total)
     clients, draw = [client.train for client in federation.clients], np.random.default_rng(0)
     clock.restart()
@@ -136,7 +138,7 @@ def train_steps(examples: Examples, answers: int, clock: Clock) -> None:
     foundation = foundation_lib.load(config.model, names, jax.random.key(0))
     unit, loss = config.training.unit, config.model.loss
     frozen, rows_L, head = units.split(foundation.params, unit)
-    slope = gradient.create(foundation.model, unit=unit, loss=loss, skip_frozen=True)
+    slope = gradient.make_gradient(foundation.model, unit=unit, loss=loss, skip_frozen=True)
     choice = Choice(np.array([2, 5, 8, 11], np.int32))
     step = functools.partial(jax.jit(slope), frozen, rows_L, choice, (choice.take(rows_L), head))
     jax.block_until_ready(step(examples.batch(np.arange(BATCH))))

@@ -35,7 +35,7 @@ import optax
 from benchmarks import federation_peers, reporting
 from configs import base as base_config
 from f3ocus_jax.aggregation import server_optimizer
-from f3ocus_jax.aggregation.layerwise import Trained
+from f3ocus_jax.aggregation.layerwise import TrainedLayers
 from f3ocus_jax.clients import Choice, LocalTask, LocalUpdate, local, placement
 from f3ocus_jax.config import AggregationConfig, parsing
 from f3ocus_jax.federation.training import make_finish, make_fold
@@ -168,17 +168,17 @@ def own_step(hidden: int) -> Callable[[Any, Any], LocalUpdate]:
         return hidden_BH @ head[ANSWERS]["w3"] + head[ANSWERS]["b3"][None]
 
     model = Model(1, CLASSES, lambda key: {}, embed, block, readout)
-    train = local.create(
+    train = local.make_local_training(
         model, unit="block", loss="cross_entropy", optimizer=optax.sgd(RATE), skip_frozen=True
     )
     return lambda shared, one: train(*shared, one[0])
 
 
-def trained(count: int) -> Trained:
-    return Trained(np.zeros((count, 1), np.int32), {ANSWERS: np.ones(count, bool)})
+def trained(count: int) -> TrainedLayers:
+    return TrainedLayers(np.zeros((count, 1), np.int32), {ANSWERS: np.ones(count, bool)})
 
 
-def tasks(places: np.ndarray) -> tuple[LocalTask, Trained, np.ndarray]:
+def tasks(places: np.ndarray) -> tuple[LocalTask, TrainedLayers, np.ndarray]:
     features, classes = examples(places)
     ones = np.ones(classes.shape, np.float32)
     ids = np.zeros((*classes.shape, 1), np.int32)
@@ -194,7 +194,7 @@ def by_engine(
 ) -> Callable[[], None]:
     """One round after the other, by the engine; `ready` gathers what clients train on once."""
     settings = parsing.parse(AggregationConfig, base_config.get_base().aggregation)
-    init, apply = server_optimizer.create(settings)
+    init, apply = server_optimizer.make_server_optimizer(settings)
     frozen, rows_L, head = split(start_params(hidden))
     memory = init(rows_L, head)
     state = ServerState(rows_L, head, jnp.int32(0), np.zeros(0, bool), optimizer=memory)

@@ -32,7 +32,7 @@ from benchmarks.importance_peers import Arrays, Case
 from f3ocus_jax import importance
 from f3ocus_jax.clients import LocalTask, local
 from f3ocus_jax.importance import lntk
-from f3ocus_jax.importance.plan import EXPECTED_ITERATIONS, Plan
+from f3ocus_jax.importance.plan import EXPECTED_ITERATIONS, KernelPlan
 from f3ocus_jax.models import units
 from f3ocus_jax.types import Params
 
@@ -133,7 +133,7 @@ def measure(name: str, case: Case, repeats: int) -> list[dict[str, Any]]:
     return rows
 
 
-def counted(plan: Plan, found: importance.Spectrum) -> float:
+def counted(plan: KernelPlan, found: importance.Spectrum) -> float:
     """Operations of what ran: the plan's, with the iterations that it took."""
     flops = plan.flops[plan.method]
     if plan.method == "lanczos":
@@ -169,9 +169,11 @@ def a_round(width: int, unit: str) -> dict[str, Callable[[], Any]]:
     common = {"unit": unit, "loss": "cross_entropy"}
     limits = {"memory_limit": 2.0**30, "tolerance": 1e-4, "max_iterations": 64}
     score = jax.jit(
-        lntk.create(model, kernel="outputs", method="auto", warm_start=True, **common, **limits)
+        lntk.make_lntk(model, kernel="outputs", method="auto", warm_start=True, **common, **limits)
     )
-    train = jax.jit(local.create(model, optimizer=optax.adamw(1e-3), skip_frozen=True, **common))
+    train = jax.jit(
+        local.make_local_training(model, optimizer=optax.adamw(1e-3), skip_frozen=True, **common)
+    )
     batches_S = jax.tree.map(lambda leaf: jnp.stack([leaf] * MEASURED_STEPS), batch)
     choice = client_step.choice_of(client_step.CHOICES["4_spread"])
     task = LocalTask(choice, batches_S, jnp.int32(MEASURED_STEPS))

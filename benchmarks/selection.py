@@ -76,10 +76,10 @@ def hypervolume_inside(points_NM: np.ndarray, exact_NM: np.ndarray) -> float:
     return area
 
 
-def create_selects() -> dict[str, selection.Select]:
+def make_selects() -> dict[str, selection.Select]:
     """Makes the paper's five."""
     return {
-        name: selection.create(name, population=POPULATION, generations=GENERATIONS)
+        name: selection.make_selector(name, population=POPULATION, generations=GENERATIONS)
         for name in selection.METAHEURISTICS
     }
 
@@ -117,7 +117,7 @@ def first_generation(clients: int, layers: int) -> Method:
 
     @jax.jit
     def draw(key: jax.Array, scores_KL: jax.Array, budgets_K: jax.Array) -> jax.Array:
-        problem = problem_lib.create(scores_KL, budgets_K)
+        problem = problem_lib.make_problem(scores_KL, budgets_K)
         first = seeds.population(key, problem, POPULATION, no_front(clients, layers))
         return choices.unpack(first.words_PKW, layers)
 
@@ -150,7 +150,7 @@ def methods_for(case: str, quick: bool, selects: dict[str, selection.Select]) ->
 
 def measure_case(case: str, quick: bool) -> list[dict[str, Any]]:
     """Measures every method of a case and prints a row for each."""
-    selects, rows = create_selects(), []
+    selects, rows = make_selects(), []
     methods = methods_for(case, quick, selects)
     first = instance(case, CORRELATIONS[0], 0)
     first_calls = {name: timed(method, *first, 0)[0] for name, method in methods.items()}
@@ -253,10 +253,9 @@ def draw_picture(path: pathlib.Path) -> None:
     """Draws the fronts of a federation of the paper's size, clients correlated."""
     scores_KL, budgets_K = instance("9", 0.8, 0)
     fronts = {
-        name: our_method(select)(scores_KL, budgets_K, 0)
-        for name, select in create_selects().items()
+        name: our_method(select)(scores_KL, budgets_K, 0) for name, select in make_selects().items()
     }
-    own = selection.create("own", population=POPULATION, generations=1)
+    own = selection.make_selector("own", population=POPULATION, generations=1)
     own_1M = our_method(own)(scores_KL, budgets_K, 0)
     selection_picture.draw(path, true_front(scores_KL, budgets_K, 0), fronts, own_1M[0])
 

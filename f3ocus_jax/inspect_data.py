@@ -6,7 +6,7 @@ from absl import flags
 from f3ocus_jax import _command_line
 from f3ocus_jax.config import DataConfig, parsing
 from f3ocus_jax.data import quality
-from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
 
 PAGE = "data.html"
@@ -26,7 +26,7 @@ def main(raw: ml_collections.ConfigDict) -> None:
     """
     config = parsing.parse(DataConfig, raw.data, "data.")
     workdir = _command_line.prepare_workdir()
-    clients, summary = read_tables(config, Frame(flags.FLAGS.image_size))
+    clients, summary = read_tables(config, Canvas(flags.FLAGS.image_size))
     title = f"Data of {', '.join(config.datasets)}"
     (workdir / PAGE).write_text(quality.page(title, clients, summary), encoding="utf-8")
     print("\n".join(summary.lines()))

@@ -10,7 +10,7 @@ from absl import flags
 
 from f3ocus_jax import _command_line
 from f3ocus_jax.config import DataConfig
-from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import decode_image
 from f3ocus_jax.errors import ConfigError, DataError
 from f3ocus_jax.evaluation import findings_f1
@@ -76,13 +76,13 @@ def describe_written(
     writer = foundation.model.writer
     if writer is None:
         raise ValueError("this model has an answer head and writes nothing")
-    rank = dataclasses.replace(decoding, name="rank").create(writer)
+    rank = dataclasses.replace(decoding, name="rank").make_write(writer)
     probabilities_C = np.exp(jax.jit(rank)(params, batch)[0])
     likeliest = np.argsort(-probabilities_C)
     if decoding.name == "rank":
         answer = foundation.answers[likeliest[0]]
     else:
-        ids_BA = jax.jit(decoding.create(writer))(params, batch)
+        ids_BA = jax.jit(decoding.make_write(writer))(params, batch)
         answer = decoding.tokens.decode(ids_BA)[0]
     yield f"{decoding.name}: {answer}"
     for place in likeliest[:top]:
@@ -129,7 +129,7 @@ def read_thresholds(workdir: pathlib.Path, round: int, client: str) -> np.ndarra
     )
 
 
-def read_image(path: pathlib.Path, frame: Frame) -> tuple[np.ndarray, tuple[int, int]]:
+def read_image(path: pathlib.Path, frame: Canvas) -> tuple[np.ndarray, tuple[int, int]]:
     """Reads an image file.
 
     Args:

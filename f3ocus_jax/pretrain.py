@@ -59,7 +59,7 @@ def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
     answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
     foundation = foundation_lib.load(config.model, answers, key, federation.findings)
     params = fit(foundation.model, foundation.params, pooled.train, config)
-    predict = inference.create(
+    predict = inference.make_predict(
         foundation.model,
         loss=config.model.loss,
         batch_size=config.evaluation.batch_size,
@@ -147,7 +147,7 @@ def _make_step(
         optax.adamw(schedule, weight_decay=settings.weight_decay),
     )
 
-    per_example = losses.create(loss)
+    per_example = losses.make_loss(loss)
 
     def objective(params: Params, batch: Batch) -> jax.Array:
         logits_BC = base.apply(model, params, batch)

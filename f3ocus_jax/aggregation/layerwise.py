@@ -28,7 +28,7 @@ class Change:
 
 
 @struct.dataclass
-class Trained:
+class TrainedLayers:
     """What one client trained, as places in the model.
 
     Attributes:
@@ -71,7 +71,7 @@ class Combined:
 
 
 def difference(
-    rows_L: Rows, heads: Params, trained: Trained, rows_R: Rows, heads_after: Params
+    rows_L: Rows, heads: Params, trained: TrainedLayers, rows_R: Rows, heads_after: Params
 ) -> Change:
     """Returns what a client changed, in float32.
 
@@ -139,7 +139,7 @@ def no_sums(rows_L: Rows, heads: Params) -> Sums:
     return Sums(change, jnp.zeros(num_layers), by_entry(lambda head: jnp.zeros(()), heads))
 
 
-def add(sums: Sums, change: Change, trained: Trained, weight: Array) -> Sums:
+def add(sums: Sums, change: Change, trained: TrainedLayers, weight: Array) -> Sums:
     """Adds one client's change.
 
     Args:

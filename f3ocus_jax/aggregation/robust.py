@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from f3ocus_jax.aggregation.layerwise import Change, Combined, Trained, align, by_entry
+from f3ocus_jax.aggregation.layerwise import Change, Combined, TrainedLayers, align, by_entry
 from f3ocus_jax.types import Array, Params
 
 Centre = Callable[[jax.Array, jax.Array], jax.Array]
@@ -47,7 +47,12 @@ def trimmed_mean(values_K: jax.Array, counted_K: jax.Array, *, share: float) -> 
 
 @functools.partial(jax.jit, static_argnames=("centre", "num_layers"))
 def combine(
-    centre: Centre, changes_K: Change, trained_K: Trained, counted_K: Array, *, num_layers: int
+    centre: Centre,
+    changes_K: Change,
+    trained_K: TrainedLayers,
+    counted_K: Array,
+    *,
+    num_layers: int,
 ) -> Combined:
     """Combines the clients' changes layer by layer, each over the clients that trained it.
 

@@ -50,7 +50,9 @@ OPTIMIZERS: Mapping[str, Callable[[AggregationConfig], optax.GradientTransformat
 """Server optimizers by name; Adam and Yogi correct their bias, as optax does."""
 
 
-def create(settings: AggregationConfig) -> tuple[Callable[[Rows, Params], Any], Apply]:
+def make_server_optimizer(
+    settings: AggregationConfig,
+) -> tuple[Callable[[Rows, Params], Any], Apply]:
     """Makes the server's optimizer.
 
     Args:

@@ -14,7 +14,7 @@ import jax
 import optax
 
 from f3ocus_jax.clients import gradient, local
-from f3ocus_jax.clients.gradient import Pull, Scratch, Trained
+from f3ocus_jax.clients.gradient import ClientParams, Pull, Scratch
 from f3ocus_jax.clients.local import LocalTask, LocalUpdate, Train
 from f3ocus_jax.models import losses
 from f3ocus_jax.models.base import Model
@@ -22,11 +22,11 @@ from f3ocus_jax.types import Batch, Params, Rows
 
 TEMPERATURE = 3.0
 
-Run = Callable[[Trained, Batch, Scratch], tuple[jax.Array, Pull, Scratch]]
+Run = Callable[[ClientParams, Batch, Scratch], tuple[jax.Array, Pull, Scratch]]
 """One way: (what it trains, batch, scratch) -> (logits_BC, pull, scratch)."""
 
 
-def create(
+def make_feddat_training(
     model: Model,
     *,
     loss: str,
@@ -43,8 +43,8 @@ def create(
       model: with adapters.
       loss: a key of `losses.LOSSES`, the task's.
       optimizer: of either way; its states start anew every round.
-      skip_frozen: see `gradient.create_forward`.
-      rematerialise: see `gradient.create_forward`.
+      skip_frozen: see `gradient.make_forward`.
+      rematerialise: see `gradient.make_forward`.
 
     Returns:
       train(frozen, rows_L, head, task) -> LocalUpdate. `task.personal_L` are the client's own
@@ -52,8 +52,8 @@ def create(
       Losses are the shared way's, of the task alone.
     """
     settings: dict[str, Any] = {"skip_frozen": skip_frozen, "rematerialise": rematerialise}
-    of_shared = gradient.create_forward(model, unit="adapter", **settings)
-    of_mixed = gradient.create_forward(model, unit="mixed", **settings)
+    of_shared = gradient.make_forward(model, unit="adapter", **settings)
+    of_mixed = gradient.make_forward(model, unit="mixed", **settings)
 
     def train(frozen: Params, rows_L: Rows, head: Params, task: LocalTask) -> LocalUpdate:
         choice, personal_L = task.choice, {"personal": task.personal_L}
@@ -81,7 +81,7 @@ def _create_step(
     loss: str, optimizer: optax.GradientTransformation, run_shared: Run, run_mixed: Run
 ) -> Callable[[tuple, Batch], tuple[tuple, jax.Array]]:
     """Makes one step of both ways: ((trained, states, rooms), batch) -> (the same, loss [])."""
-    of_task = losses.create(loss)
+    of_task = losses.make_loss(loss)
 
     def step(carry: tuple, batch: Batch) -> tuple[tuple, jax.Array]:
         (shared, personal_R), states, (room, other_room) = carry
@@ -111,7 +111,7 @@ def teacher(loss: str, batch: Batch) -> Callable[[jax.Array, jax.Array], jax.Arr
       examples that count; no gradient goes to the others.
     """
 
-    of_task = losses.create(loss)
+    of_task = losses.make_loss(loss)
 
     def half_and_half(logits_BC: jax.Array, others_BC: jax.Array) -> jax.Array:
         others_BC = jax.lax.stop_gradient(others_BC)

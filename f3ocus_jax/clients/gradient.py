@@ -12,11 +12,11 @@ from f3ocus_jax.models import losses, units
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params, Rows
 
-Trained = tuple[Rows, Params]
+ClientParams = tuple[Rows, Params]
 """(rows_R, head): what a client changes."""
 
 LossAndGradient = Callable[
-    [Params, Rows, Choice, Trained, Batch], tuple[jax.Array, tuple[Rows, Params]]
+    [Params, Rows, Choice, ClientParams, Batch], tuple[jax.Array, tuple[Rows, Params]]
 ]
 Pull = Callable[[jax.Array], tuple[Rows, Params]]
 """cotangent_BC -> (gradient_R, head gradient)."""
@@ -36,8 +36,10 @@ class Forward:
       run: (the same, scratch) -> (logits_BC, pull, scratch); call `pull` before the room is reused.
     """
 
-    room: Callable[[Params, Rows, Choice, Trained, Batch], Scratch]
-    run: Callable[[Params, Rows, Choice, Trained, Batch, Scratch], tuple[jax.Array, Pull, Scratch]]
+    room: Callable[[Params, Rows, Choice, ClientParams, Batch], Scratch]
+    run: Callable[
+        [Params, Rows, Choice, ClientParams, Batch, Scratch], tuple[jax.Array, Pull, Scratch]
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,29 +51,29 @@ class Reusing:
       run: (what `LossAndGradient` takes, scratch) -> (loss [], gradients, scratch).
     """
 
-    room: Callable[[Params, Rows, Choice, Trained, Batch], Scratch]
+    room: Callable[[Params, Rows, Choice, ClientParams, Batch], Scratch]
     run: Callable[
-        [Params, Rows, Choice, Trained, Batch, Scratch],
+        [Params, Rows, Choice, ClientParams, Batch, Scratch],
         tuple[jax.Array, tuple[Rows, Params], Scratch],
     ]
 
 
-def create(model: Model, **settings: Any) -> LossAndGradient:
+def make_gradient(model: Model, **settings: Any) -> LossAndGradient:
     """Makes the function that differentiates a client's loss in a room of its own.
 
     Args:
       model: the model.
-      **settings: as `create_reusing` takes them.
+      **settings: as `make_reusing_gradient` takes them.
 
     Returns:
       (frozen, rows_L, choice, (rows_R, head), batch) -> (loss [], (gradient_R, head gradient)).
       The loss is the mean over the batch's examples; places of `rows_R` that are not in use have
       gradient 0.
     """
-    reusing = create_reusing(model, **settings)
+    reusing = make_reusing_gradient(model, **settings)
 
     def loss_and_gradient(
-        frozen: Params, rows_L: Rows, choice: Choice, trained: Trained, batch: Batch
+        frozen: Params, rows_L: Rows, choice: Choice, trained: ClientParams, batch: Batch
     ) -> tuple[jax.Array, tuple[Rows, Params]]:
         inputs = (frozen, rows_L, choice, trained, batch)
         return reusing.run(*inputs, reusing.room(*inputs))[:2]
@@ -79,7 +81,7 @@ def create(model: Model, **settings: Any) -> LossAndGradient:
     return loss_and_gradient
 
 
-def create_reusing(
+def make_reusing_gradient(
     model: Model,
     *,
     unit: str,
@@ -94,19 +96,19 @@ def create_reusing(
       model: the model.
       unit: a key of `trainable.UNITS`.
       loss: a key of `losses.LOSSES`.
-      skip_frozen: see `create_forward`.
-      rematerialise: see `create_forward`.
+      skip_frozen: see `make_forward`.
+      rematerialise: see `make_forward`.
       accumulate: how many parts a batch is run in, one after the other: memory for fewer examples
         at a time, and the same gradient. It must divide the batch.
 
     Returns:
       The functions.
     """
-    per_example = losses.create(loss)
-    forward = create_forward(model, unit=unit, skip_frozen=skip_frozen, rematerialise=rematerialise)
+    per_example = losses.make_loss(loss)
+    forward = make_forward(model, unit=unit, skip_frozen=skip_frozen, rematerialise=rematerialise)
 
     def room(
-        frozen: Params, rows_L: Rows, choice: Choice, trained: Trained, batch: Batch
+        frozen: Params, rows_L: Rows, choice: Choice, trained: ClientParams, batch: Batch
     ) -> Scratch:
         part = jax.tree.map(lambda leaf: leaf[0], _parts(batch, accumulate))
         return forward.room(frozen, rows_L, choice, trained, part)
@@ -115,7 +117,7 @@ def create_reusing(
         frozen: Params,
         rows_L: Rows,
         choice: Choice,
-        trained: Trained,
+        trained: ClientParams,
         batch: Batch,
         scratch: Scratch,
     ) -> tuple[jax.Array, tuple[Rows, Params], Scratch]:
@@ -147,7 +149,7 @@ def create_reusing(
     return Reusing(room, run)
 
 
-def create_forward(
+def make_forward(
     model: Model, *, unit: str, skip_frozen: bool, rematerialise: bool = False
 ) -> Forward:
     """Makes the functions that run a client's model and can go back.
@@ -172,7 +174,7 @@ def create_forward(
         return Stack(model, unit, stacks, choice, context, skip_frozen, rematerialise), hidden
 
     def room(
-        frozen: Params, rows_L: Rows, choice: Choice, trained: Trained, batch: Batch
+        frozen: Params, rows_L: Rows, choice: Choice, trained: ClientParams, batch: Batch
     ) -> Scratch:
         network, hidden = stack(frozen, rows_L, choice, batch)
         shapes = jax.eval_shape(
@@ -186,7 +188,7 @@ def create_forward(
         frozen: Params,
         rows_L: Rows,
         choice: Choice,
-        trained: Trained,
+        trained: ClientParams,
         batch: Batch,
         scratch: Scratch,
     ) -> tuple[jax.Array, Pull, Scratch]:

@@ -10,7 +10,7 @@ import optax
 from flax import struct
 
 from f3ocus_jax.clients import gradient
-from f3ocus_jax.clients.gradient import Scratch, Trained
+from f3ocus_jax.clients.gradient import ClientParams, Scratch
 from f3ocus_jax.clients.passes import Choice
 from f3ocus_jax.models import base, units
 from f3ocus_jax.models.base import Model
@@ -54,7 +54,7 @@ class LocalUpdate:
 Train = Callable[[Params, Rows, Params, LocalTask], LocalUpdate]
 
 
-def create(
+def make_local_training(
     model: Model,
     *,
     unit: str,
@@ -73,9 +73,9 @@ def create(
       unit: a key of `trainable.UNITS`.
       loss: a key of `f3ocus_jax.models.losses.LOSSES`.
       optimizer: trains rows and head; its state starts anew every round, for chosen rows only.
-      skip_frozen: see `gradient.create_forward`.
-      rematerialise: see `gradient.create_forward`.
-      accumulate: see `gradient.create`.
+      skip_frozen: see `gradient.make_forward`.
+      rematerialise: see `gradient.make_forward`.
+      accumulate: see `gradient.make_gradient`.
       precision: dtype of the parameters that blocks compute with, and of the hidden states. What
         is trained is kept, and its gradient taken up, in its own dtype.
       proximal: mu of FedProx (Li et al., 2020), whose term mu/2 |w - w_start|^2 is in the gradient
@@ -85,7 +85,7 @@ def create(
       train(frozen, rows_L, head, task) -> LocalUpdate; to be called under `jax.jit`.
     """
     dtype = jnp.dtype(precision)
-    differentiate = gradient.create_reusing(
+    differentiate = gradient.make_reusing_gradient(
         model if dtype == jnp.float32 else base.in_precision(model, dtype),
         unit=unit,
         loss=loss,
@@ -109,10 +109,10 @@ def create(
 
 
 def _create_step(
-    run: Callable[[Trained, Batch, Scratch], tuple[jax.Array, Trained, Scratch]],
+    run: Callable[[ClientParams, Batch, Scratch], tuple[jax.Array, ClientParams, Scratch]],
     optimizer: optax.GradientTransformation,
     proximal: float,
-    start: Trained,
+    start: ClientParams,
 ) -> Callable[[tuple, Batch], tuple[tuple, jax.Array]]:
     """Makes one step: ((trained, optimizer state, scratch), batch) -> (the same, loss [])."""
 

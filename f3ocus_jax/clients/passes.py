@@ -43,7 +43,7 @@ class Choice:
 class Stack:
     """The blocks of one model under one client's choice of layers.
 
-    With `skip_frozen`, time is spent on what the choice needs alone; see `gradient.create_forward`.
+    With `skip_frozen`, time is spent on what the choice needs alone; see `gradient.make_forward`.
     """
 
     def __init__(

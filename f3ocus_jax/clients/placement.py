@@ -23,7 +23,7 @@ GROUPS_IN_FLIGHT = 2
 """Groups handed out before the oldest must have ended: one runs while the next is prepared."""
 
 
-def create(
+def make_map(
     function: Callable[..., Result],
     *,
     placement: str,
@@ -67,10 +67,10 @@ def stream(
     """Spreads a function of one client over any number of clients, group by group.
 
     Args:
-      function: as `create` takes it.
+      function: as `make_map` takes it.
       fold: how its results are taken up.
       most: the largest number of clients of a call, which the groups are laid out for.
-      placement: as `create` takes it.
+      placement: as `make_map` takes it.
       clients_at_once: clients that one device runs side by side.
       clients_in_memory: clients of one device whose own arrays are held together; 0 for all.
       devices: for "pmap" and "sharded"; all local ones unless given.

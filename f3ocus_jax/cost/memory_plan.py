@@ -75,7 +75,7 @@ class Workload:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """Memory of one model under one workload, in bytes.
 
     Attributes:
@@ -108,18 +108,18 @@ class Plan:
         return max(0, int((free - self.client) * self.batch_size // self.activations))
 
 
-def plan(sizes: Sizes, create: Any, workload: Workload) -> Plan:
+def plan(sizes: Sizes, make_model: Any, workload: Workload) -> MemoryPlan:
     """Works out the memory of a model.
 
     Args:
       sizes: of the model, with the workload's adapters.
-      create: sizes -> the model.
+      make_model: sizes -> the model.
       workload: what a client trains.
 
     Returns:
       The plan.
     """
-    model: Model = create(sizes)
+    model: Model = make_model(sizes)
     params = jax.eval_shape(model.init, jax.random.key(0))
     frozen, rows_L, head = units.split(params, workload.unit)
     frozen = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, workload.dtype), frozen)
@@ -129,7 +129,7 @@ def plan(sizes: Sizes, create: Any, workload: Workload) -> Plan:
         model, held, batch, unit=workload.unit, optimizer=optax.adamw(1.0)
     )
     below, above = _working_bytes(model, held, batch)
-    return Plan(
+    return MemoryPlan(
         parameters=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)),
         frozen=step_memory.tree_bytes(frozen),
         server=step_memory.tree_bytes((rows_L, head)),

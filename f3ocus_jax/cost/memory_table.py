@@ -4,7 +4,7 @@ docs/memory.md is what this prints; a test compares them.
 """
 
 from f3ocus_jax.cost import memory_plan
-from f3ocus_jax.cost.memory_plan import GIBIBYTE, MACHINES, Machine, Plan, Workload
+from f3ocus_jax.cost.memory_plan import GIBIBYTE, MACHINES, Machine, MemoryPlan, Workload
 from f3ocus_jax.models import FAMILIES
 from f3ocus_jax.models.published import PUBLISHED
 
@@ -42,7 +42,7 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def plan_of(name: str) -> Plan:
+def plan_of(name: str) -> MemoryPlan:
     """Returns the plan of a published model under the table's workload.
 
     Args:
@@ -54,10 +54,10 @@ def plan_of(name: str) -> Plan:
         batch_size=2 if is_large else 32, dtype="bfloat16" if is_large else "float32"
     )
     sizes = model.sizes(adapter_size=workload.adapter_size)
-    return memory_plan.plan(sizes, FAMILIES[model.family].create, workload)
+    return memory_plan.plan(sizes, FAMILIES[model.family].make_model, workload)
 
 
-def _row(name: str, plan: Plan) -> list[str]:
+def _row(name: str, plan: MemoryPlan) -> list[str]:
     return [
         f"`{name}`",
         f"{plan.parameters:,}",
@@ -70,7 +70,7 @@ def _row(name: str, plan: Plan) -> list[str]:
     ]
 
 
-def _fit(plan: Plan, machine: Machine) -> str:
+def _fit(plan: MemoryPlan, machine: Machine) -> str:
     text = f"{plan.clients(machine)} ({plan.largest_batch(machine)})"
     if machine.devices > 1:
         text += f" ({plan.largest_batch(machine, sharded=True)})"

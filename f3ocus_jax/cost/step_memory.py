@@ -66,7 +66,7 @@ def step_bytes(
     def kept(params: Params, batch: Batch, rematerialise: bool) -> Any:
         frozen, rows_L, head = units.split(params, unit)
         choice = Choice(jnp.zeros(1, jnp.int32))
-        forward = gradient.create_forward(
+        forward = gradient.make_forward(
             model, unit=unit, skip_frozen=True, rematerialise=rematerialise
         )
         return forward.room(frozen, rows_L, choice, (choice.take(rows_L), head), batch)

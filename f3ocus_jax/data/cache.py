@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from f3ocus_jax.data import images
-from f3ocus_jax.data.images import Frame, StoredImages
+from f3ocus_jax.data.images import Canvas, StoredImages
 from f3ocus_jax.data.table import OF_DATASET, TEXTS, Column, Table
 from f3ocus_jax.errors import DataError
 
@@ -23,7 +23,7 @@ FORMAT = 2
 """Raised whenever what is written changes, so that older caches are made anew."""
 
 
-def load(builder: tfds.core.DatasetBuilder, dataset: str, split: str, frame: Frame) -> Table:
+def load(builder: tfds.core.DatasetBuilder, dataset: str, split: str, frame: Canvas) -> Table:
     """Reads one split, from its cache if there is one.
 
     The cache lies in the built dataset's folder, one for every split and frame. It is written
@@ -58,12 +58,12 @@ def load(builder: tfds.core.DatasetBuilder, dataset: str, split: str, frame: Fra
     return _read(folder, dataset, findings, frame)
 
 
-def _name(frame: Frame) -> str:
+def _name(frame: Canvas) -> str:
     padded = f"_padded_{frame.shortest_edge}_{frame.multiple}" if frame.keeps_aspect else ""
     return f"{frame.side}px{padded}"
 
 
-def _identity(builder: tfds.core.DatasetBuilder, frame: Frame) -> dict[str, Any]:
+def _identity(builder: tfds.core.DatasetBuilder, frame: Canvas) -> dict[str, Any]:
     """What a cache was made of and for."""
     files = sorted(pathlib.Path(builder.data_dir).glob("*.array_record*"))
     return {
@@ -79,7 +79,7 @@ def _is_whole(folder: pathlib.Path, identity: Mapping[str, Any]) -> bool:
 
 
 def _write(
-    builder: tfds.core.DatasetBuilder, dataset: str, split: str, frame: Frame, folder: pathlib.Path
+    builder: tfds.core.DatasetBuilder, dataset: str, split: str, frame: Canvas, folder: pathlib.Path
 ) -> None:
     """Streams all examples; an image that several examples share is decoded and written once."""
     rows: dict[bytes, int] = {}
@@ -109,7 +109,7 @@ def _write(
 
 
 def _decoded(
-    builder: tfds.core.DatasetBuilder, dataset: str, split: str, frame: Frame
+    builder: tfds.core.DatasetBuilder, dataset: str, split: str, frame: Canvas
 ) -> Iterator[dict[str, Any]]:
     """Yields every example, read by several threads ahead of time.
 
@@ -142,7 +142,7 @@ def _texts(record: Mapping[str, Any]) -> dict[str, str]:
     return texts | {"label": " ".join(map(str, record["label"]))}
 
 
-def _pixels(record: Mapping[str, Any], frame: Frame) -> dict[str, Any]:
+def _pixels(record: Mapping[str, Any], frame: Canvas) -> dict[str, Any]:
     image = images.decode(record["image"])
     canvas_HWC, size = images.place(image, frame)
     return {
@@ -158,7 +158,7 @@ def _write_column(folder: pathlib.Path, name: str, column: Column) -> None:
     np.save(folder / f"{name}.npy", column.code_N)
 
 
-def _read(folder: pathlib.Path, dataset: str, findings: str, frame: Frame) -> Table:
+def _read(folder: pathlib.Path, dataset: str, findings: str, frame: Canvas) -> Table:
     row_N, hash_M = np.load(folder / "row.npy"), np.load(folder / "pixel_hash.npy")
     shape = (len(hash_M), frame.side, frame.side, 3)
     pixels = np.memmap(folder / "pixels.bin", np.uint8, "r", shape=shape)

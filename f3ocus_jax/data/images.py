@@ -15,7 +15,7 @@ LONGEST = 1333 / 800
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
+class Canvas:
     """The square canvas that images are put on.
 
     Attributes:
@@ -121,7 +121,7 @@ def decode(encoded: bytes) -> Image.Image:
         return image.convert("RGB")
 
 
-def decode_image(encoded: bytes, frame: Frame) -> tuple[np.ndarray, tuple[int, int]]:
+def decode_image(encoded: bytes, frame: Canvas) -> tuple[np.ndarray, tuple[int, int]]:
     """Decodes an image file and puts it on a canvas.
 
     Args:
@@ -137,7 +137,7 @@ def decode_image(encoded: bytes, frame: Frame) -> tuple[np.ndarray, tuple[int, i
     return place(decode(encoded), frame)
 
 
-def place(image: Image.Image, frame: Frame) -> tuple[np.ndarray, tuple[int, int]]:
+def place(image: Image.Image, frame: Canvas) -> tuple[np.ndarray, tuple[int, int]]:
     """Resizes an image and puts it in the top left corner of a canvas.
 
     Args:

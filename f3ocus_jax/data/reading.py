@@ -13,7 +13,7 @@ from f3ocus_jax.config import DataConfig, require
 from f3ocus_jax.data import cache, images, overlap, partition, summary as summary_lib, targets
 from f3ocus_jax.data.answers import AnswerVocabulary
 from f3ocus_jax.data.examples import ClientData, Elsewhere, Examples
-from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.summary import Summary
 from f3ocus_jax.data.table import Table
 from f3ocus_jax.data.text import Tokenizer
@@ -54,7 +54,7 @@ class Federation:
 def read_federation(
     config: DataConfig,
     *,
-    frame: Frame,
+    frame: Canvas,
     tokenizer: Tokenizer,
     vocabulary: AnswerVocabulary | None = None,
 ) -> Federation:
@@ -111,7 +111,7 @@ def _vocabulary(
     return AnswerVocabulary.from_answers(answers, minimum_count)
 
 
-def read_tables(config: DataConfig, frame: Frame) -> tuple[dict[str, dict[str, Table]], Summary]:
+def read_tables(config: DataConfig, frame: Canvas) -> tuple[dict[str, dict[str, Table]], Summary]:
     """Reads and deals the examples, before anything is tokenised.
 
     Args:
@@ -137,7 +137,7 @@ def read_tables(config: DataConfig, frame: Frame) -> tuple[dict[str, dict[str, T
     return clients, summary_lib.summarise(clients, dropped)
 
 
-def _read_datasets(config: DataConfig, frame: Frame) -> dict[str, Mapping[str, Table]]:
+def _read_datasets(config: DataConfig, frame: Canvas) -> dict[str, Mapping[str, Table]]:
     """Builds what is absent; says of all datasets at once what is missing."""
     builders, problems = {}, []
     for dataset in config.datasets:

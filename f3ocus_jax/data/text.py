@@ -42,7 +42,7 @@ FILES = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
+class SpecialTokens:
     """The special tokens of every row.
 
     Attributes:
@@ -56,8 +56,8 @@ class Frame:
     padding: str
 
 
-BERT_FRAME = Frame("[CLS]", "[SEP]", "[PAD]")
-LLAMA_FRAMES = (Frame("<s>", "", "<pad>"), Frame("<s>", "", "<unk>"))
+BERT_TOKENS = SpecialTokens("[CLS]", "[SEP]", "[PAD]")
+LLAMA_TOKENS = (SpecialTokens("<s>", "", "<pad>"), SpecialTokens("<s>", "", "<unk>"))
 """The second is of tokenizers that were made without padding."""
 
 
@@ -73,7 +73,7 @@ class Tokenizer:
     """
 
     pieces: tokenizers.Tokenizer
-    frame: Frame = BERT_FRAME
+    frame: SpecialTokens = BERT_TOKENS
     prompt: str = QUESTION
     source: pathlib.Path | None = None
 
@@ -172,7 +172,7 @@ class Tokenizer:
 
     def _write(self, directory: pathlib.Path) -> None:
         self.pieces.save(str(directory / "tokenizer.json"))
-        if self.frame == BERT_FRAME:
+        if self.frame == BERT_TOKENS:
             by_id = sorted(self.pieces.get_vocab().items(), key=lambda entry: entry[1])
             (directory / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in by_id))
             settings = {
@@ -265,7 +265,7 @@ def _from_vocabulary(path: pathlib.Path, lower_case: bool) -> Tokenizer:
 
 def _checked(pieces: tokenizers.Tokenizer, path: pathlib.Path) -> Tokenizer:
     vocabulary = pieces.get_vocab()
-    for frame in LLAMA_FRAMES:
+    for frame in LLAMA_TOKENS:
         if {frame.start, frame.padding} <= vocabulary.keys():
             return Tokenizer(pieces, frame)
     missing = [token for token in SPECIAL_TOKENS if pieces.token_to_id(token) is None]

@@ -13,7 +13,7 @@ from tfds_medvqa.common.features import CLASSIFICATION
 
 
 @dataclasses.dataclass(frozen=True)
-class Score:
+class ClientMetrics:
     """One client's test split.
 
     Attributes:
@@ -27,11 +27,11 @@ class Score:
     thresholds: list[float]
 
 
-def score(predict: Predict, params: Params, clients: Sequence[ClientData]) -> list[Score]:
+def score(predict: Predict, params: Params, clients: Sequence[ClientData]) -> list[ClientMetrics]:
     """Measures one model on all clients.
 
     Args:
-      predict: from `inference.create`.
+      predict: from `inference.make_predict`.
       params: of the model.
       clients: one that finds diseases has validation examples.
 
@@ -50,7 +50,7 @@ def score(predict: Predict, params: Params, clients: Sequence[ClientData]) -> li
     ]
 
 
-def habit(client: ClientData) -> dict[str, float]:
+def majority_baselines(client: ClientData) -> dict[str, float]:
     """Measures what a client's training labels alone would score on its test split.
 
     Args:
@@ -89,21 +89,21 @@ def _validation(client: ClientData) -> Examples:
     return client.validation
 
 
-def _of_answers(client: ClientData, outputs: Outputs) -> Score:
+def _of_answers(client: ClientData, outputs: Outputs) -> ClientMetrics:
     test = client.test
     report = accuracy.accuracy_report(
         outputs.answers_N, test.labels_N, test.answer_types, test.question_types, outputs.losses_N
     )
     if outputs.texts_N is not None:
         report |= text_overlap.report(outputs.texts_N.tolist(), test.answers)
-    return Score(report, [])
+    return ClientMetrics(report, [])
 
 
-def _of_findings(client: ClientData, validation: Outputs, outputs: Outputs) -> Score:
+def _of_findings(client: ClientData, validation: Outputs, outputs: Outputs) -> ClientMetrics:
     targets_NF = _validation(client).targets_NF
     thresholds_F = findings_f1.best_thresholds(validation.findings_NF, targets_NF)
     present_NF = outputs.findings_NF >= thresholds_F[None]
     report = findings_f1.f1_report(present_NF, client.test.targets_NF)
     asked_N = (client.test.targets_NF >= 0).any(axis=1)
     loss = float(np.asarray(outputs.losses_N, np.float64)[asked_N].mean())
-    return Score({**report, "loss": loss}, thresholds_F.tolist())
+    return ClientMetrics({**report, "loss": loss}, thresholds_F.tolist())

@@ -40,7 +40,7 @@ class Outputs(NamedTuple):
 Predict = Callable[[Params, Examples], Outputs]
 
 
-def create(model: Model, *, loss: str, batch_size: int, placement_name: str) -> Predict:
+def make_predict(model: Model, *, loss: str, batch_size: int, placement_name: str) -> Predict:
     """Makes the function that runs the model over a split.
 
     Args:
@@ -52,7 +52,7 @@ def create(model: Model, *, loss: str, batch_size: int, placement_name: str) -> 
     Returns:
       (params, examples) -> Outputs, as NumPy arrays.
     """
-    per_example = losses.create(loss)
+    per_example = losses.make_loss(loss)
 
     def one_batch(params: Params, batch: Batch) -> Outputs:
         logits_BC = base.apply(model, params, batch)
@@ -79,7 +79,7 @@ def over_split(
     Returns:
       (params, examples) -> Outputs, as NumPy arrays.
     """
-    over_batches = placement.create(one_batch, placement=placement_name)
+    over_batches = placement.make_map(one_batch, placement=placement_name)
 
     def predict(params: Params, examples: Examples) -> Outputs:
         count = len(examples)

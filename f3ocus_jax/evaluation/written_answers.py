@@ -38,7 +38,7 @@ class Decoding:
     vocabulary: tuple[str, ...]
     tokens: AnswerTokens
 
-    def create(self, writer: Writer) -> generation.Write:
+    def make_write(self, writer: Writer) -> generation.Write:
         """Makes the function that chooses: (params, batch) -> ids_BA, or logits_BC of a ranking."""
         if self.name == "rank":
             return generation.rank(writer, *self.tokens.encode(self.vocabulary))
@@ -95,7 +95,7 @@ def decoding_of(
     return Decoding(settings.decoding, settings.beams, foundation.answers, tokens)
 
 
-def create(
+def make_written_predict(
     model: Model,
     decoding: Decoding,
     clients: list[ClientData],
@@ -121,7 +121,7 @@ def create(
     """
     if model.writer is None:
         raise ValueError("this model has an answer head and writes nothing")
-    write, per_example = decoding.create(model.writer), losses.create("cross_entropy")
+    write, per_example = decoding.make_write(model.writer), losses.make_loss("cross_entropy")
     table = decoding.table(clients)
 
     def one_batch(params: Params, batch: Batch) -> Outputs:

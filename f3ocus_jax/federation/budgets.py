@@ -56,7 +56,7 @@ class Budgets:
         if self.wanted.nothing and self.participation.everyone and present_K.all():
             return None
         wanted = dataclasses.replace(self.wanted, present_K=present_K)
-        return selection.limits.create(wanted, scores_KL, self.budgets_K, self.clients)
+        return selection.limits.make_limits(wanted, scores_KL, self.budgets_K, self.clients)
 
 
 def layer_costs(unit: str, rows_L: Rows, step_flops: StepFlops) -> np.ndarray:
@@ -80,7 +80,7 @@ def layer_costs(unit: str, rows_L: Rows, step_flops: StepFlops) -> np.ndarray:
     return costs[unit]
 
 
-def create(config: ExperimentConfig, costs_L: np.ndarray, clients: Sequence[str]) -> Budgets:
+def make_budgets(config: ExperimentConfig, costs_L: np.ndarray, clients: Sequence[str]) -> Budgets:
     """Makes the limits of a run, and finds every clash in any of its rounds.
 
     Args:

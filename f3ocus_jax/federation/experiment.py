@@ -244,7 +244,7 @@ def _start(
     """Returns the frozen parameters and the state before round 1."""
     frozen, rows_L, head = units.split(foundation.params, config.training.unit)
     layers = foundation.model.num_layers
-    init, _ = server_optimizer.create(config.aggregation)
+    init, _ = server_optimizer.make_server_optimizer(config.aggregation)
     return frozen, ServerState(
         rows_L=rows_L,
         head=head,
@@ -278,7 +278,7 @@ def _budgets(
 ) -> Budgets:
     step_flops = _step_flops(config, federation, federation.clients[0].task, foundation)
     costs_L = budgets.layer_costs(config.federated.budget_unit, start.rows_L, step_flops)
-    return budgets.create(config, costs_L, [client.name for client in federation.clients])
+    return budgets.make_budgets(config, costs_L, [client.name for client in federation.clients])
 
 
 def _step_flops(
@@ -377,7 +377,7 @@ def costs(parts: Parts, state: ServerState, records: list[RoundRecord]) -> list[
 def _baselines(parts: Parts) -> dict[str, dict[str, float]]:
     """Returns kind of guess to client to what it scores, for those whose task has the kind."""
     here = hosts.of_this_host(parts.federation.clients)
-    own = {client.name: client_metrics.habit(client) for client in here}
+    own = {client.name: client_metrics.majority_baselines(client) for client in here}
     everywhere = hosts.exchange(own)
     habits = {name: guesses for part in everywhere for name, guesses in part.items()}
     kinds = dict.fromkeys(kind for guesses in habits.values() for kind in guesses)

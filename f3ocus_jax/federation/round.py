@@ -21,7 +21,7 @@ from f3ocus_jax.evaluation import (
     inference,
     written_answers as decoding_lib,
 )
-from f3ocus_jax.evaluation.client_metrics import Score
+from f3ocus_jax.evaluation.client_metrics import ClientMetrics
 from f3ocus_jax.evaluation.written_answers import Decoding
 from f3ocus_jax.federation.budgets import Budgets
 from f3ocus_jax.federation.scoring import Probing
@@ -70,9 +70,9 @@ class Round:
             "placement_name": config.federated.placement,
         }
         if decoding is None:
-            self._predict = inference.create(model, loss=config.model.loss, **how)
+            self._predict = inference.make_predict(model, loss=config.model.loss, **how)
         else:
-            self._predict = decoding_lib.create(model, decoding, clients, **how)
+            self._predict = decoding_lib.make_written_predict(model, decoding, clients, **how)
 
     def evaluate_start(self, state: ServerState) -> RoundRecord:
         """Returns the record of round 0: the model before any training."""
@@ -130,7 +130,7 @@ class Round:
         ]
         return state, _record(number, clients, self._selection_record(chosen), seconds)
 
-    def evaluate(self, state: ServerState) -> list[Score]:
+    def evaluate(self, state: ServerState) -> list[ClientMetrics]:
         """Measures the global model on every client's test split.
 
         Returns:
@@ -148,7 +148,7 @@ class Round:
             )
         }
         every = {name: one for part in hosts.exchange(own) for name, one in part.items()}
-        scores = [Score(**every[client.name]) for client in self.clients]
+        scores = [ClientMetrics(**every[client.name]) for client in self.clients]
         # Every host looks at every client, so that all of them stop at the same place.
         for client, score in zip(self.clients, scores, strict=True):
             if not np.isfinite(score.test.get("loss", 0.0)):
@@ -173,7 +173,9 @@ class Round:
         budgets_K = jnp.asarray(self.budgets.budgets_K)
         return jax.device_get(self._select(key, scores_KL, budgets_K, state.front_mask_PKL, limits))
 
-    def _bystander_record(self, place: int, left_out: str | None, score: Score) -> ClientRecord:
+    def _bystander_record(
+        self, place: int, left_out: str | None, score: ClientMetrics
+    ) -> ClientRecord:
         """Returns the record of a client that trained nothing."""
         return ClientRecord(
             client=self.clients[place].name,
@@ -196,7 +198,7 @@ class Round:
         scores: Importance,
         chosen: selection.Selection,
         outcome: Outcome,
-        score: Score,
+        score: ClientMetrics,
     ) -> ClientRecord:
         client, steps = self.clients[place], int(outcome.steps_K[place])
         return ClientRecord(
@@ -256,7 +258,7 @@ def _make_select(config: ExperimentConfig) -> selection.Select:
     settings = config.selection
     choose("selection.algorithm", settings.algorithm, selection.SELECTORS)
     choose("selection.pick", settings.pick, selection.PICKS)
-    return selection.create(
+    return selection.make_selector(
         settings.algorithm,
         population=settings.population,
         generations=settings.generations,

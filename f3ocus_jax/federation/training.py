@@ -11,7 +11,7 @@ from flax import struct
 
 from f3ocus_jax import hosts
 from f3ocus_jax.aggregation import layerwise as aggregation, robust, server_optimizer
-from f3ocus_jax.aggregation.layerwise import Change, Combined, Sums, Trained
+from f3ocus_jax.aggregation.layerwise import Change, Combined, Sums, TrainedLayers
 from f3ocus_jax.clients import Choice, LocalTask, LocalUpdate, feddat, local, placement
 from f3ocus_jax.config import AggregationConfig, ExperimentConfig, TrainingConfig
 from f3ocus_jax.data import order
@@ -43,7 +43,7 @@ class Kept:
     personal_L: Rows = None
 
 
-Finish = Callable[[ServerState, Any, Kept | None, Trained], ServerState]
+Finish = Callable[[ServerState, Any, Kept | None, TrainedLayers], ServerState]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Training:
           ConfigError: for an unknown server optimizer.
         """
         self.config, self.clients, self.participation = config, clients, participation
-        self.init, apply = server_optimizer.create(config.aggregation)
+        self.init, apply = server_optimizer.make_server_optimizer(config.aggregation)
         self._planned_K = np.array([self._steps(client) for client in clients], np.int32)
         self._mine_K = hosts.mine(len(clients))
         self._heads_K = np.array([head_lib.OF_TASK[client.task] for client in clients])
@@ -122,7 +122,7 @@ class Training:
         steps_K = self.participation.steps(number, self._planned_K)
         weights_K = np.array([len(client.train) for client in self.clients], np.float32)
 
-        def take(some: np.ndarray) -> tuple[LocalTask, Trained, np.ndarray]:
+        def take(some: np.ndarray) -> tuple[LocalTask, TrainedLayers, np.ndarray]:
             who = places[some]
             personal_L = _rows(state.personal_KL, who)
             tasks = self._tasks(number, who, layers_KR, steps_K, personal_L)
@@ -160,10 +160,10 @@ class Training:
         ]
         return LocalTask(Choice(layers_KR[places]), stack(batches), steps_K[places], personal_L)
 
-    def _trained(self, places: np.ndarray, layers_KR: np.ndarray, heads: Params) -> Trained:
+    def _trained(self, places: np.ndarray, layers_KR: np.ndarray, heads: Params) -> TrainedLayers:
         """Returns what some clients train, leading axis their number."""
         own = {name: self._heads_K[places] == name for name in heads}
-        return Trained(layers_KR[places], own)
+        return TrainedLayers(layers_KR[places], own)
 
     def _batches(self, number: int, client: ClientData, steps: int) -> Batch:
         draw = order.generator(self.config.seed, number, client.name, "training")
@@ -271,9 +271,9 @@ def train_one(config: ExperimentConfig, model: Model) -> Callable[..., LocalUpda
         "rematerialise": settings.rematerialise,
     }
     if settings.dual_adapters:
-        train = feddat.create(model, **common)
+        train = feddat.make_feddat_training(model, **common)
     else:
-        train = local.create(
+        train = local.make_local_training(
             model,
             unit=settings.unit,
             accumulate=settings.accumulate,
@@ -282,7 +282,7 @@ def train_one(config: ExperimentConfig, model: Model) -> Callable[..., LocalUpda
             **common,
         )
 
-    def run(shared: Shared, one: tuple[LocalTask, Trained, Array]) -> LocalUpdate:
+    def run(shared: Shared, one: tuple[LocalTask, TrainedLayers, Array]) -> LocalUpdate:
         return train(*shared, one[0])
 
     return run
@@ -332,7 +332,7 @@ def make_finish(settings: AggregationConfig, apply: server_optimizer.Apply, most
     def finish_sums(state: ServerState, sums: Sums) -> ServerState:
         return step(state, aggregation.mean(sums))
 
-    def finish_all(state: ServerState, kept: Any, trained: Trained) -> ServerState:
+    def finish_all(state: ServerState, kept: Any, trained: TrainedLayers) -> ServerState:
         num_layers = jax.tree.leaves(state.rows_L)[0].shape[0]
         changes_K, counted_K, trained_K = jax.tree.map(
             lambda leaf: placement.filled(leaf, most), (kept.change, kept.finite, trained)

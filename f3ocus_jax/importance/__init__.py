@@ -10,21 +10,21 @@ from f3ocus_jax.importance.score import Importance, Score
 from f3ocus_jax.importance.spectrum import Spectrum, layerwise_ntk, layerwise_trace, make_plan
 
 SCORES: dict[str, Callable[..., Score]] = {
-    "lntk": lntk.create,
-    "random": without_data.create_random,
-    "last": without_data.create_last,
-    "magnitude": without_data.create_magnitude,
-    "synflow": without_data.create_synflow,
-    "snip": partial(probe.create, saliency.snip),
-    "grasp": partial(probe.create, saliency.grasp, to_shares=score.shifted_shares),
-    "gradflow": partial(probe.create, saliency.gradflow),
-    "gradflow_preserve": partial(probe.create, saliency.gradflow_preserve),
-    "fishmask": partial(probe.create, saliency.fishmask),
-    "rgn": partial(probe.create, saliency.rgn),
-    "spt": spt.create,
-    "fedselect": fedselect.create,
+    "lntk": lntk.make_lntk,
+    "random": without_data.make_random,
+    "last": without_data.make_last,
+    "magnitude": without_data.make_magnitude,
+    "synflow": without_data.make_synflow,
+    "snip": partial(probe.make_probe, saliency.snip),
+    "grasp": partial(probe.make_probe, saliency.grasp, to_shares=score.shifted_shares),
+    "gradflow": partial(probe.make_probe, saliency.gradflow),
+    "gradflow_preserve": partial(probe.make_probe, saliency.gradflow_preserve),
+    "fishmask": partial(probe.make_probe, saliency.fishmask),
+    "rgn": partial(probe.make_probe, saliency.rgn),
+    "spt": spt.make_spt,
+    "fedselect": fedselect.make_fedselect,
 }
-"""Every score by name: create(model, **settings) -> Score, which takes the settings it needs."""
+"""Every score by name: make(model, **settings) -> Score, which takes the settings it needs."""
 
 __all__ = [
     "SCORES",

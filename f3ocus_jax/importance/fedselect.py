@@ -7,17 +7,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from f3ocus_jax.clients.gradient import ClientParams
 from f3ocus_jax.importance import probe as probe_lib
 from f3ocus_jax.importance.probe import Probe
 from f3ocus_jax.importance.score import Score, norms
 from f3ocus_jax.models import losses, units
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.types import Params, Rows
-
-Trained = tuple[Rows, Params]
 
 
-def create(
+def make_fedselect(
     model: Model,
     *,
     optimizer: optax.GradientTransformation,
@@ -30,13 +28,13 @@ def create(
       model: the model.
       optimizer: of the run's local training.
       fedselect_steps: how many steps of it are taken.
-      **settings: as `probe.create` takes them.
+      **settings: as `probe.make_probe` takes them.
 
     Returns:
       A Score with values >= 0.
     """
     values = functools.partial(movement, optimizer=optimizer, steps=fedselect_steps)
-    return probe_lib.create(values, model, **settings)
+    return probe_lib.make_probe(values, model, **settings)
 
 
 def movement(probe: Probe, *, optimizer: optax.GradientTransformation, steps: int) -> jax.Array:
@@ -54,7 +52,7 @@ def movement(probe: Probe, *, optimizer: optax.GradientTransformation, steps: in
     """
     filled = jnp.sum(jnp.sum(losses.weights(probe.batches_J), axis=1) > 0)
 
-    def step(carry: tuple[Trained, optax.OptState], number: jax.Array) -> tuple[tuple, None]:
+    def step(carry: tuple[ClientParams, optax.OptState], number: jax.Array) -> tuple[tuple, None]:
         trained, state = carry
         # Empty batches are the last ones, see `probe.deal`.
         batch = units.row_at(probe.batches_J, number % jnp.maximum(filled, 1))

@@ -10,7 +10,7 @@ from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params, Rows
 
 
-def create(
+def make_lntk(
     model: Model,
     *,
     unit: str,

@@ -114,7 +114,7 @@ def loss_of(name: str) -> Readout:
     Returns:
       (logits_BC, batch) -> loss_B.
     """
-    return losses.create(name)
+    return losses.make_loss(name)
 
 
 def to_float32(tree: Any) -> Any:

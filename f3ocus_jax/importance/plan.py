@@ -17,7 +17,7 @@ AUTO = "auto"
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class KernelPlan:
     """How the eigenvalues are found.
 
     Attributes:
@@ -34,7 +34,7 @@ class Plan:
     bytes: Mapping[str, float]
 
 
-def make(task: Task, *, method: str, memory_limit: float) -> Plan:
+def make(task: Task, *, method: str, memory_limit: float) -> KernelPlan:
     """Chooses a method.
 
     Args:
@@ -61,10 +61,10 @@ def make(task: Task, *, method: str, memory_limit: float) -> Plan:
         method = min(fitting, key=lambda name: flops_of[name], default="lanczos")
     spare = max(0.0, memory_limit - bytes_of[method])
     at_once = min(1 + int(spare // max(one_pull, 1.0)), task.mask_NC.shape[1])
-    return Plan(method, at_once, flops_of, bytes_of)
+    return KernelPlan(method, at_once, flops_of, bytes_of)
 
 
-def follow(task: Task, plan: Plan, memory_limit: float) -> Task:
+def follow(task: Task, plan: KernelPlan, memory_limit: float) -> Task:
     """Returns a task with the plan's vectors at once, and the memory that this leaves."""
     left = max(0.0, memory_limit - plan.bytes["sweep"])
     return dataclasses.replace(task, vectors_at_once=plan.vectors_at_once, explicit_bytes=left)

@@ -83,7 +83,7 @@ Values: TypeAlias = Callable[[Probe], jax.Array]
 """probe -> values_L, the raw score of every layer."""
 
 
-def create(
+def make_probe(
     values: Values,
     model: Model,
     *,
@@ -108,7 +108,7 @@ def create(
     Returns:
       A Score.
     """
-    per_example = losses.create(loss)
+    per_example = losses.make_loss(loss)
 
     def measure(
         frozen: Params, rows_L: Rows, head: Params, batch: Batch, key: jax.Array

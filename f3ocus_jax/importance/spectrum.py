@@ -16,7 +16,7 @@ from f3ocus_jax.importance.lanczos import Eigenpair
 from f3ocus_jax.importance.linearised import Linearised
 from f3ocus_jax.importance.methods import METHODS, Task
 from f3ocus_jax.importance.network import Network
-from f3ocus_jax.importance.plan import AUTO, Plan
+from f3ocus_jax.importance.plan import AUTO, KernelPlan
 
 MEMORY_LIMIT = 2.0**30
 """Bytes, unless asked for another number."""
@@ -124,7 +124,9 @@ def spectrum_of(pairs: Eigenpair, task: Task) -> Spectrum:
     )
 
 
-def make_plan(network: Network, *, memory_limit: float = MEMORY_LIMIT, count: int = 1) -> Plan:
+def make_plan(
+    network: Network, *, memory_limit: float = MEMORY_LIMIT, count: int = 1
+) -> KernelPlan:
     """Tells which method "auto" takes, and what all methods would cost.
 
     Args:

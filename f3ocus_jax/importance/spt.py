@@ -22,18 +22,18 @@ MOST_ELEMENTS = 2**32 - 1
 """Elements are counted in uint32, since float32 cannot count beyond 2²⁴ one by one."""
 
 
-def create(model: Model, *, spt_share: float, **settings: Any) -> Score:
+def make_spt(model: Model, *, spt_share: float, **settings: Any) -> Score:
     """Makes the score.
 
     Args:
       model: the model.
       spt_share: τ in (0, 1], the share of all selectable elements that is counted.
-      **settings: as `probe.create` takes them.
+      **settings: as `probe.make_probe` takes them.
 
     Returns:
       A Score with values >= 0 that add up to the number of elements counted.
     """
-    return probe_lib.create(functools.partial(top_elements, share=spt_share), model, **settings)
+    return probe_lib.make_probe(functools.partial(top_elements, share=spt_share), model, **settings)
 
 
 def top_elements(probe: Probe, *, share: float) -> jax.Array:

@@ -9,7 +9,7 @@ from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params, Rows
 
 
-def create_random(model: Model, **_: object) -> Score:
+def make_random(model: Model, **_: object) -> Score:
     """Makes the score of federated dropout: uniform draws per round and client.
 
     The K_i highest of them are K_i layers uniformly at random (Wen et al. 2021).
@@ -28,7 +28,7 @@ def create_random(model: Model, **_: object) -> Score:
     return as_score(draw, shares)
 
 
-def create_last(model: Model, **_: object) -> Score:
+def make_last(model: Model, **_: object) -> Score:
     """Makes the score of Last-k: how many blocks up a layer is, 1 for the first.
 
     Args:
@@ -44,7 +44,7 @@ def create_last(model: Model, **_: object) -> Score:
     return as_score(depth, shares)
 
 
-def create_magnitude(model: Model, *, reduction: str, **_: object) -> Score:
+def make_magnitude(model: Model, *, reduction: str, **_: object) -> Score:
     """Makes the score ‖θ_l‖₂ (Han et al. 2015), the same for every client.
 
     Args:
@@ -63,7 +63,7 @@ def create_magnitude(model: Model, *, reduction: str, **_: object) -> Score:
     return as_score(magnitude, shares)
 
 
-def create_synflow(model: Model, *, unit: str, reduction: str, **_: object) -> Score:
+def make_synflow(model: Model, *, unit: str, reduction: str, **_: object) -> Score:
     """Makes the score Σ |θ · ∂R/∂θ| with absolute parameters everywhere (Tanaka et al. 2020).
 
     R is the sum of the outputs for one input that is all ones: pixels, token ids and mask. Ones in

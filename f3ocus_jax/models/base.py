@@ -36,7 +36,7 @@ class Model:
       embed: (embeddings, batch) -> (hidden_BTD, context). T counts text and image tokens; context
         is a pytree of whatever every block needs beside its input, such as the attention mask.
       block: (one row of blocks, one row of adapters, hidden_BTD, context) -> hidden_BTD.
-      readout: (readout, head, hidden_BTD, context) -> logits_BC; scores_BAV of the tokens of the
+      readout: (readout, head, hidden_BTD, context) -> logits_BC; logits_BAV of the tokens of the
         batch's answers where the model writes answers, which has no head then.
       extend: (context, tokens) -> the context of blocks with so many tokens more in front of their
         input, which all see and are seen; None if the blocks take no further tokens.

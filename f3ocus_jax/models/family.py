@@ -18,7 +18,7 @@ class Family:
 
     Attributes:
       sizes: the dataclass of its sizes.
-      create: sizes -> the model.
+      make_model: sizes -> the model.
       stacks: names of the stacks that can be selectable; the first is the default.
       parts: (sizes, parameters) -> parts.
       arrange: (sizes, parts) -> parameters.
@@ -47,7 +47,7 @@ class Family:
     """
 
     sizes: type[Any]
-    create: Callable[[Any], Model]
+    make_model: Callable[[Any], Model]
     stacks: tuple[str, ...]
     parts: Callable[[Any, Params], Params]
     arrange: Callable[[Any, Params], Params]

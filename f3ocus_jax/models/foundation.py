@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from f3ocus_jax.config import DataConfig, ModelConfig, choose, require
-from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.text import Tokenizer, load_tokenizer
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.models import FAMILIES, head as head_lib, losses, sizes as sizes_lib, units
@@ -35,7 +35,7 @@ class Foundation:
       findings: the classes of its head for findings.
       tokenizer: of its questions.
       fingerprint: of the parameters; two starts with the same one are the same to the bit.
-      has_prompt: whether model and parameters are those of `prompts.create`.
+      has_prompt: whether model and parameters are those of `prompts.make_prompted_model`.
       weights: the directory they were read from; "" if they were drawn.
     """
 
@@ -49,7 +49,7 @@ class Foundation:
     has_prompt: bool = False
     weights: str = ""
 
-    def frame(self, config: DataConfig) -> Frame:
+    def frame(self, config: DataConfig) -> Canvas:
         """Returns the canvas that a run's images are put on."""
         return _frame(config, self.sizes)
 
@@ -69,7 +69,7 @@ class Foundation:
             companions.write_prompt(directory, self.sizes.selectable, prompt_PD)
 
 
-def inputs(config: ModelConfig, data: DataConfig) -> tuple[Tokenizer, Frame]:
+def inputs(config: ModelConfig, data: DataConfig) -> tuple[Tokenizer, Canvas]:
     """Returns what data needs to know of a model, before its weights are read.
 
     Args:
@@ -122,11 +122,11 @@ def inputs(config: ModelConfig, data: DataConfig) -> tuple[Tokenizer, Frame]:
     return tokenizer, _frame(data, sizes)
 
 
-def _frame(config: DataConfig, sizes: Sizes) -> Frame:
+def _frame(config: DataConfig, sizes: Sizes) -> Canvas:
     """Returns the canvas that images are put on; raises ConfigError for one that does not fit."""
     family = huggingface.family_of(sizes)
     if config.image_fit == "stretch":
-        return Frame(sizes.image_size)
+        return Canvas(sizes.image_size)
     if family.edges is None:
         takers = [name for name, other in FAMILIES.items() if other.edges is not None]
         raise ConfigError(
@@ -137,7 +137,7 @@ def _frame(config: DataConfig, sizes: Sizes) -> Frame:
     side = config.canvas_size or sizes.image_size
     allowed = f"a multiple of {patch}, the side of this model's patches"
     require(side % patch == 0, "data.canvas_size", side, allowed)
-    return Frame(side, shortest_edge, patch)
+    return Canvas(side, shortest_edge, patch)
 
 
 def load(
@@ -181,7 +181,7 @@ def load(
             f"the tokenizer of {config.weights or 'this package'} has {tokenizer.vocabulary_size} "
             f"entries, the model has embeddings for {sizes.vocab_size}"
         )
-    model = FAMILIES[config.family].create(sizes)
+    model = FAMILIES[config.family].make_model(sizes)
     if params is None:
         params = model.init(key)
         classes = {head_lib.ANSWERS: answers, head_lib.FINDINGS: findings}
@@ -223,7 +223,9 @@ def _extended(
         )
     tokens, width = config.prompt_length, sizes.rows[1]
     tokens_PD = prompts.draw(key, tokens, width) if stored_PD is None else stored_PD
-    return prompts.create(model, tokens=tokens, width=width), prompts.wrap(params, tokens_PD)
+    return prompts.make_prompted_model(model, tokens=tokens, width=width), prompts.wrap(
+        params, tokens_PD
+    )
 
 
 def fingerprint(params: Params) -> str:

@@ -1,7 +1,7 @@
 """How wrong is what a model says of an example?
 
 Every loss of an answer takes (logits_BC, labels_B) and returns loss_B in nats, float32. A label of
--1 (an answer outside the vocabulary) gives loss 0 and no gradient. `create` adds the loss of
+-1 (an answer outside the vocabulary) gives loss 0 and no gradient. `make_loss` adds the loss of
 findings to one of them, and knows that of answers that are written.
 """
 
@@ -21,7 +21,7 @@ Loss: TypeAlias = Callable[[jax.Array, Batch], jax.Array]
 """(a model's outputs, the batch they are of) -> loss_B in nats, float32."""
 
 
-def create(name: str) -> Loss:
+def make_loss(name: str) -> Loss:
     """Makes the loss of whatever is asked of an example: its answer, its findings, or either.
 
     Args:
@@ -29,7 +29,7 @@ def create(name: str) -> Loss:
 
     Returns:
       (logits_BC, batch) -> loss_B. An example that is asked for one has loss 0 for the other. For a
-      batch with the tokens of its answers, the outputs are scores_BAV, and the loss is the negative
+      batch with the tokens of its answers, the outputs are logits_BAV, and the loss is the negative
       log-probability of the whole answer, whatever `name` says.
     """
     of_answers = LOSSES[name]
@@ -151,20 +151,20 @@ def divergence(logits_BC: jax.Array, target_BC: jax.Array, temperature: float) -
     return temperature**2 * jnp.sum(jnp.exp(teacher_BC) * (teacher_BC - student_BC), axis=-1)
 
 
-def log_likelihood(scores_BAV: jax.Array, ids_BA: jax.Array, mask_BA: jax.Array) -> jax.Array:
+def log_likelihood(logits_BAV: jax.Array, ids_BA: jax.Array, mask_BA: jax.Array) -> jax.Array:
     """Adds up the log-probabilities of an answer's tokens.
 
     Args:
-      scores_BAV: of every token, unnormalised.
+      logits_BAV: of every token, unnormalised.
       ids_BA: the tokens.
       mask_BA: 1 for a token and 0 for padding.
 
     Returns:
       [B], float32, at most 0.
     """
-    scores_BAV = scores_BAV.astype(jnp.float32)
-    picked_BA = jnp.take_along_axis(scores_BAV, ids_BA[..., None], axis=-1)[..., 0]
-    log_BA = picked_BA - jax.nn.logsumexp(scores_BAV, axis=-1)
+    logits_BAV = logits_BAV.astype(jnp.float32)
+    picked_BA = jnp.take_along_axis(logits_BAV, ids_BA[..., None], axis=-1)[..., 0]
+    log_BA = picked_BA - jax.nn.logsumexp(logits_BAV, axis=-1)
     return jnp.sum(jnp.where(mask_BA > 0, log_BA, 0.0), axis=1)
 
 

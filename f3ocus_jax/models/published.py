@@ -161,7 +161,7 @@ def find(name: str) -> Published:
 def count(sizes: Sizes) -> int:
     """Counts the parameters of a model as transformers' class has them, by shape alone."""
     family = FAMILIES[type_name(sizes)]
-    template = jax.eval_shape(family.create(sizes).init, jax.random.key(0))
+    template = jax.eval_shape(family.make_model(sizes).init, jax.random.key(0))
     shapes = layout.expected_shapes(family.tensors(sizes), family.parts(sizes, template))
     return sum(math.prod(shape) for shape in shapes.values())
 

@@ -49,7 +49,9 @@ UNITS: Mapping[str, Unit] = {
     "norm": Unit("blocks", _of_norm),
     "prompt": Unit("adapters"),
 }
-"""Where "prompt" is for a model that `prompts.create` made, and "mixed" for the personal one of two
+"""What is trained of a layer, by name.
+
+"prompt" is for a model of `prompts.make_prompted_model`, and "mixed" for the personal one of two
 adapters that run side by side, as in `clients.feddat`."""
 
 

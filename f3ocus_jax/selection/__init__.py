@@ -22,18 +22,18 @@ METAHEURISTICS = {
 """The five of the paper."""
 
 SELECTORS: dict[str, Callable[..., Select]] = {
-    "own": own.create,
-    "exact": exact.create,
-    **{name: partial(search.create, algorithm) for name, algorithm in METAHEURISTICS.items()},
+    "own": own.make_own_selector,
+    "exact": exact.make_exact_selector,
+    **{name: partial(search.make_search, algorithm) for name, algorithm in METAHEURISTICS.items()},
     **{
-        name: partial(search.create, partial(random_keys.RandomKeys, name))
+        name: partial(search.make_search, partial(random_keys.RandomKeys, name))
         for name in random_keys.ALGORITHMS
     },
 }
 """Who chooses, by name: each client itself, the exact front, the paper's five, evosax's."""
 
 
-def create(
+def make_selector(
     algorithm: str,
     *,
     population: int,
@@ -74,6 +74,6 @@ __all__ = [
     "Select",
     "Selection",
     "Wanted",
-    "create",
     "limits",
+    "make_selector",
 ]

@@ -74,7 +74,7 @@ class Annealing(Metaheuristic):
         return State(
             current=population,
             objectives_PM=population.objectives(),
-            archive=archive_lib.create(population),
+            archive=archive_lib.make_archive(population),
             generation_counter=jnp.int32(0),
         )
 

@@ -70,7 +70,7 @@ class AntColony(Metaheuristic):
     def _init(self, key: jax.Array, population: Choices, params: Params) -> State:
         return State(
             pheromone_KL=jnp.ones((self.clients, self.layers)),
-            archive=archive_lib.create(population),
+            archive=archive_lib.make_archive(population),
             generation_counter=jnp.int32(0),
         )
 

@@ -23,7 +23,7 @@ class Archive:
     valid_P: jax.Array
 
 
-def create(choices: Choices) -> Archive:
+def make_archive(choices: Choices) -> Archive:
     """Makes an archive of the front of P evaluated choices."""
     objectives_PM = choices.objectives()
     return _keep(choices, objectives_PM, jnp.ones(len(choices), bool), len(choices))

@@ -79,7 +79,7 @@ class BeeColony(Metaheuristic):
             objectives_FM=sources.objectives(),
             trials_F=jnp.zeros(len(places_F), jnp.int32),
             visited_P=jnp.zeros(self.population_size, jnp.int32),
-            archive=archive_lib.create(population),
+            archive=archive_lib.make_archive(population),
             generation_counter=jnp.int32(0),
         )
 

@@ -168,7 +168,7 @@ def find_front(scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | No
     )
 
 
-def create(*, population: int, pick: str, pick_value: float, **_: object) -> Select:
+def make_exact_selector(*, population: int, pick: str, pick_value: float, **_: object) -> Select:
     """Makes a selector that answers with the exact front, on the host; seeds do not matter.
 
     Args:
@@ -180,7 +180,7 @@ def create(*, population: int, pick: str, pick_value: float, **_: object) -> Sel
       A `Select`.
     """
 
-    finish = selector.create(
+    finish = selector.make_select(
         lambda key, problem, masks_PKL: choices_lib.pack(masks_PKL),
         pick=pick,
         pick_value=pick_value,
@@ -194,7 +194,7 @@ def create(*, population: int, pick: str, pick_value: float, **_: object) -> Sel
         limits: Limits | None = None,
     ) -> Selection:
         del seeds_PKL
-        finite_KL = np.asarray(problem_lib.create(scores_KL, budgets_K).scores_KL)
+        finite_KL = np.asarray(problem_lib.make_problem(scores_KL, budgets_K).scores_KL)
         front = find_front(finite_KL, np.asarray(budgets_K), limits)
         masks_NKL = front.masks(_evenly_apart(front.points_NM, population))
         unused = ((0, population - len(masks_NKL)), (0, 0), (0, 0))

@@ -52,7 +52,7 @@ class Wanted:
             raise ValueError(f"limits: costs_L has {np.min(self.costs_L)}; every cost must be > 0")
 
 
-def create(
+def make_limits(
     wanted: Wanted,
     scores_KL: np.ndarray,
     budgets_K: np.ndarray,
@@ -92,7 +92,7 @@ def create(
     limits = Limits(
         jnp.asarray(allowed_KL), jnp.asarray(allowed_KL), None if unbounded else bounds, costs
     )
-    problem = problem_lib.create(jnp.asarray(scores_KL), jnp.asarray(budgets_K), limits)
+    problem = problem_lib.make_problem(jnp.asarray(scores_KL), jnp.asarray(budgets_K), limits)
     if unbounded:
         start_KL = problem_lib.own_choice(problem)
     else:

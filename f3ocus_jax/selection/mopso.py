@@ -86,7 +86,7 @@ class MOPSO(Metaheuristic):
             velocity_KLP=jnp.zeros(shape_KLP, jnp.uint16),
             best=population,
             best_PM=population.objectives(),
-            archive=archive_lib.create(population),
+            archive=archive_lib.make_archive(population),
             generation_counter=jnp.int32(0),
         )
 

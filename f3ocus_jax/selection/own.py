@@ -12,7 +12,7 @@ from f3ocus_jax.selection.problem import Problem
 from f3ocus_jax.selection.selector import Select
 
 
-def create(*, population: int, **_: object) -> Select:
+def make_own_selector(*, population: int, **_: object) -> Select:
     """Makes the selector.
 
     Args:
@@ -27,4 +27,4 @@ def create(*, population: int, **_: object) -> Select:
         own_KW = choices_lib.pack(problem_lib.own_choice(problem))
         return jnp.zeros((population, *own_KW.shape), own_KW.dtype).at[0].set(own_KW)
 
-    return selector.create(find, pick="index", pick_value=0)
+    return selector.make_select(find, pick="index", pick_value=0)

@@ -37,7 +37,7 @@ class Costs:
 
 @struct.dataclass
 class Limits:
-    """What the paper's problem leaves out; `limits.create` makes and checks it.
+    """What the paper's problem leaves out; `limits.make_limits` makes and checks it.
 
     Attributes:
       allowed_KL: bool, layers a client may train; none for a client that is absent.
@@ -67,7 +67,9 @@ class Problem:
     limits: Limits | None = None
 
 
-def create(scores_KL: jax.Array, budgets_K: jax.Array, limits: Limits | None = None) -> Problem:
+def make_problem(
+    scores_KL: jax.Array, budgets_K: jax.Array, limits: Limits | None = None
+) -> Problem:
     """Makes a problem of what the clients sent.
 
     Args:

@@ -107,7 +107,7 @@ class RandomKeys:
             start = keys_PKL, _places(objectives_PM)
         with _evosax_ranks():
             own = self.algorithm.init(key_init, *start, params.own)
-        return State(own, keys_PKL, archive_lib.create(population))
+        return State(own, keys_PKL, archive_lib.make_archive(population))
 
     def ask(self, key: jax.Array, state: State, params: Params) -> tuple[Choices, State]:
         """Returns P new choices."""

@@ -39,7 +39,7 @@ class Algorithm(Protocol):
         """Returns the choices among which the front is."""
 
 
-def create(
+def make_search(
     algorithm_type: Callable[[int, int, int], Algorithm],
     *,
     population: int,
@@ -66,7 +66,7 @@ def create(
         first = seeds.population(key_seed, problem, population, seeds_PKL)
         return evolve(algorithm, key_run, problem, first, generations).words_PKW
 
-    return selector.create(find, pick=pick, pick_value=pick_value)
+    return selector.make_select(find, pick=pick, pick_value=pick_value)
 
 
 def evolve(

@@ -74,7 +74,7 @@ class Select(Protocol):
           scores_KL: float32, importance of every layer to every client, higher is better.
           budgets_K: int32 in 1 … L, how many layers each client trains.
           seeds_PKL: bool, the last front; rows not in use are all False.
-          limits: beyond the paper's, as `limits.create` makes them.
+          limits: beyond the paper's, as `limits.make_limits` makes them.
 
         Returns:
           Selection.
@@ -85,7 +85,7 @@ Find = Callable[[jax.Array, Problem, jax.Array], jax.Array]
 """(key, problem, seeds_PKL) -> words_PKW, uint32, candidates; rows not in use are all 0."""
 
 
-def create(find: Find, *, pick: str, pick_value: float) -> Select:
+def make_select(find: Find, *, pick: str, pick_value: float) -> Select:
     """Makes a selector that evaluates what a search finds, and picks from its front.
 
     Args:
@@ -105,7 +105,7 @@ def create(find: Find, *, pick: str, pick_value: float) -> Select:
         seeds_PKL: jax.Array,
         limits: Limits | None = None,
     ) -> Selection:
-        problem = problem_lib.create(scores_KL, budgets_K, limits)
+        problem = problem_lib.make_problem(scores_KL, budgets_K, limits)
         words_PKW = find(key, problem, seeds_PKL)
         return answer(words_PKW, problem, scores_KL, pick=pick, pick_value=pick_value)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from f3ocus_jax.aggregation import layerwise as aggregation, robust
-from f3ocus_jax.aggregation.layerwise import Change, Trained
+from f3ocus_jax.aggregation.layerwise import Change, TrainedLayers
 
 LAYERS = 5
 
@@ -38,7 +38,7 @@ def summed(layers_KR, weights_K, rows_KR, heads_K):
     sums = aggregation.no_sums(rows_L, heads)
     for layers_R, weight, rows_R, one in zip(layers_KR, weights_K, rows_KR, heads_K, strict=True):
         change = Change({"w": rows_R}, {"a": {"b": one}, "none": {}})
-        trained = Trained(layers_R, {"a": True, "none": False})
+        trained = TrainedLayers(layers_R, {"a": True, "none": False})
         sums = jax.jit(aggregation.add)(sums, change, trained, weight)
     return aggregation.mean(sums)
 
@@ -80,7 +80,7 @@ def test_a_difference_is_taken_in_float32_and_is_zero_in_unused_places(dtype):
     rows_R = {"w": jnp.asarray(draw.normal(size=(3, 2, 3)), dtype)}
     heads = {name: {"b": jnp.zeros(4, dtype)} for name in "ac"}
     after = jax.tree.map(jnp.ones_like, heads)
-    trained = Trained(jnp.array([1, 4, LAYERS]), {"a": True, "c": False})
+    trained = TrainedLayers(jnp.array([1, 4, LAYERS]), {"a": True, "c": False})
     change = aggregation.difference(rows_L, heads, trained, rows_R, after)
     np.testing.assert_array_equal(change.heads["c"]["b"], 0)
     assert {leaf.dtype for leaf in jax.tree.leaves(change)} == {jnp.dtype(jnp.float32)}
@@ -125,7 +125,7 @@ def test_order_statistics_of_each_layer_equal_numpy_s(rule, clients, share):
         {"w": np.concatenate([rows_KR, np.full_like(rows_KR[:1], np.nan)])},
         {"a": {"b": np.concatenate([heads_K, np.full_like(heads_K[:1], np.inf)])}},
     )
-    trained_K = Trained(layers_KR, {"a": np.ones(clients + 1, bool)})
+    trained_K = TrainedLayers(layers_KR, {"a": np.ones(clients + 1, bool)})
     centre = robust.CENTRES[rule](share)
     combined = robust.combine(centre, changes_K, trained_K, counted_K, num_layers=LAYERS)
     for layer in range(LAYERS):
@@ -144,7 +144,7 @@ def test_one_client_that_lies_does_not_move_the_robust_rules_far(rule):
     honest = np.abs(rows_KR).max()
     rows_KR[4], heads_K[4] = 1e9, -1e9
     combine = functools.partial(robust.combine, robust.CENTRES[rule](0.2), num_layers=LAYERS)
-    trained_K = Trained(layers_KR, {"a": np.arange(9) % 2 == 0})
+    trained_K = TrainedLayers(layers_KR, {"a": np.arange(9) % 2 == 0})
     changes_K = Change({"w": rows_KR}, {"a": {"b": heads_K}})
     combined = combine(changes_K, trained_K, np.ones(9, bool))
     expected = ORACLES[rule](heads_K[::2].astype(np.float64), 0.2)
@@ -158,7 +158,7 @@ def test_a_head_is_averaged_over_the_clients_of_its_task_alone():
     rows_L, start = {"w": jnp.zeros((LAYERS, 2))}, {"w": jnp.zeros(4)}
     sums = aggregation.no_sums(rows_L, {"a": start, "b": start, "c": start})
     for task, weight, head in zip("aba", [1.0, 2.0, 5.0], heads_K, strict=True):
-        trained = Trained(jnp.array([LAYERS]), {name: name == task for name in "abc"})
+        trained = TrainedLayers(jnp.array([LAYERS]), {name: name == task for name in "abc"})
         change = aggregation.difference(
             rows_L,
             dict.fromkeys("abc", start),

@@ -84,7 +84,7 @@ def start(seed=9):
 
 @pytest.mark.parametrize("name", server_optimizer.OPTIMIZERS)
 def test_every_optimizer_follows_its_formula_layer_by_layer(name):
-    init, apply = server_optimizer.create(settings(name))
+    init, apply = server_optimizer.make_server_optimizer(settings(name))
     rows_L, head = start()
     layers = [Oracle(name, np.asarray(rows_L["w"][layer])) for layer in range(LAYERS)]
     answers = Oracle(name, np.asarray(head["a"]["b"]))
@@ -102,7 +102,7 @@ def test_every_optimizer_follows_its_formula_layer_by_layer(name):
 
 @pytest.mark.parametrize("name", server_optimizer.OPTIMIZERS)
 def test_a_layer_that_nobody_trained_and_its_optimizer_stay_bit_for_bit(name):
-    init, apply = server_optimizer.create(settings(name))
+    init, apply = server_optimizer.make_server_optimizer(settings(name))
     rows_L, head = start()
     state = init(rows_L, head)
     for combined in rounds():
@@ -117,7 +117,7 @@ def test_a_layer_that_nobody_trained_and_its_optimizer_stay_bit_for_bit(name):
 
 
 def test_averaging_at_rate_one_adds_the_clients_mean_change():
-    init, apply = server_optimizer.create(
+    init, apply = server_optimizer.make_server_optimizer(
         dataclasses.replace(settings("fedavg"), learning_rate=1.0)
     )
     rows_L, head = start()
@@ -128,4 +128,4 @@ def test_averaging_at_rate_one_adds_the_clients_mean_change():
 
 def test_an_unknown_optimizer_lists_the_known_ones():
     with pytest.raises(ConfigError, match="choose fedadam, fedavg, fedavgm, fedyogi"):
-        server_optimizer.create(settings("fedsgd"))
+        server_optimizer.make_server_optimizer(settings("fedsgd"))

@@ -17,7 +17,7 @@ from tests.clients.test_gradient import padded_choice
 from tests.helpers.models import random_params, tiny_batch, tiny_vilt
 
 CONFIG = tiny_vilt()
-MODEL = vilt.create(CONFIG)
+MODEL = vilt.make_model(CONFIG)
 LAYERS = [0, 2]
 RATE, STEPS = 0.05, 2
 
@@ -67,7 +67,9 @@ def trained() -> tuple[Params, Params, Batch, LocalUpdate]:
     personal_L = jax.tree.map(lambda leaf: leaf * 0.7 + 0.02, params["adapters"])
     batches_S = jax.tree.map(lambda leaf: np.stack([leaf] * (STEPS + 1)), batch)
     task = LocalTask(padded_choice(LAYERS, 3, 3), batches_S, jnp.int32(STEPS), personal_L)
-    train = feddat.create(MODEL, loss="cross_entropy", optimizer=optax.adam(RATE), skip_frozen=True)
+    train = feddat.make_feddat_training(
+        MODEL, loss="cross_entropy", optimizer=optax.adam(RATE), skip_frozen=True
+    )
     return params, personal_L, batch, jax.jit(train)(*units.split(params, "adapter"), task)
 
 

@@ -44,7 +44,9 @@ def check_against_autodiff(
     """Gradients of the chosen rows and the head are autodiff's; unused places have none."""
     frozen, rows_L, head = units.split(params, unit)
     choice = padded_choice(layers, places, model.num_layers)
-    differentiate = jax.jit(gradient.create(model, unit=unit, loss="cross_entropy", **settings))
+    differentiate = jax.jit(
+        gradient.make_gradient(model, unit=unit, loss="cross_entropy", **settings)
+    )
     trained = (choice.take(rows_L), head)
     value, (gradient_R, head_gradient) = differentiate(frozen, rows_L, choice, trained, batch)
     expected, (expected_L, expected_head) = full_autodiff(model, unit, params, batch)
@@ -111,7 +113,7 @@ def test_less_memory_gives_the_same_gradient(layers, unit, settings):
 @pytest.mark.parametrize("unit", ["adapter", "bias", "block", "lora", "norm"])
 def test_gradient_of_every_unit_of_a_vilt_equals_full_autodiff(unit, rematerialise):
     config = tiny_vilt()
-    model = vilt.create(config)
+    model = vilt.make_model(config)
     params = with_lora(model.init(jax.random.key(0)))
     params = jax.tree.map(
         lambda leaf: leaf + 0.05 * jnp.cos(jnp.arange(leaf.size) + 1.0).reshape(leaf.shape), params
@@ -123,7 +125,7 @@ def test_gradient_of_every_unit_of_a_vilt_equals_full_autodiff(unit, remateriali
 @pytest.mark.parametrize("layers", [[0], []], ids=["the prompt", "none"])
 def test_gradient_of_a_prompt_equals_full_autodiff(layers):
     config = tiny_vilt()
-    model = prompts.create(vilt.create(config), tokens=2, width=16)
+    model = prompts.make_prompted_model(vilt.make_model(config), tokens=2, width=16)
     params, batch = model.init(jax.random.key(0)), tiny_batch(config)
     # Its gradients are sums over the batch, up to 0.8, which two programs add in another order.
     settings = {"places": 1, "atol": 2e-6, "rtol": 1e-5, "skip_frozen": True}
@@ -132,12 +134,12 @@ def test_gradient_of_a_prompt_equals_full_autodiff(layers):
 
 def test_rematerialisation_keeps_one_hidden_state_per_layer():
     config = tiny_vilt()
-    model, batch = vilt.create(config), tiny_batch(config)
+    model, batch = vilt.make_model(config), tiny_batch(config)
     frozen, rows_L, head = units.split(model.init(jax.random.key(0)), "adapter")
     choice = padded_choice([0], 1, 3)
 
     def temporary_bytes(rematerialise):
-        differentiate = gradient.create(
+        differentiate = gradient.make_gradient(
             model,
             unit="adapter",
             loss="cross_entropy",
@@ -158,7 +160,9 @@ def test_the_client_own_rows_are_used_not_the_server_ones():
     choice = padded_choice([1, 3], places=3)
     mine = jax.tree.map(lambda leaf: 1.5 * leaf, choice.take(rows_L))
     moved = jax.tree.map(lambda leaf: leaf.at[jnp.array([1, 3])].mul(1.5), rows_L)
-    differentiate = gradient.create(model, unit="block", loss="cross_entropy", skip_frozen=True)
+    differentiate = gradient.make_gradient(
+        model, unit="block", loss="cross_entropy", skip_frozen=True
+    )
     value, _ = differentiate(frozen, rows_L, choice, (mine, head), batch)
     expected, _ = full_autodiff(model, "block", units.join(frozen, moved, head, "block"), batch)
     np.testing.assert_allclose(value, expected, rtol=1e-6)
@@ -168,7 +172,7 @@ def test_another_choice_of_layers_compiles_nothing_new():
     model, batch = toy_model(layers=LAYERS), toy_batch(4)
     frozen, rows_L, head = units.split(model.init(jax.random.key(0)), "block")
     differentiate = jax.jit(
-        gradient.create(model, unit="block", loss="cross_entropy", skip_frozen=True)
+        gradient.make_gradient(model, unit="block", loss="cross_entropy", skip_frozen=True)
     )
     for layers in ([0, 1], [3], [2, 4], []):
         choice = padded_choice(layers, places=2)

@@ -24,7 +24,7 @@ def task(layers, batch, *, places=2, steps=STEPS, depth=LAYERS):
 
 
 def trainer(model, optimizer, unit="block", **settings):
-    return local.create(
+    return local.make_local_training(
         model, unit=unit, loss="cross_entropy", optimizer=optimizer, skip_frozen=True, **settings
     )
 
@@ -62,7 +62,7 @@ def test_memory_does_not_grow_with_the_number_of_steps():
 @functools.cache
 def vilt_update(precision, learning_rate):
     config = tiny_vilt()
-    model = vilt.create(config)
+    model = vilt.make_model(config)
     params = jax.tree.map(lambda leaf: leaf + 0.1, model.init(jax.random.key(0)))
     parts = units.split(params, "block")
     train = trainer(model, optax.sgd(learning_rate), precision=precision)
@@ -100,7 +100,7 @@ def test_bfloat16_gradients_are_near_those_of_float32():
 
 def test_bfloat16_blocks_compute_in_bfloat16():
     config = tiny_vilt()
-    model = vilt.create(config)
+    model = vilt.make_model(config)
     parts = units.split(model.init(jax.random.key(0)), "block")
     train = trainer(model, optax.sgd(1.0), precision="bfloat16")
     text = str(jax.make_jaxpr(train)(*parts, task([0], tiny_batch(config), depth=3)))

@@ -34,14 +34,14 @@ def tasks(seed=0):
 
 
 def trainer(name, unit, *, clients_at_once=1, skip_frozen=True):
-    train = local.create(
+    train = local.make_local_training(
         toy_model(layers=LAYERS),
         unit=unit,
         loss="cross_entropy",
         optimizer=optax.adamw(1e-2),
         skip_frozen=skip_frozen,
     )
-    return placement.create(
+    return placement.make_map(
         lambda shared, task: train(*shared, task), placement=name, clients_at_once=clients_at_once
     )
 
@@ -82,7 +82,7 @@ def test_every_placement_gives_what_the_loop_gives(
 
 def test_every_device_holds_a_part_of_a_sharded_model():
     mesh = Mesh(np.asarray(jax.local_devices()), (backends.MESH_AXIS,))
-    model = vilt.create(tiny_vilt(hidden_size=32, intermediate_size=64))
+    model = vilt.make_model(tiny_vilt(hidden_size=32, intermediate_size=64))
     params = model.init(jax.random.key(0))
     placed = jax.device_put(params, backends.shardings(params, mesh))
     held = [0] * 4
@@ -99,9 +99,9 @@ def test_every_device_holds_a_part_of_a_sharded_model():
 
 def test_a_sharded_vilt_trains_as_on_one_device():
     config = tiny_vilt(hidden_size=32, intermediate_size=64)
-    parts = units.split(random_params(vilt.create(config)), "adapter")
-    train = local.create(
-        vilt.create(config),
+    parts = units.split(random_params(vilt.make_model(config)), "adapter")
+    train = local.make_local_training(
+        vilt.make_model(config),
         unit="adapter",
         loss="cross_entropy",
         optimizer=optax.sgd(1e-2),
@@ -111,7 +111,7 @@ def test_a_sharded_vilt_trains_as_on_one_device():
     layers_KR = np.array([[0, 1], [1, 2]], np.int32)
     task = LocalTask(Choice(layers_KR), batches_KS, np.array([2, 1], np.int32))
     one, cut = (
-        placement.create(lambda shared, task: train(*shared, task), placement=name)(parts, task)
+        placement.make_map(lambda shared, task: train(*shared, task), placement=name)(parts, task)
         for name in ("loop", "sharded")
     )
     for leaf, known in zip(jax.tree.leaves(cut), jax.tree.leaves(one), strict=True):
@@ -152,14 +152,14 @@ def test_other_layers_and_other_steps_compile_nothing_new(shared):
         traces.append(1)
         return trainer_of_one(*shared, task)
 
-    trainer_of_one = local.create(
+    trainer_of_one = local.make_local_training(
         toy_model(layers=LAYERS),
         unit="block",
         loss="cross_entropy",
         optimizer=optax.sgd(1e-2),
         skip_frozen=True,
     )
-    run = placement.create(counted, placement="pmap")
+    run = placement.make_map(counted, placement="pmap")
     run(shared, tasks(seed=0))
     first = len(traces)
     run(shared, tasks(seed=1))
@@ -169,6 +169,6 @@ def test_other_layers_and_other_steps_compile_nothing_new(shared):
 
 @pytest.mark.parametrize("clients", [1, 3, 4])
 def test_fewer_clients_than_devices_or_just_as_many(clients):
-    double = placement.create(lambda factor, value: {"twice": factor * value}, placement="pmap")
+    double = placement.make_map(lambda factor, value: {"twice": factor * value}, placement="pmap")
     values_K = np.arange(clients, dtype=np.float32)
     np.testing.assert_array_equal(double(jnp.float32(2), values_K)["twice"], 2 * values_K)

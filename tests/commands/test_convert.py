@@ -49,7 +49,7 @@ def write(
     else:
         entries = vars(config.text_config) | text
         config = TINY[family](text_config=type(config.text_config)(**entries), **changes)
-    params = random_params(FAMILIES[family].create(config))
+    params = random_params(FAMILIES[family].make_model(config))
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
     kinds = FAMILIES[family].tensors(config)
     huggingface.write(

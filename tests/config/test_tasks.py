@@ -7,7 +7,7 @@ import pytest
 from configs import base
 from f3ocus_jax import importance
 from f3ocus_jax.config import ExperimentConfig, parsing
-from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
 from f3ocus_jax.federation import experiment
 from f3ocus_jax.models import FAMILIES, foundation as foundation_lib
@@ -39,7 +39,7 @@ def config_of(task: str, variant: str, **data: object) -> ExperimentConfig:
 @pytest.mark.parametrize("task", TINY)
 def test_a_task_s_tiny_variant_has_its_clients(task, tmp_path):
     config = config_of(task, "tiny", data_dir=str(tmp_path))
-    _, summary = read_tables(config.data, Frame(8))
+    _, summary = read_tables(config.data, Canvas(8))
     assert [client.task for client in summary.clients] == TINY[task]
     assert all(min(client.examples.values()) >= 1 for client in summary.clients)
     assert len(set(summary.partition_hash)) > 1
@@ -112,7 +112,7 @@ REAL = {
 @pytest.mark.parametrize("variant", REAL)
 def test_the_real_federations_of_task_1(variant, real_dir, real_data):
     config = config_of("task1", variant, data_dir=str(real_dir), manual_dir=str(real_data))
-    _, summary = read_tables(config.data, Frame(28))
+    _, summary = read_tables(config.data, Canvas(28))
     assert {c.name: tuple(c.examples.values()) for c in summary.clients} == REAL[variant]
     assert summary.dropped == {"vqa_med_2019/development": (38, 152)}
     assert summary.leaks == [("vqa_rad/released", "vqa_rad/released", 202)]

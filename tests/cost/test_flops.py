@@ -218,7 +218,7 @@ def test_an_unknown_unit_is_refused(batch: Batch) -> None:
 
 
 def test_vilt_is_counted_within_two_percent_of_xla() -> None:
-    model = vilt.create(vilt.ViltConfig(num_answers=100, adapter_size=48))
+    model = vilt.make_model(vilt.ViltConfig(num_answers=100, adapter_size=48))
     params = jax.eval_shape(model.init, jax.random.key(0))
     tokens = jax.ShapeDtypeStruct((1, 40), jnp.int32)
     example = Batch(

@@ -7,7 +7,7 @@ import pytest
 
 from f3ocus_jax.clients import Choice, gradient
 from f3ocus_jax.cost import memory_plan, memory_table
-from f3ocus_jax.cost.memory_plan import Machine, Plan, Workload
+from f3ocus_jax.cost.memory_plan import Machine, MemoryPlan, Workload
 from f3ocus_jax.models import FAMILIES, units
 from f3ocus_jax.models.vilt import model as vilt
 from f3ocus_jax.models.vilt.model import ViltConfig
@@ -20,8 +20,8 @@ PAGE = REPOSITORY / "docs" / "memory.md"
 def test_parameters_and_what_is_trained_are_counted_to_the_byte() -> None:
     config = tiny_vilt()
     workload = Workload(adapter_size=4, layers=2, batch_size=3, question_length=7)
-    plan = memory_plan.plan(config, vilt.create, workload)
-    params = random_params(vilt.create(config))
+    plan = memory_plan.plan(config, vilt.make_model, workload)
+    params = random_params(vilt.make_model(config))
     frozen, rows_L, head = units.split(params, "adapter")
 
     def size(tree: object) -> int:
@@ -32,7 +32,9 @@ def test_parameters_and_what_is_trained_are_counted_to_the_byte() -> None:
     assert plan.server == size(rows_L) + size(head)
     # Its values, their gradient, and the two moments of AdamW with their count of steps.
     assert plan.client == 4 * (size(rows_L) * 2 // 3 + size(head)) + 3 * 4
-    narrow = memory_plan.plan(config, vilt.create, dataclasses.replace(workload, dtype="bfloat16"))
+    narrow = memory_plan.plan(
+        config, vilt.make_model, dataclasses.replace(workload, dtype="bfloat16")
+    )
     assert (narrow.frozen, narrow.server) == (plan.frozen // 2, plan.server)
 
 
@@ -50,9 +52,9 @@ def test_activations_are_near_what_xla_counts(unit: str) -> None:
         patch_size=8,
     )
     workload = Workload(unit=unit, adapter_size=8, layers=2, batch_size=32, question_length=20)
-    plan = memory_plan.plan(config, vilt.create, workload)
-    model = vilt.create(config)
-    step = gradient.create(model, unit=unit, loss="cross_entropy", skip_frozen=True)
+    plan = memory_plan.plan(config, vilt.make_model, workload)
+    model = vilt.make_model(config)
+    step = gradient.make_gradient(model, unit=unit, loss="cross_entropy", skip_frozen=True)
 
     def run(frozen: object, rows_L: object, head: object, choice: Choice, batch: object) -> object:
         return step(frozen, rows_L, choice, (choice.take(rows_L), head), batch)
@@ -65,7 +67,7 @@ def test_activations_are_near_what_xla_counts(unit: str) -> None:
 
 
 def test_clients_share_the_frozen_parameters_and_bring_their_own_rest() -> None:
-    plan = Plan(0, frozen=400, server=50, client=30, activations=70, batch_size=7)
+    plan = MemoryPlan(0, frozen=400, server=50, client=30, activations=70, batch_size=7)
     usable = 1 - memory_plan.RESERVE
     assert plan.clients(Machine("one", 1, int(650 / usable) + 1)) == 2
     assert plan.clients(Machine("four", 4, int(650 / usable) + 1)) == 8

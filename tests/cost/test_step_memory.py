@@ -13,7 +13,7 @@ from f3ocus_jax.models.vilt import model as vilt
 from tests.helpers.models import tiny_batch, tiny_vilt
 
 CONFIG = tiny_vilt(hidden_size=64, intermediate_size=256, num_hidden_layers=6, adapter_size=8)
-MODEL = vilt.create(CONFIG)
+MODEL = vilt.make_model(CONFIG)
 BATCH = tiny_batch(CONFIG, examples=8)
 OPTIMIZER = optax.adamw(1e-3)
 
@@ -27,7 +27,7 @@ def counted(unit: str, rematerialise: bool = False) -> step_memory.StepBytes:
 def of_xla(unit: str, layers: int, rematerialise: bool) -> int:
     """Arguments, results and temporaries of the compiled training of one client."""
     parts = units.split(jax.eval_shape(MODEL.init, jax.random.key(0)), unit)
-    train = local.create(
+    train = local.make_local_training(
         MODEL,
         unit=unit,
         loss="cross_entropy",

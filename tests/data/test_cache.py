@@ -7,7 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from f3ocus_jax.data import cache, images
-from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.table import OF_DATASET, TEXTS, Column, join_tables
 from f3ocus_jax.errors import DataError
 from tests.helpers.tables import dummy, table
@@ -22,7 +22,7 @@ def builder(tmp_path):
 
 
 def load(builder, split="train", size=SIZE):
-    return cache.load(builder, NAME, split, Frame(size))
+    return cache.load(builder, NAME, split, Canvas(size))
 
 
 def test_a_cache_holds_what_decoding_every_example_by_hand_gives(builder):
@@ -30,7 +30,7 @@ def test_a_cache_holds_what_decoding_every_example_by_hand_gives(builder):
     records = list(builder.as_data_source("train", decoders=skip))
     found = load(builder)
     expected = np.stack(
-        [images.decode_image(record["image"], Frame(SIZE))[0] for record in records]
+        [images.decode_image(record["image"], Canvas(SIZE))[0] for record in records]
     )
     np.testing.assert_array_equal(found.images[np.arange(len(records))], expected)
     for name in TEXTS:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from f3ocus_jax.data import cache, overlap
-from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.images import Canvas
 from tests.helpers.tables import table
 from tfds_medvqa.build import build
 
@@ -54,7 +54,7 @@ def test_the_38_real_images_of_vqa_rad_in_vqa_med_2019_are_found(real_data, real
     for name in ("vqa_rad/released", "vqa_med_2019/development"):
         builder = build(name, real_builds, real_data / name.split("/")[0])
         loaded[name] = {
-            split: cache.load(builder, name, split, Frame(28)) for split in ("train", "test")
+            split: cache.load(builder, name, split, Canvas(28)) for split in ("train", "test")
         }
     _, dropped = overlap.drop_shared(loaded, overlap.NEAR)
     assert dropped == {"vqa_med_2019/development": (38, 152)}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from f3ocus_jax.data import partition, summary as summary_lib
-from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_federation, read_tables
 from f3ocus_jax.data.text import load_tokenizer
 from f3ocus_jax.errors import ConfigError, DataError
@@ -161,7 +161,7 @@ def test_a_client_with_two_tasks_is_refused():
 
 def test_a_federation_of_both_tasks_keeps_them_apart(tmp_path):
     config = data_config(tmp_path, "vqa_rad/released", "open_i/reports", manual_dir=str(DUMMY))
-    federation = read_federation(config, frame=Frame(8), tokenizer=load_tokenizer())
+    federation = read_federation(config, frame=Canvas(8), tokenizer=load_tokenizer())
     tasks = [client.task for client in federation.clients]
     assert tasks == ["question answering", "classification"]
     findings = federation.clients[1]
@@ -174,7 +174,7 @@ def test_a_federation_of_both_tasks_keeps_them_apart(tmp_path):
 def test_questions_are_tokenised_as_if_one_by_one(tmp_path):
     config = data_config(tmp_path, "vqa_rad/released", manual_dir=dummy("vqa_rad"))
     tokenizer = load_tokenizer()
-    (client,) = read_federation(config, frame=Frame(8), tokenizer=tokenizer).clients
+    (client,) = read_federation(config, frame=Canvas(8), tokenizer=tokenizer).clients
     ids_NT, mask_NT = tokenizer.encode(client.train.questions, 12)
     np.testing.assert_array_equal(client.train.input_ids_NT, ids_NT)
     np.testing.assert_array_equal(client.train.attention_mask_NT, mask_NT)
@@ -183,7 +183,7 @@ def test_questions_are_tokenised_as_if_one_by_one(tmp_path):
 def test_all_datasets_that_are_missing_are_listed_in_one_line(tmp_path):
     config = data_config(tmp_path, "slake/english", "vqa_rad/released", "path_vqa/released")
     with pytest.raises(BuildError) as error:
-        read_tables(config, Frame(8))
+        read_tables(config, Canvas(8))
     for expected in ("(1) SLAKE", "(2) VQA-RAD", "(3) PathVQA", "osf.io", "med-vqa.com"):
         assert expected in str(error.value)
     assert "\n" not in str(error.value)
@@ -194,13 +194,13 @@ def test_a_client_without_test_examples_is_named(tmp_path):
         tmp_path, "vqa_rad/released", partition=("question",), manual_dir=dummy("vqa_rad")
     )
     with pytest.raises(DataError, match=r"client .* has no (train|test) example"):
-        read_tables(config, Frame(8))
+        read_tables(config, Canvas(8))
 
 
 @pytest.fixture
 def summary(tmp_path):
     config = data_config(tmp_path, "vqa_rad/released", manual_dir=dummy("vqa_rad"))
-    return read_tables(config, Frame(8))[1]
+    return read_tables(config, Canvas(8))[1]
 
 
 def test_a_summary_counts_examples_images_and_labels(summary):

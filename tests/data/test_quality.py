@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from f3ocus_jax.data import quality, summary as summary_lib
-from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
 from tests.helpers.tables import DUMMY, data_config, table
 
@@ -38,7 +38,7 @@ def page_of(tmp_path):
     config = data_config(
         tmp_path, "slake/english", "open_i/reports", manual_dir=str(DUMMY), duplicates="keep"
     )
-    clients, summary = read_tables(config, Frame(16))
+    clients, summary = read_tables(config, Canvas(16))
     return quality.page("A <title>", clients, summary), summary
 
 

@@ -13,7 +13,7 @@ from tests.helpers.oracles import toy_batch, toy_model
 ANSWERS, FINDINGS = 2, 3
 MODEL = toy_model(answers=ANSWERS + FINDINGS)
 PARAMS = MODEL.init(jax.random.key(0))
-PREDICT = inference.create(MODEL, loss="cross_entropy", batch_size=4, placement_name="map")
+PREDICT = inference.make_predict(MODEL, loss="cross_entropy", batch_size=4, placement_name="map")
 
 
 def split(count: int, seed: int, *, finds: bool) -> Examples:
@@ -74,10 +74,13 @@ def test_a_client_that_finds_diseases_needs_validation_examples():
 
 
 def test_habit_is_what_training_labels_alone_would_score():
-    assert client_metrics.habit(ASKED).keys() == {"majority_answer", "majority_per_question"}
+    assert client_metrics.majority_baselines(ASKED).keys() == {
+        "majority_answer",
+        "majority_per_question",
+    }
     train_NF = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 1, 0], [1, 0, 1], [1, 0, 0]], np.int8)
     train = dataclasses.replace(FINDER.train, targets_NF=train_NF)
-    found = client_metrics.habit(dataclasses.replace(FINDER, train=train))
+    found = client_metrics.majority_baselines(dataclasses.replace(FINDER, train=train))
     said = np.zeros(FINDER.test.targets_NF.shape, bool)
     said[:, 0] = True  # 5 of 6 have it; one more finding would lower the micro F1 on training
     expected = findings_f1.f1_report(said, FINDER.test.targets_NF)["f1_micro"]

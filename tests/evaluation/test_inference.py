@@ -27,7 +27,9 @@ def test_predictions_do_not_depend_on_batches_and_devices(placement, count, monk
     model, split = toy_model(), examples(count)
     params = model.init(jax.random.key(0))
     logits_NC = jax.jit(base.apply, static_argnums=0)(model, params, split.batch(np.arange(count)))
-    predict = inference.create(model, loss="cross_entropy", batch_size=4, placement_name=placement)
+    predict = inference.make_predict(
+        model, loss="cross_entropy", batch_size=4, placement_name=placement
+    )
     losses_N, answers_N, findings_NF, texts_N = predict(params, split)
     assert findings_NF is None
     assert texts_N is None

@@ -94,7 +94,7 @@ def test_stragglers_take_their_part_of_the_steps_and_one_at_least():
 )
 def test_a_round_that_cannot_have_enough_clients_is_refused_at_the_start(settings, message):
     with pytest.raises(ConfigError, match=message):
-        budgets.create(config(**settings), np.ones(4), CLIENTS[:3])
+        budgets.make_budgets(config(**settings), np.ones(4), CLIENTS[:3])
 
 
 @pytest.mark.parametrize(

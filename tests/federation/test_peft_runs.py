@@ -128,7 +128,10 @@ def check_the_exported_model(
     apply = jax.jit(base.apply, static_argnums=0)
     expected = apply(parts.foundation.model, params, batch)
     exported = huggingface.load(workdir / "model", key=jax.random.key(0))
-    model, found = huggingface.family_of(exported.config).create(exported.config), exported.params
+    model, found = (
+        huggingface.family_of(exported.config).make_model(exported.config),
+        exported.params,
+    )
     has_changes = parts.config.model.lora_rank > 0
     assert (workdir / "model" / peft_layout.FOLDER).is_dir() == has_changes
     length = parts.config.model.prompt_length
@@ -136,7 +139,7 @@ def check_the_exported_model(
         stack, width = exported.config.selectable, exported.config.rows[1]
         tokens_PD = companions.read_prompt(workdir / "model", stack, length)
         model, found = (
-            prompts.create(model, tokens=length, width=width),
+            prompts.make_prompted_model(model, tokens=length, width=width),
             prompts.wrap(found, tokens_PD),
         )
     np.testing.assert_allclose(apply(model, found, batch), expected, atol=1e-5)

@@ -12,7 +12,7 @@ from configs import phantom
 from f3ocus_jax import predict
 from f3ocus_jax.config import ExperimentConfig, parsing
 from f3ocus_jax.data import cache
-from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import experiment
@@ -117,7 +117,7 @@ def test_sizes_survive_a_reopened_cache_and_have_one_of_their_own(
     again = read_tables(parts.config.data, frame)[0]["vqa_rad/released"]["train"]
     np.testing.assert_array_equal(again.image_size_N2, first.image_size_N2)
     monkeypatch.undo()
-    stretched = read_tables(parts.config.data, Frame(CANVAS))[0]["vqa_rad/released"]["train"]
+    stretched = read_tables(parts.config.data, Canvas(CANVAS))[0]["vqa_rad/released"]["train"]
     assert stretched.image_size_N2 is None
     assert stretched.images[np.array([0])][:, -1].any()
 

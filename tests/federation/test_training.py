@@ -232,9 +232,11 @@ def test_the_proximal_term_adds_mu_times_the_way_gone_to_the_gradient():
     choice = Choice(jnp.array([1, 3]))
     batches = jax.tree.map(lambda *x: np.stack(x), *[toy_batch(4, seed=s) for s in range(2)])
     common = {"unit": "block", "loss": "cross_entropy", "skip_frozen": True}
-    train = jax.jit(local.create(model, optimizer=optax.sgd(rate), proximal=mu, **common))
+    train = jax.jit(
+        local.make_local_training(model, optimizer=optax.sgd(rate), proximal=mu, **common)
+    )
     found = train(*shared, LocalTask(choice, batches, jnp.int32(2)))
-    slope_of = jax.jit(gradient.create(model, **common))
+    slope_of = jax.jit(gradient.make_gradient(model, **common))
     start = now = (choice.take(rows_L), head)
 
     def distance(trained):

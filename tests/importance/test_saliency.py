@@ -223,7 +223,7 @@ def test_fedselect_trains_on_the_batches_in_turn_with_the_head():
 def test_synflow_agrees_with_finite_differences(unit):
     """Of every element, in float64, on a ViLT with its LayerNorms."""
     config = tiny_vilt(num_hidden_layers=2, hidden_size=8, intermediate_size=8, adapter_size=2)
-    model, batch = vilt.create(config), tiny_batch(config)
+    model, batch = vilt.make_model(config), tiny_batch(config)
     params = random_params(model)
     ones = jax.tree.map(lambda leaf: np.ones_like(leaf[:1]), batch)
     ones = ones.replace(images_BHWC=np.ones(ones.images_BHWC.shape, np.float32))
@@ -249,7 +249,7 @@ def test_synflow_agrees_with_finite_differences(unit):
 
 def test_synflow_fills_a_canvas_with_its_image():
     config = tiny_vilt()
-    model, batch = vilt.create(config), tiny_batch(config)
+    model, batch = vilt.make_model(config), tiny_batch(config)
     params = random_params(model)
     small = batch.replace(image_size_B2=np.full((len(batch.labels_B), 2), 8, np.int32))
     found, expected = (taken("synflow", "adapter", b, params, model) for b in (small, batch))

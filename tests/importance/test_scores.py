@@ -124,7 +124,7 @@ def test_clients_on_four_devices_get_what_each_gets_alone(name):
         batch, key_data = batch_and_key
         return scorer(name)[0](*shared, batch, jax.random.wrap_key_data(key_data))
 
-    spread = placement.create(one, placement="pmap")
+    spread = placement.make_map(one, placement="pmap")
     results = spread(parts(), (batches_K, jax.random.key_data(keys_K)))
     assert results.values_L.shape == (CLIENTS, LAYERS)
     alone = [scorer(name)[0](*parts(), *each) for each in zip(batches, keys_K, strict=True)]

@@ -42,7 +42,7 @@ def test_every_family_is_tested() -> None:
 def made(name: str, stack: str) -> tuple[Model, Params, Batch]:
     """One of each, so that tests share what is compiled."""
     config = TINY[name](selectable=stack)
-    model = FAMILY_OF[name].create(config)
+    model = FAMILY_OF[name].make_model(config)
     return model, random_params(model), tiny_batch(config)
 
 

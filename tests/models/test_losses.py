@@ -7,8 +7,8 @@ import pytest
 from f3ocus_jax.models.losses import (
     LOSSES,
     binary_cross_entropy,
-    create,
     cross_entropy,
+    make_loss,
     masked_mean,
     weights,
 )
@@ -107,13 +107,13 @@ TARGETS_BF = np.array([[1, 0], [-1, -1], [0, -1], [-1, -1]], np.int8)
 def test_the_loss_of_a_mixed_batch_is_each_example_s_own(name: str) -> None:
     labels_B = np.array([-1, 2, -1, -1], np.int32)
     batch = tiny_batch(tiny_vilt(), examples=4).replace(labels_B=labels_B, targets_BF=TARGETS_BF)
-    loss_B = create(name)(LOGITS_BC, batch)
+    loss_B = make_loss(name)(LOGITS_BC, batch)
     expected = numpy_findings_loss(LOGITS_BC[:, 3:], TARGETS_BF)
     expected[1] = LOSSES[name](LOGITS_BC[1:2, :3], labels_B[1:2])[0]
     np.testing.assert_allclose(loss_B, expected, rtol=1e-6)
     np.testing.assert_array_equal(weights(batch), [1, 1, 1, 0])
 
-    slope_BC = np.asarray(jax.grad(lambda logits: create(name)(logits, batch).sum())(LOGITS_BC))
+    slope_BC = np.asarray(jax.grad(lambda logits: make_loss(name)(logits, batch).sum())(LOGITS_BC))
     is_asked_BC = np.array([[0, 0, 0, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 1, 0], [0] * 5], bool)
     np.testing.assert_array_equal(slope_BC != 0, is_asked_BC)
 
@@ -123,4 +123,4 @@ def test_a_model_without_answers_has_the_loss_of_findings_alone() -> None:
     batch = batch.replace(labels_B=np.full(4, -1, np.int32), targets_BF=TARGETS_BF)
     logits_BF = LOGITS_BC[:, :2]
     expected = numpy_findings_loss(logits_BF, TARGETS_BF)
-    np.testing.assert_allclose(create("cross_entropy")(logits_BF, batch), expected, rtol=1e-6)
+    np.testing.assert_allclose(make_loss("cross_entropy")(logits_BF, batch), expected, rtol=1e-6)

@@ -62,7 +62,7 @@ def test_norms_and_biases_are_those_of_vilt_s_block() -> None:
 
 @pytest.mark.parametrize(("name", "stack"), UNBIASED)
 def test_a_stack_without_biases_is_refused(name: str, stack: str) -> None:
-    model = FAMILY_OF[name].create(TINY[name](selectable=stack))
+    model = FAMILY_OF[name].make_model(TINY[name](selectable=stack))
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     with pytest.raises(ValueError, match="the selectable blocks of this model have no bias"):
         units.split(shapes, "bias")
@@ -109,7 +109,7 @@ def first_block(model: Model, params: Params, batch: Batch) -> jax.Array:
 def test_low_rank_rows_have_the_size_that_the_papers_table_counts() -> None:
     """Rank 16 on query and value of 12 layers of width 768: 0.59 million."""
     config = tiny_vilt(hidden_size=768, num_attention_heads=12, num_hidden_layers=12)
-    shapes = jax.eval_shape(FAMILIES["vilt"].create(config).init, jax.random.key(0))
+    shapes = jax.eval_shape(FAMILIES["vilt"].make_model(config).init, jax.random.key(0))
     rows_L = jax.eval_shape(lambda b: lora.init_stack(jax.random.key(0), b, 16), shapes["blocks"])
     count = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(rows_L))
     assert count == 12 * 2 * 2 * 768 * 16

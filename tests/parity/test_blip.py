@@ -41,7 +41,7 @@ def assert_equal_torch(
     assert ours.keys() == theirs.keys()
     # What follows a text's padding means nothing.
     for scores in (ours, theirs):
-        scores["scores_BTV"] = scores["scores_BTV"] * answer_mask_BT[..., None]
+        scores["logits_BTV"] = scores["logits_BTV"] * answer_mask_BT[..., None]
     for name, value in theirs.items():
         atol = 1e-4 if name.startswith("gradient.") else 1e-5
         np.testing.assert_allclose(ours[name], value, atol=atol, rtol=1e-5, err_msg=name)
@@ -81,7 +81,7 @@ def test_torch_reads_what_we_write(tmp_path: pathlib.Path) -> None:
     text = {**case.text, "vocab_size": tokenizer.vocabulary_size}
     named = {"vision_config": case.vision, "text_config": text}
     config = huggingface.sizes_lib.build(BlipConfig, named, num_answers=2, adapter_size=3)
-    params = FAMILIES["blip"].create(config).init(jax.random.key(0))
+    params = FAMILIES["blip"].make_model(config).init(jax.random.key(0))
     huggingface.save(tmp_path, config, params, ["no", "yes"], tokenizer)
     model, report = transformers.BlipForQuestionAnswering.from_pretrained(
         tmp_path, output_loading_info=True

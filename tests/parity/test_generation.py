@@ -119,6 +119,6 @@ def written_by(folder: pathlib.Path) -> tuple[Writer, Params]:
     """Reads a directory as a model that writes."""
     weights = huggingface.load(folder, key=jax.random.key(0), answers=["no", "yes"])
     config: Any = dataclasses.replace(weights.config, answering="generate")
-    writer = huggingface.family_of(config).create(config).writer
+    writer = huggingface.family_of(config).make_model(config).writer
     assert writer is not None
     return writer, weights.params

@@ -89,7 +89,7 @@ def test_torch_reads_what_we_write(tmp_path: pathlib.Path) -> None:
     decided = FAMILY.of_vocabulary(tokenizer.vocabulary_size, tokenizer.token_id)
     named = sizes.merged({"vision_config": case.vision, "text_config": case.text}, decided)
     config = sizes.build(LlavaConfig, named, num_answers=2, adapter_size=3)
-    params = FAMILY.create(config).init(jax.random.key(0))
+    params = FAMILY.make_model(config).init(jax.random.key(0))
     huggingface.save(tmp_path, config, params, ["no", "yes"], tokenizer)
     model, report = transformers.LlavaForConditionalGeneration.from_pretrained(
         tmp_path, output_loading_info=True
@@ -99,7 +99,7 @@ def test_torch_reads_what_we_write(tmp_path: pathlib.Path) -> None:
     batch = torch_llava.random_batch(case)
     with torch.no_grad():
         theirs = model.eval()(**torch_llava.inputs(case, batch)).logits.numpy()
-    ours = llava_oracle.run(config, params, batch)["scores_BTV"]
+    ours = llava_oracle.run(config, params, batch)["logits_BTV"]
     mask_BT = llava_oracle.expand(batch, config.image_token_index, config.num_patches)[1]
     np.testing.assert_allclose(ours, theirs * mask_BT[..., None], atol=1e-5)
 
@@ -133,7 +133,7 @@ def test_the_parameters_of_the_full_size_are_as_many_as_recorded() -> None:
         model = transformers.LlavaForConditionalGeneration(config)
     assert sum(parameter.numel() for parameter in model.parameters()) == LLAVA_7B_PARAMETERS
     ours = LlavaConfig(num_answers=2, text_config=LlamaConfig(**published))
-    template = jax.eval_shape(FAMILY.create(ours).init, jax.random.key(0))
+    template = jax.eval_shape(FAMILY.make_model(ours).init, jax.random.key(0))
     shapes = layout.expected_shapes(FAMILY.tensors(ours), FAMILY.parts(ours, template))
     theirs = {published_name: tuple(value.shape) for published_name, value in _named(model)}
     assert shapes == theirs

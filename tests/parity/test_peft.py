@@ -126,7 +126,7 @@ def export(reference: Reference, folder: pathlib.Path) -> pathlib.Path:
     reference.save(folder / "start")
     start = huggingface.load(folder / "start", key=jax.random.key(0), selectable=reference.stack)
     family = huggingface.family_of(start.config)
-    params, model = trained(start.params, bool(family.head_prefix)), family.create(start.config)
+    params, model = trained(start.params, bool(family.head_prefix)), family.make_model(start.config)
     names = start.answers, start.findings
     made = Foundation(model, start.config, start.params, *names, load_tokenizer(), "")
     made.save(folder / "model", params)
@@ -147,7 +147,7 @@ def trained(params: Params, moves_head: bool) -> Params:
 
 def merged_logits(folder: pathlib.Path, batch: Batch) -> np.ndarray:
     weights = huggingface.load(folder, key=jax.random.key(0))
-    model = huggingface.family_of(weights.config).create(weights.config)
+    model = huggingface.family_of(weights.config).make_model(weights.config)
     return jax.jit(base.apply, static_argnums=0)(model, weights.params, batch)
 
 

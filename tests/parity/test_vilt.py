@@ -43,7 +43,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 def loss_and_gradients(
     config: vilt.ViltConfig, params: Params, batch: Batch
 ) -> tuple[float, dict[str, np.ndarray]]:
-    model = vilt.create(config)
+    model = vilt.make_model(config)
 
     def loss(params: Params) -> jax.Array:
         logits_BC = base.apply(model, params, batch)
@@ -58,7 +58,7 @@ def test_logits_loss_and_every_gradient_equal_torch(case: Case, tmp_path: pathli
     logits_BC, loss, gradients = torch_vilt.run(model, batch)
     model.save_pretrained(tmp_path)
     weights = huggingface.load(tmp_path, key=jax.random.key(0))
-    ours_BC = apply(vilt.create(weights.config), weights.params, batch)
+    ours_BC = apply(vilt.make_model(weights.config), weights.params, batch)
     np.testing.assert_allclose(ours_BC, logits_BC, atol=1e-5)
     our_loss, our_gradients = loss_and_gradients(weights.config, weights.params, batch)
     np.testing.assert_allclose(our_loss, loss, rtol=1e-5)
@@ -86,7 +86,7 @@ def test_images_of_several_sizes_give_torch_s_logits_and_gradients(tmp_path: pat
     logits_BC, loss, gradients = torch_vilt.run(model, batch)
     model.save_pretrained(tmp_path)
     weights = huggingface.load(tmp_path, key=jax.random.key(0))
-    ours_BC = apply(vilt.create(weights.config), weights.params, batch)
+    ours_BC = apply(vilt.make_model(weights.config), weights.params, batch)
     np.testing.assert_allclose(ours_BC, logits_BC, atol=1e-5)
     our_loss, our_gradients = loss_and_gradients(weights.config, weights.params, batch)
     np.testing.assert_allclose(our_loss, loss, rtol=1e-5)
@@ -94,7 +94,7 @@ def test_images_of_several_sizes_give_torch_s_logits_and_gradients(tmp_path: pat
     for name, gradient in gradients.items():
         np.testing.assert_allclose(our_gradients[name], gradient, atol=1e-4, err_msg=name)
     filled = batch.replace(image_size_B2=np.full_like(batch.image_size_B2, 40))
-    filled_BC = apply(vilt.create(weights.config), weights.params, filled)
+    filled_BC = apply(vilt.make_model(weights.config), weights.params, filled)
     changed_B = np.abs(filled_BC - ours_BC).max(axis=1) > 0.05
     np.testing.assert_array_equal(changed_B, [True, True, True, True, False])
 
@@ -108,7 +108,7 @@ def test_hidden_states_of_several_sizes_equal_torch_s(tmp_path: pathlib.Path) ->
         found = model(**torch_vilt.inputs(batch), output_hidden_states=True).hidden_states[-1]
     theirs_BTD = found.numpy()
     encode = jax.jit(base.encode, static_argnums=0)
-    ours_BTD, bias_B11T = encode(vilt.create(weights.config), weights.params, batch)
+    ours_BTD, bias_B11T = encode(vilt.make_model(weights.config), weights.params, batch)
     first = batch.input_ids_BT.shape[1] + 1
     np.testing.assert_allclose(ours_BTD[:, :first], theirs_BTD[:, :first], atol=1e-5)
     seen_BP = np.asarray(bias_B11T)[:, 0, 0, first:] == 0
@@ -128,14 +128,14 @@ def test_torch_reads_what_we_write(tmp_path: pathlib.Path) -> None:
         num_answers=case.answers,
         adapter_size=3,
     )
-    params = vilt.create(config).init(jax.random.key(0))
+    params = vilt.make_model(config).init(jax.random.key(0))
     batch = torch_vilt.random_batch(case)
     answers = [f"answer {place}" for place in range(case.answers)]
     huggingface.save(tmp_path, config, params, answers, tokenizer)
     model = transformers.ViltForQuestionAnswering.from_pretrained(tmp_path).eval()
     assert model.config.id2label == dict(enumerate(answers))
     logits_BC, _, _ = torch_vilt.run(model, batch)
-    ours_BC = apply(vilt.create(config), params, batch)
+    ours_BC = apply(vilt.make_model(config), params, batch)
     np.testing.assert_allclose(ours_BC, logits_BC, atol=1e-5)
 
 
@@ -143,7 +143,7 @@ def test_torch_reads_low_rank_changes_that_were_added_to_their_maps(tmp_path: pa
     tokenizer, case = load_tokenizer(), LARGER_CASES["deep"]
     sizes = {**case.sizes, "vocab_size": tokenizer.vocabulary_size}
     config = vilt.ViltConfig(**sizes, num_answers=case.answers)
-    model = vilt.create(config)
+    model = vilt.make_model(config)
     params = model.init(jax.random.key(0))
     rows = lora.init_stack(jax.random.key(1), params["blocks"], 2)
     # Fresh ones change nothing.

@@ -209,7 +209,7 @@ def run(model: Any, batch: Batch, answers: tuple[np.ndarray, np.ndarray]) -> dic
       answers: of `random_answers`.
 
     Returns:
-      question_BTD, logits_BC, scores_BTV, the loss (answer head's plus decoder's), and its gradient
+      question_BTD, logits_BC, logits_BTV, the loss (answer head's plus decoder's), and its gradient
       for every parameter as "gradient.NAME".
     """
     model.zero_grad()
@@ -239,7 +239,7 @@ def run(model: Any, batch: Batch, answers: tuple[np.ndarray, np.ndarray]) -> dic
     of_head = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets)
     loss = of_head * logits.shape[-1] + decoded.loss
     loss.backward()
-    outputs = {"question_BTD": question, "logits_BC": logits, "scores_BTV": decoded.logits}
+    outputs = {"question_BTD": question, "logits_BC": logits, "logits_BTV": decoded.logits}
     results = {name: value.detach().numpy().copy() for name, value in outputs.items()}
     gradients = {n: p.grad.numpy().copy() for n, p in model.named_parameters()}
     results |= {f"gradient.{name}": value for name, value in gradients.items()}

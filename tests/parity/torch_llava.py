@@ -140,7 +140,7 @@ def run(case: Case, model: Any, batch: Batch) -> dict[str, np.ndarray]:
       batch: images and questions.
 
     Returns:
-      hidden_BTD and scores_BTV, 0 at padding, logits_BC, the loss (answer head's plus that of the
+      hidden_BTD and logits_BTV, 0 at padding, logits_BC, the loss (answer head's plus that of the
       question's own words), and its gradient for every parameter that has one as "gradient.NAME".
     """
     model.zero_grad()
@@ -159,7 +159,7 @@ def run(case: Case, model: Any, batch: Batch) -> dict[str, np.ndarray]:
     )
     loss = of_head * logits.shape[-1] + of_text
     loss.backward()
-    seen = {"hidden_BTD": hidden * mask[..., None], "scores_BTV": scores * mask[..., None]}
+    seen = {"hidden_BTD": hidden * mask[..., None], "logits_BTV": scores * mask[..., None]}
     results = {n: v.detach().numpy().copy() for n, v in (seen | {"logits_BC": logits}).items()}
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:

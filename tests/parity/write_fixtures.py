@@ -58,7 +58,7 @@ def expected_blip(case: torch_blip.Case) -> dict[str, np.ndarray]:
     """Returns a case's inputs, hidden states, logits, scores, loss and gradients by name."""
     batch, answers = torch_blip.random_batch(case), torch_blip.random_answers(case)
     results = torch_blip.run(torch_blip.random_model(case), batch, answers)
-    kept = ("question_BTD", "logits_BC", "scores_BTV", "loss")
+    kept = ("question_BTD", "logits_BC", "logits_BTV", "loss")
     names = [*kept, *(f"gradient.{name}" for name in BLIP_GRADIENTS)]
     inputs = {"answer_ids_BT": answers[0], "answer_mask_BT": answers[1], **_inputs(batch)}
     return {**inputs, **{name: results[name] for name in names}}
@@ -68,7 +68,7 @@ def expected_llava(case: torch_blip.Case) -> dict[str, np.ndarray]:
     """Returns a case's inputs, hidden states, scores, logits, loss and gradients by name."""
     batch = torch_llava.random_batch(case)
     results = torch_llava.run(case, torch_llava.random_model(case), batch)
-    kept = {name: results[name] for name in ("hidden_BTD", "scores_BTV", "logits_BC", "loss")}
+    kept = {name: results[name] for name in ("hidden_BTD", "logits_BTV", "logits_BC", "loss")}
     gradients = {f"gradient.{n}": results[f"gradient.{n}"] for n in LLAVA_GRADIENTS}
     return {**_inputs(batch), **kept, **gradients}
 

@@ -31,7 +31,7 @@ def test_totals_are_those_of_the_masks():
 )
 def test_even_choice_is_as_even_as_the_budgets_allow(layers, budgets):
     scores_KL = brute_force.draw_scores(len(budgets), layers)
-    problem = problem_lib.create(scores_KL, np.array(budgets))
+    problem = problem_lib.make_problem(scores_KL, np.array(budgets))
     mask_KL = np.asarray(seeds.even_choice(problem))
     np.testing.assert_array_equal(mask_KL.sum(axis=1), budgets)
     assert np.ptp(mask_KL.sum(axis=0)) <= 1
@@ -39,7 +39,7 @@ def test_even_choice_is_as_even_as_the_budgets_allow(layers, budgets):
 
 def test_population_keeps_budgets_own_choice_and_seeds():
     scores_KL = brute_force.draw_scores(5, 8)
-    problem = problem_lib.create(scores_KL, np.array([1, 2, 3, 8, 4]))
+    problem = problem_lib.make_problem(scores_KL, np.array([1, 2, 3, 8, 4]))
     seeds_PKL = np.zeros((6, 5, 8), bool)
     seeds_PKL[0] = seeds.even_choice(problem)
     seeds_PKL[1] = True

@@ -115,7 +115,7 @@ def test_exact_fronts_survive_scores_that_all_tie():
 
 def test_selector_says_whether_its_front_is_the_true_one():
     few, many = brute_force.draw_scores(3, 5), brute_force.draw_scores(60, 10, correlation=0.8)
-    select = selection.create("exact", population=16, generations=1)
+    select = selection.make_selector("exact", population=16, generations=1)
     key, seeds = jax.random.key(0), np.zeros((16, 1, 1), bool)
     true = select(key, few, np.full(3, 2), seeds)
     supported = select(key, many, np.full(60, 3), seeds)

@@ -41,7 +41,9 @@ COMBINED = {"mask, absent and bounds", "costs, mask, absent and bounds"}
 @pytest.fixture(scope="module")
 def selectors():
     names = [*selection.METAHEURISTICS, "exact", "SimpleGA"]
-    return {name: selection.create(name, population=POPULATION, generations=8) for name in names}
+    return {
+        name: selection.make_selector(name, population=POPULATION, generations=8) for name in names
+    }
 
 
 def keeps(mask_KL, wanted):
@@ -75,7 +77,7 @@ def choose(select, limits, *, seeds_PKL=None, seed=0):
     ),
 )
 def test_every_point_of_the_front_keeps_the_limits(name, kind, selectors):
-    limits = limits_lib.create(WANTED[kind], SCORES_KL, BUDGETS)
+    limits = limits_lib.make_limits(WANTED[kind], SCORES_KL, BUDGETS)
     chosen = choose(selectors[name], limits)
     masks_PKL = np.asarray(chosen.front_mask_PKL)[np.asarray(chosen.front_valid_P)]
     assert len(masks_PKL) >= 1
@@ -86,17 +88,17 @@ def test_every_point_of_the_front_keeps_the_limits(name, kind, selectors):
 @pytest.mark.parametrize("name", ["abc", "aco", "sa"])
 def test_the_other_metaheuristics_keep_the_limits_as_well(name, selectors):
     wanted = WANTED["costs, mask, absent and bounds"]
-    chosen = choose(selectors[name], limits_lib.create(wanted, SCORES_KL, BUDGETS))
+    chosen = choose(selectors[name], limits_lib.make_limits(wanted, SCORES_KL, BUDGETS))
     for mask_KL in np.asarray(chosen.front_mask_PKL)[np.asarray(chosen.front_valid_P)]:
         assert keeps(mask_KL, wanted)
 
 
 def test_other_limits_of_the_same_kinds_compile_nothing(selectors):
     select, wanted = selectors["nsga2"], WANTED["bounds"]
-    first = choose(select, limits_lib.create(wanted, SCORES_KL, BUDGETS))
+    first = choose(select, limits_lib.make_limits(wanted, SCORES_KL, BUDGETS))
     compiled = select._cache_size()
     other = selection.Wanted(least_L=np.zeros(8, int), most_L=np.full(8, 3))
-    limits = limits_lib.create(other, SCORES_KL, BUDGETS)
+    limits = limits_lib.make_limits(other, SCORES_KL, BUDGETS)
     choose(select, limits, seeds_PKL=np.asarray(first.front_mask_PKL), seed=1)
     assert select._cache_size() == compiled
 
@@ -124,7 +126,7 @@ TINY_WANTED = selection.Wanted(
 
 def test_exact_fronts_within_limits_agree_with_trying_every_choice():
     every_PM = np.array(feasible_points(TINY_WANTED))
-    limits = limits_lib.create(TINY_WANTED, TINY_KL, np.full(3, 2))
+    limits = limits_lib.make_limits(TINY_WANTED, TINY_KL, np.full(3, 2))
     true_NM = exact.true_front(TINY_KL, np.full(3, 2), limits).points_NM * [-1, 1]
     np.testing.assert_allclose(true_NM, sorted(brute_force.front(every_PM)), rtol=1e-9)
     supported_NM = exact.supported_front(TINY_KL, np.full(3, 2), limits).points_NM * [-1, 1]
@@ -136,7 +138,7 @@ def test_exact_fronts_within_limits_agree_with_trying_every_choice():
 
 
 def test_start_is_the_most_important_choice_within_limits():
-    limits = limits_lib.create(TINY_WANTED, TINY_KL, np.full(3, 2))
+    limits = limits_lib.make_limits(TINY_WANTED, TINY_KL, np.full(3, 2))
     lost, _ = brute_force.worth(np.asarray(limits.start_KL), TINY_KL)
     assert lost == pytest.approx(min(point[0] for point in feasible_points(TINY_WANTED)))
 
@@ -161,7 +163,7 @@ def test_start_is_the_most_important_choice_within_limits():
 def test_limits_that_clash_are_named(wanted, message):
     names = ["Oslo", "Bern", "Rome", "Lima", "Kyiv", "Pune"]
     with pytest.raises(selection.InfeasibleError, match=message):
-        limits_lib.create(selection.Wanted(**wanted), SCORES_KL, BUDGETS, names)
+        limits_lib.make_limits(selection.Wanted(**wanted), SCORES_KL, BUDGETS, names)
 
 
 def test_costs_need_capacities_and_must_be_positive():
@@ -189,7 +191,7 @@ def test_true_front_under_costs_agrees_with_trying_every_choice(seed, bounded):
         kept &= not (mask_KL & ~wanted.allowed_KL).any()
         if kept and (not bounded or np.all(mask_KL.sum(axis=0) <= wanted.most_L)):
             points.append(brute_force.worth(mask_KL, scores_KL))
-    limits = limits_lib.create(wanted, scores_KL, np.full(3, 4))
+    limits = limits_lib.make_limits(wanted, scores_KL, np.full(3, 4))
     found = exact.true_front(scores_KL, np.full(3, 4), limits)
     expected = sorted(brute_force.front(np.array(points)))
     np.testing.assert_allclose(found.points_NM * [-1, 1], expected, rtol=1e-9, atol=1e-12)
@@ -198,13 +200,13 @@ def test_true_front_under_costs_agrees_with_trying_every_choice(seed, bounded):
 def test_exact_refuses_costs_of_a_large_problem():
     scores_KL = brute_force.draw_scores(20, 8)
     wanted = selection.Wanted(costs_L=COSTS_L, capacity_K=np.full(20, 4.0))
-    limits = limits_lib.create(wanted, scores_KL, np.full(20, 8))
+    limits = limits_lib.make_limits(wanted, scores_KL, np.full(20, 8))
     with pytest.raises(ValueError, match="at most 48 clients × layers, and there are 160"):
         exact.find_front(scores_KL, np.full(20, 8), limits)
 
 
 def test_climbing_within_costs_keeps_count_of_picks_added_and_swapped():
-    limits = limits_lib.create(WANTED["costs"], SCORES_KL, BUDGETS)
+    limits = limits_lib.make_limits(WANTED["costs"], SCORES_KL, BUDGETS)
     start_KL = np.zeros((6, 8), bool)
     start_KL[:, 7] = True
     counts_LP = np.tile(start_KL.sum(axis=0)[:, None], (1, 2))
@@ -227,13 +229,13 @@ def test_climbing_within_costs_keeps_count_of_picks_added_and_swapped():
 
 
 def test_own_choice_keeps_the_clients_own_limits():
-    select = selection.create("own", population=POPULATION, generations=1)
+    select = selection.make_selector("own", population=POPULATION, generations=1)
     for kind in ("mask", "absent", "costs"):
-        chosen = choose(select, limits_lib.create(WANTED[kind], SCORES_KL, BUDGETS))
+        chosen = choose(select, limits_lib.make_limits(WANTED[kind], SCORES_KL, BUDGETS))
         assert keeps(np.asarray(chosen.mask_KL), WANTED[kind])
 
 
 def test_forbidden_layers_rank_last(selectors):
-    chosen = choose(selectors["nsga2"], limits_lib.create(WANTED["mask"], SCORES_KL, BUDGETS))
+    chosen = choose(selectors["nsga2"], limits_lib.make_limits(WANTED["mask"], SCORES_KL, BUDGETS))
     for ranks_L, allowed_L in zip(np.asarray(chosen.ranks_KL), ALLOWED_KL, strict=True):
         assert max(ranks_L[allowed_L]) < min(ranks_L[~allowed_L], default=8)

@@ -7,7 +7,7 @@ from tests.selection import brute_force
 
 def test_decode_takes_each_clients_largest_keys_and_nan_last():
     scores_KL = brute_force.draw_scores(2, 4)
-    problem = problem_lib.create(scores_KL, np.array([1, 3]))
+    problem = problem_lib.make_problem(scores_KL, np.array([1, 3]))
     keys_PKL = np.array([[[0.1, 0.9, 0.9, -1.0], [np.nan, 0.0, -3.0, 2.0]]], np.float32)
     decoded = jax.jit(random_keys.decode)(keys_PKL, problem)
     expected = np.array([[[0, 1, 0, 0], [0, 1, 1, 1]]], bool)

@@ -21,7 +21,9 @@ every_metaheuristic = pytest.mark.parametrize("name", selection.METAHEURISTICS)
 @pytest.fixture(scope="module")
 def selectors():
     """One of each, so that tests with the same shape share what is compiled."""
-    return {name: selection.create(name, population=POPULATION, generations=8) for name in NAMES}
+    return {
+        name: selection.make_selector(name, population=POPULATION, generations=8) for name in NAMES
+    }
 
 
 def choose(select, scores_KL, budgets, *, seeds_PKL=None, seed=0):
@@ -151,7 +153,7 @@ def test_own_choice_takes_the_highest_scores_and_the_lower_layer_of_equals(selec
 def test_the_pick_is_the_one_asked_for():
     scores_KL = brute_force.draw_scores(6, 10, correlation=0.8)
     for place, expected in [(0, 0), (1, 1)]:
-        select = selection.create(
+        select = selection.make_selector(
             "exact", population=POPULATION, generations=1, pick="index", pick_value=place
         )
         assert choose(select, scores_KL, [3] * 6).pick == expected
@@ -159,9 +161,9 @@ def test_the_pick_is_the_one_asked_for():
 
 def test_unknown_names_list_the_choices():
     with pytest.raises(ValueError, match=r"'nsga3': choose one of .*'nsga2'"):
-        selection.create("nsga3", population=4, generations=1)
+        selection.make_selector("nsga3", population=4, generations=1)
     with pytest.raises(ValueError, match=r"'best': choose one of .*'knee'"):
-        selection.create("nsga2", population=4, generations=1, pick="best")
+        selection.make_selector("nsga2", population=4, generations=1, pick="best")
 
 
 def test_the_refined_ranking_puts_picks_first_then_votes_then_scores(selectors):

@@ -49,7 +49,7 @@ def _rename(names: Sequence[str]) -> dict[str, str]:
 
 FAMILY = Family(
     sizes=AlbefConfig,
-    create=grounded.create,
+    make_model=grounded.make_model,
     stacks=tuple(AlbefConfig.STAGES),
     parts=grounded_layout.parts,
     arrange=grounded_layout.arrange,

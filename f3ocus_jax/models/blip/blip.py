@@ -54,7 +54,7 @@ def _rename(names: Sequence[str]) -> dict[str, str]:
 
 FAMILY = Family(
     sizes=BlipConfig,
-    create=grounded.create,
+    make_model=grounded.make_model,
     stacks=tuple(BlipConfig.STAGES),
     parts=grounded_layout.parts,
     arrange=grounded_layout.arrange,

@@ -54,7 +54,7 @@ def arrangement(config: GroundedConfig) -> Arrangement:
     return Arrangement((*encode_image, *encode_text), "fusion_blocks", ("decoder",))
 
 
-def create(config: GroundedConfig) -> Model:
+def make_model(config: GroundedConfig) -> Model:
     """Makes the model.
 
     Args:
@@ -121,23 +121,23 @@ def _read(
 def _teach(
     config: GroundedConfig, params: Params, question_BTD: jax.Array, context: Context
 ) -> jax.Array:
-    """Returns scores_BAV of the tokens of the taught answers."""
+    """Returns logits_BAV of the tokens of the taught answers."""
     ids_BA, mask_BA = writing.given(context.answers)
     inputs_BA = writing.inputs(ids_BA, config.text_config.bos_token_id)
-    scores_BAV, _ = bert_decoder.token_scores(
+    logits_BAV, _ = bert_decoder.token_scores(
         config.decoder_config, params, inputs_BA, question_BTD, context.bias_B11T
     )
-    return writing.hide(scores_BAV, mask_BA)
+    return writing.hide(logits_BAV, mask_BA)
 
 
 def _writer(config: GroundedConfig, model: Model) -> Writer:
     text = config.text_config
 
-    def start(params: Params, batch: Batch, room: int) -> tuple[jax.Array, writing.Memory]:
+    def start(params: Params, batch: Batch, room: int) -> tuple[jax.Array, writing.GenerationState]:
         hidden, context = base.encode(model, params, batch)
         states_BTD = encode_question(config, params["readout"], hidden, context)
         start_BT = jnp.full((len(states_BTD), 1), text.bos_token_id, jnp.int32)
-        scores_BTV, memory_L = bert_decoder.token_scores(
+        logits_BTV, memory_L = bert_decoder.token_scores(
             config.decoder_config,
             params["readout"]["decoder"],
             start_BT,
@@ -146,13 +146,13 @@ def _writer(config: GroundedConfig, model: Model) -> Writer:
         )
         place_B = jnp.ones(len(states_BTD), jnp.int32)
         fixed = (states_BTD, context.bias_B11T)
-        return scores_BTV[:, 0], writing.Memory(memory_L.widen(room), fixed, place_B)
+        return logits_BTV[:, 0], writing.GenerationState(memory_L.widen(room), fixed, place_B)
 
     def proceed(
-        params: Params, memory: writing.Memory, ids_BT: jax.Array
-    ) -> tuple[jax.Array, writing.Memory]:
+        params: Params, memory: writing.GenerationState, ids_BT: jax.Array
+    ) -> tuple[jax.Array, writing.GenerationState]:
         states_BTD, bias_B11T = memory.fixed_B
-        scores_BTV, cache_L = bert_decoder.proceed(
+        logits_BTV, cache_L = bert_decoder.proceed(
             config.decoder_config,
             params["readout"]["decoder"],
             ids_BT,
@@ -162,7 +162,7 @@ def _writer(config: GroundedConfig, model: Model) -> Writer:
             memory.place_B,
         )
         place_B = memory.place_B + ids_BT.shape[1]
-        return scores_BTV, writing.Memory(cache_L, memory.fixed_B, place_B)
+        return logits_BTV, writing.GenerationState(cache_L, memory.fixed_B, place_B)
 
     return Writer(start, proceed, end=text.sep_token_id, padding=text.pad_token_id)
 

@@ -15,7 +15,7 @@ from f3ocus_jax.models.blocks.llama import LlamaConfig
 from f3ocus_jax.models.blocks.opt import OptConfig
 from f3ocus_jax.models.blocks.t5_config import T5Config
 from f3ocus_jax.models.generation import causal_writer, writer as writing
-from f3ocus_jax.models.generation.writer import Memory, Writer
+from f3ocus_jax.models.generation.writer import GenerationState, Writer
 from f3ocus_jax.types import Batch, Params, Rows
 
 
@@ -41,7 +41,7 @@ class Reader:
       block: (row, hidden_BTD, sight, adapt) -> hidden_BTD.
       norm: (language_norm, hidden_BTD) -> hidden_BTD, after the last block.
       pool: (parts above, words, normed hidden_BTD, mask_BT) -> state_BD for an answer head.
-      score: (parts above, words, normed hidden_BTD, mask_BT, ids_BA) -> scores_BAV of the tokens of
+      score: (parts above, words, normed hidden_BTD, mask_BT, ids_BA) -> logits_BAV of the tokens of
         taught answers.
       reads_behind: whether such answers are read behind the question, and not by a decoder.
     """
@@ -152,7 +152,7 @@ def t5_writer(
       The writer.
     """
 
-    def start(params: Params, batch: Batch, room: int) -> tuple[jax.Array, Memory]:
+    def start(params: Params, batch: Batch, room: int) -> tuple[jax.Array, GenerationState]:
         states_BTD, mask_BT = encoded(params, batch)
         above, words = params["readout"], params["embeddings"]["words"]
         position_BT = jnp.zeros((1, 1), jnp.int32)
@@ -160,10 +160,12 @@ def t5_writer(
         start_BT = jnp.full((len(states_BTD), 1), config.decoder_start_token_id, jnp.int32)
         hidden_BTD, memory_L = t5.decode(config, above["decoder"], words, start_BT, sight)
         place_B = jnp.ones(len(states_BTD), jnp.int32)
-        memory = Memory(memory_L.widen(room), (states_BTD, mask_BT), place_B)
+        memory = GenerationState(memory_L.widen(room), (states_BTD, mask_BT), place_B)
         return hidden_BTD[:, 0] @ above["scores"]["kernel"], memory
 
-    def proceed(params: Params, memory: Memory, ids_BT: jax.Array) -> tuple[jax.Array, Memory]:
+    def proceed(
+        params: Params, memory: GenerationState, ids_BT: jax.Array
+    ) -> tuple[jax.Array, GenerationState]:
         above, words, place_B = params["readout"], params["embeddings"]["words"], memory.place_B
         positions_BT = place_B[:, None] + jnp.arange(ids_BT.shape[1])[None]
         places = memory.cache_L.own.key.shape[3]
@@ -172,7 +174,7 @@ def t5_writer(
         hidden_BTD, memory_L = t5.proceed(
             config, decoder, words, ids_BT, sight, memory.cache_L, place_B
         )
-        further = Memory(memory_L, memory.fixed_B, place_B + ids_BT.shape[1])
+        further = GenerationState(memory_L, memory.fixed_B, place_B + ids_BT.shape[1])
         return hidden_BTD @ above["scores"]["kernel"], further
 
     return Writer(start, proceed, end=config.eos_token_id, padding=config.pad_token_id)

@@ -65,7 +65,7 @@ def arrangement(config: Blip2Config) -> Arrangement:
     return Arrangement((*first, *see, *gather), "language_blocks", last)
 
 
-def create(config: Blip2Config) -> Model:
+def make_model(config: Blip2Config) -> Model:
     """Makes a BLIP-2.
 
     Args:
@@ -136,8 +136,8 @@ def _read(
     hidden_BTD = encode(config, params, hidden, context)
     if config.answering == GENERATE:
         ids_BA, mask_BA = writing.given(context.answers)
-        scores_BAV = reads.score(params, context.words, hidden_BTD, context.mask_BT, ids_BA)
-        return writing.hide(scores_BAV, mask_BA)
+        logits_BAV = reads.score(params, context.words, hidden_BTD, context.mask_BT, ids_BA)
+        return writing.hide(logits_BAV, mask_BA)
     state_BD = reads.pool(params, context.words, hidden_BTD, context.mask_BT)
     return head_lib.read(head_params, state_BD.astype(jnp.float32))
 

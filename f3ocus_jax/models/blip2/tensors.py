@@ -89,7 +89,7 @@ def _of_vocabulary(entries: int, token_id: Callable[[str], int]) -> Mapping[str,
 
 FAMILY = Family(
     sizes=Blip2Config,
-    create=blip2.create,
+    make_model=blip2.make_model,
     stacks=STACKS,
     parts=_parts,
     arrange=_arrange,

@@ -128,7 +128,7 @@ class TokenScores(nn.Module):
 
     @nn.compact
     def __call__(self, hidden_BTD: jax.Array, word_VD: jax.Array) -> jax.Array:
-        """Returns scores_BTV."""
+        """Returns logits_BTV."""
         config = self.config
         inner_BTD = layers.linear(config.hidden_size, "transform", hidden_BTD)
         inner_BTD = ACTIVATIONS[config.hidden_act](inner_BTD)

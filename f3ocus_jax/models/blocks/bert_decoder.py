@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from f3ocus_jax.models.blocks import bert, causal_attention, layers, modules
 from f3ocus_jax.models.blocks.bert import TextConfig, TokenScores
-from f3ocus_jax.models.blocks.causal_attention import Cache, Memory
+from f3ocus_jax.models.blocks.causal_attention import Cache, DecoderCache
 from f3ocus_jax.types import Params, Rows
 
 
@@ -24,8 +24,8 @@ class DecoderBlock(nn.Module):
         bias_B1TS: jax.Array,
         states_BSD: jax.Array,
         states_bias: jax.Array,
-        past: tuple[Memory, jax.Array] | None = None,
-    ) -> tuple[jax.Array, Memory]:
+        past: tuple[DecoderCache, jax.Array] | None = None,
+    ) -> tuple[jax.Array, DecoderCache]:
         """Runs the block.
 
         Args:
@@ -49,7 +49,7 @@ class DecoderBlock(nn.Module):
         mixed_BTD = self.mix("cross_", hidden_BTD, seen, states_bias)
         hidden_BTD = self.norm("cross_attention_norm", hidden_BTD + mixed_BTD)
         fed_BTD = layers.feed_forward(config, hidden_BTD)
-        return self.norm("feed_forward_norm", hidden_BTD + fed_BTD), Memory(own, seen)
+        return self.norm("feed_forward_norm", hidden_BTD + fed_BTD), DecoderCache(own, seen)
 
     def norm(self, name: str, hidden_BTD: jax.Array) -> jax.Array:
         """Applies a norm."""
@@ -98,7 +98,7 @@ def token_scores(
     ids_BT: jax.Array,
     states_BSD: jax.Array,
     states_bias: jax.Array,
-) -> tuple[jax.Array, Memory]:
+) -> tuple[jax.Array, DecoderCache]:
     """Scores the token that follows each token of a text, which sees those before it.
 
     Args:
@@ -109,13 +109,13 @@ def token_scores(
       states_bias: [B, 1, 1, S], hides the question's padding.
 
     Returns:
-      (scores_BTV, unnormalised, memory of the text with leading layer axis).
+      (logits_BTV, unnormalised, memory of the text with leading layer axis).
     """
     positions_BT = jnp.arange(ids_BT.shape[1])[None]
-    bias_B1TT = causal_attention.hide_later(positions_BT, ids_BT.shape[1])
+    bias_B1TT = causal_attention.causal_mask(positions_BT, ids_BT.shape[1])
     hidden_BTD = bert.embed(config, params["embeddings"], ids_BT)
 
-    def step(hidden: jax.Array, row: Rows) -> tuple[jax.Array, Memory]:
+    def step(hidden: jax.Array, row: Rows) -> tuple[jax.Array, DecoderCache]:
         return modules.run(DecoderBlock(config), row, hidden, bias_B1TT, states_BSD, states_bias)
 
     hidden_BTD, memory_L = jax.lax.scan(step, hidden_BTD, params["blocks"])
@@ -128,9 +128,9 @@ def proceed(
     ids_BT: jax.Array,
     states_BSD: jax.Array,
     states_bias: jax.Array,
-    memory_L: Memory,
+    memory_L: DecoderCache,
     place_B: jax.Array,
-) -> tuple[jax.Array, Memory]:
+) -> tuple[jax.Array, DecoderCache]:
     """Scores the tokens that follow further tokens of a text; see `token_scores`.
 
     Args:
@@ -143,13 +143,13 @@ def proceed(
       place_B: int32, the first further token's place in it.
 
     Returns:
-      (scores_BTV, memory with these tokens).
+      (logits_BTV, memory with these tokens).
     """
     positions_BT = place_B[:, None] + jnp.arange(ids_BT.shape[1])[None]
-    bias_B1TS = causal_attention.hide_later(positions_BT, memory_L.own.key.shape[3])
+    bias_B1TS = causal_attention.causal_mask(positions_BT, memory_L.own.key.shape[3])
     hidden_BTD = bert.embed(config, params["embeddings"], ids_BT, positions_BT)
 
-    def step(hidden: jax.Array, rows: tuple[Rows, Memory]) -> tuple[jax.Array, Any]:
+    def step(hidden: jax.Array, rows: tuple[Rows, DecoderCache]) -> tuple[jax.Array, Any]:
         row, memory = rows
         inputs = (hidden, bias_B1TS, states_BSD, states_bias, (memory, place_B))
         return modules.run(DecoderBlock(config), row, *inputs)

@@ -50,7 +50,7 @@ class Cache:
 
 
 @struct.dataclass
-class Memory:
+class DecoderCache:
     """What one block of a decoder keeps.
 
     Attributes:
@@ -61,9 +61,9 @@ class Memory:
     own: Cache
     seen: Cache | None
 
-    def widen(self, room: int) -> "Memory":
+    def widen(self, room: int) -> "DecoderCache":
         """Returns the memory with room for so many tokens more."""
-        return Memory(self.own.widen(self.own.key.shape[-2] + room), self.seen)
+        return DecoderCache(self.own.widen(self.own.key.shape[-2] + room), self.seen)
 
 
 Past = tuple[Cache, jax.Array]
@@ -84,7 +84,7 @@ class Language:
         places each token may look at.
       block: (row, hidden_BTD, sight, adapt, past) -> (hidden_BTD, cache).
       norm: (language_norm, hidden_BTD) -> hidden_BTD, after the last block.
-      score: (words, parts above, hidden_BTD) -> scores_BTV of the next token, float32.
+      score: (words, parts above, hidden_BTD) -> logits_BTV of the next token, float32.
     """
 
     width: int
@@ -97,7 +97,7 @@ class Language:
     score: Callable[[Params, Params, jax.Array], jax.Array]
 
 
-def hide_later(positions_BT: jax.Array, places: int) -> jax.Array:
+def causal_mask(positions_BT: jax.Array, places: int) -> jax.Array:
     """Lets tokens look at themselves and at all before them.
 
     Args:

@@ -162,8 +162,8 @@ class LlamaBlock(nn.Module):
                 self.linear(count * config.head_dim, name, normed_BTD), count
             )
 
-        query = turn(heads("query", config.num_attention_heads), sight)
-        key = turn(heads("key", config.num_key_value_heads), sight)
+        query = apply_rope(heads("query", config.num_attention_heads), sight)
+        key = apply_rope(heads("key", config.num_key_value_heads), sight)
         return query, Cache(key, heads("value", config.num_key_value_heads))
 
     def feed_forward(self, normed_BTD: jax.Array) -> jax.Array:
@@ -196,11 +196,11 @@ def look(config: LlamaConfig, positions_BT: jax.Array, places: int) -> Sight:
     exponents_H = jnp.arange(0, config.head_dim, 2, dtype=jnp.float32) / config.head_dim
     waves_H = 1.0 / (config.rope_parameters.rope_theta**exponents_H)
     angles_BTH = positions_BT.astype(jnp.float32)[..., None] * waves_H[None, None]
-    bias_B1TS = causal_attention.hide_later(positions_BT, places)
+    bias_B1TS = causal_attention.causal_mask(positions_BT, places)
     return Sight(jnp.cos(angles_BTH), jnp.sin(angles_BTH), bias_B1TS)
 
 
-def turn(heads: jax.Array, sight: Sight) -> jax.Array:
+def apply_rope(heads: jax.Array, sight: Sight) -> jax.Array:
     """Turns queries or keys by their positions; the halves of a head are the two coordinates.
 
     Args:

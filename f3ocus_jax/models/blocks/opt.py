@@ -176,7 +176,7 @@ def language(config: OptConfig) -> Language:
         above=("language_norm",),
         init=functools.partial(init, config),
         enter=enter,
-        look=causal_attention.hide_later,
+        look=causal_attention.causal_mask,
         block=block,
         norm=norm,
         score=score,

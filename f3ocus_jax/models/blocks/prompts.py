@@ -18,7 +18,7 @@ DEVIATION = 0.02
 """Of a fresh prompt's elements, as in CoOp (Zhou et al., 2022), which PromptFL builds on."""
 
 
-def create(model: Model, *, tokens: int, width: int) -> Model:
+def make_prompted_model(model: Model, *, tokens: int, width: int) -> Model:
     """Makes the model that runs with a prompt in front of its selectable stack.
 
     Args:

@@ -15,13 +15,13 @@ from flax import struct
 from f3ocus_jax.models import stacks
 from f3ocus_jax.models.blocks import causal_attention, layers, modules
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
-from f3ocus_jax.models.blocks.causal_attention import Cache, Memory
+from f3ocus_jax.models.blocks.causal_attention import Cache, DecoderCache
 from f3ocus_jax.models.blocks.layers import Adapt, unchanged
 from f3ocus_jax.models.blocks.llama import RmsNorm
 from f3ocus_jax.models.blocks.t5_config import T5Config
 from f3ocus_jax.types import Array, Params, Rows
 
-Past = tuple[Memory, jax.Array]
+Past = tuple[DecoderCache, jax.Array]
 """A block's memory, and each example's place in it for the first of the tokens that are read."""
 
 
@@ -54,7 +54,7 @@ class T5Block(nn.Module):
         states_bias: jax.Array | None,
         adapt: Adapt,
         past: Past | None = None,
-    ) -> tuple[jax.Array, Memory]:
+    ) -> tuple[jax.Array, DecoderCache]:
         """Runs the block.
 
         Args:
@@ -79,7 +79,7 @@ class T5Block(nn.Module):
             seen = past[0].seen if past and past[0].seen else self.remember("cross_", states_BSD)
             hidden_BTD = hidden_BTD + self.mix("cross_", normed_BTD, seen, states_bias)
         fed_BTD = self.feed_forward(self.norm("feed_forward_norm", hidden_BTD))
-        return hidden_BTD + adapt(fed_BTD), Memory(own, seen)
+        return hidden_BTD + adapt(fed_BTD), DecoderCache(own, seen)
 
     def norm(self, name: str, hidden_BTD: jax.Array) -> jax.Array:
         """Applies a norm."""
@@ -186,7 +186,7 @@ def norm(config: T5Config, params: Params, hidden_BTD: jax.Array) -> jax.Array:
 
 def decode(
     config: T5Config, decoder: Params, words: Params, ids_BT: jax.Array, sight: Sight
-) -> tuple[jax.Array, Memory]:
+) -> tuple[jax.Array, DecoderCache]:
     """Reads the first tokens of a text.
 
     Args:
@@ -201,7 +201,7 @@ def decode(
     """
     hidden_BTD = jnp.take(words["word"], ids_BT, axis=0)
 
-    def step(hidden: jax.Array, row: Rows) -> tuple[jax.Array, Memory]:
+    def step(hidden: jax.Array, row: Rows) -> tuple[jax.Array, DecoderCache]:
         looked_at = (sight.bias_BHTS, sight.states_BSD, sight.states_bias_B11S)
         return modules.run(T5Block(config), row, hidden, *looked_at, unchanged)
 
@@ -215,9 +215,9 @@ def proceed(
     words: Params,
     ids_BT: jax.Array,
     sight: Sight,
-    memory_L: Memory,
+    memory_L: DecoderCache,
     place_B: jax.Array,
-) -> tuple[jax.Array, Memory]:
+) -> tuple[jax.Array, DecoderCache]:
     """Reads further tokens of a text; see `decode`.
 
     Args:
@@ -234,7 +234,7 @@ def proceed(
     """
     hidden_BTD = jnp.take(words["word"], ids_BT, axis=0)
 
-    def step(hidden: jax.Array, rows: tuple[Rows, Memory]) -> tuple[jax.Array, Memory]:
+    def step(hidden: jax.Array, rows: tuple[Rows, DecoderCache]) -> tuple[jax.Array, DecoderCache]:
         row, memory = rows
         looked_at = (sight.bias_BHTS, sight.states_BSD, sight.states_bias_B11S)
         past = (memory, place_B)
@@ -267,7 +267,7 @@ def decoder_sight(
     """
     apart_BTS = jnp.arange(places)[None, None] - positions_BT[..., None]
     bias_BHTS = _bias(config, decoder["bias"], apart_BTS, both_ways=False)
-    bias_BHTS = bias_BHTS + causal_attention.hide_later(positions_BT, places)
+    bias_BHTS = bias_BHTS + causal_attention.causal_mask(positions_BT, places)
     return Sight(bias_BHTS, states_BSD, layers.padding_bias(states_mask_BS))
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from f3ocus_jax.models.blocks import causal_attention
 from f3ocus_jax.models.blocks.causal_attention import Language
-from f3ocus_jax.models.generation.writer import Memory, Writer
+from f3ocus_jax.models.generation.writer import GenerationState, Writer
 from f3ocus_jax.types import Batch, Params
 
 Begin = Callable[[Params, Batch], tuple[jax.Array, jax.Array]]
@@ -52,7 +52,7 @@ def answer_scores(
       length: A.
 
     Returns:
-      scores_BAV.
+      logits_BAV.
     """
     places_BA = last_B[:, None] + jnp.arange(length)[None]
     places_BA = jnp.minimum(places_BA, hidden_BTD.shape[1] - 1)
@@ -86,16 +86,18 @@ def writer(
         hidden_BTD = language.norm(above["language_norm"], hidden_BTD)
         return language.score(words, above, hidden_BTD)
 
-    def start(params: Params, batch: Batch, room: int) -> tuple[jax.Array, Memory]:
+    def start(params: Params, batch: Batch, room: int) -> tuple[jax.Array, GenerationState]:
         batch = batch.replace(  # type: ignore[attr-defined]
             answer_ids_BA=None, answer_mask_BA=None
         )
         hidden_BTD, last_B = begin(params, batch)
         hidden_BTD, cache_L = causal_attention.read(language, rows(params), hidden_BTD, room)
         last_B1D = jnp.take_along_axis(hidden_BTD, last_B[:, None, None], axis=1)
-        return score(params, last_B1D)[:, 0], Memory(cache_L, (), last_B + 1)
+        return score(params, last_B1D)[:, 0], GenerationState(cache_L, (), last_B + 1)
 
-    def proceed(params: Params, memory: Memory, ids_BT: jax.Array) -> tuple[jax.Array, Memory]:
+    def proceed(
+        params: Params, memory: GenerationState, ids_BT: jax.Array
+    ) -> tuple[jax.Array, GenerationState]:
         words, place_B = params["embeddings"]["words"], memory.place_B
         positions_BT = place_B[:, None] + jnp.arange(ids_BT.shape[1])[None]
         hidden_BTD = jnp.take(words["word"], ids_BT, axis=0)
@@ -103,6 +105,6 @@ def writer(
         hidden_BTD, cache_L = causal_attention.proceed(
             language, rows(params), hidden_BTD, memory.cache_L, place_B
         )
-        return score(params, hidden_BTD), Memory(cache_L, (), place_B + ids_BT.shape[1])
+        return score(params, hidden_BTD), GenerationState(cache_L, (), place_B + ids_BT.shape[1])
 
     return Writer(start, proceed, end, padding)

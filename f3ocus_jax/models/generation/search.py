@@ -49,8 +49,8 @@ def greedy(writer: Writer, length: int) -> Write:
             token_B = jnp.where(done_B, writer.padding, token_B)
             ids_BA = ids_BA.at[:, step].set(token_B)
             done_B = done_B | (token_B == writer.end)
-            scores_BTV, memory = writer.proceed(params, memory, token_B[:, None])
-            return step + 1, ids_BA, done_B, scores_BTV[:, 0], memory
+            logits_BTV, memory = writer.proceed(params, memory, token_B[:, None])
+            return step + 1, ids_BA, done_B, logits_BTV[:, 0], memory
 
         start = (jnp.int32(0), ids_BA, done_B, scores_BV, memory)
         return jax.lax.while_loop(goes_on, add, start)[1]
@@ -135,9 +135,9 @@ def rank(writer: Writer, answer_ids_CA: Array, answer_mask_CA: Array) -> Write:
         def of_one(answer: tuple[jax.Array, jax.Array]) -> jax.Array:
             ids_A, mask_A = answer
             ids_BA = jnp.broadcast_to(ids_A[None], (len(first_BV), len(ids_A)))
-            scores_BTV, _ = writer.proceed(params, memory, ids_BA[:, :-1])
-            scores_BAV = jnp.concatenate([first_BV[:, None], scores_BTV], axis=1)
-            return losses.log_likelihood(scores_BAV, ids_BA, mask_A[None])
+            logits_BTV, _ = writer.proceed(params, memory, ids_BA[:, :-1])
+            logits_BAV = jnp.concatenate([first_BV[:, None], logits_BTV], axis=1)
+            return losses.log_likelihood(logits_BAV, ids_BA, mask_A[None])
 
         return jax.lax.map(of_one, answers).T
 

@@ -11,7 +11,7 @@ from f3ocus_jax.types import Array, Batch, Params
 
 
 @struct.dataclass
-class Memory:
+class GenerationState:
     """What a model keeps while it writes.
 
     Attributes:
@@ -24,18 +24,18 @@ class Memory:
     fixed_B: Array
     place_B: Array
 
-    def repeated(self, times: int) -> "Memory":
+    def repeated(self, times: int) -> "GenerationState":
         """Returns a memory in which every example stands so many times in a row."""
-        return Memory(
+        return GenerationState(
             cache_L=jax.tree.map(lambda leaf: jnp.repeat(leaf, times, axis=1), self.cache_L),
             fixed_B=jax.tree.map(lambda leaf: jnp.repeat(leaf, times, axis=0), self.fixed_B),
             place_B=jnp.repeat(self.place_B, times),
         )
 
-    def picked(self, places_B: jax.Array) -> "Memory":
+    def picked(self, places_B: jax.Array) -> "GenerationState":
         """Returns a memory whose caches are those of other places of the batch."""
         taken = jax.tree.map(lambda leaf: jnp.take(leaf, places_B, axis=1), self.cache_L)
-        return Memory(taken, self.fixed_B, self.place_B)
+        return GenerationState(taken, self.fixed_B, self.place_B)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,14 +45,14 @@ class Writer:
     Attributes:
       start: (parameters, batch, room) -> (scores_BV of the first token, memory with places for
         `room` tokens). The batch's answers are not looked at.
-      proceed: (parameters, memory, ids_BT) -> (scores_BTV of the token behind each of these,
+      proceed: (parameters, memory, ids_BT) -> (logits_BTV of the token behind each of these,
         memory that holds them).
       end: the token that ends an answer.
       padding: the token behind the end.
     """
 
-    start: Callable[[Params, Batch, int], tuple[jax.Array, Memory]]
-    proceed: Callable[[Params, Memory, jax.Array], tuple[jax.Array, Memory]]
+    start: Callable[[Params, Batch, int], tuple[jax.Array, GenerationState]]
+    proceed: Callable[[Params, GenerationState, jax.Array], tuple[jax.Array, GenerationState]]
     end: int
     padding: int
 
@@ -71,17 +71,17 @@ def given(answers: tuple[jax.Array, jax.Array] | None) -> tuple[jax.Array, jax.A
     return answers
 
 
-def hide(scores_BAV: jax.Array, mask_BA: jax.Array) -> jax.Array:
+def hide(logits_BAV: jax.Array, mask_BA: jax.Array) -> jax.Array:
     """Replaces scores that no token of an answer is taken from by 0, so that nothing learns there.
 
     Args:
-      scores_BAV: of the answers' tokens.
+      logits_BAV: of the answers' tokens.
       mask_BA: 1 for a token and 0 for padding.
 
     Returns:
-      scores_BAV, float32.
+      logits_BAV, float32.
     """
-    return jnp.where(mask_BA[..., None] > 0, scores_BAV.astype(jnp.float32), 0.0)
+    return jnp.where(mask_BA[..., None] > 0, logits_BAV.astype(jnp.float32), 0.0)
 
 
 def inputs(ids_BA: jax.Array, start: int) -> jax.Array:

@@ -272,7 +272,7 @@ def head_shapes(config: Any, classes: Mapping[str, Sequence[str]]) -> Params:
 
 
 def _shapes(config: Any) -> Params:
-    return jax.eval_shape(family_of(config).create(config).init, jax.random.key(0))
+    return jax.eval_shape(family_of(config).make_model(config).init, jax.random.key(0))
 
 
 def read_config(

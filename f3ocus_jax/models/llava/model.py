@@ -72,7 +72,7 @@ def arrangement(config: LlavaConfig) -> Arrangement:
     return Arrangement(below, "language_blocks", spare)
 
 
-def create(config: LlavaConfig) -> Model:
+def make_model(config: LlavaConfig) -> Model:
     """Makes a LLaVA.
 
     Args:
@@ -132,10 +132,10 @@ def _read(
     if config.answering == GENERATE:
         ids_BA, mask_BA = writing.given(context.answers)
         language, length = llama.language(config.text_config), ids_BA.shape[1]
-        scores_BAV = causal_writer.answer_scores(
+        logits_BAV = causal_writer.answer_scores(
             language, params, {}, hidden_BTD, context.last_B, length
         )
-        return writing.hide(scores_BAV, mask_BA)
+        return writing.hide(logits_BAV, mask_BA)
     last_BD = jnp.take_along_axis(hidden_BTD, context.last_B[:, None, None], axis=1)[:, 0]
     return head_lib.read(head_params, last_BD.astype(jnp.float32))
 

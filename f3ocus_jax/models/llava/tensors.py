@@ -144,7 +144,7 @@ def _with_image_size(config: LlavaConfig, image_size: int) -> LlavaConfig:
 
 FAMILY = Family(
     sizes=LlavaConfig,
-    create=llava.create,
+    make_model=llava.make_model,
     stacks=STACKS,
     parts=_parts,
     arrange=_arrange,

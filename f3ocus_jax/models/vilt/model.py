@@ -75,7 +75,7 @@ class Readout(nn.Module):
         return jnp.tanh(nn.Dense(self.config.hidden_size, name="pooler")(normed_BD))
 
 
-def create(config: ViltConfig) -> Model:
+def make_model(config: ViltConfig) -> Model:
     """Makes a ViLT.
 
     Args:

@@ -108,7 +108,7 @@ def _edges(config: ViltConfig) -> tuple[int, int]:
 
 FAMILY = Family(
     sizes=ViltConfig,
-    create=vilt.create,
+    make_model=vilt.make_model,
     stacks=STACKS,
     parts=_parts,
     arrange=_parts,

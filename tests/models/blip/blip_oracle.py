@@ -18,14 +18,14 @@ from f3ocus_jax.types import Batch, Params
 def run(
     config: Any, params: Params, batch: Batch, answers: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Returns question_BTD, logits_BC, scores_BTV, the loss, and its gradients by their names."""
+    """Returns question_BTD, logits_BC, logits_BTV, the loss, and its gradients by their names."""
     family = huggingface.family_of(config)
-    model = family.create(config)
+    model = family.make_model(config)
 
     def objective(params: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
         outputs = forward(config, model, params, batch, answers)
         of_head = binary_cross_entropy(outputs["logits_BC"], batch.labels_B)
-        loss = masked_mean(of_head, batch) + decoder_loss(outputs["scores_BTV"], *answers)
+        loss = masked_mean(of_head, batch) + decoder_loss(outputs["logits_BTV"], *answers)
         return loss, outputs
 
     (loss, outputs), gradients = jax.jit(jax.value_and_grad(objective, has_aux=True))(params)
@@ -46,16 +46,16 @@ def forward(
     hidden, _ = jax.lax.scan(step, hidden, (params["blocks"], params["adapters"]))
     question_BTD = grounded.encode_question(config, params["readout"], hidden, context)
     mask_bias = layers.padding_bias(jnp.asarray(batch.attention_mask_BT))
-    scores_BTV, _ = bert_decoder.token_scores(
+    logits_BTV, _ = bert_decoder.token_scores(
         config.decoder_config, params["readout"]["decoder"], answers[0], question_BTD, mask_bias
     )
     logits_BC = base.apply(model, params, batch)
-    return {"question_BTD": question_BTD, "logits_BC": logits_BC, "scores_BTV": scores_BTV}
+    return {"question_BTD": question_BTD, "logits_BC": logits_BC, "logits_BTV": logits_BTV}
 
 
-def decoder_loss(scores_BTV: jax.Array, ids_BT: np.ndarray, mask_BT: np.ndarray) -> jax.Array:
+def decoder_loss(logits_BTV: jax.Array, ids_BT: np.ndarray, mask_BT: np.ndarray) -> jax.Array:
     """Mean over tokens of the negative log-probability of each token after the first."""
-    log_probability = jax.nn.log_softmax(scores_BTV[:, :-1])
+    log_probability = jax.nn.log_softmax(logits_BTV[:, :-1])
     picked = jnp.take_along_axis(log_probability, ids_BT[:, 1:, None], axis=-1)[..., 0]
     return -jnp.sum(picked * mask_BT[:, 1:]) / np.sum(mask_BT[:, 1:])
 

@@ -20,7 +20,7 @@ apply = jax.jit(base.apply, static_argnums=0)
 
 @pytest.fixture(scope="module")
 def params() -> Params:
-    return random_params(FAMILY.create(tiny_albef(adapter_size=0)))
+    return random_params(FAMILY.make_model(tiny_albef(adapter_size=0)))
 
 
 def tensors(params: Params) -> dict[str, np.ndarray]:
@@ -36,8 +36,8 @@ def test_any_selectable_stack_gives_the_same_logits(
     rearranged = FAMILY.arrange(moved, FAMILY.parts(config, params))
     assert jax.tree.leaves(rearranged["blocks"])[0].shape[0] == layers
     batch = tiny_batch(config)
-    logits_BC = apply(FAMILY.create(config), params, batch)
-    moved_BC = apply(FAMILY.create(moved), rearranged, batch)
+    logits_BC = apply(FAMILY.make_model(config), params, batch)
+    moved_BC = apply(FAMILY.make_model(moved), rearranged, batch)
     np.testing.assert_allclose(logits_BC, moved_BC, atol=1e-6)
 
 

@@ -40,10 +40,10 @@ def test_states_scores_and_gradients_equal_those_of_torch(stack: str) -> None:
     ours = blip_oracle.run(weights.config, weights.params, batch, answers)
     compared = [name for name in expected if name in ours]
     assert sum(name.startswith("gradient.") for name in compared) == 7
-    assert {"question_BTD", "logits_BC", "scores_BTV", "loss"} < set(compared)
+    assert {"question_BTD", "logits_BC", "logits_BTV", "loss"} < set(compared)
     # What follows a text's padding means nothing.
     for scores in (ours, expected):
-        scores["scores_BTV"] = scores["scores_BTV"] * answers[1][..., None]
+        scores["logits_BTV"] = scores["logits_BTV"] * answers[1][..., None]
     for name in compared:
         atol = 1e-4 if name.startswith("gradient.") else 1e-5
         np.testing.assert_allclose(ours[name], expected[name], atol=atol, err_msg=name)
@@ -51,19 +51,19 @@ def test_states_scores_and_gradients_equal_those_of_torch(stack: str) -> None:
 
 def test_either_selectable_stack_gives_the_same_logits() -> None:
     text, vision = tiny_blip(adapter_size=0), tiny_blip(adapter_size=0, selectable="vision")
-    params = random_params(FAMILY.create(text))
+    params = random_params(FAMILY.make_model(text))
     moved = FAMILY.arrange(vision, FAMILY.parts(text, params))
     assert jax.tree.leaves(moved["blocks"])[0].shape[0] == 2
     batch = tiny_batch(text)
-    logits_BC = apply(FAMILY.create(text), params, batch)
-    moved_BC = apply(FAMILY.create(vision), moved, batch)
+    logits_BC = apply(FAMILY.make_model(text), params, batch)
+    moved_BC = apply(FAMILY.make_model(vision), moved, batch)
     np.testing.assert_allclose(logits_BC, moved_BC, atol=1e-6)
 
 
 @pytest.mark.parametrize("stack", FAMILY.stacks)
 def test_padding_of_the_question_changes_nothing(stack: str) -> None:
     config = tiny_blip(selectable=stack)
-    model, batch = FAMILY.create(config), tiny_batch(config, examples=2, tokens=8)
+    model, batch = FAMILY.make_model(config), tiny_batch(config, examples=2, tokens=8)
     params = random_params(model)
     other_ids = np.where(batch.attention_mask_BT > 0, batch.input_ids_BT, 7)
     logits_BC, changed_BC = (
@@ -74,12 +74,12 @@ def test_padding_of_the_question_changes_nothing(stack: str) -> None:
 
 def test_the_decoder_does_not_see_later_tokens() -> None:
     config = tiny_blip()
-    model, batch = FAMILY.create(config), tiny_batch(config, examples=1)
+    model, batch = FAMILY.make_model(config), tiny_batch(config, examples=1)
     params = random_params(model)
     ids_BT, mask_BT = np.array([[2, 9, 8, 7]]), np.ones((1, 4), np.int32)
     other_BT = np.array([[2, 9, 5, 6]])
     scores, other = (
-        blip_oracle.forward(config, model, params, batch, (ids, mask_BT))["scores_BTV"]
+        blip_oracle.forward(config, model, params, batch, (ids, mask_BT))["logits_BTV"]
         for ids in (ids_BT, other_BT)
     )
     np.testing.assert_array_equal(scores[:, :2], other[:, :2])
@@ -88,7 +88,7 @@ def test_the_decoder_does_not_see_later_tokens() -> None:
 
 def test_integer_pixels_are_scaled_as_the_checkpoint_says() -> None:
     config = tiny_blip(image_mean=(0.1, 0.2, 0.3), image_std=(0.5, 0.6, 0.7))
-    model, batch = FAMILY.create(config), tiny_batch(config)
+    model, batch = FAMILY.make_model(config), tiny_batch(config)
     params = random_params(model)
     shares = np.float32(batch.images_BHWC) / 255
     by_hand = (shares - np.float32([0.1, 0.2, 0.3])) / np.float32([0.5, 0.6, 0.7])
@@ -119,7 +119,7 @@ def test_impossible_sizes_are_refused(make, message: str) -> None:
 
 def test_images_and_questions_that_do_not_fit_are_refused() -> None:
     config = tiny_blip()
-    model = FAMILY.create(config)
+    model = FAMILY.make_model(config)
     embeddings = random_params(model)["embeddings"]
     with pytest.raises(ValueError, match=r"images have shape \(8, 8, 3\), this BLIP takes"):
         model.embed(embeddings, tiny_batch(FAMILY.with_image_size(config, 8)))

@@ -16,7 +16,7 @@ FAMILY = FAMILIES["blip2"]
 
 def run(config: Any, params: Params, batch: Batch) -> dict[str, np.ndarray]:
     """Returns logits_BC, the loss, and its gradients by their names."""
-    model = FAMILY.create(config)
+    model = FAMILY.make_model(config)
 
     def objective(params: Params) -> tuple[jax.Array, jax.Array]:
         logits_BC = base.apply(model, params, batch)

@@ -25,7 +25,7 @@ def narrowed(params: Params) -> Params:
 @pytest.mark.parametrize("language", TINY_LANGUAGES)
 def test_a_bfloat16_model_keeps_its_dtype(language: str, stack: str) -> None:
     config = tiny_blip2(language, selectable=stack)
-    model, batch = FAMILY.create(config), tiny_batch(config)
+    model, batch = FAMILY.make_model(config), tiny_batch(config)
     params = jax.eval_shape(lambda: narrowed(random_params(model)))
 
     def first_block(params: Params) -> tuple[jax.Array, jax.Array]:
@@ -42,7 +42,7 @@ def test_a_bfloat16_model_keeps_its_dtype(language: str, stack: str) -> None:
 @pytest.mark.parametrize("language", TINY_LANGUAGES)
 def test_a_bfloat16_model_is_near_the_float32_one(language: str) -> None:
     config = tiny_blip2(language)
-    model, batch = FAMILY.create(config), tiny_batch(config)
+    model, batch = FAMILY.make_model(config), tiny_batch(config)
     params, apply = random_params(model), jax.jit(base.apply, static_argnums=0)
     wide_BC = apply(model, params, batch)
     narrow_BC = apply(model, narrowed(params), batch)

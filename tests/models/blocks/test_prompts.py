@@ -23,10 +23,10 @@ TOKENS = 3
 @functools.cache
 def made(name: str, stack: str) -> tuple[Model, Params, Model, Params, Batch]:
     config = TINY[name](selectable=stack)
-    plain = FAMILY_OF[name].create(config)
+    plain = FAMILY_OF[name].make_model(config)
     params, batch = random_params(plain), tiny_batch(config)
     width = config.rows[1]
-    model = prompts.create(plain, tokens=TOKENS, width=width)
+    model = prompts.make_prompted_model(plain, tokens=TOKENS, width=width)
     tokens_PD = np.random.default_rng(1).normal(0, 1, (TOKENS, width)).astype(np.float32)
     return plain, params, model, prompts.wrap(params, tokens_PD), batch
 
@@ -75,6 +75,6 @@ def test_unwrap_undoes_wrap_and_fresh_parameters_have_the_same_shape() -> None:
 
 
 def test_a_model_without_room_for_tokens_is_refused() -> None:
-    closed = dataclasses.replace(FAMILIES["vilt"].create(tiny_vilt()), extend=None)
+    closed = dataclasses.replace(FAMILIES["vilt"].make_model(tiny_vilt()), extend=None)
     with pytest.raises(ValueError, match="take no further tokens"):
-        prompts.create(closed, tokens=1, width=16)
+        prompts.make_prompted_model(closed, tokens=1, width=16)

@@ -44,7 +44,7 @@ SLOW = {"blip2-opt-vision", "blip2-llama-qformer", "llava-vision"}
 def model_of(name: str) -> tuple[Model, Params, Batch]:
     """A model that writes, its parameters and questions, shared by the tests."""
     config = CASES[name](answering="generate")
-    model = huggingface.family_of(config).create(config)
+    model = huggingface.family_of(config).make_model(config)
     batch = tiny_batch(config, examples=3, tokens=6)
     image_token = getattr(config, "image_token_index", -1)
     ids_BT = np.where(batch.input_ids_BT == image_token, 5, batch.input_ids_BT)
@@ -75,9 +75,9 @@ def test_what_is_written_with_a_cache_is_likeliest_without_one(name: str) -> Non
     model, params, batch = model_of(name)
     model = ending(model, -1)
     ids_BA = np.asarray(jax.jit(generation.greedy(model.writer, LENGTH))(params, batch))
-    scores_BAV = jax.jit(base.apply, static_argnums=0)(model, params, with_answers(batch, ids_BA))
-    assert scores_BAV.shape[:2] == ids_BA.shape == (3, LENGTH)
-    np.testing.assert_array_equal(ids_BA, np.argmax(scores_BAV, axis=-1))
+    logits_BAV = jax.jit(base.apply, static_argnums=0)(model, params, with_answers(batch, ids_BA))
+    assert logits_BAV.shape[:2] == ids_BA.shape == (3, LENGTH)
+    np.testing.assert_array_equal(ids_BA, np.argmax(logits_BAV, axis=-1))
     assert len(np.unique(ids_BA)) > 1
 
     answers_CA = np.concatenate([ids_BA, (ids_BA + 1) % 39])
@@ -86,8 +86,8 @@ def test_what_is_written_with_a_cache_is_likeliest_without_one(name: str) -> Non
     for answer in (1, 3):
         rows = (np.repeat(part[answer][None], 3, axis=0) for part in (answers_CA, mask_CA))
         asked = with_answers(batch, *rows)
-        scores_BAV = jax.jit(base.apply, static_argnums=0)(model, params, asked)
-        one_B = losses.log_likelihood(scores_BAV, asked.answer_ids_BA, asked.answer_mask_BA)
+        logits_BAV = jax.jit(base.apply, static_argnums=0)(model, params, asked)
+        one_B = losses.log_likelihood(logits_BAV, asked.answer_ids_BA, asked.answer_mask_BA)
         np.testing.assert_allclose(ranked_BC[:, answer], one_B, rtol=1e-4, atol=1e-4)
 
 

@@ -37,7 +37,7 @@ def config(tokenizer: Tokenizer) -> ViltConfig:
 
 @pytest.fixture(scope="module")
 def params(config: ViltConfig) -> Params:
-    return random_params(vilt.create(config))
+    return random_params(vilt.make_model(config))
 
 
 @pytest.fixture

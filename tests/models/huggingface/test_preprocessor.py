@@ -13,7 +13,7 @@ from PIL import Image
 from transformers.models.vilt.image_processing_pil_vilt import get_resize_output_image_size
 
 from f3ocus_jax.data import images
-from f3ocus_jax.data.images import Frame
+from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.text import load_tokenizer
 from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models import FAMILIES
@@ -88,7 +88,7 @@ def both_pixels(family: str, folder: pathlib.Path, shape: tuple[int, int]) -> tu
     config, image = CONFIGS[family](), noise(*shape)
     prepare = processor(config, family, folder)
     found = prepare(image, return_tensors="np")["pixel_values"][0]
-    canvas_HWC, _ = images.place(image, Frame(config.image_size))
+    canvas_HWC, _ = images.place(image, Canvas(config.image_size))
     return normalised([canvas_HWC], config)[0], found.transpose(1, 2, 0)
 
 
@@ -116,7 +116,7 @@ def test_vilt_s_processor_makes_the_same_padded_pixels_and_mask(tmp_path: pathli
     theirs = processor(config, "vilt", tmp_path)([noise(*s) for s in SHAPES], return_tensors="np")
     mask_BHW = theirs["pixel_mask"]
     height, width = mask_BHW.shape[1:]
-    placed = [images.place(noise(*shape), Frame(52, 32, 4)) for shape in SHAPES]
+    placed = [images.place(noise(*shape), Canvas(52, 32, 4)) for shape in SHAPES]
     assert (max(height, width), mask_BHW.all(axis=(1, 2)).any()) == (52, False)
     for (_, size), mask_HW in zip(placed, mask_BHW, strict=True):
         assert size == (mask_HW[:, 0].sum(), mask_HW[0].sum())
@@ -135,14 +135,14 @@ def test_sizes_are_those_of_vilt_s_processor_at_its_published_size() -> None:
     shapes = [(384, 768), (768, 384), (1333, 800), *draw.integers(100, 2000, (500, 2)).tolist()]
     for height, width in shapes:
         theirs = get_resize_output_image_size(np.empty((3, height, width), np.uint8), 384, 639)
-        assert Frame(608, 384, 32).edges(height, width) == theirs
+        assert Canvas(608, 384, 32).edges(height, width) == theirs
 
 
 @pytest.mark.parametrize("side", [32, 40, 52, 64])
 def test_every_image_fits_its_canvas(side: int) -> None:
     draw = np.random.default_rng(1)
     shapes = [(1, 1000), (1000, 1), (64, 64), *draw.integers(1, 300, (200, 2)).tolist()]
-    found = np.array([Frame(side, 32, 4).edges(height, width) for height, width in shapes])
+    found = np.array([Canvas(side, 32, 4).edges(height, width) for height, width in shapes])
     assert found.min() == 4
     assert found.max() == min(side, 52)
     assert not (found % 4).any()
@@ -153,6 +153,6 @@ def test_the_numbers_survive_a_saved_model(tmp_path: pathlib.Path) -> None:
     config = tiny_vilt(
         vocab_size=tokenizer.vocabulary_size, image_mean=(0.1, 0.2, 0.3), image_std=(0.4,)
     )
-    params = random_params(FAMILIES["vilt"].create(config))
+    params = random_params(FAMILIES["vilt"].make_model(config))
     huggingface.save(tmp_path, config, params, [str(n) for n in range(5)], tokenizer)
     assert huggingface.load(tmp_path, key=jax.random.key(0)).config == config

@@ -19,13 +19,13 @@ FAMILY = FAMILIES["llava"]
 
 
 def run(config: Any, params: Params, batch: Batch) -> dict[str, np.ndarray]:
-    """Returns hidden_BTD, scores_BTV, logits_BC, the loss, and its gradients by their names."""
-    model = FAMILY.create(config)
+    """Returns hidden_BTD, logits_BTV, logits_BC, the loss, and its gradients by their names."""
+    model = FAMILY.make_model(config)
 
     def objective(params: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
         outputs = forward(config, model, params, batch)
         of_head = binary_cross_entropy(outputs["logits_BC"], batch.labels_B)
-        of_text = text_loss(config, outputs["scores_BTV"], batch)
+        of_text = text_loss(config, outputs["logits_BTV"], batch)
         return masked_mean(of_head, batch) + of_text, outputs
 
     (loss, outputs), gradients = jax.jit(jax.value_and_grad(objective, has_aux=True))(params)
@@ -37,7 +37,7 @@ def run(config: Any, params: Params, batch: Batch) -> dict[str, np.ndarray]:
     return {**outputs, **seen, **named, "loss": np.asarray(loss)}
 
 
-SEEN = ("hidden_BTD", "scores_BTV")
+SEEN = ("hidden_BTD", "logits_BTV")
 """What is compared where there is no padding, which torch hides and a causal mask ignores."""
 
 
@@ -52,7 +52,7 @@ def forward(config: Any, model: Model, params: Params, batch: Batch) -> dict[str
     score = llama.language(config.text_config).score
     return {
         "hidden_BTD": hidden_BTD,
-        "scores_BTV": score({}, params["readout"], hidden_BTD),
+        "logits_BTV": score({}, params["readout"], hidden_BTD),
         "logits_BC": base.apply(model, params, batch),
     }
 
@@ -68,10 +68,10 @@ def expand(batch: Batch, image_token: int, patches: int) -> tuple[np.ndarray, np
     return np.stack(repeated[0]), np.stack(repeated[1])
 
 
-def text_loss(config: Any, scores_BTV: jax.Array, batch: Batch) -> jax.Array:
+def text_loss(config: Any, logits_BTV: jax.Array, batch: Batch) -> jax.Array:
     """Mean over the question's tokens behind its first of their negative log-probability."""
     ids_BT, mask_BT = expand(batch, config.image_token_index, config.num_patches)
     counted_BT = mask_BT[:, 1:] * (ids_BT[:, 1:] != config.image_token_index)
-    log_probability = jax.nn.log_softmax(scores_BTV[:, :-1])
+    log_probability = jax.nn.log_softmax(logits_BTV[:, :-1])
     picked = jnp.take_along_axis(log_probability, ids_BT[:, 1:, None], axis=-1)[..., 0]
     return -jnp.sum(picked * counted_BT) / counted_BT.sum()

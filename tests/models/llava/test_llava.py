@@ -46,25 +46,25 @@ def test_states_scores_and_gradients_equal_those_of_torch(stack: str) -> None:
     for name, published in FAMILY.rename(gradients).items():
         wanted, found = expected[f"gradient.{name}"], ours[f"gradient.{published}"]
         np.testing.assert_allclose(found, wanted, atol=1e-4, err_msg=name)
-    for name in ("hidden_BTD", "scores_BTV", "logits_BC", "loss"):
+    for name in ("hidden_BTD", "logits_BTV", "logits_BC", "loss"):
         np.testing.assert_allclose(ours[name], expected[name], atol=1e-5, err_msg=name)
 
 
 def test_either_selectable_stack_gives_the_same_logits() -> None:
     language, vision = tiny_llava(adapter_size=0), tiny_llava(adapter_size=0, selectable="vision")
-    params = random_params(FAMILY.create(language))
+    params = random_params(FAMILY.make_model(language))
     moved = FAMILY.arrange(vision, FAMILY.parts(language, params))
     assert jax.tree.leaves(moved["blocks"])[0].shape[0] == 3
     batch = tiny_batch(language)
-    logits_BC = apply(FAMILY.create(language), params, batch)
-    moved_BC = apply(FAMILY.create(vision), moved, batch)
+    logits_BC = apply(FAMILY.make_model(language), params, batch)
+    moved_BC = apply(FAMILY.make_model(vision), moved, batch)
     np.testing.assert_allclose(logits_BC, moved_BC, atol=1e-5)
 
 
 @pytest.mark.parametrize("stack", FAMILY.stacks)
 def test_padding_of_the_question_changes_nothing(stack: str) -> None:
     config = tiny_llava(selectable=stack)
-    model, batch = FAMILY.create(config), tiny_batch(config, examples=2, tokens=8)
+    model, batch = FAMILY.make_model(config), tiny_batch(config, examples=2, tokens=8)
     params = random_params(model)
     other_ids = np.where(batch.attention_mask_BT > 0, batch.input_ids_BT, 7)
     logits_BC = apply(model, params, batch)
@@ -92,7 +92,7 @@ def test_an_image_takes_the_place_of_its_token() -> None:
 
 def test_the_answer_depends_on_the_image_and_on_the_question() -> None:
     config = tiny_llava()
-    model, batch = FAMILY.create(config), tiny_batch(config)
+    model, batch = FAMILY.make_model(config), tiny_batch(config)
     batch = batch.replace(input_ids_BT=np.where(np.arange(7) == 0, 39, batch.input_ids_BT % 39))
     params = random_params(model)
     logits_BC = apply(model, params, batch)
@@ -124,7 +124,8 @@ def test_attention_depends_on_distances_alone() -> None:
     config = tiny_llava().text_config
     heads = jax.random.normal(jax.random.key(0), (1, 1, 5, config.head_dim))
     near, far = (
-        llama.turn(heads, llama.look(config, jnp.arange(5)[None] + start, 40)) for start in (0, 30)
+        llama.apply_rope(heads, llama.look(config, jnp.arange(5)[None] + start, 40))
+        for start in (0, 30)
     )
     np.testing.assert_allclose(
         near @ near.swapaxes(-1, -2), far @ far.swapaxes(-1, -2), rtol=1e-4, atol=1e-4
@@ -133,7 +134,7 @@ def test_attention_depends_on_distances_alone() -> None:
 
 def test_a_bfloat16_model_keeps_its_dtype_and_is_near_the_float32_one() -> None:
     config = tiny_llava()
-    model, batch = FAMILY.create(config), tiny_batch(config)
+    model, batch = FAMILY.make_model(config), tiny_batch(config)
     params = random_params(model)
     narrow = {
         name: jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params[name])
@@ -226,7 +227,7 @@ def test_impossible_sizes_are_refused(make: Callable[[], object], message: str) 
 
 def test_images_and_questions_that_do_not_fit_are_refused() -> None:
     config = tiny_llava()
-    model = FAMILY.create(config)
+    model = FAMILY.make_model(config)
     embeddings = random_params(model)["embeddings"]
     with pytest.raises(ValueError, match=r"images have shape \(8, 8, 3\), this LLaVA takes"):
         model.embed(embeddings, tiny_batch(FAMILY.with_image_size(config, 8)))

@@ -42,13 +42,13 @@ def case(request: pytest.FixtureRequest) -> tuple[huggingface.Weights, Batch, di
 
 def test_logits_equal_those_of_torch(case: tuple) -> None:
     weights, batch, expected = case
-    logits_BC = apply(vilt.create(weights.config), weights.params, batch)
+    logits_BC = apply(vilt.make_model(weights.config), weights.params, batch)
     np.testing.assert_allclose(logits_BC, expected["logits_BC"], atol=1e-5)
 
 
 def test_gradients_of_the_loss_equal_those_of_torch(case: tuple) -> None:
     weights, batch, expected = case
-    model = vilt.create(weights.config)
+    model = vilt.make_model(weights.config)
 
     def loss(params: dict) -> jax.Array:
         logits_BC = base.apply(model, params, batch)
@@ -66,7 +66,7 @@ def test_gradients_of_the_loss_equal_those_of_torch(case: tuple) -> None:
 
 def test_padding_of_the_question_changes_nothing() -> None:
     config = tiny_vilt()
-    model, batch = vilt.create(config), tiny_batch(config, examples=2, tokens=8)
+    model, batch = vilt.make_model(config), tiny_batch(config, examples=2, tokens=8)
     params = random_params(model)
     other_ids = np.where(batch.attention_mask_BT > 0, batch.input_ids_BT, 7)
     changed = batch.replace(input_ids_BT=other_ids)
@@ -76,7 +76,7 @@ def test_padding_of_the_question_changes_nothing() -> None:
 
 def test_pixels_as_integers_equal_the_same_pixels_normalised_by_hand() -> None:
     config = tiny_vilt()
-    model, batch = vilt.create(config), tiny_batch(config)
+    model, batch = vilt.make_model(config), tiny_batch(config)
     params = random_params(model)
     by_hand = batch.replace(images_BHWC=np.float32(batch.images_BHWC / 127.5 - 1.0))
     logits_BC, by_hand_BC = (apply(model, params, b) for b in (batch, by_hand))
@@ -85,10 +85,10 @@ def test_pixels_as_integers_equal_the_same_pixels_normalised_by_hand() -> None:
 
 def test_fresh_adapters_leave_the_model_as_it_is() -> None:
     config, plain = tiny_vilt(adapter_size=4), tiny_vilt(adapter_size=0)
-    params, batch = random_params(vilt.create(config)), tiny_batch(config)
+    params, batch = random_params(vilt.make_model(config)), tiny_batch(config)
     params["adapters"] = adapters.init_stack(jax.random.key(0), layers=3, width=16, bottleneck=4)
-    with_adapters = apply(vilt.create(config), params, batch)
-    without = apply(vilt.create(plain), {**params, "adapters": {}}, batch)
+    with_adapters = apply(vilt.make_model(config), params, batch)
+    without = apply(vilt.make_model(plain), {**params, "adapters": {}}, batch)
     np.testing.assert_array_equal(with_adapters, without)
 
 
@@ -116,14 +116,14 @@ def test_impossible_sizes_are_refused(changes: dict, message: str) -> None:
 
 
 def test_images_of_another_size_are_refused() -> None:
-    model, batch = vilt.create(tiny_vilt()), tiny_batch(tiny_vilt(image_size=24))
+    model, batch = vilt.make_model(tiny_vilt()), tiny_batch(tiny_vilt(image_size=24))
     with pytest.raises(ValueError, match=r"images have shape \(24, 24, 3\), .* \(16, 16, 3\)"):
         model.embed(random_params(model)["embeddings"], batch)
 
 
 @pytest.mark.parametrize("shape", [(24, 20, 3), (24, 24, 1)])
 def test_a_canvas_that_patches_do_not_fill_is_refused(shape: tuple[int, ...]) -> None:
-    model, batch = vilt.create(tiny_vilt()), tiny_batch(tiny_vilt(), examples=1)
+    model, batch = vilt.make_model(tiny_vilt()), tiny_batch(tiny_vilt(), examples=1)
     batch = batch.replace(
         images_BHWC=np.zeros((1, *shape), np.uint8), image_size_B2=np.array([[8, 8]])
     )
@@ -146,14 +146,14 @@ def several_sizes(side: int, beyond: int = 0) -> Batch:
 
 
 def test_what_is_on_the_canvas_beyond_an_image_changes_nothing() -> None:
-    model = vilt.create(tiny_vilt())
+    model = vilt.make_model(tiny_vilt())
     params = random_params(model)
     zeros_BC, others_BC = (apply(model, params, several_sizes(24, b)) for b in (0, 200))
     np.testing.assert_array_equal(zeros_BC, others_BC)
 
 
 def test_an_image_that_fills_its_canvas_is_as_without_sizes() -> None:
-    model, batch = vilt.create(tiny_vilt()), tiny_batch(tiny_vilt())
+    model, batch = vilt.make_model(tiny_vilt()), tiny_batch(tiny_vilt())
     params = random_params(model)
     filling = batch.replace(image_size_B2=np.full((3, 2), 16, np.int32))
     with_BC, without_BC = (apply(model, params, b) for b in (filling, batch))
@@ -168,7 +168,7 @@ def assert_same(found: object, expected: object) -> None:
 
 def test_a_larger_canvas_changes_neither_logits_nor_any_gradient_of_theirs() -> None:
     """The patches that it adds are hidden, whatever their number."""
-    model = vilt.create(tiny_vilt())
+    model = vilt.make_model(tiny_vilt())
     params = random_params(model)
 
     @jax.jit
@@ -182,7 +182,7 @@ def test_a_larger_canvas_changes_neither_logits_nor_any_gradient_of_theirs() -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_larger_canvas_does_not_change_scores(method: str) -> None:
-    model = vilt.create(tiny_vilt())
+    model = vilt.make_model(tiny_vilt())
     parts = units.split(random_params(model), "adapter")
     settings = {"loss": "cross_entropy", "kernel": "outputs", "method": method}
     limits = {"memory_limit": 2**30, "tolerance": 1e-5, "max_iterations": 40}
@@ -193,7 +193,7 @@ def test_a_larger_canvas_does_not_change_scores(method: str) -> None:
 
 
 def test_questions_that_are_too_long_are_refused() -> None:
-    model, batch = vilt.create(tiny_vilt()), tiny_batch(tiny_vilt(), tokens=13)
+    model, batch = vilt.make_model(tiny_vilt()), tiny_batch(tiny_vilt(), tokens=13)
     with pytest.raises(ValueError, match=r"questions have 13 tokens, .* at most 12"):
         model.embed(random_params(model)["embeddings"], batch)
 
