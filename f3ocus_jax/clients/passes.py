@@ -15,7 +15,7 @@ from flax import struct
 
 from f3ocus_jax.models import units
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.models.blocks import linear
+from f3ocus_jax.models.blocks import derivatives as linear
 from f3ocus_jax.types import Array, Rows
 
 

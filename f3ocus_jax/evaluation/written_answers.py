@@ -16,8 +16,8 @@ from f3ocus_jax.evaluation.inference import Outputs, Predict
 from f3ocus_jax.models import base, losses
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.foundation import Foundation
-from f3ocus_jax.models.generation import search as generation
-from f3ocus_jax.models.generation.writer import Writer
+from f3ocus_jax.models.generation import decoding as generation
+from f3ocus_jax.models.generation.generator import Writer
 from f3ocus_jax.types import Batch, Params
 from tfds_medvqa.common.features import QUESTION_ANSWERING
 

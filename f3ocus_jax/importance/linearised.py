@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from f3ocus_jax.importance.network import Network
 from f3ocus_jax.models import units
-from f3ocus_jax.models.blocks import linear
+from f3ocus_jax.models.blocks import derivatives as linear
 from f3ocus_jax.types import Rows
 
 RowMaps = tuple[Callable[[jax.Array], Rows], Callable[[Rows], jax.Array]]

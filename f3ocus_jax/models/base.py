@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from f3ocus_jax.models.blocks import lora
-from f3ocus_jax.models.generation.writer import Writer
+from f3ocus_jax.models.generation.generator import Writer
 from f3ocus_jax.models.sizes import GENERATE, Sizes
 from f3ocus_jax.types import Batch, Params, Rows
 

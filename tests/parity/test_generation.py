@@ -12,8 +12,8 @@ import torch
 
 from f3ocus_jax import convert
 from f3ocus_jax.data.text import load_tokenizer
-from f3ocus_jax.models.generation import search as generation
-from f3ocus_jax.models.generation.writer import Writer
+from f3ocus_jax.models.generation import decoding as generation
+from f3ocus_jax.models.generation.generator import Writer
 from f3ocus_jax.models.huggingface import directory as huggingface
 from f3ocus_jax.types import Batch, Params
 from tests.parity import (

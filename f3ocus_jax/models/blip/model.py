@@ -17,8 +17,8 @@ from f3ocus_jax.models import base, head as head_lib
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blip.config import GroundedConfig
 from f3ocus_jax.models.blocks import adapters, bert, bert_decoder, layers, vision
-from f3ocus_jax.models.generation import writer as writing
-from f3ocus_jax.models.generation.writer import Writer
+from f3ocus_jax.models.generation import generator as writing
+from f3ocus_jax.models.generation.generator import Writer
 from f3ocus_jax.models.sizes import GENERATE
 from f3ocus_jax.models.stacks import Arrangement
 from f3ocus_jax.types import Array, Batch, Params, Rows

@@ -14,8 +14,8 @@ from f3ocus_jax.models.blocks.layers import Adapt, unchanged
 from f3ocus_jax.models.blocks.llama import LlamaConfig
 from f3ocus_jax.models.blocks.opt import OptConfig
 from f3ocus_jax.models.blocks.t5_config import T5Config
-from f3ocus_jax.models.generation import causal_writer, writer as writing
-from f3ocus_jax.models.generation.writer import GenerationState, Writer
+from f3ocus_jax.models.generation import causal_generator as causal_writer, generator as writing
+from f3ocus_jax.models.generation.generator import GenerationState, Writer
 from f3ocus_jax.types import Batch, Params, Rows
 
 

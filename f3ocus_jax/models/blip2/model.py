@@ -21,8 +21,8 @@ from f3ocus_jax.models.blip2.config import Blip2Config
 from f3ocus_jax.models.blip2.language import Reader, causal_language, reader, t5_writer
 from f3ocus_jax.models.blocks import adapters, bert, modules, vision
 from f3ocus_jax.models.blocks.t5_config import T5Config
-from f3ocus_jax.models.generation import causal_writer, writer as writing
-from f3ocus_jax.models.generation.writer import Writer
+from f3ocus_jax.models.generation import causal_generator as causal_writer, generator as writing
+from f3ocus_jax.models.generation.generator import Writer
 from f3ocus_jax.models.sizes import GENERATE
 from f3ocus_jax.models.stacks import Arrangement
 from f3ocus_jax.types import Array, Batch, Params, Rows

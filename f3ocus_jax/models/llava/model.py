@@ -18,8 +18,8 @@ from f3ocus_jax.models import base, head as head_lib, stacks
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blocks import adapters, bert, clip, layers, llama, modules, vision
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
-from f3ocus_jax.models.generation import causal_writer, writer as writing
-from f3ocus_jax.models.generation.writer import Writer
+from f3ocus_jax.models.generation import causal_generator as causal_writer, generator as writing
+from f3ocus_jax.models.generation.generator import Writer
 from f3ocus_jax.models.llava.config import LlavaConfig
 from f3ocus_jax.models.sizes import GENERATE
 from f3ocus_jax.models.stacks import Arrangement

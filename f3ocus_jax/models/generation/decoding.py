@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from f3ocus_jax.models import losses
-from f3ocus_jax.models.generation.writer import Writer
+from f3ocus_jax.models.generation.generator import Writer
 from f3ocus_jax.types import Array, Batch, Params
 
 Write: TypeAlias = Callable[[Params, Batch], jax.Array]

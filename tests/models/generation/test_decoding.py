@@ -10,7 +10,7 @@ import pytest
 
 from f3ocus_jax.models import base, losses
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.models.generation import search as generation
+from f3ocus_jax.models.generation import decoding as generation
 from f3ocus_jax.models.huggingface import directory as huggingface
 from f3ocus_jax.types import Batch, Params
 from tests.helpers.marking import marked

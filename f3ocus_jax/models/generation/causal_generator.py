@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from f3ocus_jax.models.blocks import causal_attention
 from f3ocus_jax.models.blocks.causal_attention import Language
-from f3ocus_jax.models.generation.writer import GenerationState, Writer
+from f3ocus_jax.models.generation.generator import GenerationState, Writer
 from f3ocus_jax.types import Batch, Params
 
 Begin = Callable[[Params, Batch], tuple[jax.Array, jax.Array]]
