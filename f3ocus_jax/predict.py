@@ -67,22 +67,22 @@ def describe_written(
     """Yields the answer that a model writes, then how likely it is to write those it was taught.
 
     Args:
-      foundation: of the run; its model has a writer.
+      foundation: of the run; its model has a generator.
       params: of the model.
       batch: one example.
       decoding: how the model writes.
       top: how many of the taught answers are told, the likeliest first.
     """
-    writer = foundation.model.writer
-    if writer is None:
+    generator = foundation.model.generator
+    if generator is None:
         raise ValueError("this model has an answer head and writes nothing")
-    rank = dataclasses.replace(decoding, name="rank").make_write(writer)
+    rank = dataclasses.replace(decoding, name="rank").make_decode(generator)
     probabilities_C = np.exp(jax.jit(rank)(params, batch)[0])
     likeliest = np.argsort(-probabilities_C)
     if decoding.name == "rank":
         answer = foundation.answers[likeliest[0]]
     else:
-        ids_BA = jax.jit(decoding.make_write(writer))(params, batch)
+        ids_BA = jax.jit(decoding.make_decode(generator))(params, batch)
         answer = decoding.tokens.decode(ids_BA)[0]
     yield f"{decoding.name}: {answer}"
     for place in likeliest[:top]:

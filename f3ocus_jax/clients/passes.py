@@ -15,7 +15,7 @@ from flax import struct
 
 from f3ocus_jax.models import units
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.models.blocks import derivatives as linear
+from f3ocus_jax.models.blocks import derivatives
 from f3ocus_jax.types import Array, Rows
 
 
@@ -100,13 +100,13 @@ class Stack:
 
     def linearised(
         self, rows_R: Rows, layer: jax.Array, hidden: jax.Array
-    ) -> tuple[jax.Array, linear.Residuals, linear.Rebuild]:
+    ) -> tuple[jax.Array, derivatives.Residuals, derivatives.Rebuild]:
         """Runs one block and keeps its derivative in its selectable part and its input."""
         parts = self.parts(rows_R, layer)
         if self.rematerialise:
             return self.apply(*parts, hidden), [hidden], self.again
         output, derivative = self.derivative(parts, hidden)
-        residuals, rebuild = linear.detach(derivative, (*parts, self.context))
+        residuals, rebuild = derivatives.split_residuals(derivative, (*parts, self.context))
         return output, residuals, rebuild
 
     def derivative(self, parts: tuple[Rows, Rows], hidden: jax.Array) -> tuple[jax.Array, Any]:
@@ -114,14 +114,14 @@ class Stack:
         frozen_row, row = parts
         return jax.vjp(lambda row, hidden: self.apply(frozen_row, row, hidden), row, hidden)
 
-    def again(self, residuals: linear.Residuals, inputs: Any) -> Callable[..., Any]:
+    def again(self, residuals: derivatives.Residuals, inputs: Any) -> Callable[..., Any]:
         """Rebuilds a layer's derivative by running it a second time."""
         frozen_row, row, _ = inputs
         return self.derivative((frozen_row, row), residuals[0])[1]
 
     def forward(
         self, rows_R: Rows, hidden: jax.Array, room_L: Any
-    ) -> tuple[jax.Array, Any, linear.Rebuild]:
+    ) -> tuple[jax.Array, Any, derivatives.Rebuild]:
         """Runs all blocks; keeps residuals from the lowest chosen layer on, in the given room."""
         rebuilds = []
 
@@ -141,7 +141,7 @@ class Stack:
         return hidden, saved_L, rebuilds[-1]
 
     def backward(
-        self, rows_R: Rows, cotangent: jax.Array, residuals_L: Any, rebuild: linear.Rebuild
+        self, rows_R: Rows, cotangent: jax.Array, residuals_L: Any, rebuild: derivatives.Rebuild
     ) -> Rows:
         """Returns the gradient of the chosen rows from that of the last hidden state."""
 

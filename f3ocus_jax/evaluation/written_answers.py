@@ -16,8 +16,8 @@ from f3ocus_jax.evaluation.inference import Outputs, Predict
 from f3ocus_jax.models import base, losses
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.foundation import Foundation
-from f3ocus_jax.models.generation import decoding as generation
-from f3ocus_jax.models.generation.generator import Writer
+from f3ocus_jax.models.generation import decoding as decoding_lib
+from f3ocus_jax.models.generation.generator import Generator
 from f3ocus_jax.types import Batch, Params
 from tfds_medvqa.common.features import QUESTION_ANSWERING
 
@@ -38,13 +38,13 @@ class Decoding:
     vocabulary: tuple[str, ...]
     tokens: AnswerTokens
 
-    def make_write(self, writer: Writer) -> generation.Write:
+    def make_decode(self, generator: Generator) -> decoding_lib.Decode:
         """Makes the function that chooses: (params, batch) -> ids_BA, or logits_BC of a ranking."""
         if self.name == "rank":
-            return generation.rank(writer, *self.tokens.encode(self.vocabulary))
+            return decoding_lib.make_ranking(generator, *self.tokens.encode(self.vocabulary))
         if self.name == "beam":
-            return generation.beam(writer, self.tokens.length, self.beams)
-        return generation.greedy(writer, self.tokens.length)
+            return decoding_lib.make_beam_search(generator, self.tokens.length, self.beams)
+        return decoding_lib.make_greedy_search(generator, self.tokens.length)
 
     def teach(self, federation: Federation) -> Federation:
         """Gives all examples the tokens of their answers, and each test answer a number.
@@ -88,10 +88,12 @@ def decoding_of(
       settings: `config.evaluation`.
       answer_length: A of answers that are written, in tokens, with their end.
     """
-    writer = foundation.model.writer
-    if writer is None:
+    generator = foundation.model.generator
+    if generator is None:
         return None
-    tokens = AnswerTokens(foundation.tokenizer, answer_length, writer.end, writer.padding)
+    tokens = AnswerTokens(
+        foundation.tokenizer, answer_length, generator.end_token, generator.padding_token
+    )
     return Decoding(settings.decoding, settings.beams, foundation.answers, tokens)
 
 
@@ -106,7 +108,7 @@ def make_written_predict(
     """Makes the function that lets a model write an answer to every example of a split.
 
     Args:
-      model: one with a writer.
+      model: one with a generator.
       decoding: how it writes.
       clients: from `Decoding.teach`.
       batch_size: examples per device and step.
@@ -117,11 +119,11 @@ def make_written_predict(
       the negative log-probability of the right answer.
 
     Raises:
-      ValueError: for a model without a writer.
+      ValueError: for a model without a generator.
     """
-    if model.writer is None:
+    if model.generator is None:
         raise ValueError("this model has an answer head and writes nothing")
-    write, per_example = decoding.make_write(model.writer), losses.make_loss("cross_entropy")
+    write, per_example = decoding.make_decode(model.generator), losses.make_loss("cross_entropy")
     table = decoding.table(clients)
 
     def one_batch(params: Params, batch: Batch) -> Outputs:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from f3ocus_jax.importance.network import Network
 from f3ocus_jax.models import units
-from f3ocus_jax.models.blocks import derivatives as linear
+from f3ocus_jax.models.blocks import derivatives
 from f3ocus_jax.types import Rows
 
 RowMaps = tuple[Callable[[jax.Array], Rows], Callable[[Rows], jax.Array]]
@@ -37,7 +37,9 @@ class Linearised:
             output, derivative = jax.linearize(
                 lambda hidden: network.block(*rows, hidden, network.context), hidden
             )
-            residuals, self._rebuild = linear.detach(derivative, (rows, network.context))
+            residuals, self._rebuild = derivatives.split_residuals(
+                derivative, (rows, network.context)
+            )
             return output, (hidden, residuals)
 
         hidden = network.hidden.astype(jnp.float32)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from f3ocus_jax.models.blocks import lora
-from f3ocus_jax.models.generation.generator import Writer
+from f3ocus_jax.models.generation.generator import Generator
 from f3ocus_jax.models.sizes import GENERATE, Sizes
 from f3ocus_jax.types import Batch, Params, Rows
 
@@ -40,7 +40,7 @@ class Model:
         batch's answers where the model writes answers, which has no head then.
       extend: (context, tokens) -> the context of blocks with so many tokens more in front of their
         input, which all see and are seen; None if the blocks take no further tokens.
-      writer: how it writes answers; None where it has an answer head.
+      generator: How it writes answers; None for a model with an answer head.
     """
 
     num_layers: int
@@ -50,7 +50,7 @@ class Model:
     block: Callable[[Rows, Rows, jax.Array, Any], jax.Array]
     readout: Callable[[Params, Params, jax.Array, Any], jax.Array]
     extend: Callable[[Any, int], Any] | None = None
-    writer: Writer | None = None
+    generator: Generator | None = None
 
 
 def of_config(
@@ -61,7 +61,7 @@ def of_config(
     block: Callable[..., jax.Array],
     readout: Callable[..., jax.Array],
     extend: Callable[..., Any],
-    writer: Callable[[Any, Model], Writer],
+    make_generator: Callable[[Any, Model], Generator],
 ) -> Model:
     """Makes a model of functions that all take its sizes in front of what `Model` says.
 
@@ -72,7 +72,7 @@ def of_config(
       block: runs one block of it.
       readout: runs what is above it.
       extend: widens a context.
-      writer: (sizes, the model without it) -> how the model writes answers, if it does.
+      make_generator: Maps (sizes, model without a generator) to the generator, if the model writes.
 
     Returns:
       The model.
@@ -93,7 +93,7 @@ def of_config(
     )
     if config.answering != GENERATE:
         return model
-    return dataclasses.replace(model, writer=writer(config, model))
+    return dataclasses.replace(model, generator=make_generator(config, model))
 
 
 def apply(model: Model, params: Params, batch: Batch) -> jax.Array:

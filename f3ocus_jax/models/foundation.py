@@ -61,7 +61,7 @@ class Foundation:
         """
         prompt_PD = None
         if self.has_prompt:
-            params, prompt_PD = prompts.unwrap(params)
+            params, prompt_PD = prompts.remove_prompt(params)
         merged = units.merged(params)
         huggingface.save(directory, self.sizes, merged, self.answers, self.tokenizer, self.findings)
         peft_layout.write(directory, self.sizes, params, self.weights)
@@ -222,8 +222,8 @@ def _extended(
             "config.model.answering = 'generate'"
         )
     tokens, width = config.prompt_length, sizes.rows[1]
-    tokens_PD = prompts.draw(key, tokens, width) if stored_PD is None else stored_PD
-    return prompts.make_prompted_model(model, tokens=tokens, width=width), prompts.wrap(
+    tokens_PD = prompts.init_prompt(key, tokens, width) if stored_PD is None else stored_PD
+    return prompts.make_prompted_model(model, tokens=tokens, width=width), prompts.add_prompt(
         params, tokens_PD
     )
 

@@ -56,7 +56,7 @@ def init(key: jax.Array, *, num_answers: int, width: int) -> Params:
     """
     if not num_answers:
         return {}
-    return {ANSWERS: modules.draw(AnswerHead(num_answers), key, jnp.zeros((1, width)))}
+    return {ANSWERS: modules.init(AnswerHead(num_answers), key, jnp.zeros((1, width)))}
 
 
 def fit(
@@ -87,7 +87,7 @@ def fit(
         if name in heads:
             wanted[name] = align(heads[name], old[name], names, keys[name])
         else:
-            fresh = modules.draw(AnswerHead(len(names)), keys[name], jnp.zeros((1, width)))
+            fresh = modules.init(AnswerHead(len(names)), keys[name], jnp.zeros((1, width)))
             wanted[name] = fresh
     return wanted
 
@@ -103,7 +103,7 @@ def read(heads: Params, pooled_BD: jax.Array) -> jax.Array:
       logits_BC: one class per answer, then one per finding.
     """
     logits = [
-        modules.run(AnswerHead(classes(heads[name])), heads[name], pooled_BD)
+        modules.apply(AnswerHead(classes(heads[name])), heads[name], pooled_BD)
         for name in OF_TASK.values()
         if name in heads
     ]

@@ -140,7 +140,7 @@ def check_the_exported_model(
         tokens_PD = companions.read_prompt(workdir / "model", stack, length)
         model, found = (
             prompts.make_prompted_model(model, tokens=length, width=width),
-            prompts.wrap(found, tokens_PD),
+            prompts.add_prompt(found, tokens_PD),
         )
     np.testing.assert_allclose(apply(model, found, batch), expected, atol=1e-5)
 

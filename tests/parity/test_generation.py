@@ -12,8 +12,8 @@ import torch
 
 from f3ocus_jax import convert
 from f3ocus_jax.data.text import load_tokenizer
-from f3ocus_jax.models.generation import decoding as generation
-from f3ocus_jax.models.generation.generator import Writer
+from f3ocus_jax.models.generation import decoding as decoding_lib
+from f3ocus_jax.models.generation.generator import Generator
 from f3ocus_jax.models.huggingface import directory as huggingface
 from f3ocus_jax.types import Batch, Params
 from tests.parity import (
@@ -99,26 +99,28 @@ MODELS = {"albef": albef, "blip": blip, "llava": llava} | {
 def test_the_written_tokens_are_those_of_torch(name: str, tmp_path: pathlib.Path) -> None:
     theirs, batch = MODELS[name](tmp_path)
     has_folder = (tmp_path / "model").exists()
-    writer, params = written_by(tmp_path / "model" if has_folder else tmp_path)
+    generator, params = written_by(tmp_path / "model" if has_folder else tmp_path)
     free_BA = theirs(end=-1, length=LENGTH, beams=1)
     # An end that some examples write at once, some later, and some perhaps never.
     end = int(free_BA[0, 2])
     assert (theirs(end=end, length=LENGTH, beams=1) == torch_generation.PADDING).any()
     for beams in (1, 3):
         expected_BA = theirs(end=end, length=LENGTH, beams=beams)
-        found = dataclasses.replace(writer, end=end, padding=torch_generation.PADDING)
+        found = dataclasses.replace(
+            generator, end_token=end, padding_token=torch_generation.PADDING
+        )
         write = (
-            generation.greedy(found, LENGTH)
+            decoding_lib.make_greedy_search(found, LENGTH)
             if beams == 1
-            else generation.beam(found, LENGTH, beams)
+            else decoding_lib.make_beam_search(found, LENGTH, beams)
         )
         np.testing.assert_array_equal(jax.jit(write)(params, batch), expected_BA)
 
 
-def written_by(folder: pathlib.Path) -> tuple[Writer, Params]:
+def written_by(folder: pathlib.Path) -> tuple[Generator, Params]:
     """Reads a directory as a model that writes."""
     weights = huggingface.load(folder, key=jax.random.key(0), answers=["no", "yes"])
     config: Any = dataclasses.replace(weights.config, answering="generate")
-    writer = huggingface.family_of(config).make_model(config).writer
-    assert writer is not None
-    return writer, weights.params
+    generator = huggingface.family_of(config).make_model(config).generator
+    assert generator is not None
+    return generator, weights.params

@@ -17,8 +17,8 @@ from f3ocus_jax.models import base, head as head_lib
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blip.config import GroundedConfig
 from f3ocus_jax.models.blocks import adapters, bert, bert_decoder, layers, vision
-from f3ocus_jax.models.generation import generator as writing
-from f3ocus_jax.models.generation.generator import Writer
+from f3ocus_jax.models.generation import generator as generator_lib
+from f3ocus_jax.models.generation.generator import Generator
 from f3ocus_jax.models.sizes import GENERATE
 from f3ocus_jax.models.stacks import Arrangement
 from f3ocus_jax.types import Array, Batch, Params, Rows
@@ -71,7 +71,7 @@ def make_model(config: GroundedConfig) -> Model:
         block=_apply_block,
         readout=_read,
         extend=_extend,
-        writer=_writer,
+        make_generator=_make_generator,
     )
 
 
@@ -88,8 +88,8 @@ def _embed(config: GroundedConfig, params: Params, batch: Batch) -> tuple[jax.Ar
     if stage != "text" and config.text_layers:
         text_BTD = bert.run(text, params["text_blocks"], text_BTD, bias_B11T)
     if stage == "vision":
-        return image_BSD, Context(bias_B11T, None, text_BTD, writing.taught(batch))
-    return text_BTD, Context(bias_B11T, image_BSD, None, writing.taught(batch))
+        return image_BSD, Context(bias_B11T, None, text_BTD, generator_lib.target_answers(batch))
+    return text_BTD, Context(bias_B11T, image_BSD, None, generator_lib.target_answers(batch))
 
 
 def _apply_block(
@@ -105,7 +105,7 @@ def _apply_block(
 def _extend(config: GroundedConfig, context: Context, tokens: int) -> Context:
     if config.stage == "vision":
         return context
-    bias_B11T = layers.extend_bias(context.bias_B11T, tokens)
+    bias_B11T = layers.prepend_visible(context.bias_B11T, tokens)
     return dataclasses.replace(context, bias_B11T=bias_B11T)
 
 
@@ -122,49 +122,55 @@ def _teach(
     config: GroundedConfig, params: Params, question_BTD: jax.Array, context: Context
 ) -> jax.Array:
     """Returns logits_BAV of the tokens of the taught answers."""
-    ids_BA, mask_BA = writing.given(context.answers)
-    inputs_BA = writing.inputs(ids_BA, config.text_config.bos_token_id)
-    logits_BAV, _ = bert_decoder.token_scores(
+    ids_BA, mask_BA = generator_lib.require_answers(context.answers)
+    inputs_BA = generator_lib.shift_right(ids_BA, config.text_config.bos_token_id)
+    logits_BAV, _ = bert_decoder.prefill(
         config.decoder_config, params, inputs_BA, question_BTD, context.bias_B11T
     )
-    return writing.hide(logits_BAV, mask_BA)
+    return generator_lib.mask_logits(logits_BAV, mask_BA)
 
 
-def _writer(config: GroundedConfig, model: Model) -> Writer:
+def _make_generator(config: GroundedConfig, model: Model) -> Generator:
     text = config.text_config
 
-    def start(params: Params, batch: Batch, room: int) -> tuple[jax.Array, writing.GenerationState]:
+    def prefill(
+        params: Params, batch: Batch, max_new_tokens: int
+    ) -> tuple[jax.Array, generator_lib.GenerationState]:
         hidden, context = base.encode(model, params, batch)
         states_BTD = encode_question(config, params["readout"], hidden, context)
         start_BT = jnp.full((len(states_BTD), 1), text.bos_token_id, jnp.int32)
-        logits_BTV, memory_L = bert_decoder.token_scores(
+        logits_BTV, cache_L = bert_decoder.prefill(
             config.decoder_config,
             params["readout"]["decoder"],
             start_BT,
             states_BTD,
             context.bias_B11T,
         )
-        place_B = jnp.ones(len(states_BTD), jnp.int32)
-        fixed = (states_BTD, context.bias_B11T)
-        return logits_BTV[:, 0], writing.GenerationState(memory_L.widen(room), fixed, place_B)
+        cache_length_B = jnp.ones(len(states_BTD), jnp.int32)
+        encoder_B = (states_BTD, context.bias_B11T)
+        return logits_BTV[:, 0], generator_lib.GenerationState(
+            cache_L.extend(max_new_tokens), encoder_B, cache_length_B
+        )
 
-    def proceed(
-        params: Params, memory: writing.GenerationState, ids_BT: jax.Array
-    ) -> tuple[jax.Array, writing.GenerationState]:
-        states_BTD, bias_B11T = memory.fixed_B
-        logits_BTV, cache_L = bert_decoder.proceed(
+    def decode_step(
+        params: Params, state: generator_lib.GenerationState, ids_BT: jax.Array
+    ) -> tuple[jax.Array, generator_lib.GenerationState]:
+        states_BTD, bias_B11T = state.encoder_B
+        logits_BTV, cache_L = bert_decoder.decode_step(
             config.decoder_config,
             params["readout"]["decoder"],
             ids_BT,
             states_BTD,
             bias_B11T,
-            memory.cache_L,
-            memory.place_B,
+            state.cache_L,
+            state.cache_length_B,
         )
-        place_B = memory.place_B + ids_BT.shape[1]
-        return logits_BTV, writing.GenerationState(cache_L, memory.fixed_B, place_B)
+        cache_length_B = state.cache_length_B + ids_BT.shape[1]
+        return logits_BTV, generator_lib.GenerationState(cache_L, state.encoder_B, cache_length_B)
 
-    return Writer(start, proceed, end=text.sep_token_id, padding=text.pad_token_id)
+    return Generator(
+        prefill, decode_step, end_token=text.sep_token_id, padding_token=text.pad_token_id
+    )
 
 
 def encode_question(

@@ -18,11 +18,11 @@ from f3ocus_jax.models import base, head as head_lib, stacks
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blip2 import qformer
 from f3ocus_jax.models.blip2.config import Blip2Config
-from f3ocus_jax.models.blip2.language import Reader, causal_language, reader, t5_writer
+from f3ocus_jax.models.blip2.language import Reader, causal_language, make_t5_generator, reader
 from f3ocus_jax.models.blocks import adapters, bert, modules, vision
 from f3ocus_jax.models.blocks.t5_config import T5Config
-from f3ocus_jax.models.generation import causal_generator as causal_writer, generator as writing
-from f3ocus_jax.models.generation.generator import Writer
+from f3ocus_jax.models.generation import causal_generator, generator as generator_lib
+from f3ocus_jax.models.generation.generator import Generator
 from f3ocus_jax.models.sizes import GENERATE
 from f3ocus_jax.models.stacks import Arrangement
 from f3ocus_jax.types import Array, Batch, Params, Rows
@@ -34,7 +34,7 @@ class Context:
 
     Attributes:
       mask_BT: 1 for the image's and the question's tokens, 0 for padding.
-      sight: of the language model's blocks.
+      attention_inputs: of the language model's blocks.
       words: the language model's word embeddings and what goes with them.
       image_BSD: the encoded image; None but in the Q-Former.
       text_BTD: the question's tokens without the image, and what is read behind them; None in the
@@ -43,7 +43,7 @@ class Context:
     """
 
     mask_BT: Array
-    sight: Array
+    attention_inputs: Array
     words: Params
     image_BSD: Array
     text_BTD: Array
@@ -82,7 +82,7 @@ def make_model(config: Blip2Config) -> Model:
         block=_apply_block,
         readout=_read,
         extend=_extend,
-        writer=_writer,
+        make_generator=_make_generator,
     )
 
 
@@ -112,21 +112,21 @@ def _images(config: Blip2Config, params: Params, batch: Batch) -> jax.Array:
 def _apply_block(
     config: Blip2Config, row: Rows, adapter: Rows, hidden: jax.Array, context: Context
 ) -> jax.Array:
-    adapt = functools.partial(adapters.apply_unwidened, adapter)
+    adapt = functools.partial(adapters.apply_keeping_dtype, adapter)
     if config.selectable == "vision":
         return vision.apply_block(config.vision_config, row, hidden, adapt)
     if config.selectable == "qformer":
         image_BSD = context.image_BSD
         return qformer.apply_group(config.qformer_config, row, hidden, image_BSD, adapt)
-    return reader(config.text_config).block(row, hidden, context.sight, adapt)
+    return reader(config.text_config).block(row, hidden, context.attention_inputs, adapt)
 
 
 def _extend(config: Blip2Config, context: Context, tokens: int) -> Context:
     if config.selectable != "language":
         return context
     mask_BT = jnp.pad(context.mask_BT, ((0, 0), (tokens, 0)), constant_values=1)
-    sight = reader(config.text_config).look(context.words, mask_BT, mask_BT.shape[1])
-    return dataclasses.replace(context, sight=sight)
+    attention_inputs = reader(config.text_config).look(context.words, mask_BT, mask_BT.shape[1])
+    return dataclasses.replace(context, attention_inputs=attention_inputs)
 
 
 def _read(
@@ -135,23 +135,23 @@ def _read(
     reads = reader(config.text_config)
     hidden_BTD = encode(config, params, hidden, context)
     if config.answering == GENERATE:
-        ids_BA, mask_BA = writing.given(context.answers)
+        ids_BA, mask_BA = generator_lib.require_answers(context.answers)
         logits_BAV = reads.score(params, context.words, hidden_BTD, context.mask_BT, ids_BA)
-        return writing.hide(logits_BAV, mask_BA)
+        return generator_lib.mask_logits(logits_BAV, mask_BA)
     state_BD = reads.pool(params, context.words, hidden_BTD, context.mask_BT)
     return head_lib.read(head_params, state_BD.astype(jnp.float32))
 
 
-def _writer(config: Blip2Config, model: Model) -> Writer:
+def _make_generator(config: Blip2Config, model: Model) -> Generator:
     if isinstance(config.text_config, T5Config):
 
         def encoded(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
             hidden, context = base.encode(model, params, batch)
             return encode(config, params["readout"], hidden, context), context.mask_BT
 
-        return t5_writer(config.text_config, encoded)
+        return make_t5_generator(config.text_config, encoded)
 
-    def begin(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    def embed_question(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
         if config.selectable == "language":
             hidden_BTD, context = model.embed(params["embeddings"], batch)
         else:
@@ -159,12 +159,12 @@ def _writer(config: Blip2Config, model: Model) -> Writer:
             hidden_BTD = enter(config, params["readout"], hidden_BTD, context)
         return hidden_BTD, jnp.sum(context.mask_BT, axis=1, dtype=jnp.int32) - 1
 
-    return causal_writer.writer(
+    return causal_generator.make_causal_generator(
         causal_language(config.text_config),
-        begin,
+        embed_question,
         is_selectable=config.selectable == "language",
-        end=config.text_config.eos_token_id,
-        padding=config.text_config.pad_token_id,
+        end_token=config.text_config.eos_token_id,
+        padding_token=config.text_config.pad_token_id,
     )
 
 
@@ -183,7 +183,7 @@ def encode(config: Blip2Config, params: Params, hidden: jax.Array, context: Cont
     reads = reader(config.text_config)
     if config.selectable != "language":
         hidden = stacks.run(
-            lambda row, hidden: reads.block(row, hidden, context.sight),
+            lambda row, hidden: reads.block(row, hidden, context.attention_inputs),
             params["language_blocks"],
             enter(config, params, hidden, context),
         )
@@ -230,7 +230,7 @@ def init(config: Blip2Config, key: jax.Array) -> Params:
     parts = {
         **vision.init(config.vision_config, of_vision),
         **qformer.init(config.qformer_config, of_qformer, config.num_query_tokens, image_width),
-        "projection": modules.draw(nn.Dense(text.hidden_size), of_projection, hidden_BQD),
+        "projection": modules.init(nn.Dense(text.hidden_size), of_projection, hidden_BQD),
         **reader(text).init(of_language),
         "adapters": adapters.init_stack(
             of_adapters, layers=depth, width=width, bottleneck=config.adapter_size
@@ -250,12 +250,12 @@ def _context(config: Blip2Config, reads: Reader, words: Params, batch: Batch) ->
         constant_values=1,
     )
     text_BTD = jnp.take(words["word"], jnp.asarray(batch.input_ids_BT), axis=0)
-    answers = writing.taught(batch)
+    answers = generator_lib.target_answers(batch)
     if answers is not None and reads.reads_behind:
         question_mask_BT = jnp.asarray(batch.attention_mask_BT)
-        text_BTD = causal_writer.behind(words, text_BTD, question_mask_BT, answers[0])
-    sight = reads.look(words, mask_BT, config.num_query_tokens + text_BTD.shape[1])
-    return Context(mask_BT, sight, words, None, text_BTD, answers)
+        text_BTD = causal_generator.append_answers(words, text_BTD, question_mask_BT, answers[0])
+    attention_inputs = reads.look(words, mask_BT, config.num_query_tokens + text_BTD.shape[1])
+    return Context(mask_BT, attention_inputs, words, None, text_BTD, answers)
 
 
 def _gather(
@@ -268,7 +268,9 @@ def _gather(
 
 
 def _project(config: Blip2Config, params: Params, queries_BQD: jax.Array) -> jax.Array:
-    return modules.run(nn.Dense(config.text_config.hidden_size), params["projection"], queries_BQD)
+    return modules.apply(
+        nn.Dense(config.text_config.hidden_size), params["projection"], queries_BQD
+    )
 
 
 def _join(reads: Reader, words: Params, image_BQD: jax.Array, context: Context) -> jax.Array:

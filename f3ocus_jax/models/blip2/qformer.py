@@ -14,7 +14,7 @@ from f3ocus_jax.models import sizes, stacks
 from f3ocus_jax.models.blocks import bert, layers, modules
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
 from f3ocus_jax.models.blocks.bert import BertBlock
-from f3ocus_jax.models.blocks.layers import Adapt, unchanged
+from f3ocus_jax.models.blocks.layers import Adapt, identity
 from f3ocus_jax.types import Params, Rows
 
 LOOKING = "looking"
@@ -86,7 +86,7 @@ class Queries(nn.Module):
         width = self.config.hidden_size
         normal = nn.initializers.normal(width**-0.5)
         token_QD = self.param("token", normal, (self.count, width))
-        normed_QD = layers.norm(self.config.layer_norm_eps, "norm")(token_QD)
+        normed_QD = layers.layer_norm(self.config.layer_norm_eps, "norm")(token_QD)
         return jnp.broadcast_to(normed_QD[None], (examples, self.count, width))
 
 
@@ -112,7 +112,7 @@ def init(config: QFormerConfig, key: jax.Array, queries: int, image_width: int) 
         }
 
     return {
-        "queries": modules.draw(Queries(config, queries), of_queries, 1),
+        "queries": modules.init(Queries(config, queries), of_queries, 1),
         "qformer_blocks": stacks.draw(init_group, of_blocks, config.groups),
     }
 
@@ -120,7 +120,7 @@ def init(config: QFormerConfig, key: jax.Array, queries: int, image_width: int) 
 def start(config: QFormerConfig, params: Params, examples: int) -> jax.Array:
     """Returns the hidden_BQD that the first block reads."""
     queries = params["token"].shape[0]
-    return modules.run(Queries(config, queries), params, examples)
+    return modules.apply(Queries(config, queries), params, examples)
 
 
 def apply_group(
@@ -128,7 +128,7 @@ def apply_group(
     row: Rows,
     hidden_BQD: jax.Array,
     image_BSD: jax.Array,
-    adapt: Adapt = unchanged,
+    adapt: Adapt = identity,
 ) -> jax.Array:
     """Runs one group.
 
@@ -144,7 +144,7 @@ def apply_group(
     """
     for kind in config.kinds:
         states = image_BSD if kind == LOOKING else None
-        last = adapt if kind == config.kinds[-1] else unchanged
+        last = adapt if kind == config.kinds[-1] else identity
         hidden_BQD = bert.apply_block(
             config, row[kind], hidden_BQD, None, states, adapt=last, name=kind
         )
@@ -163,4 +163,4 @@ def run(
 def _init_block(config: QFormerConfig, key: jax.Array, states_width: int | None) -> Rows:
     hidden_BTD = jnp.zeros((1, 1, config.hidden_size))
     states = None if states_width is None else jnp.zeros((1, 1, states_width))
-    return modules.draw(BertBlock(config), key, hidden_BTD, None, states, None, unchanged)
+    return modules.init(BertBlock(config), key, hidden_BTD, None, states, None, identity)

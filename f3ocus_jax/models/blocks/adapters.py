@@ -46,7 +46,7 @@ def init_stack(key: jax.Array, *, layers: int, width: int, bottleneck: int) -> R
     adapter = BottleneckAdapter(bottleneck)
 
     def init(key: jax.Array) -> Rows:
-        return modules.draw(adapter, key, jnp.zeros((1, 1, width)))
+        return modules.init(adapter, key, jnp.zeros((1, 1, width)))
 
     return jax.vmap(init)(jax.random.split(key, layers))
 
@@ -68,10 +68,10 @@ def apply(adapter: Rows, hidden_BTD: jax.Array) -> jax.Array:
         outputs = [apply(one, hidden_BTD) for one in adapter.values()]
         return functools.reduce(jnp.add, outputs) / len(outputs)
     bottleneck = adapter["down"]["bias"].shape[-1]
-    return modules.run(BottleneckAdapter(bottleneck), adapter, hidden_BTD)
+    return modules.apply(BottleneckAdapter(bottleneck), adapter, hidden_BTD)
 
 
-def apply_unwidened(adapter: Rows, hidden_BTD: jax.Array) -> jax.Array:
+def apply_keeping_dtype(adapter: Rows, hidden_BTD: jax.Array) -> jax.Array:
     """Runs one adapter of a model that may be in bfloat16, which adapters are wider than.
 
     Args:

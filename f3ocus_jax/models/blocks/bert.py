@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from f3ocus_jax.models import sizes, stacks
 from f3ocus_jax.models.blocks import layers, modules
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
-from f3ocus_jax.models.blocks.layers import Adapt, BlockSizes, unchanged
+from f3ocus_jax.models.blocks.layers import Adapt, BlockSizes, identity
 from f3ocus_jax.types import Params, Rows
 
 
@@ -79,7 +79,7 @@ class TextEmbeddings(nn.Module):
         if config.token_types:
             types = self.param("types", normal, (config.token_types, config.hidden_size))
             hidden_BTD = hidden_BTD + types[None, :1]
-        return layers.norm(config.layer_norm_eps, "norm")(hidden_BTD)
+        return layers.layer_norm(config.layer_norm_eps, "norm")(hidden_BTD)
 
 
 class BertBlock(nn.Module):
@@ -111,17 +111,17 @@ class BertBlock(nn.Module):
         """
         epsilon = self.sizes.layer_norm_eps
         looked_BTD = layers.attention(self.sizes, hidden_BTD, hidden_BTD, bias)
-        hidden_BTD = layers.norm(epsilon, "attention_norm")(hidden_BTD + looked_BTD)
+        hidden_BTD = layers.layer_norm(epsilon, "attention_norm")(hidden_BTD + looked_BTD)
         if states_BSD is not None:
             looked_BTD = layers.attention(
                 self.sizes, hidden_BTD, states_BSD, states_bias, prefix="cross_"
             )
-            hidden_BTD = layers.norm(epsilon, "cross_attention_norm")(hidden_BTD + looked_BTD)
+            hidden_BTD = layers.layer_norm(epsilon, "cross_attention_norm")(hidden_BTD + looked_BTD)
         fed_BTD = adapt(layers.feed_forward(self.sizes, hidden_BTD))
-        return layers.norm(epsilon, "feed_forward_norm")(hidden_BTD + fed_BTD)
+        return layers.layer_norm(epsilon, "feed_forward_norm")(hidden_BTD + fed_BTD)
 
 
-class TokenScores(nn.Module):
+class LanguageModelHead(nn.Module):
     """Hidden states to scores of the next token, through the word embeddings."""
 
     config: TextConfig
@@ -132,7 +132,7 @@ class TokenScores(nn.Module):
         config = self.config
         inner_BTD = layers.linear(config.hidden_size, "transform", hidden_BTD)
         inner_BTD = ACTIVATIONS[config.hidden_act](inner_BTD)
-        inner_BTD = layers.norm(config.layer_norm_eps, "norm")(inner_BTD)
+        inner_BTD = layers.layer_norm(config.layer_norm_eps, "norm")(inner_BTD)
         bias_V = self.param("bias", nn.initializers.zeros, (config.vocab_size,))
         return inner_BTD @ word_VD.T + bias_V[None, None]
 
@@ -144,7 +144,7 @@ def embed(
     positions_BT: jax.Array | None = None,
 ) -> jax.Array:
     """Returns the hidden_BTD of token ids; see `TextEmbeddings`."""
-    return modules.run(TextEmbeddings(config), params, input_ids_BT, positions_BT)
+    return modules.apply(TextEmbeddings(config), params, input_ids_BT, positions_BT)
 
 
 def apply_block(
@@ -155,12 +155,12 @@ def apply_block(
     states_BSD: jax.Array | None = None,
     states_bias: jax.Array | None = None,
     *,
-    adapt: Adapt = unchanged,
+    adapt: Adapt = identity,
     name: str | None = None,
 ) -> jax.Array:
     """Runs one block; see `BertBlock`. In a row of several blocks each has a name."""
     inputs = (hidden_BTD, bias, states_BSD, states_bias, adapt)
-    return modules.run(BertBlock(config, name=name), row, *inputs)
+    return modules.apply(BertBlock(config, name=name), row, *inputs)
 
 
 def run(
@@ -181,7 +181,7 @@ def run(
 
 def init_embeddings(config: TextConfig, key: jax.Array) -> Params:
     """Draws fresh embeddings."""
-    return modules.draw(TextEmbeddings(config), key, jnp.zeros((1, 1), jnp.int32))
+    return modules.init(TextEmbeddings(config), key, jnp.zeros((1, 1), jnp.int32))
 
 
 def init_blocks(config: TextConfig, key: jax.Array, layers: int, states_width: int | None) -> Rows:
@@ -200,8 +200,8 @@ def init_blocks(config: TextConfig, key: jax.Array, layers: int, states_width: i
     states_BSD = None if states_width is None else jnp.zeros((1, 1, states_width))
 
     def init_block(key: jax.Array) -> Rows:
-        inputs = (hidden_BTD, bias, states_BSD, None, unchanged)
-        return modules.draw(BertBlock(config), key, *inputs)
+        inputs = (hidden_BTD, bias, states_BSD, None, identity)
+        return modules.init(BertBlock(config), key, *inputs)
 
     return stacks.draw(init_block, key, layers)
 

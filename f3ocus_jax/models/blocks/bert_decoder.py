@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from f3ocus_jax.models.blocks import bert, causal_attention, layers, modules
-from f3ocus_jax.models.blocks.bert import TextConfig, TokenScores
-from f3ocus_jax.models.blocks.causal_attention import Cache, DecoderCache
+from f3ocus_jax.models.blocks.bert import LanguageModelHead, TextConfig
+from f3ocus_jax.models.blocks.key_value_cache import DecoderCache, DecoderPrefix, KeyValueCache
 from f3ocus_jax.types import Params, Rows
 
 
@@ -24,7 +24,7 @@ class DecoderBlock(nn.Module):
         bias_B1TS: jax.Array,
         states_BSD: jax.Array,
         states_bias: jax.Array,
-        past: tuple[DecoderCache, jax.Array] | None = None,
+        prefix: DecoderPrefix | None = None,
     ) -> tuple[jax.Array, DecoderCache]:
         """Runs the block.
 
@@ -37,15 +37,19 @@ class DecoderBlock(nn.Module):
           past: the tokens before, and each example's place for the input's first token.
 
         Returns:
-          (hidden_BTD, memory with the input's keys and values).
+          (hidden_BTD, cache with the input's keys and values).
         """
         config = self.config
         own = self.remember("", hidden_BTD)
-        if past is not None:
-            own = past[0].own.write(own, past[1])
+        if prefix is not None:
+            own = prefix[0].self_attention.update(own, prefix[1])
         mixed_BTD = self.mix("", hidden_BTD, own, bias_B1TS)
         hidden_BTD = self.norm("attention_norm", hidden_BTD + mixed_BTD)
-        seen = past[0].seen if past and past[0].seen else self.remember("cross_", states_BSD)
+        seen = (
+            prefix[0].cross_attention
+            if prefix and prefix[0].cross_attention
+            else self.remember("cross_", states_BSD)
+        )
         mixed_BTD = self.mix("cross_", hidden_BTD, seen, states_bias)
         hidden_BTD = self.norm("cross_attention_norm", hidden_BTD + mixed_BTD)
         fed_BTD = layers.feed_forward(config, hidden_BTD)
@@ -53,7 +57,7 @@ class DecoderBlock(nn.Module):
 
     def norm(self, name: str, hidden_BTD: jax.Array) -> jax.Array:
         """Applies a norm."""
-        return layers.norm(self.config.layer_norm_eps, name)(hidden_BTD)
+        return layers.layer_norm(self.config.layer_norm_eps, name)(hidden_BTD)
 
     def heads(self, name: str, hidden_BTD: jax.Array) -> jax.Array:
         """Returns [B, heads, T, D / heads]."""
@@ -61,11 +65,15 @@ class DecoderBlock(nn.Module):
         projected = layers.linear(config.hidden_size, name, hidden_BTD)
         return causal_attention.split_heads(projected, config.num_attention_heads)
 
-    def remember(self, prefix: str, states_BSD: jax.Array) -> Cache:
+    def remember(self, prefix: str, states_BSD: jax.Array) -> KeyValueCache:
         """Returns the keys and values of states."""
-        return Cache(*(self.heads(f"{prefix}{name}", states_BSD) for name in ("key", "value")))
+        return KeyValueCache(
+            *(self.heads(f"{prefix}{name}", states_BSD) for name in ("key", "value"))
+        )
 
-    def mix(self, prefix: str, hidden_BTD: jax.Array, cache: Cache, bias: jax.Array) -> jax.Array:
+    def mix(
+        self, prefix: str, hidden_BTD: jax.Array, cache: KeyValueCache, bias: jax.Array
+    ) -> jax.Array:
         """Lets every token look at what is in a cache."""
         mixed_BTD = causal_attention.attend(self.heads(f"{prefix}query", hidden_BTD), cache, bias)
         return layers.linear(self.config.hidden_size, f"{prefix}attention_output", mixed_BTD)
@@ -88,11 +96,13 @@ def init(config: TextConfig, key: jax.Array, states_width: int) -> Params:
     return {
         "embeddings": embeddings,
         "blocks": bert.init_blocks(config, of_blocks, config.num_hidden_layers, states_width),
-        "scores": modules.draw(TokenScores(config), of_scores, hidden_BTD, embeddings["word"]),
+        "scores": modules.init(
+            LanguageModelHead(config), of_scores, hidden_BTD, embeddings["word"]
+        ),
     }
 
 
-def token_scores(
+def prefill(
     config: TextConfig,
     params: Params,
     ids_BT: jax.Array,
@@ -116,22 +126,22 @@ def token_scores(
     hidden_BTD = bert.embed(config, params["embeddings"], ids_BT)
 
     def step(hidden: jax.Array, row: Rows) -> tuple[jax.Array, DecoderCache]:
-        return modules.run(DecoderBlock(config), row, hidden, bias_B1TT, states_BSD, states_bias)
+        return modules.apply(DecoderBlock(config), row, hidden, bias_B1TT, states_BSD, states_bias)
 
-    hidden_BTD, memory_L = jax.lax.scan(step, hidden_BTD, params["blocks"])
-    return _scores(config, params, hidden_BTD), memory_L
+    hidden_BTD, cache_L = jax.lax.scan(step, hidden_BTD, params["blocks"])
+    return _scores(config, params, hidden_BTD), cache_L
 
 
-def proceed(
+def decode_step(
     config: TextConfig,
     params: Params,
     ids_BT: jax.Array,
     states_BSD: jax.Array,
     states_bias: jax.Array,
-    memory_L: DecoderCache,
-    place_B: jax.Array,
+    cache_L: DecoderCache,
+    cache_length_B: jax.Array,
 ) -> tuple[jax.Array, DecoderCache]:
-    """Scores the tokens that follow further tokens of a text; see `token_scores`.
+    """Scores the tokens that follow further tokens of a text; see `prefill`.
 
     Args:
       config: sizes.
@@ -139,25 +149,25 @@ def proceed(
       ids_BT: the further tokens.
       states_BSD: the encoded question.
       states_bias: [B, 1, 1, S], hides the question's padding.
-      memory_L: of the tokens before, with room for these.
-      place_B: int32, the first further token's place in it.
+      cache_L: of the tokens before, with room for these.
+      cache_length_B: int32, the first further token's place in it.
 
     Returns:
-      (logits_BTV, memory with these tokens).
+      (logits_BTV, cache with these tokens).
     """
-    positions_BT = place_B[:, None] + jnp.arange(ids_BT.shape[1])[None]
-    bias_B1TS = causal_attention.causal_mask(positions_BT, memory_L.own.key.shape[3])
+    positions_BT = cache_length_B[:, None] + jnp.arange(ids_BT.shape[1])[None]
+    bias_B1TS = causal_attention.causal_mask(positions_BT, cache_L.self_attention.key.shape[3])
     hidden_BTD = bert.embed(config, params["embeddings"], ids_BT, positions_BT)
 
     def step(hidden: jax.Array, rows: tuple[Rows, DecoderCache]) -> tuple[jax.Array, Any]:
-        row, memory = rows
-        inputs = (hidden, bias_B1TS, states_BSD, states_bias, (memory, place_B))
-        return modules.run(DecoderBlock(config), row, *inputs)
+        row, cache = rows
+        inputs = (hidden, bias_B1TS, states_BSD, states_bias, (cache, cache_length_B))
+        return modules.apply(DecoderBlock(config), row, *inputs)
 
-    hidden_BTD, memory_L = jax.lax.scan(step, hidden_BTD, (params["blocks"], memory_L))
-    return _scores(config, params, hidden_BTD), memory_L
+    hidden_BTD, cache_L = jax.lax.scan(step, hidden_BTD, (params["blocks"], cache_L))
+    return _scores(config, params, hidden_BTD), cache_L
 
 
 def _scores(config: TextConfig, params: Params, hidden_BTD: jax.Array) -> jax.Array:
     word_VD = params["embeddings"]["word"]
-    return modules.run(TokenScores(config), params["scores"], hidden_BTD, word_VD)
+    return modules.apply(LanguageModelHead(config), params["scores"], hidden_BTD, word_VD)

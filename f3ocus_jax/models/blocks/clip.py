@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from f3ocus_jax.models import sizes
 from f3ocus_jax.models.blocks import layers, modules, vision
-from f3ocus_jax.models.blocks.layers import unchanged
+from f3ocus_jax.models.blocks.layers import identity
 from f3ocus_jax.models.blocks.vision import VisionConfig
 from f3ocus_jax.types import Params, Rows
 
@@ -51,19 +51,19 @@ class ClipEmbeddings(nn.Module):
         patches_BTD = nn.Dense(width, use_bias=False, name="patch")(patches)
         class_B1D = jnp.broadcast_to(class_token_1D[None], (len(images_BHWC), 1, width))
         hidden_BTD = jnp.concatenate([class_B1D, patches_BTD], axis=1) + position[None]
-        return layers.norm(config.layer_norm_eps, "norm")(hidden_BTD)
+        return layers.layer_norm(config.layer_norm_eps, "norm")(hidden_BTD)
 
 
 def init_embeddings(config: ClipConfig, key: jax.Array) -> Params:
     """Draws fresh embeddings."""
     images_BHWC = jnp.zeros((1, config.image_size, config.image_size, vision.CHANNELS))
-    return modules.draw(ClipEmbeddings(config), key, images_BHWC)
+    return modules.init(ClipEmbeddings(config), key, images_BHWC)
 
 
 def init_block(config: ClipConfig, key: jax.Array) -> Rows:
     """Draws one fresh block."""
     hidden_BTD = jnp.zeros((1, 1, config.hidden_size))
-    return modules.draw(vision.PreNormBlock(config), key, hidden_BTD, None, unchanged)
+    return modules.init(vision.PreNormBlock(config), key, hidden_BTD, None, identity)
 
 
 def embed(config: ClipConfig, params: Params, images_BHWC: jax.Array) -> jax.Array:
@@ -79,4 +79,4 @@ def embed(config: ClipConfig, params: Params, images_BHWC: jax.Array) -> jax.Arr
     """
     # Wider pixels would widen every hidden state after them.
     images_BHWC = images_BHWC.astype(params["patch"]["kernel"].dtype)
-    return modules.run(ClipEmbeddings(config), params, images_BHWC)
+    return modules.apply(ClipEmbeddings(config), params, images_BHWC)

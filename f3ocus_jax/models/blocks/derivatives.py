@@ -2,7 +2,7 @@
 
 `jax.vjp` and `jax.linearize` return functions that are pytrees: their leaves are the residuals of
 the forward pass. Some of these leaves are the layer's own weights, which the caller has anyway;
-storing them for every layer would copy the whole model. `detach` leaves them out.
+storing them for every layer would copy the whole model. `split_residuals` leaves them out.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Residuals: TypeAlias = list[jax.Array]
 Rebuild: TypeAlias = Callable[[Residuals, Any], Callable[..., Any]]
 
 
-def detach(derivative: Callable[..., Any], inputs: Any) -> tuple[Residuals, Rebuild]:
+def split_residuals(derivative: Callable[..., Any], inputs: Any) -> tuple[Residuals, Rebuild]:
     """Separates what a derivative keeps of its own from what it shares with its inputs.
 
     Args:

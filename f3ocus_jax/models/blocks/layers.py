@@ -16,7 +16,7 @@ Adapt = Callable[[jax.Array], jax.Array]
 """Applied to the feed-forward part's output before its residual sum."""
 
 
-def unchanged(hidden_BTD: jax.Array) -> jax.Array:
+def identity(hidden_BTD: jax.Array) -> jax.Array:
     """Adapts nothing."""
     return hidden_BTD
 
@@ -64,7 +64,7 @@ def linear(width: int, name: str, hidden_BTD: jax.Array, *, use_bias: bool = Tru
     return mapped.reshape(batch, tokens, width)
 
 
-def norm(epsilon: float, name: str) -> nn.LayerNorm:
+def layer_norm(epsilon: float, name: str) -> nn.LayerNorm:
     """Returns a LayerNorm."""
     # The fast variance, mean(x²) - mean(x)², loses the digits that parity with torch needs.
     return nn.LayerNorm(epsilon, use_fast_variance=False, name=name)
@@ -143,6 +143,6 @@ def padding_bias(mask_BT: jax.Array) -> jax.Array:
     return hidden_BT[:, None, None, :]
 
 
-def extend_bias(bias_B11T: jax.Array, tokens: int) -> jax.Array:
+def prepend_visible(bias_B11T: jax.Array, tokens: int) -> jax.Array:
     """Makes room for so many tokens in front, which are visible, in a term of `padding_bias`."""
     return jnp.pad(bias_B11T, ((0, 0), (0, 0), (0, 0), (tokens, 0)))

@@ -12,8 +12,9 @@ from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.models import sizes, stacks
 from f3ocus_jax.models.blocks import causal_attention, layers, modules
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
-from f3ocus_jax.models.blocks.causal_attention import Cache, Language, Past
-from f3ocus_jax.models.blocks.layers import Adapt, unchanged
+from f3ocus_jax.models.blocks.key_value_cache import CachedPrefix, KeyValueCache
+from f3ocus_jax.models.blocks.language_model import LanguageModel
+from f3ocus_jax.models.blocks.layers import Adapt, identity
 from f3ocus_jax.types import Array, Params, Rows
 
 MAY_BE_ZERO = ("num_key_value_heads", "head_dim", "eos_token_id", "pad_token_id")
@@ -90,7 +91,7 @@ class LlamaConfig:
 
 
 @struct.dataclass
-class Sight:
+class AttentionInputs:
     """Where the tokens of a sequence are, and which of them each may look at.
 
     Attributes:
@@ -128,32 +129,34 @@ class LlamaBlock(nn.Module):
     def __call__(
         self,
         hidden_BTD: jax.Array,
-        sight: Sight,
+        attention_inputs: AttentionInputs,
         adapt: Adapt,
-        past: Past | None = None,
-    ) -> tuple[jax.Array, Cache]:
+        prefix: CachedPrefix | None = None,
+    ) -> tuple[jax.Array, KeyValueCache]:
         """Runs the block.
 
         Args:
           hidden_BTD: its input.
-          sight: of the T tokens of the input; S counts them, or the cache's places.
+          attention_inputs: of the T tokens of the input; S counts them, or the cache's places.
           adapt: applied to the feed-forward part's output before the residual sum.
-          past: the tokens before; None if the input is all there is.
+          prefix: Cached tokens before the input; None if the input starts the text.
 
         Returns:
           (hidden_BTD, cache with the input's keys and values).
         """
         config = self.config
         normed_BTD = RmsNorm(config.rms_norm_eps, name="attention_norm")(hidden_BTD)
-        query, cache = self.project(normed_BTD, sight)
-        if past is not None:
-            cache = past[0].write(cache, past[1])
-        mixed = causal_attention.attend(query, cache, sight.bias_B1TS)
+        query, cache = self.project(normed_BTD, attention_inputs)
+        if prefix is not None:
+            cache = prefix[0].update(cache, prefix[1])
+        mixed = causal_attention.attend(query, cache, attention_inputs.bias_B1TS)
         hidden_BTD = hidden_BTD + self.linear(config.hidden_size, "attention_output", mixed)
         normed_BTD = RmsNorm(config.rms_norm_eps, name="feed_forward_norm")(hidden_BTD)
         return hidden_BTD + adapt(self.feed_forward(normed_BTD)), cache
 
-    def project(self, normed_BTD: jax.Array, sight: Sight) -> tuple[jax.Array, Cache]:
+    def project(
+        self, normed_BTD: jax.Array, attention_inputs: AttentionInputs
+    ) -> tuple[jax.Array, KeyValueCache]:
         """Returns queries, [B, heads, T, head_dim], and the cache of these tokens alone."""
         config = self.config
 
@@ -162,9 +165,9 @@ class LlamaBlock(nn.Module):
                 self.linear(count * config.head_dim, name, normed_BTD), count
             )
 
-        query = apply_rope(heads("query", config.num_attention_heads), sight)
-        key = apply_rope(heads("key", config.num_key_value_heads), sight)
-        return query, Cache(key, heads("value", config.num_key_value_heads))
+        query = apply_rope(heads("query", config.num_attention_heads), attention_inputs)
+        key = apply_rope(heads("key", config.num_key_value_heads), attention_inputs)
+        return query, KeyValueCache(key, heads("value", config.num_key_value_heads))
 
     def feed_forward(self, normed_BTD: jax.Array) -> jax.Array:
         """Maps every token through a wider, gated layer and back (Shazeer, 2020)."""
@@ -182,7 +185,9 @@ class LlamaBlock(nn.Module):
         return layers.linear(width, name, hidden_BTD, use_bias=self.config.attention_bias)
 
 
-def look(config: LlamaConfig, positions_BT: jax.Array, places: int) -> Sight:
+def make_attention_inputs(
+    config: LlamaConfig, positions_BT: jax.Array, places: int
+) -> AttentionInputs:
     """Lets tokens look at themselves and at all tokens before them.
 
     Args:
@@ -191,26 +196,29 @@ def look(config: LlamaConfig, positions_BT: jax.Array, places: int) -> Sight:
       places: S, how many places of the sequence there are to look at, from 0 on.
 
     Returns:
-      Their sight, float32.
+      Their attention_inputs, float32.
     """
     exponents_H = jnp.arange(0, config.head_dim, 2, dtype=jnp.float32) / config.head_dim
     waves_H = 1.0 / (config.rope_parameters.rope_theta**exponents_H)
     angles_BTH = positions_BT.astype(jnp.float32)[..., None] * waves_H[None, None]
     bias_B1TS = causal_attention.causal_mask(positions_BT, places)
-    return Sight(jnp.cos(angles_BTH), jnp.sin(angles_BTH), bias_B1TS)
+    return AttentionInputs(jnp.cos(angles_BTH), jnp.sin(angles_BTH), bias_B1TS)
 
 
-def apply_rope(heads: jax.Array, sight: Sight) -> jax.Array:
+def apply_rope(heads: jax.Array, attention_inputs: AttentionInputs) -> jax.Array:
     """Turns queries or keys by their positions; the halves of a head are the two coordinates.
 
     Args:
       heads: [B, heads, T, head_dim].
-      sight: of the T tokens.
+      attention_inputs: of the T tokens.
 
     Returns:
       The same shape and dtype.
     """
-    cos, sin = (part.astype(heads.dtype)[:, None] for part in (sight.cos_BTH, sight.sin_BTH))
+    cos, sin = (
+        part.astype(heads.dtype)[:, None]
+        for part in (attention_inputs.cos_BTH, attention_inputs.sin_BTH)
+    )
     first, second = jnp.split(heads, 2, axis=-1)
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
@@ -224,8 +232,8 @@ def init_words(config: LlamaConfig, key: jax.Array) -> Params:
 def init_block(config: LlamaConfig, key: jax.Array) -> Rows:
     """Draws one fresh block."""
     hidden_BTD, position_BT = jnp.zeros((1, 1, config.hidden_size)), jnp.zeros((1, 1), jnp.int32)
-    sight = look(config, position_BT, 1)
-    return modules.draw(LlamaBlock(config), key, hidden_BTD, sight, unchanged)
+    attention_inputs = make_attention_inputs(config, position_BT, 1)
+    return modules.init(LlamaBlock(config), key, hidden_BTD, attention_inputs, identity)
 
 
 def init(config: LlamaConfig, key: jax.Array) -> dict[str, Params]:
@@ -236,40 +244,48 @@ def init(config: LlamaConfig, key: jax.Array) -> dict[str, Params]:
     return {
         "words": init_words(config, of_words),
         "language_blocks": stacks.draw(draw_block, of_blocks, config.num_hidden_layers),
-        "language_norm": modules.draw(RmsNorm(config.rms_norm_eps), of_norm, hidden_BTD),
+        "language_norm": modules.init(RmsNorm(config.rms_norm_eps), of_norm, hidden_BTD),
         "scores": {"kernel": init_words(config, of_scores)["word"].T},
     }
 
 
-def language(config: LlamaConfig) -> Language:
+def make_language_model(config: LlamaConfig) -> LanguageModel:
     """Returns the model as functions of its parts."""
 
     def block(
-        row: Rows, hidden_BTD: jax.Array, sight: Sight, adapt: Adapt, past: Past | None
-    ) -> tuple[jax.Array, Cache]:
-        return modules.run(LlamaBlock(config), row, hidden_BTD, sight, adapt, past)
+        row: Rows,
+        hidden_BTD: jax.Array,
+        attention_inputs: AttentionInputs,
+        adapt: Adapt,
+        prefix: CachedPrefix | None,
+    ) -> tuple[jax.Array, KeyValueCache]:
+        return modules.apply(LlamaBlock(config), row, hidden_BTD, attention_inputs, adapt, prefix)
 
     def norm(params: Params, hidden_BTD: jax.Array) -> jax.Array:
-        return modules.run(RmsNorm(config.rms_norm_eps), params, hidden_BTD)
+        return modules.apply(RmsNorm(config.rms_norm_eps), params, hidden_BTD)
 
-    def score(words: Params, above: Params, hidden_BTD: jax.Array) -> jax.Array:
+    def logits(words: Params, above: Params, hidden_BTD: jax.Array) -> jax.Array:
         del words
         return (hidden_BTD @ above["scores"]["kernel"]).astype(jnp.float32)
 
-    return Language(
+    return LanguageModel(
         width=config.hidden_size,
         above=("language_norm", "scores"),
         init=functools.partial(init, config),
-        enter=lambda words, hidden_BTD, positions_BT: hidden_BTD,
-        look=functools.partial(look, config),
+        add_positions=lambda words, hidden_BTD, positions_BT: hidden_BTD,
+        make_attention_inputs=functools.partial(make_attention_inputs, config),
         block=block,
         norm=norm,
-        score=score,
+        logits=logits,
     )
 
 
 def apply_block(
-    config: LlamaConfig, row: Rows, hidden_BTD: jax.Array, sight: Sight, adapt: Adapt = unchanged
+    config: LlamaConfig,
+    row: Rows,
+    hidden_BTD: jax.Array,
+    attention_inputs: AttentionInputs,
+    adapt: Adapt = identity,
 ) -> jax.Array:
     """Runs one block on a whole sequence; see `LlamaBlock`."""
-    return modules.run(LlamaBlock(config), row, hidden_BTD, sight, adapt)[0]
+    return modules.apply(LlamaBlock(config), row, hidden_BTD, attention_inputs, adapt)[0]

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from f3ocus_jax.models import sizes, stacks
 from f3ocus_jax.models.blocks import causal_attention, layers, modules, vision
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
-from f3ocus_jax.models.blocks.causal_attention import Cache, Language, Past
-from f3ocus_jax.models.blocks.layers import Adapt, unchanged
+from f3ocus_jax.models.blocks.key_value_cache import CachedPrefix, KeyValueCache
+from f3ocus_jax.models.blocks.language_model import LanguageModel
+from f3ocus_jax.models.blocks.layers import Adapt, identity
 from f3ocus_jax.types import Params, Rows
 
 OFFSET = 2
@@ -101,8 +102,12 @@ class OptBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, hidden_BTD: jax.Array, bias_B1TS: jax.Array, adapt: Adapt, past: Past | None = None
-    ) -> tuple[jax.Array, Cache]:
+        self,
+        hidden_BTD: jax.Array,
+        bias_B1TS: jax.Array,
+        adapt: Adapt,
+        prefix: CachedPrefix | None = None,
+    ) -> tuple[jax.Array, KeyValueCache]:
         """Runs the block.
 
         Args:
@@ -110,26 +115,26 @@ class OptBlock(nn.Module):
           bias_B1TS: added to the attention scores; S counts the input's tokens, or the cache's
             places.
           adapt: applied to the feed-forward part's output before the residual sum.
-          past: the tokens before; None if the input is all there is.
+          prefix: Cached tokens before the input; None if the input starts the text.
 
         Returns:
           (hidden_BTD, cache with the input's keys and values).
         """
         config = self.config
         width, epsilon = config.hidden_size, config.layer_norm_eps
-        normed_BTD = layers.norm(epsilon, "attention_norm")(hidden_BTD)
+        normed_BTD = layers.layer_norm(epsilon, "attention_norm")(hidden_BTD)
         query, key, value = (
             causal_attention.split_heads(
                 layers.linear(width, name, normed_BTD), config.num_attention_heads
             )
             for name in ("query", "key", "value")
         )
-        cache = Cache(key, value)
-        if past is not None:
-            cache = past[0].write(cache, past[1])
+        cache = KeyValueCache(key, value)
+        if prefix is not None:
+            cache = prefix[0].update(cache, prefix[1])
         mixed_BTD = causal_attention.attend(query, cache, bias_B1TS)
         hidden_BTD = hidden_BTD + layers.linear(width, "attention_output", mixed_BTD)
-        normed_BTD = layers.norm(epsilon, "feed_forward_norm")(hidden_BTD)
+        normed_BTD = layers.layer_norm(epsilon, "feed_forward_norm")(hidden_BTD)
         return hidden_BTD + adapt(layers.feed_forward(config, normed_BTD)), cache
 
 
@@ -140,7 +145,7 @@ def init(config: OptConfig, key: jax.Array) -> dict[str, Params]:
     hidden_BTD, bias = jnp.zeros((1, 1, width)), jnp.zeros((1, 1, 1, 1))
 
     def init_block(key: jax.Array) -> Rows:
-        return modules.draw(OptBlock(config), key, hidden_BTD, bias, unchanged)
+        return modules.init(OptBlock(config), key, hidden_BTD, bias, identity)
 
     positions = (config.max_position_embeddings + OFFSET, width)
     return {
@@ -149,35 +154,39 @@ def init(config: OptConfig, key: jax.Array) -> dict[str, Params]:
             "position": deviation * jax.random.normal(of_positions, positions),
         },
         "language_blocks": stacks.draw(init_block, of_blocks, config.num_hidden_layers),
-        "language_norm": modules.draw(vision.FinalNorm(config.layer_norm_eps), of_norm, hidden_BTD),
+        "language_norm": modules.init(vision.FinalNorm(config.layer_norm_eps), of_norm, hidden_BTD),
     }
 
 
-def language(config: OptConfig) -> Language:
+def make_language_model(config: OptConfig) -> LanguageModel:
     """Returns the model as functions of its parts."""
 
-    def enter(words: Params, hidden_BTD: jax.Array, positions_BT: jax.Array) -> jax.Array:
+    def add_positions(words: Params, hidden_BTD: jax.Array, positions_BT: jax.Array) -> jax.Array:
         return hidden_BTD + jnp.take(words["position"], positions_BT + OFFSET, axis=0)
 
     def block(
-        row: Rows, hidden_BTD: jax.Array, bias_B1TS: jax.Array, adapt: Adapt, past: Past | None
-    ) -> tuple[jax.Array, Cache]:
-        return modules.run(OptBlock(config), row, hidden_BTD, bias_B1TS, adapt, past)
+        row: Rows,
+        hidden_BTD: jax.Array,
+        bias_B1TS: jax.Array,
+        adapt: Adapt,
+        prefix: CachedPrefix | None,
+    ) -> tuple[jax.Array, KeyValueCache]:
+        return modules.apply(OptBlock(config), row, hidden_BTD, bias_B1TS, adapt, prefix)
 
     def norm(params: Params, hidden_BTD: jax.Array) -> jax.Array:
-        return modules.run(vision.FinalNorm(config.layer_norm_eps), params, hidden_BTD)
+        return modules.apply(vision.FinalNorm(config.layer_norm_eps), params, hidden_BTD)
 
-    def score(words: Params, above: Params, hidden_BTD: jax.Array) -> jax.Array:
+    def logits(words: Params, above: Params, hidden_BTD: jax.Array) -> jax.Array:
         del above
         return (hidden_BTD @ words["word"].T).astype(jnp.float32)
 
-    return Language(
+    return LanguageModel(
         width=config.hidden_size,
         above=("language_norm",),
         init=functools.partial(init, config),
-        enter=enter,
-        look=causal_attention.causal_mask,
+        add_positions=add_positions,
+        make_attention_inputs=causal_attention.causal_mask,
         block=block,
         norm=norm,
-        score=score,
+        logits=logits,
     )

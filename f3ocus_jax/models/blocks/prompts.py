@@ -27,7 +27,7 @@ def make_prompted_model(model: Model, *, tokens: int, width: int) -> Model:
       width: D, of the selectable stack's hidden states.
 
     Returns:
-      The model; `wrap` makes its parameters of the other's.
+      The model; `add_prompt` makes its parameters of the other's.
 
     Raises:
       ValueError: if the model's blocks cannot be given more tokens.
@@ -49,12 +49,12 @@ def make_prompted_model(model: Model, *, tokens: int, width: int) -> Model:
 
     def init(key: jax.Array) -> Params:
         of_model, of_prompt = jax.random.split(key)
-        return wrap(model.init(of_model), draw(of_prompt, tokens, width))
+        return add_prompt(model.init(of_model), init_prompt(of_prompt, tokens, width))
 
     return dataclasses.replace(model, num_layers=1, init=init, block=block, extend=None)
 
 
-def draw(key: jax.Array, tokens: int, width: int) -> jax.Array:
+def init_prompt(key: jax.Array, tokens: int, width: int) -> jax.Array:
     """Draws a fresh prompt.
 
     Args:
@@ -68,7 +68,7 @@ def draw(key: jax.Array, tokens: int, width: int) -> jax.Array:
     return DEVIATION * jax.random.normal(key, (tokens, width))
 
 
-def wrap(params: Params, tokens_PD: jax.Array) -> Params:
+def add_prompt(params: Params, tokens_PD: jax.Array) -> Params:
     """Returns parameters of the model with a prompt.
 
     Args:
@@ -81,7 +81,7 @@ def wrap(params: Params, tokens_PD: jax.Array) -> Params:
     return {**others, "blocks": blocks, "adapters": {"tokens": tokens_PD[None]}}
 
 
-def unwrap(params: Params) -> tuple[Params, jax.Array]:
-    """Undoes `wrap`."""
+def remove_prompt(params: Params) -> tuple[Params, jax.Array]:
+    """Undoes `add_prompt`."""
     rows = jax.tree.map(lambda leaf: leaf[0], params["blocks"])
     return {**params, **rows}, params["adapters"]["tokens"][0]

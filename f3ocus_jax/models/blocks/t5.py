@@ -15,18 +15,15 @@ from flax import struct
 from f3ocus_jax.models import stacks
 from f3ocus_jax.models.blocks import causal_attention, layers, modules
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
-from f3ocus_jax.models.blocks.causal_attention import Cache, DecoderCache
-from f3ocus_jax.models.blocks.layers import Adapt, unchanged
+from f3ocus_jax.models.blocks.key_value_cache import DecoderCache, DecoderPrefix, KeyValueCache
+from f3ocus_jax.models.blocks.layers import Adapt, identity
 from f3ocus_jax.models.blocks.llama import RmsNorm
 from f3ocus_jax.models.blocks.t5_config import T5Config
 from f3ocus_jax.types import Array, Params, Rows
 
-Past = tuple[DecoderCache, jax.Array]
-"""A block's memory, and each example's place in it for the first of the tokens that are read."""
-
 
 @struct.dataclass
-class Sight:
+class DecoderAttentionInputs:
     """What a decoder's blocks look at.
 
     Attributes:
@@ -53,7 +50,7 @@ class T5Block(nn.Module):
         states_BSD: jax.Array | None,
         states_bias: jax.Array | None,
         adapt: Adapt,
-        past: Past | None = None,
+        prefix: DecoderPrefix | None = None,
     ) -> tuple[jax.Array, DecoderCache]:
         """Runs the block.
 
@@ -63,20 +60,24 @@ class T5Block(nn.Module):
           states_BSD: what cross-attention looks at; None for a block without it.
           states_bias: [B, 1, 1, S], added to its scores.
           adapt: applied to the feed-forward part's output before the residual sum.
-          past: the tokens before; None if the input is all there is.
+          prefix: Cached tokens before the input; None if the input starts the text.
 
         Returns:
-          (hidden_BTD, memory with the input's keys and values).
+          (hidden_BTD, cache with the input's keys and values).
         """
         normed_BTD = self.norm("attention_norm", hidden_BTD)
         own = self.remember("", normed_BTD)
-        if past is not None:
-            own = past[0].own.write(own, past[1])
+        if prefix is not None:
+            own = prefix[0].self_attention.update(own, prefix[1])
         hidden_BTD = hidden_BTD + self.mix("", normed_BTD, own, bias_BHTS)
         seen = None
         if states_BSD is not None and states_bias is not None:
             normed_BTD = self.norm("cross_attention_norm", hidden_BTD)
-            seen = past[0].seen if past and past[0].seen else self.remember("cross_", states_BSD)
+            seen = (
+                prefix[0].cross_attention
+                if prefix and prefix[0].cross_attention
+                else self.remember("cross_", states_BSD)
+            )
             hidden_BTD = hidden_BTD + self.mix("cross_", normed_BTD, seen, states_bias)
         fed_BTD = self.feed_forward(self.norm("feed_forward_norm", hidden_BTD))
         return hidden_BTD + adapt(fed_BTD), DecoderCache(own, seen)
@@ -95,11 +96,15 @@ class T5Block(nn.Module):
         projected = self.linear(config.num_heads * config.d_kv, name, hidden_BTD)
         return causal_attention.split_heads(projected, config.num_heads)
 
-    def remember(self, prefix: str, states_BSD: jax.Array) -> Cache:
+    def remember(self, prefix: str, states_BSD: jax.Array) -> KeyValueCache:
         """Returns the keys and values of states."""
-        return Cache(*(self.heads(f"{prefix}{name}", states_BSD) for name in ("key", "value")))
+        return KeyValueCache(
+            *(self.heads(f"{prefix}{name}", states_BSD) for name in ("key", "value"))
+        )
 
-    def mix(self, prefix: str, normed_BTD: jax.Array, cache: Cache, bias: jax.Array) -> jax.Array:
+    def mix(
+        self, prefix: str, normed_BTD: jax.Array, cache: KeyValueCache, bias: jax.Array
+    ) -> jax.Array:
         """Lets every token look at what is in a cache; T5 does not scale the scores."""
         query = self.heads(f"{prefix}query", normed_BTD)
         mixed_BTD = causal_attention.attend(query, cache, bias, scale=1.0)
@@ -152,7 +157,7 @@ def init(config: T5Config, key: jax.Array) -> dict[str, Params]:
     }
 
 
-def look(config: T5Config, words: Params, mask_BT: jax.Array) -> jax.Array:
+def encoder_bias(config: T5Config, words: Params, mask_BT: jax.Array) -> jax.Array:
     """Lets the encoder's tokens look at all that are no padding.
 
     Args:
@@ -173,19 +178,23 @@ def apply_block(
     row: Rows,
     hidden_BTD: jax.Array,
     bias_BHTT: jax.Array,
-    adapt: Adapt = unchanged,
+    adapt: Adapt = identity,
 ) -> jax.Array:
     """Runs one block of the encoder; see `T5Block`."""
-    return modules.run(T5Block(config), row, hidden_BTD, bias_BHTT, None, None, adapt)[0]
+    return modules.apply(T5Block(config), row, hidden_BTD, bias_BHTT, None, None, adapt)[0]
 
 
 def norm(config: T5Config, params: Params, hidden_BTD: jax.Array) -> jax.Array:
     """Norms what the last block gave."""
-    return modules.run(RmsNorm(config.layer_norm_epsilon), params, hidden_BTD)
+    return modules.apply(RmsNorm(config.layer_norm_epsilon), params, hidden_BTD)
 
 
-def decode(
-    config: T5Config, decoder: Params, words: Params, ids_BT: jax.Array, sight: Sight
+def prefill(
+    config: T5Config,
+    decoder: Params,
+    words: Params,
+    ids_BT: jax.Array,
+    attention_inputs: DecoderAttentionInputs,
 ) -> tuple[jax.Array, DecoderCache]:
     """Reads the first tokens of a text.
 
@@ -194,64 +203,73 @@ def decode(
       decoder: the part of that name.
       words: the part of that name.
       ids_BT: the tokens, of which the first is the start.
-      sight: from `decoder_sight`, for places 0 to T - 1.
+      attention_inputs: from `make_decoder_attention_inputs`, for places 0 to T - 1.
 
     Returns:
-      (hidden_BTD, normed, memory with leading layer axis).
+      (hidden_BTD, normed, cache with leading layer axis).
     """
     hidden_BTD = jnp.take(words["word"], ids_BT, axis=0)
 
     def step(hidden: jax.Array, row: Rows) -> tuple[jax.Array, DecoderCache]:
-        looked_at = (sight.bias_BHTS, sight.states_BSD, sight.states_bias_B11S)
-        return modules.run(T5Block(config), row, hidden, *looked_at, unchanged)
+        looked_at = (
+            attention_inputs.bias_BHTS,
+            attention_inputs.states_BSD,
+            attention_inputs.states_bias_B11S,
+        )
+        return modules.apply(T5Block(config), row, hidden, *looked_at, identity)
 
-    hidden_BTD, memory_L = jax.lax.scan(step, hidden_BTD, decoder["blocks"])
-    return norm(config, decoder["norm"], hidden_BTD), memory_L
+    hidden_BTD, cache_L = jax.lax.scan(step, hidden_BTD, decoder["blocks"])
+    return norm(config, decoder["norm"], hidden_BTD), cache_L
 
 
-def proceed(
+def decode_step(
     config: T5Config,
     decoder: Params,
     words: Params,
     ids_BT: jax.Array,
-    sight: Sight,
-    memory_L: DecoderCache,
-    place_B: jax.Array,
+    attention_inputs: DecoderAttentionInputs,
+    cache_L: DecoderCache,
+    cache_length_B: jax.Array,
 ) -> tuple[jax.Array, DecoderCache]:
-    """Reads further tokens of a text; see `decode`.
+    """Reads further tokens of a text; see `prefill`.
 
     Args:
       config: sizes.
       decoder: the part of that name.
       words: the part of that name.
       ids_BT: the tokens.
-      sight: from `decoder_sight`, for these tokens and all places of the memory.
-      memory_L: of the tokens before, with room for these.
-      place_B: int32, the first of these tokens' place in it.
+      attention_inputs: from `make_decoder_attention_inputs`,
+        for these tokens and all slots of the cache.
+      cache_L: of the tokens before, with room for these.
+      cache_length_B: int32, the first of these tokens' place in it.
 
     Returns:
-      (hidden_BTD, normed, memory with these tokens).
+      (hidden_BTD, normed, cache with these tokens).
     """
     hidden_BTD = jnp.take(words["word"], ids_BT, axis=0)
 
     def step(hidden: jax.Array, rows: tuple[Rows, DecoderCache]) -> tuple[jax.Array, DecoderCache]:
-        row, memory = rows
-        looked_at = (sight.bias_BHTS, sight.states_BSD, sight.states_bias_B11S)
-        past = (memory, place_B)
-        return modules.run(T5Block(config), row, hidden, *looked_at, unchanged, past)
+        row, cache = rows
+        looked_at = (
+            attention_inputs.bias_BHTS,
+            attention_inputs.states_BSD,
+            attention_inputs.states_bias_B11S,
+        )
+        prefix = (cache, cache_length_B)
+        return modules.apply(T5Block(config), row, hidden, *looked_at, identity, prefix)
 
-    hidden_BTD, memory_L = jax.lax.scan(step, hidden_BTD, (decoder["blocks"], memory_L))
-    return norm(config, decoder["norm"], hidden_BTD), memory_L
+    hidden_BTD, cache_L = jax.lax.scan(step, hidden_BTD, (decoder["blocks"], cache_L))
+    return norm(config, decoder["norm"], hidden_BTD), cache_L
 
 
-def decoder_sight(
+def make_decoder_attention_inputs(
     config: T5Config,
     decoder: Params,
     positions_BT: jax.Array,
     places: int,
     states_BSD: jax.Array,
     states_mask_BS: jax.Array,
-) -> Sight:
+) -> DecoderAttentionInputs:
     """Lets the decoder's tokens look at themselves, those before them, and the encoded question.
 
     Args:
@@ -263,12 +281,12 @@ def decoder_sight(
       states_mask_BS: 1 for a token of it and 0 for padding.
 
     Returns:
-      Their sight.
+      Their attention_inputs.
     """
     apart_BTS = jnp.arange(places)[None, None] - positions_BT[..., None]
     bias_BHTS = _bias(config, decoder["bias"], apart_BTS, both_ways=False)
     bias_BHTS = bias_BHTS + causal_attention.causal_mask(positions_BT, places)
-    return Sight(bias_BHTS, states_BSD, layers.padding_bias(states_mask_BS))
+    return DecoderAttentionInputs(bias_BHTS, states_BSD, layers.padding_bias(states_mask_BS))
 
 
 def _bias(
@@ -303,6 +321,6 @@ def _init_blocks(config: T5Config, key: jax.Array, count: int, *, looks: bool) -
     states = hidden_BTD if looks else None
 
     def init_block(key: jax.Array) -> Rows:
-        return modules.draw(T5Block(config), key, hidden_BTD, bias, states, bias, unchanged)
+        return modules.init(T5Block(config), key, hidden_BTD, bias, states, bias, identity)
 
     return stacks.draw(init_block, key, count)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from f3ocus_jax.models import sizes, stacks
 from f3ocus_jax.models.blocks import layers, modules
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
-from f3ocus_jax.models.blocks.layers import Adapt, BlockSizes, unchanged
+from f3ocus_jax.models.blocks.layers import Adapt, BlockSizes, identity
 from f3ocus_jax.models.sizes import Sizes
 from f3ocus_jax.types import Batch, Params, Rows
 
@@ -90,11 +90,11 @@ class PreNormBlock(nn.Module):
           hidden_BTD.
         """
         epsilon = self.sizes.layer_norm_eps
-        normed_BTD = layers.norm(epsilon, "attention_norm")(hidden_BTD)
+        normed_BTD = layers.layer_norm(epsilon, "attention_norm")(hidden_BTD)
         hidden_BTD = hidden_BTD + layers.attention(
             self.sizes, normed_BTD, normed_BTD, bias, use_bias=self.qkv_bias
         )
-        normed_BTD = layers.norm(epsilon, "feed_forward_norm")(hidden_BTD)
+        normed_BTD = layers.layer_norm(epsilon, "feed_forward_norm")(hidden_BTD)
         return hidden_BTD + adapt(layers.feed_forward(self.sizes, normed_BTD))
 
 
@@ -106,7 +106,7 @@ class FinalNorm(nn.Module):
     @nn.compact
     def __call__(self, hidden_BTD: jax.Array) -> jax.Array:
         """Returns hidden_BTD, normed."""
-        return layers.norm(self.epsilon, "norm")(hidden_BTD)
+        return layers.layer_norm(self.epsilon, "norm")(hidden_BTD)
 
 
 def init(config: VisionConfig, key: jax.Array) -> Params:
@@ -124,30 +124,30 @@ def init(config: VisionConfig, key: jax.Array) -> Params:
     hidden_BTD = jnp.zeros((1, 1, config.hidden_size))
 
     def init_block(key: jax.Array) -> Rows:
-        return modules.draw(PreNormBlock(config), key, hidden_BTD, None, unchanged)
+        return modules.init(PreNormBlock(config), key, hidden_BTD, None, identity)
 
     return {
-        "vision_embeddings": modules.draw(VisionEmbeddings(config), of_embeddings, images_BHWC),
+        "vision_embeddings": modules.init(VisionEmbeddings(config), of_embeddings, images_BHWC),
         "vision_blocks": stacks.draw(init_block, of_blocks, config.num_hidden_layers),
-        "vision_norm": modules.draw(FinalNorm(config.layer_norm_eps), of_norm, hidden_BTD),
+        "vision_norm": modules.init(FinalNorm(config.layer_norm_eps), of_norm, hidden_BTD),
     }
 
 
 def embed(config: VisionConfig, parts: Params, images_BHWC: jax.Array) -> jax.Array:
     """Returns the hidden_BTD of normalised images."""
-    return modules.run(VisionEmbeddings(config), parts["vision_embeddings"], images_BHWC)
+    return modules.apply(VisionEmbeddings(config), parts["vision_embeddings"], images_BHWC)
 
 
 def apply_block(
-    config: VisionConfig, row: Rows, hidden_BTD: jax.Array, adapt: Adapt = unchanged
+    config: VisionConfig, row: Rows, hidden_BTD: jax.Array, adapt: Adapt = identity
 ) -> jax.Array:
     """Runs one block; see `PreNormBlock`."""
-    return modules.run(PreNormBlock(config), row, hidden_BTD, None, adapt)
+    return modules.apply(PreNormBlock(config), row, hidden_BTD, None, adapt)
 
 
 def final_norm(config: VisionConfig, parts: Params, hidden_BTD: jax.Array) -> jax.Array:
     """Norms what the last block gave."""
-    return modules.run(FinalNorm(config.layer_norm_eps), parts["vision_norm"], hidden_BTD)
+    return modules.apply(FinalNorm(config.layer_norm_eps), parts["vision_norm"], hidden_BTD)
 
 
 def encode(config: VisionConfig, parts: Params, hidden_BTD: jax.Array) -> jax.Array:

@@ -1,7 +1,7 @@
-"""How is an answer chosen? Greedily, by beams, or as the likeliest of a list.
+"""Decoding strategies: greedy search, beam search, and ranking of a list of answers.
 
-All of it runs inside jit with static shapes; finished answers are filled up with padding. The rules
-are those of transformers' `generate`, so that the same model writes the same tokens.
+All of them jit with static shapes; finished answers are filled up with padding. The rules
+are those of transformers' `generate`, so that the same model generates the same tokens.
 """
 
 import dataclasses
@@ -13,49 +13,52 @@ import jax.numpy as jnp
 from flax import struct
 
 from f3ocus_jax.models import losses
-from f3ocus_jax.models.generation.generator import Writer
+from f3ocus_jax.models.generation.generator import GenerationState, Generator
 from f3ocus_jax.types import Array, Batch, Params
 
-Write: TypeAlias = Callable[[Params, Batch], jax.Array]
-"""(parameters, batch) -> ids_BA, int32, each answer with its end and padding behind it."""
+Decode: TypeAlias = Callable[[Params, Batch], jax.Array]
+"""(parameters, batch) -> ids_BA, int32: each answer, its end, and padding."""
+
+Rank: TypeAlias = Callable[[Params, Batch], jax.Array]
+"""(parameters, batch) -> log-probabilities of C given answers, float32 [B, C]."""
 
 IMPOSSIBLE = -1e9
-"""Log-probability of what is not to be chosen, as transformers has it."""
+"""Log-probability of what must not be chosen, the value that transformers uses."""
 
 
-def greedy(writer: Writer, length: int) -> Write:
-    """Makes the function that writes the likeliest token at every place.
+def make_greedy_search(generator: Generator, length: int) -> Decode:
+    """Makes the function that generates the most likely token at every step.
 
     Args:
-      writer: the model.
-      length: A, tokens of an answer at most, its end among them.
+      generator: Generator of the model.
+      length: A, maximum number of tokens of an answer, its end included.
 
     Returns:
-      A Write.
+      A `Decode`.
     """
 
-    def write(params: Params, batch: Batch) -> jax.Array:
-        scores_BV, memory = writer.start(params, batch, length)
-        ids_BA = jnp.full((len(scores_BV), length), writer.padding, jnp.int32)
-        done_B = jnp.zeros(len(scores_BV), bool)
+    def decode(params: Params, batch: Batch) -> jax.Array:
+        logits_BV, state = generator.prefill(params, batch, length)
+        ids_BA = jnp.full((len(logits_BV), length), generator.padding_token, jnp.int32)
+        done_B = jnp.zeros(len(logits_BV), bool)
 
-        def goes_on(state: tuple) -> jax.Array:
-            step, _, done_B, _, _ = state
+        def is_unfinished(carry: tuple) -> jax.Array:
+            step, _, done_B, _, _ = carry
             return (step < length) & ~jnp.all(done_B)
 
-        def add(state: tuple) -> tuple:
-            step, ids_BA, done_B, scores_BV, memory = state
-            token_B = jnp.argmax(scores_BV, axis=-1).astype(jnp.int32)
-            token_B = jnp.where(done_B, writer.padding, token_B)
+        def add_token(carry: tuple) -> tuple:
+            step, ids_BA, done_B, logits_BV, state = carry
+            token_B = jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
+            token_B = jnp.where(done_B, generator.padding_token, token_B)
             ids_BA = ids_BA.at[:, step].set(token_B)
-            done_B = done_B | (token_B == writer.end)
-            logits_BTV, memory = writer.proceed(params, memory, token_B[:, None])
-            return step + 1, ids_BA, done_B, logits_BTV[:, 0], memory
+            done_B = done_B | (token_B == generator.end_token)
+            logits_BTV, state = generator.decode_step(params, state, token_B[:, None])
+            return step + 1, ids_BA, done_B, logits_BTV[:, 0], state
 
-        start = (jnp.int32(0), ids_BA, done_B, scores_BV, memory)
-        return jax.lax.while_loop(goes_on, add, start)[1]
+        start = (jnp.int32(0), ids_BA, done_B, logits_BV, state)
+        return jax.lax.while_loop(is_unfinished, add_token, start)[1]
 
-    return write
+    return decode
 
 
 @struct.dataclass
@@ -63,147 +66,154 @@ class Beams:
     """K unfinished and K finished answers of every example.
 
     Attributes:
-      step: int32, tokens written so far.
-      ids_BKA: the unfinished ones, padding behind them.
-      total_BK: their log-probabilities.
-      done_BKA: the finished ones.
-      score_BK: their log-probabilities per token, best first; `IMPOSSIBLE` where there is none.
-      is_done_BK: whether there is one.
-      hopes_B: whether an unfinished one may still beat the worst finished one.
+      step: int32 [], number of tokens generated so far.
+      ids_BKA: Token ids of the unfinished answers, padded.
+      log_probability_BK: float32, log-probabilities of the unfinished answers.
+      finished_ids_BKA: Token ids of the finished answers, padded.
+      finished_mean_BK: float32, log-probabilities of the finished answers per token, best first;
+        at most `IMPOSSIBLE` for an answer that does not exist.
+      is_finished_BK: True for a finished answer that exists.
+      may_improve_B: True while an unfinished answer may still beat the worst finished one.
     """
 
     step: Array
     ids_BKA: Array
-    total_BK: Array
-    done_BKA: Array
-    score_BK: Array
-    is_done_BK: Array
-    hopes_B: Array
+    log_probability_BK: Array
+    finished_ids_BKA: Array
+    finished_mean_BK: Array
+    is_finished_BK: Array
+    may_improve_B: Array
 
 
-def beam(writer: Writer, length: int, beams: int) -> Write:
-    """Makes the function that keeps several answers open and writes the likeliest per token.
+def make_beam_search(generator: Generator, length: int, beams: int) -> Decode:
+    """Makes the function that generates the answer of the highest log-probability per token found.
 
     Args:
-      writer: the model.
-      length: A, tokens of an answer at most, its end among them.
-      beams: K, how many are kept.
+      generator: Generator of the model.
+      length: A, maximum number of tokens of an answer, its end included.
+      beams: K, number of unfinished answers that are kept.
 
     Returns:
-      A Write.
+      A `Decode`.
     """
 
-    def write(params: Params, batch: Batch) -> jax.Array:
-        scores_BV, memory = writer.start(params, batch, length)
-        examples = len(scores_BV)
-        scores_BKV = jnp.repeat(scores_BV[:, None], beams, axis=1)
+    def decode(params: Params, batch: Batch) -> jax.Array:
+        logits_BV, state = generator.prefill(params, batch, length)
+        examples = len(logits_BV)
+        logits_BKV = jnp.repeat(logits_BV[:, None], beams, axis=1)
 
-        def goes_on(state: tuple) -> jax.Array:
-            return (state[0].step < length) & jnp.any(state[0].hopes_B)
+        def is_unfinished(carry: tuple[Beams, jax.Array, GenerationState]) -> jax.Array:
+            return (carry[0].step < length) & jnp.any(carry[0].may_improve_B)
 
-        def add(state: tuple) -> tuple:
-            found, scores_BKV, memory = state
-            found, from_BK = _extend(writer, found, scores_BKV)
-            places = from_BK + beams * jnp.arange(examples)[:, None]
-            memory = memory.picked(places.reshape(-1))
+        def add_token(
+            carry: tuple[Beams, jax.Array, GenerationState],
+        ) -> tuple[Beams, jax.Array, GenerationState]:
+            found, logits_BKV, state = carry
+            found, parent_BK = _extend(generator, found, logits_BKV)
+            index_BK = parent_BK + beams * jnp.arange(examples)[:, None]
+            state = state.take_caches(index_BK.reshape(-1))
             token_BK = jnp.take(found.ids_BKA, found.step - 1, axis=2)
-            scores, memory = writer.proceed(params, memory, token_BK.reshape(-1, 1))
-            return found, scores[:, 0].reshape(examples, beams, -1), memory
+            logits_XTV, state = generator.decode_step(params, state, token_BK.reshape(-1, 1))
+            return found, logits_XTV[:, 0].reshape(examples, beams, -1), state
 
-        start = (_no_beams(writer, examples, beams, length), scores_BKV, memory.repeated(beams))
-        return jax.lax.while_loop(goes_on, add, start)[0].done_BKA[:, 0]
+        start = (_no_beams(generator, examples, beams, length), logits_BKV, state.repeat(beams))
+        found, _, _ = jax.lax.while_loop(is_unfinished, add_token, start)
+        return found.finished_ids_BKA[:, 0]
 
-    return write
+    return decode
 
 
-def rank(writer: Writer, answer_ids_CA: Array, answer_mask_CA: Array) -> Write:
-    """Makes the function that takes the likelihood of every answer of a list.
+def make_ranking(generator: Generator, answer_ids_CA: Array, answer_mask_CA: Array) -> Rank:
+    """Makes the function that computes the log-probability of every answer of a list.
 
     Args:
-      writer: the model.
-      answer_ids_CA: int32, tokens of the answers, each with its end.
+      generator: Generator of the model.
+      answer_ids_CA: int32, token ids of the answers, each with its end.
       answer_mask_CA: 1 for a token and 0 for padding.
 
     Returns:
-      (parameters, batch) -> logits_BC: log-probabilities of the answers.
+      A `Rank`.
     """
     answers = (jnp.asarray(answer_ids_CA), jnp.asarray(answer_mask_CA))
 
-    def likelihoods(params: Params, batch: Batch) -> jax.Array:
-        first_BV, memory = writer.start(params, batch, answers[0].shape[1])
+    def rank(params: Params, batch: Batch) -> jax.Array:
+        first_BV, state = generator.prefill(params, batch, answers[0].shape[1])
 
-        def of_one(answer: tuple[jax.Array, jax.Array]) -> jax.Array:
+        def log_probability(answer: tuple[jax.Array, jax.Array]) -> jax.Array:
             ids_A, mask_A = answer
             ids_BA = jnp.broadcast_to(ids_A[None], (len(first_BV), len(ids_A)))
-            logits_BTV, _ = writer.proceed(params, memory, ids_BA[:, :-1])
+            logits_BTV, _ = generator.decode_step(params, state, ids_BA[:, :-1])
             logits_BAV = jnp.concatenate([first_BV[:, None], logits_BTV], axis=1)
             return losses.log_likelihood(logits_BAV, ids_BA, mask_A[None])
 
-        return jax.lax.map(of_one, answers).T
+        return jax.lax.map(log_probability, answers).T
 
-    return likelihoods
+    return rank
 
 
-def _no_beams(writer: Writer, examples: int, beams: int, length: int) -> Beams:
-    ids_BKA = jnp.full((examples, beams, length), writer.padding, jnp.int32)
+def _no_beams(generator: Generator, examples: int, beams: int, length: int) -> Beams:
+    ids_BKA = jnp.full((examples, beams, length), generator.padding_token, jnp.int32)
     impossible_BK = jnp.full((examples, beams), IMPOSSIBLE)
     return Beams(
         step=jnp.int32(0),
         ids_BKA=ids_BKA,
         # All beams begin alike, so that only one of them may be continued at first.
-        total_BK=impossible_BK.at[:, 0].set(0.0),
-        done_BKA=ids_BKA,
-        score_BK=impossible_BK,
-        is_done_BK=jnp.zeros((examples, beams), bool),
-        hopes_B=jnp.ones(examples, bool),
+        log_probability_BK=impossible_BK.at[:, 0].set(0.0),
+        finished_ids_BKA=ids_BKA,
+        finished_mean_BK=impossible_BK,
+        is_finished_BK=jnp.zeros((examples, beams), bool),
+        may_improve_B=jnp.ones(examples, bool),
     )
 
 
-def _extend(writer: Writer, found: Beams, scores_BKV: jax.Array) -> tuple[Beams, jax.Array]:
-    """Writes one more token of every unfinished answer.
+def _extend(generator: Generator, found: Beams, logits_BKV: jax.Array) -> tuple[Beams, jax.Array]:
+    """Adds one token to every unfinished answer.
 
     Returns:
-      (beams, which beam of its example each unfinished answer continues, [B, K]).
+      (beams, index of the beam of its example that each unfinished answer continues, [B, K]).
     """
-    examples, beams, words = scores_BKV.shape
+    examples, beams, words = logits_BKV.shape
     length = found.ids_BKA.shape[-1]
-    totals_BKV = jax.nn.log_softmax(scores_BKV, axis=-1) + found.total_BK[..., None]
+    totals_BKV = jax.nn.log_softmax(logits_BKV, axis=-1) + found.log_probability_BK[..., None]
     # Twice as many candidates as beams, since those that end now are not continued.
     total_BJ, index_BJ = jax.lax.top_k(totals_BKV.reshape(examples, -1), 2 * beams)
-    from_BJ, token_BJ = index_BJ // words, (index_BJ % words).astype(jnp.int32)
-    ids_BJA = _pick(found.ids_BKA, from_BJ).at[:, :, found.step].set(token_BJ)
+    parent_BJ, token_BJ = index_BJ // words, (index_BJ % words).astype(jnp.int32)
+    ids_BJA = _take(found.ids_BKA, parent_BJ).at[:, :, found.step].set(token_BJ)
     step = found.step + 1
-    ends_BJ = (token_BJ == writer.end) | (step == length)
+    ends_BJ = (token_BJ == generator.end_token) | (step == length)
 
     open_BJ = total_BJ + ends_BJ * IMPOSSIBLE
     _, next_BK = jax.lax.top_k(open_BJ, beams)
     candidates = (ids_BJA, total_BJ / step, ends_BJ & (jnp.arange(2 * beams) < beams)[None])
-    found = _finish(found, *candidates)
     found = dataclasses.replace(
-        found, step=step, ids_BKA=_pick(ids_BJA, next_BK), total_BK=_pick(open_BJ, next_BK)
+        _finish(found, *candidates),
+        step=step,
+        ids_BKA=_take(ids_BJA, next_BK),
+        log_probability_BK=_take(open_BJ, next_BK),
     )
-    worst_B = jnp.min(jnp.where(found.is_done_BK, found.score_BK, IMPOSSIBLE), axis=1)
-    hopes_B = found.hopes_B & (found.total_BK[:, 0] / step > worst_B)
-    return dataclasses.replace(found, hopes_B=hopes_B), _pick(from_BJ, next_BK)
+    worst_B = jnp.min(jnp.where(found.is_finished_BK, found.finished_mean_BK, IMPOSSIBLE), axis=1)
+    may_improve_B = found.may_improve_B & (found.log_probability_BK[:, 0] / step > worst_B)
+    return dataclasses.replace(found, may_improve_B=may_improve_B), _take(parent_BJ, next_BK)
 
 
-def _finish(found: Beams, ids_BJA: jax.Array, score_BJ: jax.Array, ends_BJ: jax.Array) -> Beams:
+def _finish(found: Beams, ids_BJA: jax.Array, mean_BJ: jax.Array, ends_BJ: jax.Array) -> Beams:
     """Keeps the best of the finished answers and those that end now."""
-    beams = found.score_BK.shape[1]
-    score_BJ = jnp.where(ends_BJ & found.hopes_B[:, None], score_BJ, score_BJ + IMPOSSIBLE)
-    merged_ids = jnp.concatenate([found.done_BKA, ids_BJA], axis=1)
-    merged_scores = jnp.concatenate([found.score_BK, score_BJ], axis=1)
-    merged_done = jnp.concatenate([found.is_done_BK, ends_BJ], axis=1)
-    score_BK, best_BK = jax.lax.top_k(merged_scores, beams)
+    beams = found.finished_mean_BK.shape[1]
+    counts_BJ = ends_BJ & found.may_improve_B[:, None]
+    mean_BJ = jnp.where(counts_BJ, mean_BJ, mean_BJ + IMPOSSIBLE)
+    merged_ids = jnp.concatenate([found.finished_ids_BKA, ids_BJA], axis=1)
+    merged_means = jnp.concatenate([found.finished_mean_BK, mean_BJ], axis=1)
+    merged_finished = jnp.concatenate([found.is_finished_BK, ends_BJ], axis=1)
+    mean_BK, best_BK = jax.lax.top_k(merged_means, beams)
     return dataclasses.replace(
         found,
-        done_BKA=_pick(merged_ids, best_BK),
-        score_BK=score_BK,
-        is_done_BK=_pick(merged_done, best_BK),
+        finished_ids_BKA=_take(merged_ids, best_BK),
+        finished_mean_BK=mean_BK,
+        is_finished_BK=_take(merged_finished, best_BK),
     )
 
 
-def _pick(leaf: jax.Array, places_BK: jax.Array) -> jax.Array:
-    """Takes places of the second axis, per example."""
-    places = places_BK.reshape(*places_BK.shape, *(1,) * (leaf.ndim - 2))
-    return jnp.take_along_axis(leaf, places, axis=1)
+def _take(leaf: jax.Array, index_BK: jax.Array) -> jax.Array:
+    """Takes elements along the second axis, per example."""
+    index = index_BK.reshape(*index_BK.shape, *(1,) * (leaf.ndim - 2))
+    return jnp.take_along_axis(leaf, index, axis=1)

@@ -1,4 +1,4 @@
-"""What must a model know to write an answer token by token, and how are answers taught?"""
+"""The interface by which a model generates answers token by token, and its targets in training."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,70 +12,70 @@ from f3ocus_jax.types import Array, Batch, Params
 
 @struct.dataclass
 class GenerationState:
-    """What a model keeps while it writes.
+    """What a model keeps between two tokens that it generates.
 
     Attributes:
-      cache_L: keys and values, a pytree of [L, B, ...].
-      fixed_B: what stays as it is, a pytree of [B, ...].
-      place_B: int32, the next token's place among all that were read.
+      cache_L: Keys and values, a pytree of [L, B, ...].
+      encoder_B: Encoder states and mask, a pytree of [B, ...]; `()` in a decoder-only model.
+      cache_length_B: int32, number of tokens in the cache, which is the slot of the next one.
     """
 
     cache_L: Array
-    fixed_B: Array
-    place_B: Array
+    encoder_B: Array
+    cache_length_B: Array
 
-    def repeated(self, times: int) -> "GenerationState":
-        """Returns a memory in which every example stands so many times in a row."""
+    def repeat(self, times: int) -> "GenerationState":
+        """Returns the state of a batch in which every example stands `times` times in a row."""
         return GenerationState(
             cache_L=jax.tree.map(lambda leaf: jnp.repeat(leaf, times, axis=1), self.cache_L),
-            fixed_B=jax.tree.map(lambda leaf: jnp.repeat(leaf, times, axis=0), self.fixed_B),
-            place_B=jnp.repeat(self.place_B, times),
+            encoder_B=jax.tree.map(lambda leaf: jnp.repeat(leaf, times, axis=0), self.encoder_B),
+            cache_length_B=jnp.repeat(self.cache_length_B, times),
         )
 
-    def picked(self, places_B: jax.Array) -> "GenerationState":
-        """Returns a memory whose caches are those of other places of the batch."""
-        taken = jax.tree.map(lambda leaf: jnp.take(leaf, places_B, axis=1), self.cache_L)
-        return GenerationState(taken, self.fixed_B, self.place_B)
+    def take_caches(self, index_B: jax.Array) -> "GenerationState":
+        """Returns a state with the caches of other members of the batch."""
+        taken = jax.tree.map(lambda leaf: jnp.take(leaf, index_B, axis=1), self.cache_L)
+        return GenerationState(taken, self.encoder_B, self.cache_length_B)
 
 
 @dataclasses.dataclass(frozen=True)
-class Writer:
-    """How a model writes, as pure functions of all its parameters.
+class Generator:
+    """Answer generation by a model, as pure functions of all its parameters.
 
     Attributes:
-      start: (parameters, batch, room) -> (scores_BV of the first token, memory with places for
-        `room` tokens). The batch's answers are not looked at.
-      proceed: (parameters, memory, ids_BT) -> (logits_BTV of the token behind each of these,
-        memory that holds them).
-      end: the token that ends an answer.
-      padding: the token behind the end.
+      prefill: Maps (parameters, batch, max_new_tokens) to (logits_BV of the first token, state with
+        free slots for `max_new_tokens` tokens). The batch's own answers are not read.
+      decode_step: Maps (parameters, state, ids_BT) to (logits_BTV of the token that follows each of
+        these, state that holds them).
+      end_token: Token id that ends an answer.
+      padding_token: Token id after the end.
     """
 
-    start: Callable[[Params, Batch, int], tuple[jax.Array, GenerationState]]
-    proceed: Callable[[Params, GenerationState, jax.Array], tuple[jax.Array, GenerationState]]
-    end: int
-    padding: int
+    prefill: Callable[[Params, Batch, int], tuple[jax.Array, GenerationState]]
+    decode_step: Callable[[Params, GenerationState, jax.Array], tuple[jax.Array, GenerationState]]
+    end_token: int
+    padding_token: int
 
 
-def taught(batch: Batch) -> tuple[jax.Array, jax.Array] | None:
+def target_answers(batch: Batch) -> tuple[jax.Array, jax.Array] | None:
     """Returns (ids_BA, mask_BA) of a batch's answers; None if it has none."""
     if batch.answer_ids_BA is None:
         return None
     return jnp.asarray(batch.answer_ids_BA), jnp.asarray(batch.answer_mask_BA)
 
 
-def given(answers: tuple[jax.Array, jax.Array] | None) -> tuple[jax.Array, jax.Array]:
-    """Returns the same answers; raises ValueError where there are none."""
+def require_answers(answers: tuple[jax.Array, jax.Array] | None) -> tuple[jax.Array, jax.Array]:
+    """Returns the given answers; raises ValueError if they are None."""
     if answers is None:
         raise ValueError("this model writes answers, the batch has no answer_ids_BA to score")
     return answers
 
 
-def hide(logits_BAV: jax.Array, mask_BA: jax.Array) -> jax.Array:
-    """Replaces scores that no token of an answer is taken from by 0, so that nothing learns there.
+def mask_logits(logits_BAV: jax.Array, mask_BA: jax.Array) -> jax.Array:
+    """Sets the logits at padding to 0, so that no gradient comes from there.
 
     Args:
-      logits_BAV: of the answers' tokens.
+      logits_BAV: Logits of the answers' tokens.
       mask_BA: 1 for a token and 0 for padding.
 
     Returns:
@@ -84,6 +84,6 @@ def hide(logits_BAV: jax.Array, mask_BA: jax.Array) -> jax.Array:
     return jnp.where(mask_BA[..., None] > 0, logits_BAV.astype(jnp.float32), 0.0)
 
 
-def inputs(ids_BA: jax.Array, start: int) -> jax.Array:
-    """Returns what a decoder reads to score an answer's tokens: start, and all but the last."""
-    return jnp.pad(ids_BA[:, :-1], ((0, 0), (1, 0)), constant_values=start)
+def shift_right(ids_BA: jax.Array, start_token: int) -> jax.Array:
+    """Returns the decoder's input under teacher forcing: start token, then all ids but the last."""
+    return jnp.pad(ids_BA[:, :-1], ((0, 0), (1, 0)), constant_values=start_token)

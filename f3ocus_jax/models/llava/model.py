@@ -18,8 +18,8 @@ from f3ocus_jax.models import base, head as head_lib, stacks
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blocks import adapters, bert, clip, layers, llama, modules, vision
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
-from f3ocus_jax.models.generation import causal_generator as causal_writer, generator as writing
-from f3ocus_jax.models.generation.generator import Writer
+from f3ocus_jax.models.generation import causal_generator, generator as generator_lib
+from f3ocus_jax.models.generation.generator import Generator
 from f3ocus_jax.models.llava.config import LlavaConfig
 from f3ocus_jax.models.sizes import GENERATE
 from f3ocus_jax.models.stacks import Arrangement
@@ -46,7 +46,7 @@ class Context:
     """What the blocks of the selectable stack, and the parts above it, need beside their input.
 
     Attributes:
-      sight: of the language model's tokens.
+      attention_inputs: of the language model's tokens.
       image_place_B: int32, where the image begins.
       last_B: int32, where the question's last token is once the image is among its tokens.
       text_BTD: the question's tokens without the image, and the answer's behind them; None in the
@@ -54,7 +54,7 @@ class Context:
       answers: (ids_BA, mask_BA) of the answers that are taught; None if none are.
     """
 
-    sight: llama.Sight
+    attention_inputs: llama.AttentionInputs
     image_place_B: Array
     last_B: Array
     text_BTD: Array
@@ -90,7 +90,7 @@ def make_model(config: LlavaConfig) -> Model:
         block=_apply_block,
         readout=_read,
         extend=_extend,
-        writer=_writer,
+        make_generator=_make_generator,
     )
 
 
@@ -111,18 +111,20 @@ def _embed(config: LlavaConfig, params: Params, batch: Batch) -> tuple[jax.Array
 def _apply_block(
     config: LlavaConfig, row: Rows, adapter: Rows, hidden: jax.Array, context: Context
 ) -> jax.Array:
-    adapt = functools.partial(adapters.apply_unwidened, adapter)
+    adapt = functools.partial(adapters.apply_keeping_dtype, adapter)
     if config.selectable == "vision":
         return vision.apply_block(config.vision_config, row, hidden, adapt)
-    return llama.apply_block(config.text_config, row, hidden, context.sight, adapt)
+    return llama.apply_block(config.text_config, row, hidden, context.attention_inputs, adapt)
 
 
 def _extend(config: LlavaConfig, context: Context, tokens: int) -> Context:
     if config.selectable == "vision":
         return context
-    length = context.sight.bias_B1TS.shape[-1] + tokens
-    sight = llama.look(config.text_config, jnp.arange(length)[None], length)
-    return dataclasses.replace(context, sight=sight)
+    length = context.attention_inputs.bias_B1TS.shape[-1] + tokens
+    attention_inputs = llama.make_attention_inputs(
+        config.text_config, jnp.arange(length)[None], length
+    )
+    return dataclasses.replace(context, attention_inputs=attention_inputs)
 
 
 def _read(
@@ -130,18 +132,18 @@ def _read(
 ) -> jax.Array:
     hidden_BTD = encode(config, params, hidden, context)
     if config.answering == GENERATE:
-        ids_BA, mask_BA = writing.given(context.answers)
-        language, length = llama.language(config.text_config), ids_BA.shape[1]
-        logits_BAV = causal_writer.answer_scores(
+        ids_BA, mask_BA = generator_lib.require_answers(context.answers)
+        language, length = llama.make_language_model(config.text_config), ids_BA.shape[1]
+        logits_BAV = causal_generator.answer_logits(
             language, params, {}, hidden_BTD, context.last_B, length
         )
-        return writing.hide(logits_BAV, mask_BA)
+        return generator_lib.mask_logits(logits_BAV, mask_BA)
     last_BD = jnp.take_along_axis(hidden_BTD, context.last_B[:, None, None], axis=1)[:, 0]
     return head_lib.read(head_params, last_BD.astype(jnp.float32))
 
 
-def _writer(config: LlavaConfig, model: Model) -> Writer:
-    def begin(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
+def _make_generator(config: LlavaConfig, model: Model) -> Generator:
+    def embed_question(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
         if config.selectable == "language":
             hidden_BTD, context = model.embed(params["embeddings"], batch)
             return hidden_BTD, context.last_B
@@ -150,12 +152,12 @@ def _writer(config: LlavaConfig, model: Model) -> Writer:
         return _read_image(config, projector, image_BPD, text_BTD, context), context.last_B
 
     text = config.text_config
-    return causal_writer.writer(
-        llama.language(text),
-        begin,
+    return causal_generator.make_causal_generator(
+        llama.make_language_model(text),
+        embed_question,
         is_selectable=config.selectable == "language",
-        end=text.eos_token_id,
-        padding=text.pad_token_id,
+        end_token=text.eos_token_id,
+        padding_token=text.pad_token_id,
     )
 
 
@@ -174,11 +176,13 @@ def encode(config: LlavaConfig, params: Params, hidden: jax.Array, context: Cont
     if config.selectable == "vision":
         hidden = _read_image(config, params["projector"], hidden, context.text_BTD, context)
         hidden = stacks.run(
-            lambda row, hidden: llama.apply_block(config.text_config, row, hidden, context.sight),
+            lambda row, hidden: llama.apply_block(
+                config.text_config, row, hidden, context.attention_inputs
+            ),
             params["language_blocks"],
             hidden,
         )
-    return llama.language(config.text_config).norm(params["language_norm"], hidden)
+    return llama.make_language_model(config.text_config).norm(params["language_norm"], hidden)
 
 
 def insert_image(text_BTD: jax.Array, image_BPD: jax.Array, place_B: jax.Array) -> jax.Array:
@@ -220,7 +224,7 @@ def init(config: LlavaConfig, key: jax.Array) -> Params:
     hidden_BPD = jnp.zeros((1, 1, config.vision_config.hidden_size))
     parts = {
         **_init_vision(config, of_vision),
-        "projector": modules.draw(Projector(config), of_projector, hidden_BPD),
+        "projector": modules.init(Projector(config), of_projector, hidden_BPD),
         **llama.init(text, of_language),
         "adapters": adapters.init_stack(
             of_adapters, layers=depth, width=width, bottleneck=config.adapter_size
@@ -237,7 +241,7 @@ def _init_vision(config: LlavaConfig, key: jax.Array) -> Params:
     image, used = config.vision_config, config.vision_layers
     draw_block = functools.partial(clip.init_block, image)
     hidden_BTD = jnp.zeros((1, 1, image.hidden_size))
-    unused = modules.draw(vision.FinalNorm(image.layer_norm_eps), of_norm, hidden_BTD)
+    unused = modules.init(vision.FinalNorm(image.layer_norm_eps), of_norm, hidden_BTD)
     if used < image.num_hidden_layers:
         unused["blocks"] = stacks.draw(draw_block, of_unused, image.num_hidden_layers - used)
     return {
@@ -250,11 +254,11 @@ def _init_vision(config: LlavaConfig, key: jax.Array) -> Params:
 def _words(words: Params, batch: Batch) -> jax.Array:
     """Returns the question's tokens, and those of a taught answer behind them."""
     text_BTD = jnp.take(words["word"], jnp.asarray(batch.input_ids_BT), axis=0)
-    answers = writing.taught(batch)
+    answers = generator_lib.target_answers(batch)
     if answers is None:
         return text_BTD
     mask_BT = jnp.asarray(batch.attention_mask_BT)
-    return causal_writer.behind(words, text_BTD, mask_BT, answers[0])
+    return causal_generator.append_answers(words, text_BTD, mask_BT, answers[0])
 
 
 def _context(config: LlavaConfig, batch: Batch, text_BTD: jax.Array) -> Context:
@@ -263,11 +267,13 @@ def _context(config: LlavaConfig, batch: Batch, text_BTD: jax.Array) -> Context:
     length = text_BTD.shape[1] + added
     last_B = jnp.sum(jnp.asarray(batch.attention_mask_BT), axis=1, dtype=jnp.int32) - 1
     return Context(
-        sight=llama.look(config.text_config, jnp.arange(length)[None], length),
+        attention_inputs=llama.make_attention_inputs(
+            config.text_config, jnp.arange(length)[None], length
+        ),
         image_place_B=jnp.argmax(is_image_BT, axis=1).astype(jnp.int32),
         last_B=jnp.maximum(last_B, 0) + added,  # an example of padding has no last token
         text_BTD=text_BTD,
-        answers=writing.taught(batch),
+        answers=generator_lib.target_answers(batch),
     )
 
 
@@ -282,5 +288,5 @@ def _read_image(
     config: LlavaConfig, params: Params, image: jax.Array, text: jax.Array, context: Context
 ) -> jax.Array:
     """Puts the encoded image, but for its class token, among the text's tokens."""
-    projected = modules.run(Projector(config), params, image[:, 1:])
+    projected = modules.apply(Projector(config), params, image[:, 1:])
     return insert_image(text, projected, context.image_place_B)

@@ -52,7 +52,9 @@ class Embeddings(nn.Module):
 
         positions_TD = text_position[: input_ids_BT.shape[1]] + text_type[:1]
         text_BTD = jnp.take(word_VD, input_ids_BT, axis=0) + positions_TD[None]
-        text_BTD = layers.norm(config.layer_norm_eps, "text_norm")(text_BTD) + modality[None, :1]
+        text_BTD = (
+            layers.layer_norm(config.layer_norm_eps, "text_norm")(text_BTD) + modality[None, :1]
+        )
 
         image_BTD = vision.image_tokens(images_BHWC, class_token_1D, config.patch_size)
         if grid_B2 is None:
@@ -71,7 +73,7 @@ class Readout(nn.Module):
     @nn.compact
     def __call__(self, hidden_BTD: jax.Array) -> jax.Array:
         """Returns pooled_BD, read off the first token."""
-        normed_BD = layers.norm(self.config.layer_norm_eps, "norm")(hidden_BTD[:, 0])
+        normed_BD = layers.layer_norm(self.config.layer_norm_eps, "norm")(hidden_BTD[:, 0])
         return jnp.tanh(nn.Dense(self.config.hidden_size, name="pooler")(normed_BD))
 
 
@@ -101,7 +103,7 @@ def make_model(config: ViltConfig) -> Model:
             size_B2 = jnp.asarray(batch.image_size_B2)
             images_BHWC, grid_B2, patch_mask_BP = _without_padding(config, images_BHWC, size_B2)
         ids_BT = jnp.asarray(batch.input_ids_BT)
-        hidden_BTD = modules.run(embeddings, params, ids_BT, images_BHWC, grid_B2)
+        hidden_BTD = modules.apply(embeddings, params, ids_BT, images_BHWC, grid_B2)
         # The class token is always seen.
         image_mask_BT = jnp.pad(patch_mask_BP, ((0, 0), (1, 0)), constant_values=True)
         text_mask_BT = jnp.asarray(batch.attention_mask_BT)
@@ -109,10 +111,10 @@ def make_model(config: ViltConfig) -> Model:
         return hidden_BTD, layers.padding_bias(mask_BT)
 
     def apply_block(row: Rows, adapter: Rows, hidden: jax.Array, bias: jax.Array) -> jax.Array:
-        return modules.run(block, row, hidden, bias, functools.partial(adapters.apply, adapter))
+        return modules.apply(block, row, hidden, bias, functools.partial(adapters.apply, adapter))
 
     def read(params: Params, head_params: Params, hidden: jax.Array, _: jax.Array) -> jax.Array:
-        return head_lib.read(head_params, modules.run(readout, params, hidden))
+        return head_lib.read(head_params, modules.apply(readout, params, hidden))
 
     return Model(
         num_layers=config.num_hidden_layers,
@@ -122,7 +124,7 @@ def make_model(config: ViltConfig) -> Model:
         embed=embed,
         block=apply_block,
         readout=read,
-        extend=layers.extend_bias,
+        extend=layers.prepend_visible,
     )
 
 
@@ -141,16 +143,16 @@ def init(config: ViltConfig, key: jax.Array) -> Params:
     ids_BT, hidden_BTD = jnp.zeros((1, 1), jnp.int32), jnp.zeros((1, 1, width))
     images_BHWC = jnp.zeros((1, config.image_size, config.image_size, config.num_channels))
     return {
-        "embeddings": modules.draw(Embeddings(config), of_embeddings, ids_BT, images_BHWC),
+        "embeddings": modules.init(Embeddings(config), of_embeddings, ids_BT, images_BHWC),
         "blocks": stacks.draw(
-            lambda key: modules.draw(_block(config), key, hidden_BTD, None, layers.unchanged),
+            lambda key: modules.init(_block(config), key, hidden_BTD, None, layers.identity),
             of_blocks,
             depth,
         ),
         "adapters": adapters.init_stack(
             of_adapters, layers=depth, width=width, bottleneck=config.adapter_size
         ),
-        "readout": modules.draw(Readout(config), of_readout, hidden_BTD),
+        "readout": modules.init(Readout(config), of_readout, hidden_BTD),
         "head": head_lib.init(of_head, num_answers=config.num_answers, width=width),
     }
 

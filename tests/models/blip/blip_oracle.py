@@ -46,7 +46,7 @@ def forward(
     hidden, _ = jax.lax.scan(step, hidden, (params["blocks"], params["adapters"]))
     question_BTD = grounded.encode_question(config, params["readout"], hidden, context)
     mask_bias = layers.padding_bias(jnp.asarray(batch.attention_mask_BT))
-    logits_BTV, _ = bert_decoder.token_scores(
+    logits_BTV, _ = bert_decoder.prefill(
         config.decoder_config, params["readout"]["decoder"], answers[0], question_BTD, mask_bias
     )
     logits_BC = base.apply(model, params, batch)

@@ -28,7 +28,7 @@ def made(name: str, stack: str) -> tuple[Model, Params, Model, Params, Batch]:
     width = config.rows[1]
     model = prompts.make_prompted_model(plain, tokens=TOKENS, width=width)
     tokens_PD = np.random.default_rng(1).normal(0, 1, (TOKENS, width)).astype(np.float32)
-    return plain, params, model, prompts.wrap(params, tokens_PD), batch
+    return plain, params, model, prompts.add_prompt(params, tokens_PD), batch
 
 
 @pytest.mark.parametrize(("name", "stack"), marked(CASES, FURTHER))
@@ -61,13 +61,13 @@ def test_a_prompt_changes_the_answers_and_a_hidden_one_would_not(name: str, stac
 
 def test_every_token_sees_the_prompt_and_padding_stays_hidden() -> None:
     mask_BT = jnp.array([[1, 1, 0]])
-    bias = layers.extend_bias(layers.padding_bias(mask_BT), 2)
+    bias = layers.prepend_visible(layers.padding_bias(mask_BT), 2)
     np.testing.assert_array_equal(bias[0, 0, 0] == 0, [True, True, True, True, False])
 
 
 def test_unwrap_undoes_wrap_and_fresh_parameters_have_the_same_shape() -> None:
     _, params, model, wrapped, _ = made("vilt", "blocks")
-    plain, tokens_PD = prompts.unwrap(wrapped)
+    plain, tokens_PD = prompts.remove_prompt(wrapped)
     jax.tree.map(np.testing.assert_array_equal, plain, params)
     assert tokens_PD.shape == (TOKENS, 16)
     fresh = jax.eval_shape(model.init, jax.random.key(0))

@@ -10,7 +10,7 @@ import pytest
 
 from f3ocus_jax.models import base, losses
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.models.generation import decoding as generation
+from f3ocus_jax.models.generation import decoding as decoding_lib
 from f3ocus_jax.models.huggingface import directory as huggingface
 from f3ocus_jax.types import Batch, Params
 from tests.helpers.marking import marked
@@ -67,14 +67,16 @@ def with_answers(batch: Batch, ids_BA: np.ndarray, mask_BA: np.ndarray | None = 
 
 def ending(model: Model, end: int) -> Model:
     """The same model with another token at the end of an answer."""
-    return dataclasses.replace(model, writer=dataclasses.replace(model.writer, end=end))
+    return dataclasses.replace(model, generator=dataclasses.replace(model.generator, end_token=end))
 
 
 @pytest.mark.parametrize("name", marked(CASES, SLOW))
 def test_what_is_written_with_a_cache_is_likeliest_without_one(name: str) -> None:
     model, params, batch = model_of(name)
     model = ending(model, -1)
-    ids_BA = np.asarray(jax.jit(generation.greedy(model.writer, LENGTH))(params, batch))
+    ids_BA = np.asarray(
+        jax.jit(decoding_lib.make_greedy_search(model.generator, LENGTH))(params, batch)
+    )
     logits_BAV = jax.jit(base.apply, static_argnums=0)(model, params, with_answers(batch, ids_BA))
     assert logits_BAV.shape[:2] == ids_BA.shape == (3, LENGTH)
     np.testing.assert_array_equal(ids_BA, np.argmax(logits_BAV, axis=-1))
@@ -82,7 +84,9 @@ def test_what_is_written_with_a_cache_is_likeliest_without_one(name: str) -> Non
 
     answers_CA = np.concatenate([ids_BA, (ids_BA + 1) % 39])
     mask_CA = np.tri(LENGTH, dtype=np.int32)[[2, 1, 0, 2, 1, 0]]
-    ranked_BC = jax.jit(generation.rank(model.writer, answers_CA, mask_CA))(params, batch)
+    ranked_BC = jax.jit(decoding_lib.make_ranking(model.generator, answers_CA, mask_CA))(
+        params, batch
+    )
     for answer in (1, 3):
         rows = (np.repeat(part[answer][None], 3, axis=0) for part in (answers_CA, mask_CA))
         asked = with_answers(batch, *rows)
@@ -93,24 +97,32 @@ def test_what_is_written_with_a_cache_is_likeliest_without_one(name: str) -> Non
 
 def test_a_finished_answer_is_padded_and_the_others_go_on() -> None:
     model, params, batch = model_of("blip")
-    free_BA = np.asarray(generation.greedy(ending(model, -1).writer, 6)(params, batch))
+    free_BA = np.asarray(
+        decoding_lib.make_greedy_search(ending(model, -1).generator, 6)(params, batch)
+    )
     end = int(free_BA[0, 1])
-    ids_BA = np.asarray(generation.greedy(ending(model, end).writer, 6)(params, batch))
+    ids_BA = np.asarray(
+        decoding_lib.make_greedy_search(ending(model, end).generator, 6)(params, batch)
+    )
     for free_A, ids_A in zip(free_BA, ids_BA, strict=True):
         stop = np.flatnonzero(free_A == end)[0] + 1 if end in free_A else 6
         np.testing.assert_array_equal(ids_A[:stop], free_A[:stop])
-        np.testing.assert_array_equal(ids_A[stop:], model.writer.padding)
+        np.testing.assert_array_equal(ids_A[stop:], model.generator.padding_token)
 
 
 def test_one_beam_is_greedy_and_all_beams_find_the_likeliest() -> None:
     model, params, batch = model_of("blip")
     model = ending(model, -1)
-    greedy_BA = generation.greedy(model.writer, 2)(params, batch)
-    np.testing.assert_array_equal(generation.beam(model.writer, 2, 1)(params, batch), greedy_BA)
+    greedy_BA = decoding_lib.make_greedy_search(model.generator, 2)(params, batch)
+    np.testing.assert_array_equal(
+        decoding_lib.make_beam_search(model.generator, 2, 1)(params, batch), greedy_BA
+    )
     every_CA = np.stack(np.meshgrid(np.arange(40), np.arange(40), indexing="ij"), -1)
     every_CA = every_CA.reshape(-1, 2).astype(np.int32)
-    ranked_BC = generation.rank(model.writer, every_CA, np.ones_like(every_CA))(params, batch)
-    found_BA = jax.jit(generation.beam(model.writer, 2, 20))(params, batch)
+    ranked_BC = decoding_lib.make_ranking(model.generator, every_CA, np.ones_like(every_CA))(
+        params, batch
+    )
+    found_BA = jax.jit(decoding_lib.make_beam_search(model.generator, 2, 20))(params, batch)
     np.testing.assert_array_equal(found_BA, every_CA[np.argmax(ranked_BC, axis=1)])
 
 

@@ -49,7 +49,7 @@ def forward(config: Any, model: Model, params: Params, batch: Batch) -> dict[str
 
     hidden, _ = jax.lax.scan(step, hidden, (params["blocks"], params["adapters"]))
     hidden_BTD = llava.encode(config, params["readout"], hidden, context)
-    score = llama.language(config.text_config).score
+    score = llama.make_language_model(config.text_config).logits
     return {
         "hidden_BTD": hidden_BTD,
         "logits_BTV": score({}, params["readout"], hidden_BTD),

@@ -111,10 +111,10 @@ def test_grouped_queries_equal_queries_with_repeated_keys_and_values() -> None:
         kernel = block[name]["kernel"].reshape(16, 2, 4)
         repeated[name] = {"kernel": np.repeat(kernel, 2, axis=1).reshape(16, 16)}
     hidden_BTD = jax.random.normal(jax.random.key(1), (2, 6, 16))
-    sight = llama.look(grouped, jnp.arange(6)[None], 6)
+    attention_inputs = llama.make_attention_inputs(grouped, jnp.arange(6)[None], 6)
     np.testing.assert_allclose(
-        llama.apply_block(grouped, block, hidden_BTD, sight),
-        llama.apply_block(full, repeated, hidden_BTD, sight),
+        llama.apply_block(grouped, block, hidden_BTD, attention_inputs),
+        llama.apply_block(full, repeated, hidden_BTD, attention_inputs),
         atol=1e-5,
     )
 
@@ -124,7 +124,9 @@ def test_attention_depends_on_distances_alone() -> None:
     config = tiny_llava().text_config
     heads = jax.random.normal(jax.random.key(0), (1, 1, 5, config.head_dim))
     near, far = (
-        llama.apply_rope(heads, llama.look(config, jnp.arange(5)[None] + start, 40))
+        llama.apply_rope(
+            heads, llama.make_attention_inputs(config, jnp.arange(5)[None] + start, 40)
+        )
         for start in (0, 30)
     )
     np.testing.assert_allclose(
