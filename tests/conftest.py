@@ -42,6 +42,13 @@ def real_builds(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return tmp_path_factory.mktemp("real_builds")
 
 
+@pytest.fixture
+def full_precision() -> Iterator[None]:
+    """Matrix products in float32, as torch's are: without it a GPU rounds their factors."""
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keeps all that is compiled on disk: tests compile the same tiny programs often."""

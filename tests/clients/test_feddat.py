@@ -13,7 +13,7 @@ from f3ocus_jax.models import base, losses, units
 from f3ocus_jax.models.blocks import adapters
 from f3ocus_jax.models.vilt import model as vilt
 from f3ocus_jax.types import Batch, Params
-from tests.clients.test_gradient import padded_choice
+from tests.helpers.choices import padded_choice
 from tests.helpers.models import random_params, tiny_batch, tiny_vilt
 
 CONFIG = tiny_vilt()

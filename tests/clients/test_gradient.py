@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from f3ocus_jax.clients import gradient
-from f3ocus_jax.clients.passes import Choice
 from f3ocus_jax.models import base, losses, units
 from f3ocus_jax.models.blocks import prompts
 from f3ocus_jax.models.vilt import model as vilt
+from tests.helpers.choices import padded_choice
+from tests.helpers.families import with_lora
 from tests.helpers.models import tiny_batch, tiny_vilt
 from tests.helpers.oracles import toy_batch, toy_model
-from tests.models.test_units import with_lora
 
 LAYERS = 5
 CHOICES = {
@@ -21,10 +21,6 @@ CHOICES = {
     "all": [0, 1, 2, 3, 4],
     "beside each other": [1, 2],
 }
-
-
-def padded_choice(layers, places=LAYERS, depth=LAYERS):
-    return Choice(jnp.array(layers + [depth] * (places - len(layers)), jnp.int32))
 
 
 def full_autodiff(model, unit, params, batch):

@@ -11,7 +11,7 @@ import pytest
 from f3ocus_jax.clients import LocalTask, local
 from f3ocus_jax.models import units
 from f3ocus_jax.models.vilt import model as vilt
-from tests.clients.test_gradient import padded_choice
+from tests.helpers.choices import padded_choice
 from tests.helpers.models import tiny_batch, tiny_vilt
 from tests.helpers.oracles import toy_batch, toy_model
 

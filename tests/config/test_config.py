@@ -8,6 +8,7 @@ from configs import base, phantom
 from f3ocus_jax import importance
 from f3ocus_jax.config import ExperimentConfig, PretrainConfig, parsing
 from f3ocus_jax.errors import ConfigError
+from tests.helpers.configs import raw_config
 
 CONFIGS = {
     "phantom": (
@@ -17,15 +18,6 @@ CONFIGS = {
     "medvqa_fl": (ExperimentConfig, ("", "medmnist3", "medmnist3_lntk", "tiny")),
     "pretrain": (PretrainConfig, ("", "medmnist3", "tiny")),
 }
-
-
-def changed(**settings):
-    """The tiny config with some settings replaced, by dotted name."""
-    config = phantom.get_config("tiny")
-    with config.unlocked(), config.ignore_type():
-        for name, value in settings.items():
-            config.update_from_flattened_dict({name.replace("__", "."): value})
-    return config
 
 
 @pytest.mark.parametrize(
@@ -64,7 +56,7 @@ def test_methods_are_joined_behind_a_known_variant(variant):
 
 
 def test_unknown_key_names_the_nearest_valid_one():
-    raw = changed(federated__round=3)
+    raw = raw_config("tiny", federated__round=3)
     with pytest.raises(
         ConfigError, match=r"config.federated.round is unknown; did you mean rounds"
     ):
@@ -110,11 +102,11 @@ def test_missing_key_is_named():
 )
 def test_impossible_value_says_what_was_given_and_what_is_allowed(setting, value, message):
     with pytest.raises(ConfigError, match=message):
-        parsing.parse(ExperimentConfig, changed(**{setting: value}))
+        parsing.parse(ExperimentConfig, raw_config("tiny", **{setting: value}))
 
 
 def test_whole_numbers_are_taken_for_floats():
-    parsed = parsing.parse(ExperimentConfig, changed(training__learning_rate=1))
+    parsed = parsing.parse(ExperimentConfig, raw_config("tiny", training__learning_rate=1))
     assert parsed.training.learning_rate == 1.0
     assert isinstance(parsed.training.learning_rate, float)
 

@@ -1,16 +1,14 @@
 """Does every task's config give the federation that F³OCUS describes, from made-up files?"""
 
-import importlib
-
 import pytest
 
 from configs import base
 from f3ocus_jax import importance
-from f3ocus_jax.config import ExperimentConfig, parsing
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
 from f3ocus_jax.federation import experiment
 from f3ocus_jax.models import FAMILIES, foundation as foundation_lib
+from tests.helpers.configs import read_config
 from tfds_medvqa.build import build
 from tfds_medvqa.common.errors import BuildError
 
@@ -29,16 +27,9 @@ SIDES: dict[str, dict] = {"": FULL, "tiny_": SMALL}
 """Side of the images, by family or by task and family."""
 
 
-def config_of(task: str, variant: str, **data: object) -> ExperimentConfig:
-    config = importlib.import_module(f"configs.{task}").get_config(variant)
-    with config.unlocked(), config.ignore_type():
-        config.data.update(data)
-    return parsing.parse(ExperimentConfig, config)
-
-
 @pytest.mark.parametrize("task", TINY)
 def test_a_task_s_tiny_variant_has_its_clients(task, tmp_path):
-    config = config_of(task, "tiny", data_dir=str(tmp_path))
+    config = read_config("tiny", tmp_path, task=task)
     _, summary = read_tables(config.data, Canvas(8))
     assert [client.task for client in summary.clients] == TINY[task]
     assert all(min(client.examples.values()) >= 1 for client in summary.clients)
@@ -47,7 +38,7 @@ def test_a_task_s_tiny_variant_has_its_clients(task, tmp_path):
 
 @pytest.mark.parametrize("task", ["task1", "task2", "task4", "task5", "task6"])
 def test_absent_data_stops_with_all_that_is_missing_and_where_it_is_had(task, tmp_path):
-    config = config_of(task, "", data_dir=str(tmp_path))
+    config = read_config("", tmp_path, task=task)
     with pytest.raises(BuildError) as error:
         experiment.assemble(config)
     assert str(error.value).count("is not in any folder") == len(config.data.datasets)
@@ -58,15 +49,15 @@ def test_absent_data_stops_with_all_that_is_missing_and_where_it_is_had(task, tm
 @pytest.mark.parametrize("task", [*TINY, "task3"])
 def test_an_unknown_variant_lists_the_known_ones(task):
     with pytest.raises(ValueError, match=r"unknown variant 'huge' of this config; known: .*tiny"):
-        config_of(task, "huge")
+        read_config("huge", task=task)
 
 
 @pytest.mark.parametrize("task", TINY)
 def test_every_task_takes_the_methods_of_the_paper_s_table(task):
-    assert config_of(task, "").selection.algorithm == "nsga2"
+    assert read_config("", task=task).selection.algorithm == "nsga2"
     for method, score in base.OWN_CHOICE_SCORES.items():
         for variant in (method, f"tiny_{method}"):
-            config = config_of(task, variant)
+            config = read_config(variant, task=task)
             assert (config.importance.score, config.selection.algorithm) == (score, "own")
 
 
@@ -76,7 +67,7 @@ def test_every_task_takes_every_family_with_every_method(task, family):
     assert sorted(FAMILIES) == sorted(base.FAMILIES)
     for method in base.METHODS:
         for size in ("", "tiny_"):
-            config = config_of(task, f"{size}{family}_{method}")
+            config = read_config(f"{size}{family}_{method}", task=task)
             assert config.model.family == family
             assert config.importance.score in importance.SCORES
             _, frame = foundation_lib.inputs(config.model, config.data)
@@ -87,7 +78,7 @@ def test_every_task_takes_every_family_with_every_method(task, family):
 def test_a_family_is_refused_where_it_has_no_variant(variant):
     task = "task3" if "medmnist3" in variant else "task1"
     with pytest.raises(ValueError, match=rf"unknown variant '{variant}' of this config; known: "):
-        config_of(task, variant)
+        read_config(variant, task=task)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +102,7 @@ REAL = {
 
 @pytest.mark.parametrize("variant", REAL)
 def test_the_real_federations_of_task_1(variant, real_dir, real_data):
-    config = config_of("task1", variant, data_dir=str(real_dir), manual_dir=str(real_data))
+    config = read_config(variant, real_dir, task="task1", data__manual_dir=str(real_data))
     _, summary = read_tables(config.data, Canvas(28))
     assert {c.name: tuple(c.examples.values()) for c in summary.clients} == REAL[variant]
     assert summary.dropped == {"vqa_med_2019/development": (38, 152)}

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from configs import phantom
-from f3ocus_jax.config import ExperimentConfig, parsing
+from f3ocus_jax.config import ExperimentConfig
 from f3ocus_jax.cost.flops import StepFlops
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import budgets
+from tests.helpers.configs import read_config
 
 CLIENTS = ["brain", "eye", "lung"]
 EQUAL_L = np.full(4, 100.0)
@@ -15,11 +15,7 @@ UNEQUAL_L = np.array([100.0, 200.0, 300.0, 400.0])
 
 
 def config(**settings) -> ExperimentConfig:
-    raw = phantom.get_config("tiny")
-    changes = {name.replace("__", "."): value for name, value in settings.items()}
-    with raw.unlocked(), raw.ignore_type():
-        raw.update_from_flattened_dict({"federated.budgets": (2,)} | changes)
-    return parsing.parse(ExperimentConfig, raw)
+    return read_config("tiny", **({"federated__budgets": (2,)} | settings))
 
 
 def in_bytes(*given: int, **settings) -> ExperimentConfig:

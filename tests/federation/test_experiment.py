@@ -4,30 +4,15 @@ import jax
 import numpy as np
 import pytest
 
-from configs import phantom
-from f3ocus_jax.config import ExperimentConfig, parsing
 from f3ocus_jax.errors import ConfigError, DataError
 from f3ocus_jax.federation import experiment
 from f3ocus_jax.federation.checkpoint import Checkpoints
 from f3ocus_jax.federation.round import layers_of
 from f3ocus_jax.types import RoundRecord
+from tests.helpers.configs import read_config
 from tfds_medvqa.build import BuildError, prepare
 from tfds_medvqa.phantom_medvqa.phantom_config import PhantomConfig
 from tfds_medvqa.phantom_medvqa.phantom_medvqa_dataset_builder import Builder
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
-
-
-def tiny(data_dir, **settings) -> ExperimentConfig:
-    """The tiny config with some settings replaced, by dotted name."""
-    config = phantom.get_config("tiny")
-    changes = {name.replace("__", "."): value for name, value in settings.items()}
-    with config.unlocked(), config.ignore_type():
-        config.update_from_flattened_dict(changes | {"data.data_dir": str(data_dir)})
-    return parsing.parse(ExperimentConfig, config)
 
 
 @pytest.mark.parametrize(
@@ -53,18 +38,18 @@ def tiny(data_dir, **settings) -> ExperimentConfig:
 )
 def test_settings_that_do_not_fit_are_refused_before_any_compute(data_dir, settings, message):
     with pytest.raises(ConfigError, match=message):
-        experiment.assemble(tiny(data_dir, **settings))
+        experiment.assemble(read_config("tiny", data_dir, **settings))
 
 
 def test_weights_that_are_absent_are_refused(data_dir, tmp_path):
     settings = {"model__weights": str(tmp_path / "absent"), "model__architecture": {}}
     with pytest.raises(ConfigError, match="absent holds no tokenizer"):
-        experiment.assemble(tiny(data_dir, **settings))
+        experiment.assemble(read_config("tiny", data_dir, **settings))
 
 
 def test_an_unknown_dataset_lists_the_known_ones(data_dir):
     with pytest.raises(BuildError, match="choose one of clients, public, tiny"):
-        experiment.assemble(tiny(data_dir, data__datasets=("phantom_medvqa/none",)))
+        experiment.assemble(read_config("tiny", data_dir, data__datasets=("phantom_medvqa/none",)))
 
 
 def test_a_client_without_examples_in_a_split_is_named(tmp_path, monkeypatch):
@@ -75,11 +60,11 @@ def test_a_client_without_examples_in_a_split_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Builder, "BUILDER_CONFIGS", [*Builder.BUILDER_CONFIGS, small])
     settings = {"data__datasets": ("phantom_medvqa/small",), "data__partition": "image_id"}
     with pytest.raises(DataError, match=r"client fundus-.* has no (train|test) example"):
-        experiment.assemble(tiny(tmp_path, **settings))
+        experiment.assemble(read_config("tiny", tmp_path, **settings))
 
 
 def test_clients_are_ordered_by_name_and_hold_their_own_modality(data_dir):
-    parts = experiment.assemble(tiny(data_dir))
+    parts = experiment.assemble(read_config("tiny", data_dir))
     names = [client.name for client in parts.federation.clients]
     assert names == sorted(names)
     assert len(names) == 9
@@ -91,7 +76,7 @@ def test_clients_are_ordered_by_name_and_hold_their_own_modality(data_dir):
 
 
 def test_the_answer_vocabulary_never_sees_test_answers(data_dir):
-    parts = experiment.assemble(tiny(data_dir))
+    parts = experiment.assemble(read_config("tiny", data_dir))
     trained = {answer for client in parts.federation.clients for answer in client.train.answers}
     assert set(parts.federation.vocabulary.answers) == trained
 
@@ -103,7 +88,7 @@ def test_layers_of_a_mask_are_ascending_and_padded_with_l():
 
 @pytest.mark.parametrize("unit", ["adapter", pytest.param("block", marks=pytest.mark.slow)])
 def test_a_round_changes_the_chosen_layers_and_the_head_and_nothing_else(data_dir, unit):
-    config = tiny(data_dir, training__unit=unit, federated__budgets=(1,))
+    config = read_config("tiny", data_dir, training__unit=unit, federated__budgets=(1,))
     parts = experiment.assemble(config)
     state, record = parts.rounds.run(parts.start, lambda *_: None)
     chosen = {layer for client in record.clients for layer in client.layers}
@@ -122,7 +107,7 @@ def test_a_round_changes_the_chosen_layers_and_the_head_and_nothing_else(data_di
 def test_a_warm_start_survives_a_stop_and_what_has_not_converged_is_recorded(data_dir, tmp_path):
     warm = {"importance__warm_start": True, "importance__method": "lanczos"}
     absent = {"federated__absent": {"oct": (2,)}, "importance__max_iterations": 2}
-    parts = experiment.assemble(tiny(data_dir, **warm, **absent))
+    parts = experiment.assemble(read_config("tiny", data_dir, **warm, **absent))
     first, record = parts.rounds.run(parts.start, lambda *_: None)
     for client in record.clients:
         far = [layer for layer, residual in enumerate(client.residuals) if residual > 1e-4]
@@ -149,7 +134,7 @@ def test_a_warm_start_survives_a_stop_and_what_has_not_converged_is_recorded(dat
 @pytest.mark.parametrize("score", ["lntk", "grasp", "random"])
 def test_own_choice_trains_every_client_s_own_layers(data_dir, score):
     settings = {"selection__algorithm": "own", "importance__score": score}
-    parts = experiment.assemble(tiny(data_dir, **settings))
+    parts = experiment.assemble(read_config("tiny", data_dir, **settings))
     _, record = parts.rounds.run(parts.start, lambda *_: None)
     assert (record.selection.score, record.selection.algorithm) == (score, "own")
     assert len({tuple(client.values) for client in record.clients}) == len(record.clients)
@@ -168,7 +153,7 @@ def test_limits_hold_in_a_round_with_an_absent_client(data_dir):
         "limits__minimum_coverage": 2,
         "limits__maximum_coverage": 5,
     }
-    parts = experiment.assemble(tiny(data_dir, **settings))
+    parts = experiment.assemble(read_config("tiny", data_dir, **settings))
     state = parts.start
     for number in (1, 2):
         state, record = parts.rounds.run(state, lambda *_: None)
@@ -208,4 +193,4 @@ def test_limits_hold_in_a_round_with_an_absent_client(data_dir):
 )
 def test_limits_that_clash_are_refused_before_any_compute(data_dir, settings, message):
     with pytest.raises(ConfigError, match=message):
-        experiment.assemble(tiny(data_dir, **settings))
+        experiment.assemble(read_config("tiny", data_dir, **settings))

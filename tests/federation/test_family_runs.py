@@ -8,9 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from configs import phantom
 from f3ocus_jax import predict
-from f3ocus_jax.config import ExperimentConfig, parsing
+from f3ocus_jax.config import ExperimentConfig
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation.written_answers import decoding_of
 from f3ocus_jax.federation import experiment
@@ -18,6 +17,7 @@ from f3ocus_jax.models import FAMILIES, base
 from f3ocus_jax.models.huggingface import directory as huggingface
 from f3ocus_jax.report import figures
 from f3ocus_jax.types import Params, RoundRecord
+from tests.helpers.configs import read_config, without_times
 from tests.helpers.marking import marked
 
 VARIANTS = {
@@ -32,18 +32,8 @@ VARIANTS = {
 """Family, with its language model where it has several, to its tiny config."""
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    return tmp_path_factory.mktemp("data")
-
-
 def tiny(family: str, data_dir: pathlib.Path, **settings: object) -> ExperimentConfig:
-    """The family's tiny config with some settings replaced, by dotted name."""
-    config = phantom.get_config(VARIANTS[family])
-    changes = {name.replace("__", "."): value for name, value in settings.items()}
-    with config.unlocked(), config.ignore_type():
-        config.update_from_flattened_dict(changes | {"data.data_dir": str(data_dir)})
-    return parsing.parse(ExperimentConfig, config)
+    return read_config(VARIANTS[family], data_dir, **settings)
 
 
 @contextlib.contextmanager
@@ -52,10 +42,6 @@ def undrawn() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "write_all", lambda records, directory: [])
         yield
-
-
-def without_times(records: list[RoundRecord]) -> list[dict]:
-    return [{**record.to_json(), "seconds": None} for record in records]
 
 
 def test_every_family_has_a_tiny_config() -> None:

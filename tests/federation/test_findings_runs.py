@@ -1,6 +1,5 @@
 """Clients that find diseases go through a federation, alone and beside clients that answer."""
 
-import importlib
 import json
 import pathlib
 
@@ -9,12 +8,12 @@ import numpy as np
 import pytest
 
 from f3ocus_jax import predict
-from f3ocus_jax.config import ExperimentConfig, parsing
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation import findings_f1
 from f3ocus_jax.federation import experiment
 from f3ocus_jax.models.huggingface import directory as huggingface
 from f3ocus_jax.types import RoundRecord
+from tests.helpers.configs import read_config, without_times
 from tests.tfds_medvqa import medmnist_files
 from tfds_medvqa.common.findings import FINDINGS
 from tfds_medvqa.medvqa_fl.medvqa_fl_dataset_builder import Builder, MedVQAConfig
@@ -23,30 +22,10 @@ FINDERS = ["open_i/reports 1 of 2", "open_i/reports 2 of 2"]
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    return tmp_path_factory.mktemp("data")
-
-
-def tiny(
-    task: str, data_dir: pathlib.Path, variant: str = "tiny", **settings: object
-) -> ExperimentConfig:
-    """A task's tiny config with some settings replaced, by dotted name."""
-    config = importlib.import_module(f"configs.{task}").get_config(variant)
-    changes = {name.replace("__", "."): value for name, value in settings.items()}
-    with config.unlocked(), config.ignore_type():
-        config.update_from_flattened_dict(changes | {"data.data_dir": str(data_dir)})
-    return parsing.parse(ExperimentConfig, config)
-
-
-def without_times(records: list[RoundRecord]) -> list[dict]:
-    return [{**record.to_json(), "seconds": None} for record in records]
-
-
-@pytest.fixture(scope="module")
 def mixed(data_dir, tmp_path_factory) -> tuple[pathlib.Path, list[RoundRecord]]:
     """Task 6: three clients that answer questions and two that find diseases, two rounds."""
     workdir = tmp_path_factory.mktemp("mixed")
-    return workdir, experiment.run(tiny("task6", data_dir), workdir)
+    return workdir, experiment.run(read_config("tiny", data_dir, task="task6"), workdir)
 
 
 def test_a_mixed_federation_measures_each_client_by_its_own_task(mixed):
@@ -69,8 +48,10 @@ def test_a_mixed_federation_measures_each_client_by_its_own_task(mixed):
 @pytest.mark.slow
 def test_a_mixed_run_resumed_after_the_first_round_is_the_whole_run(mixed, data_dir, tmp_path):
     _, whole = mixed
-    experiment.run(tiny("task6", data_dir, federated__rounds=1), tmp_path)
-    assert without_times(experiment.run(tiny("task6", data_dir), tmp_path)) == without_times(whole)
+    experiment.run(read_config("tiny", data_dir, task="task6", federated__rounds=1), tmp_path)
+    assert without_times(
+        experiment.run(read_config("tiny", data_dir, task="task6"), tmp_path)
+    ) == without_times(whole)
 
 
 def test_the_table_and_the_partition_name_both_tasks(mixed):
@@ -123,7 +104,9 @@ def test_prediction_says_what_is_present_by_a_client_s_thresholds(mixed):
 
 def test_a_head_is_trained_by_the_clients_of_its_task_alone(data_dir):
     absent = dict.fromkeys(FINDERS, (1,))
-    parts = experiment.assemble(tiny("task6", data_dir, federated__absent=absent))
+    parts = experiment.assemble(
+        read_config("tiny", data_dir, task="task6", federated__absent=absent)
+    )
     state, _ = parts.rounds.run(parts.start, lambda *_: None)
     changed = {
         name: not all(
@@ -148,7 +131,7 @@ def test_chestmnist_s_layout_trains_end_to_end(tmp_path, monkeypatch):
         "data__manual_dir": str(tmp_path / "files"),
         "federated__rounds": 1,
     }
-    config = tiny("task4", tmp_path / "data", **settings)
+    config = read_config("tiny", tmp_path / "data", task="task4", **settings)
     records = experiment.run(config, tmp_path / "run")
     assert len(records) == 2
     for client in records[1].clients:
@@ -174,7 +157,9 @@ RUNS = {
     ("task", "variant"), [pytest.param(*run, marks=marks) for run, marks in RUNS.items()]
 )
 def test_a_tiny_variant_trains_end_to_end(task, variant, data_dir, tmp_path):
-    records = experiment.run(tiny(task, data_dir, variant, federated__rounds=1), tmp_path)
+    records = experiment.run(
+        read_config(variant, data_dir, task=task, federated__rounds=1), tmp_path
+    )
     assert [record.round for record in records] == [0, 1]
     assert all(np.isfinite(client.train_loss) for client in records[1].clients)
     foundation, params, _ = experiment.load_model(tmp_path, 1)

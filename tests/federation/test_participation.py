@@ -5,21 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 
-from configs import phantom
-from f3ocus_jax.config import ExperimentConfig, parsing
+from f3ocus_jax.config import ExperimentConfig
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import budgets
 from f3ocus_jax.federation.participation import ABSENT, NOT_SAMPLED, Participation
+from tests.helpers.configs import read_config
 
 CLIENTS = tuple(f"hospital {number}" for number in range(20))
 
 
 def config(**settings) -> ExperimentConfig:
-    raw = phantom.get_config("tiny")
-    with raw.unlocked(), raw.ignore_type():
-        changes = {f"federated.{name}": value for name, value in settings.items()}
-        raw.update_from_flattened_dict({"federated.budgets": (2,)} | changes)
-    return parsing.parse(ExperimentConfig, raw)
+    named = {f"federated__{name}": value for name, value in settings.items()}
+    return read_config("tiny", **({"federated__budgets": (2,)} | named))
 
 
 def participation(seed=0, **settings) -> Participation:

@@ -7,36 +7,18 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from configs import base as base_config, phantom
-from f3ocus_jax.config import ExperimentConfig, parsing
+from configs import base as base_config
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import experiment
 from f3ocus_jax.models import base, units
 from f3ocus_jax.models.blocks import prompts
 from f3ocus_jax.models.huggingface import companions, directory as huggingface, peft_layout
-from f3ocus_jax.types import RoundRecord, ServerState
+from f3ocus_jax.types import ServerState
+from tests.helpers.configs import read_config, without_times
 from tests.helpers.marking import marked
 
 LAYERS = 4
 METHODS = tuple(base_config.PEFT_UNITS)
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    return tmp_path_factory.mktemp("data")
-
-
-def tiny(variant: str, data_dir: pathlib.Path, **settings: object) -> ExperimentConfig:
-    """A tiny config with some settings replaced, by dotted name."""
-    config = phantom.get_config(variant)
-    changes = {name.replace("__", "."): value for name, value in settings.items()}
-    with config.unlocked(), config.ignore_type():
-        config.update_from_flattened_dict(changes | {"data.data_dir": str(data_dir)})
-    return parsing.parse(ExperimentConfig, config)
-
-
-def without_times(records: list[RoundRecord]) -> list[dict]:
-    return [{**record.to_json(), "seconds": None} for record in records]
 
 
 SLOW = ("adap", "bias", "ln", "promptfl")
@@ -47,7 +29,7 @@ SLOW = ("adap", "bias", "ln", "promptfl")
 def test_a_round_trains_its_unit_in_every_layer_and_nothing_else(
     method: str, data_dir: pathlib.Path
 ) -> None:
-    parts = experiment.assemble(tiny(f"tiny_{method}", data_dir))
+    parts = experiment.assemble(read_config(f"tiny_{method}", data_dir))
     state, record = parts.rounds.run(parts.start, lambda *_: None)
     layers = range(parts.foundation.model.num_layers)
     assert {tuple(client.layers) for client in record.clients} == {tuple(layers)}
@@ -59,7 +41,7 @@ def test_a_round_trains_its_unit_in_every_layer_and_nothing_else(
 def test_adapters_of_a_client_are_its_own_and_stay_when_it_misses_a_round(
     data_dir: pathlib.Path,
 ) -> None:
-    config = tiny("tiny_feddat", data_dir, federated__absent={"fundus": (2,)})
+    config = read_config("tiny_feddat", data_dir, federated__absent={"fundus": (2,)})
     parts = experiment.assemble(config)
     fundus = [client.name for client in parts.federation.clients].index("fundus")
     first, record = parts.rounds.run(parts.start, lambda *_: None)
@@ -84,7 +66,7 @@ def test_adapters_of_a_client_are_its_own_and_stay_when_it_misses_a_round(
 
 def plain_round(data_dir: pathlib.Path) -> tuple[experiment.Parts, ServerState]:
     """The same federation with one adapter per layer."""
-    parts = experiment.assemble(tiny("tiny_adap", data_dir))
+    parts = experiment.assemble(read_config("tiny_adap", data_dir))
     return parts, parts.start
 
 
@@ -96,9 +78,9 @@ def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(
     variant = f"tiny_{method}"
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
-    whole = experiment.run(tiny(variant, data_dir), tmp_path / "whole")
-    first = experiment.run(tiny(variant, data_dir, federated__rounds=1), tmp_path / "parts")
-    both = experiment.run(tiny(variant, data_dir), tmp_path / "parts")
+    whole = experiment.run(read_config(variant, data_dir), tmp_path / "whole")
+    first = experiment.run(read_config(variant, data_dir, federated__rounds=1), tmp_path / "parts")
+    both = experiment.run(read_config(variant, data_dir), tmp_path / "parts")
     assert [record.round for record in both] == [0, 1, 2]
     assert without_times(first) == without_times(whole)[:2]
     assert without_times(both) == without_times(whole)
@@ -123,7 +105,7 @@ def check_the_exported_model(
     workdir: pathlib.Path, params: dict, data_dir: pathlib.Path, variant: str
 ) -> None:
     """The directory of the final model answers as the federation's own parameters do."""
-    parts = experiment.assemble(tiny(variant, data_dir))
+    parts = experiment.assemble(read_config(variant, data_dir))
     batch = parts.federation.clients[0].test.batch(np.arange(4))
     apply = jax.jit(base.apply, static_argnums=0)
     expected = apply(parts.foundation.model, params, batch)
@@ -160,4 +142,4 @@ def test_settings_that_do_not_fit_are_refused(
     variant: str, settings: dict, message: str, data_dir: pathlib.Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        tiny(variant, data_dir, **settings)
+        read_config(variant, data_dir, **settings)

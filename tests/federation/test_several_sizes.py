@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import phantom
 from f3ocus_jax import predict
-from f3ocus_jax.config import ExperimentConfig, parsing
+from f3ocus_jax.config import ExperimentConfig
 from f3ocus_jax.data import cache
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import experiment
 from f3ocus_jax.models import base
+from tests.helpers.configs import read_config
 from tests.helpers.tables import dummy
 
 FILES = {"a": (40, 40), "b": (40, 66), "c": (60, 40), "d": (90, 30)}
@@ -39,6 +39,7 @@ def manual_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder of its own: what is built here is not the VQA-RAD of other tests."""
     return tmp_path_factory.mktemp("data")
 
 
@@ -46,20 +47,15 @@ def tiny(
     data_dir: pathlib.Path, manual_dir: pathlib.Path, variant: str = "tiny", **settings: object
 ) -> ExperimentConfig:
     """A tiny config of one client whose images are padded, with some settings replaced."""
-    config = phantom.get_config(variant)
-    changes = {
-        "data.datasets": ("vqa_rad/released",),
-        "data.partition": ("dataset",),
-        "data.data_dir": str(data_dir),
-        "data.manual_dir": str(manual_dir),
-        "data.image_fit": "pad",
-        "data.canvas_size": CANVAS,
-        "federated.budgets": (2,),
+    padded = {
+        "data__datasets": ("vqa_rad/released",),
+        "data__partition": ("dataset",),
+        "data__manual_dir": str(manual_dir),
+        "data__image_fit": "pad",
+        "data__canvas_size": CANVAS,
+        "federated__budgets": (2,),
     }
-    named = {name.replace("__", "."): value for name, value in settings.items()}
-    with config.unlocked(), config.ignore_type():
-        config.update_from_flattened_dict(changes | named)
-    return parsing.parse(ExperimentConfig, config)
+    return read_config(variant, data_dir, **(padded | settings))
 
 
 @pytest.fixture(scope="module")

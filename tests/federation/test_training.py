@@ -8,84 +8,27 @@ import numpy as np
 import optax
 import pytest
 
-from configs import phantom
 from f3ocus_jax.clients import Choice, LocalTask, gradient, local, placement
-from f3ocus_jax.config import ExperimentConfig, parsing
-from f3ocus_jax.data.examples import ClientData, Examples
 from f3ocus_jax.errors import RoundError
-from f3ocus_jax.federation.participation import Participation
-from f3ocus_jax.federation.training import Training
 from f3ocus_jax.models import units
-from f3ocus_jax.types import ServerState
 from tests.helpers.oracles import toy_batch, toy_model
-
-LAYERS, CLIENTS, BROKEN = 4, 7, 2
-SIZES = [3, 8, 5, 12, 4, 9, 6]
-"""Training examples: 1 to 3 steps of 4."""
-LAYERS_KR = np.array([[0, 2], [1, 4], [2, 3], [0, 1], [3, 4], [1, 2], [0, 2]], np.int32)
-"""Layer 4 stands for a place that is not in use."""
-
-
-@functools.cache
-def clients(broken: bool = False) -> list[ClientData]:
-    """Clients of uneven sizes; one of them has images that are NaN if asked for."""
-    made = []
-    for place, size in enumerate(SIZES):
-        batch = toy_batch(size, seed=place)
-        texts = [""] * size
-        images = batch.images_BHWC.astype(np.float32)
-        if broken and place == BROKEN:
-            images[1:] = np.nan
-        train = Examples(
-            images, batch.input_ids_BT, batch.attention_mask_BT, batch.labels_B, *[texts] * 5
-        )
-        made.append(ClientData(f"clinic {place}", train, train))
-    return made
-
-
-def config(**settings) -> ExperimentConfig:
-    raw = phantom.get_config("tiny")
-    fixed = {"training.unit": "block", "training.batch_size": 4, "training.max_local_steps": 3}
-    fixed |= {"training.learning_rate": 0.01, "federated.budgets": (2,)}
-    changes = {name.replace("__", "."): value for name, value in settings.items()}
-    with raw.unlocked(), raw.ignore_type():
-        raw.update_from_flattened_dict(fixed | changes)
-    return parsing.parse(ExperimentConfig, raw)
-
-
-@functools.cache
-def stage(broken: bool, settings: tuple) -> tuple[Training, tuple]:
-    """The compiled stage of some settings, and what every client gets."""
-    parsed = config(**dict(settings))
-    model, data = toy_model(layers=LAYERS), clients(broken)
-    participation = Participation(
-        tuple(client.name for client in data), parsed.federated, parsed.seed
-    )
-    shared = units.split(model.init(jax.random.key(0)), "block")
-    return Training(parsed, model, data, participation), shared
+from tests.helpers.training_stage import (
+    BROKEN,
+    CLIENTS,
+    LAYERS,
+    LAYERS_KR,
+    SIZES,
+    stage,
+    start,
+    train_round,
+)
 
 
 def run(present_K=None, broken=False, number=1, **settings):
     """Trains one round; returns (state before, state after, outcome)."""
     training, shared = stage(broken, tuple(settings.items()))
     state = start(training, shared, number)
-    return state, *step(training, shared, state, present_K)
-
-
-def start(training, shared, number=1):
-    """The server's state before a round."""
-    _, rows_L, head = shared
-    memory = training.init(rows_L, head)
-    return ServerState(
-        rows_L, head, jnp.int32(number - 1), np.zeros((1, 7, 4), bool), optimizer=memory
-    )
-
-
-def step(training, shared, state, present_K=None):
-    """Trains the next round: (state after it, outcome)."""
-    number = int(state.round) + 1
-    present_K = training.participation.present(number) if present_K is None else present_K
-    return training.run((shared[0], state.rows_L, state.head), state, LAYERS_KR, present_K)
+    return state, *train_round(training, shared, state, present_K)
 
 
 @functools.cache

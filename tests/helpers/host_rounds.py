@@ -1,6 +1,6 @@
-"""One host of `test_distributed.py`: two rounds of the training stage, its state to a file.
+"""One host of `test_hosts.py`: two rounds of the training stage, its state to a file.
 
-python -m tests.host_rounds ADDRESS HOSTS HOST RULE FILE
+python -m tests.helpers.host_rounds ADDRESS HOSTS HOST RULE FILE
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import numpy as np
 from f3ocus_jax import hosts as distributed
 from f3ocus_jax.config import DistributedConfig
 from f3ocus_jax.data.examples import ClientData, Elsewhere
-from tests.federation import test_training
+from tests.helpers import training_stage
 
 
 def only_mine(clients: list[ClientData]) -> list[ClientData]:
@@ -27,14 +27,14 @@ def only_mine(clients: list[ClientData]) -> list[ClientData]:
 def main(address: str, hosts: str, host: str, rule: str, file: str) -> None:
     alone = int(hosts) == 1
     distributed.start(DistributedConfig("" if alone else address, int(hosts), int(host)))
-    training, shared = test_training.stage(False, (("aggregation__rule", rule),))
+    training, shared = training_stage.stage(False, (("aggregation__rule", rule),))
     training.clients = only_mine(training.clients)
-    state = test_training.start(training, shared)
+    state = training_stage.start(training, shared)
     losses = []
     for number in (1, 2):
         # In the second round one host has no client at all.
         present_K = np.arange(len(training.clients)) % 2 == 0 if number == 2 else None
-        state, outcome = test_training.step(training, shared, state, present_K)
+        state, outcome = training_stage.train_round(training, shared, state, present_K)
         losses.append(outcome.losses_KS)
     leaves = {f"leaf {place}": leaf for place, leaf in enumerate(jax.tree.leaves(state))}
     np.savez(file, losses=np.stack(losses), **leaves)

@@ -66,3 +66,9 @@ def dense_kernel(jacobian: dict, outputs: int) -> np.ndarray:
     ]
     matrix = np.concatenate(leaves, axis=1)
     return matrix @ matrix.T
+
+
+def kernel_with(eigenvalues: list[float], seed: int = 0) -> np.ndarray:
+    """A symmetric matrix with these eigenvalues and random eigenvectors."""
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(eigenvalues),) * 2))
+    return rotation @ np.diag(eigenvalues) @ rotation.T

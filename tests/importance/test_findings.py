@@ -5,31 +5,18 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from f3ocus_jax import importance
 from f3ocus_jax.models import base, units
 from f3ocus_jax.types import Batch
 from tests.helpers.oracles import dense_kernel, toy_batch, toy_model
+from tests.helpers.scores import SCORE_OPTIONS
 
 LAYERS, ANSWERS, FINDINGS, EXAMPLES = 3, 2, 3, 4
 MODEL = toy_model(layers=LAYERS, width=4, answers=ANSWERS + FINDINGS)
 PARAMS = jax.tree.map(lambda leaf: 0.5 * leaf, MODEL.init(jax.random.key(0)))
-SETTINGS = {
-    "unit": "adapter",
-    "loss": "cross_entropy",
-    "optimizer": optax.adamw(1e-2),
-    "reduction": "sum",
-    "probe_batches": 2,
-    "kernel": "outputs",
-    "method": "auto",
-    "memory_limit": 2**30,
-    "tolerance": 1e-5,
-    "max_iterations": 40,
-    "spt_share": 0.1,
-    "fedselect_steps": 3,
-}
+SETTINGS = SCORE_OPTIONS | {"unit": "adapter", "max_iterations": 40}
 
 
 def questions() -> Batch:

@@ -5,11 +5,7 @@ import pytest
 
 from configs import phantom
 from f3ocus_jax.importance.lanczos import largest_eigenvalue
-
-
-def kernel_with(eigenvalues: list[float], seed: int = 0) -> np.ndarray:
-    rotation, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(eigenvalues),) * 2))
-    return rotation @ np.diag(eigenvalues) @ rotation.T
+from tests.helpers.oracles import kernel_with
 
 
 def solve(matrix: np.ndarray, tolerance: float = 1e-5, max_iterations: int = 32):

@@ -5,7 +5,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from f3ocus_jax import importance
@@ -13,24 +12,12 @@ from f3ocus_jax.clients import placement
 from f3ocus_jax.importance import score as score_lib
 from f3ocus_jax.models import units
 from tests.helpers.oracles import toy_batch, toy_model
+from tests.helpers.scores import SCORE_OPTIONS
 
 LAYERS, CLIENTS, UNITS = 3, 5, ("adapter", "block")
 MODEL = toy_model(layers=LAYERS, width=4)
 WITHOUT_DATA = ("random", "last", "magnitude", "synflow")
 SIGNED = ("grasp",)
-SETTINGS = {
-    "loss": "cross_entropy",
-    "optimizer": optax.adamw(1e-2),
-    "reduction": "sum",
-    "probe_batches": 2,
-    "kernel": "outputs",
-    "method": "auto",
-    "memory_limit": 2**30,
-    "tolerance": 1e-5,
-    "max_iterations": 30,
-    "spt_share": 0.1,
-    "fedselect_steps": 3,
-}
 
 every_score = pytest.mark.parametrize("name", importance.SCORES)
 
@@ -38,7 +25,7 @@ every_score = pytest.mark.parametrize("name", importance.SCORES)
 @functools.cache
 def scorer(name, unit="adapter"):
     """A compiled score, shared by the tests; `traces` counts how often it was traced."""
-    score, traces = importance.SCORES[name](MODEL, unit=unit, **SETTINGS), []
+    score, traces = importance.SCORES[name](MODEL, unit=unit, **SCORE_OPTIONS), []
 
     def counted(*arguments):
         traces.append(1)

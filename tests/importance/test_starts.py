@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.starts import Kernels
 from f3ocus_jax.importance import methods, spectrum
-from tests.importance.test_lanczos import kernel_with
+from tests.helpers.oracles import kernel_with
 
 CLOSE = 0.97
 

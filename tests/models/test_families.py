@@ -7,43 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from f3ocus_jax.models import FAMILIES, base
+from f3ocus_jax.models import FAMILIES
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params
-from tests.helpers.models import (
-    TINY_LANGUAGES,
-    random_params,
-    tiny_albef,
-    tiny_batch,
-    tiny_blip,
-    tiny_blip2,
-    tiny_llava,
-    tiny_vilt,
-)
+from tests.helpers.families import CASES, TINY, apply, made
 
-TINY = {"albef": tiny_albef, "blip": tiny_blip, "llava": tiny_llava, "vilt": tiny_vilt} | {
-    f"blip2-{language}": functools.partial(tiny_blip2, language) for language in TINY_LANGUAGES
-}
-"""Family, with its language model where it has several, to its tiny sizes."""
-FAMILY_OF = {name: FAMILIES[name.partition("-")[0]] for name in TINY}
-CASES = [(name, stack) for name in sorted(TINY) for stack in FAMILY_OF[name].stacks]
-FURTHER = [case for case in CASES if case[1] != FAMILY_OF[case[0]].stacks[0]]
-"""Stacks beside a family's first, which costly tests leave to the slow ones."""
 KEYS = {"embeddings", "blocks", "adapters", "readout", "head"}
-
-apply = jax.jit(base.apply, static_argnums=0)
 
 
 def test_every_family_is_tested() -> None:
     assert {name.partition("-")[0] for name in TINY} == FAMILIES.keys()
-
-
-@functools.cache
-def made(name: str, stack: str) -> tuple[Model, Params, Batch]:
-    """One of each, so that tests share what is compiled."""
-    config = TINY[name](selectable=stack)
-    model = FAMILY_OF[name].make_model(config)
-    return model, random_params(model), tiny_batch(config)
 
 
 @pytest.fixture(params=CASES, ids="-".join)

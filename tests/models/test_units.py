@@ -11,26 +11,12 @@ from f3ocus_jax.models import FAMILIES, base, units
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blocks import lora
 from f3ocus_jax.types import Batch, Params
+from tests.helpers.families import CASES, FAMILY_OF, FURTHER, TINY, apply, made_with_lora
 from tests.helpers.marking import marked
 from tests.helpers.models import tiny_vilt
-from tests.models.test_families import CASES, FAMILY_OF, FURTHER, TINY, apply, made as made_plain
 
 NORM_LEAVES, BIASED = ("scale", "bias"), ("query", "key", "value", "attention_output")
 UNBIASED = [(name, "language") for name in ("blip2-llama", "blip2-t5", "llava")]
-
-
-def with_lora(params: Params, seed: int = 1) -> Params:
-    """Parameters with low-rank changes that are drawn at random, second maps too."""
-    fresh = lora.init_stack(jax.random.key(0), params["blocks"], 2)
-    draw = np.random.default_rng(seed)
-    rows = jax.tree.map(lambda leaf: draw.normal(0, 0.3, leaf.shape).astype(np.float32), fresh)
-    return {**params, "lora": rows}
-
-
-@functools.cache
-def made(name: str, stack: str) -> tuple[Model, Params, Batch]:
-    model, params, batch = made_plain(name, stack)
-    return model, with_lora(params), batch
 
 
 @pytest.mark.parametrize(("name", "stack"), CASES)
@@ -38,7 +24,7 @@ def made(name: str, stack: str) -> tuple[Model, Params, Batch]:
 def test_join_undoes_split_for_every_family_and_the_arrays_stay_the_same(
     name: str, stack: str, unit: str
 ) -> None:
-    model, params, _ = made(name, stack)
+    model, params, _ = made_with_lora(name, stack)
     if unit == "bias" and (name, stack) in UNBIASED:
         pytest.skip("Llama and T5 have no biases; see the test of their error")
     frozen, rows_L, head = units.split(params, unit)
@@ -51,7 +37,7 @@ def test_join_undoes_split_for_every_family_and_the_arrays_stay_the_same(
 
 
 def test_norms_and_biases_are_those_of_vilt_s_block() -> None:
-    _, params, _ = made(*CASES[-1])
+    _, params, _ = made_with_lora(*CASES[-1])
     _, norms_L, _ = units.split(params, "norm")
     norms = ("attention_norm", "feed_forward_norm")
     assert set(traverse_util.flatten_dict(norms_L)) == {(n, k) for n in norms for k in NORM_LEAVES}
@@ -70,7 +56,7 @@ def test_a_stack_without_biases_is_refused(name: str, stack: str) -> None:
 
 @pytest.mark.parametrize(("name", "stack"), marked(CASES, FURTHER))
 def test_fresh_low_rank_changes_change_nothing(name: str, stack: str) -> None:
-    model, params, batch = made(name, stack)
+    model, params, batch = made_with_lora(name, stack)
     fresh = lora.init_stack(jax.random.key(2), params["blocks"], 3)
     plain = {key: params[key] for key in params if key != "lora"}
     expected = apply(model, plain, batch)
@@ -80,7 +66,7 @@ def test_fresh_low_rank_changes_change_nothing(name: str, stack: str) -> None:
 @pytest.mark.parametrize(("name", "stack"), marked(CASES, FURTHER))
 def test_changes_while_a_block_runs_equal_changed_weights(name: str, stack: str) -> None:
     """Oracle: query and value kernels plus the product of the two maps, by NumPy."""
-    model, params, batch = made(name, stack)
+    model, params, batch = made_with_lora(name, stack)
     blocks = traverse_util.flatten_dict(params["blocks"])
     changes = traverse_util.flatten_dict(params["lora"])
     adapted = {path[:-1] for path in changes}

@@ -1,7 +1,6 @@
 """Our ALBEF beside a composite of transformers' classes, by way of the authors' checkpoints."""
 
 import pathlib
-from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -18,17 +17,11 @@ from tests.models.blip import blip_oracle
 from tests.parity import torch_albef, torch_blip
 from tests.parity.torch_albef import CASE, FUSION_LAYER, Albef
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("full_precision")]
 
 HEAD_WIDTH = 4
 PARAMETERS = PUBLISHED["albef"].parameters
 ANSWERS = [f"answer {place}" for place in range(CASE.answers)]
-
-
-@pytest.fixture(autouse=True)
-def _full_precision() -> Iterator[None]:
-    with jax.default_matmul_precision("highest"):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Our BLIP beside torch's BlipForQuestionAnswering: states, scores, gradients, round trips."""
 
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -18,16 +17,10 @@ from tests.models.blip import blip_oracle
 from tests.parity import torch_blip, write_fixtures
 from tests.parity.torch_blip import CASES, LARGER_CASES, Case
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("full_precision")]
 
 ALL_CASES = CASES | LARGER_CASES
 """Of both encoders and the decoder, as `tests/models/test_blip.py` has it."""
-
-
-@pytest.fixture(autouse=True)
-def _full_precision() -> Iterator[None]:
-    with jax.default_matmul_precision("highest"):
-        yield
 
 
 @pytest.fixture(params=sorted(ALL_CASES))

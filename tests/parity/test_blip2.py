@@ -1,7 +1,6 @@
 """Our BLIP-2 beside torch's Blip2ForConditionalGeneration: logits, gradients, files."""
 
 import pathlib
-from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -13,15 +12,9 @@ from tests.models.blip2 import blip2_oracle
 from tests.parity import torch_blip2, write_fixtures
 from tests.parity.torch_blip2 import CASES
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("full_precision")]
 
 FAMILY = FAMILIES["blip2"]
-
-
-@pytest.fixture(autouse=True)
-def _full_precision() -> Iterator[None]:
-    with jax.default_matmul_precision("highest"):
-        yield
 
 
 @pytest.mark.parametrize(

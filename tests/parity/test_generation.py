@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,16 +25,10 @@ from tests.parity import (
     write_fixtures,
 )
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("full_precision")]
 
 LENGTH = 7
 Theirs = Callable[..., np.ndarray]
-
-
-@pytest.fixture(autouse=True)
-def _full_precision() -> Iterator[None]:
-    with jax.default_matmul_precision("highest"):
-        yield
 
 
 def blip(folder: pathlib.Path) -> tuple[Theirs, Batch]:

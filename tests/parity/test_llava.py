@@ -21,18 +21,12 @@ from tests.models.llava import llava_oracle
 from tests.parity import torch_llava, write_fixtures
 from tests.parity.torch_llava import CASES, LARGER_CASES, Case
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("full_precision")]
 
 FAMILY = FAMILIES["llava"]
 ALL_CASES = CASES | LARGER_CASES
 LLAVA_7B_PARAMETERS = 7_063_427_072
 """As `tests/models/test_llava.py` has it."""
-
-
-@pytest.fixture(autouse=True)
-def _full_precision() -> Iterator[None]:
-    with jax.default_matmul_precision("highest"):
-        yield
 
 
 @pytest.fixture(params=sorted(ALL_CASES))

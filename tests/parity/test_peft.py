@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from f3ocus_jax.models.huggingface import directory as huggingface, peft_layout
 from f3ocus_jax.types import Batch, Params
 from tests.parity import torch_blip, torch_blip2, torch_llava, torch_vilt, write_fixtures
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("full_precision")]
 
 RANK = 3
 WORDS = {"vocab_size": load_tokenizer().vocabulary_size + 1}
@@ -96,12 +96,6 @@ def llava() -> Reference:
         lambda folder: write_fixtures.save_llava(folder, case),
         lambda model, batch: torch_llava.run(case, model, batch)["logits_BC"],
     )
-
-
-@pytest.fixture(autouse=True)
-def _full_precision() -> Iterator[None]:
-    with jax.default_matmul_precision("highest"):
-        yield
 
 
 REFERENCES: dict[str, Callable[[], Reference]] = {

@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -22,17 +21,11 @@ from f3ocus_jax.types import Batch, Params
 from tests.parity import torch_vilt, write_fixtures
 from tests.parity.torch_vilt import CASES, LARGER_CASES, Case
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("full_precision")]
 
 ALL_CASES = CASES | LARGER_CASES
 
 apply = jax.jit(base.apply, static_argnums=0)
-
-
-@pytest.fixture(autouse=True)
-def _full_precision() -> Iterator[None]:
-    with jax.default_matmul_precision("highest"):
-        yield
 
 
 @pytest.fixture(params=sorted(ALL_CASES))

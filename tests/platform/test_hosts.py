@@ -24,7 +24,7 @@ def rounds(folder, rule, count):
 
     def command(host, address):
         arguments = (address, count, host, rule, files[host])
-        return ["-m", "tests.host_rounds", *map(str, arguments)]
+        return ["-m", "tests.helpers.host_rounds", *map(str, arguments)]
 
     outputs = hosts.run(command, hosts=count, devices=4 // count, timeout=300)
     assert all(f"{count} hosts, 4 devices" in output for output in outputs)

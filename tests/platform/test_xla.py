@@ -24,7 +24,9 @@ def test_outputs_that_are_pulled_side_by_side_give_lanczos_s_eigenvalues(method)
 
 def test_so_they_do_without_the_flags_that_make_tests_compile_faster():
     call = "test_outputs_that_are_pulled_side_by_side_give_lanczos_s_eigenvalues(name)"
-    process = run("", f"from tests.test_compiler import *\nfor name in ('sweep', 'gram'): {call}")
+    process = run(
+        "", f"from tests.platform.test_xla import *\nfor name in ('sweep', 'gram'): {call}"
+    )
     assert process.returncode == 0, process.stderr
 
 
@@ -50,7 +52,7 @@ def values_by(method: str) -> list[jax.Array]:
     ]
 
 
-CHECK = "from f3ocus_jax import compiler; compiler.check()"
+CHECK = "from f3ocus_jax import _xla; _xla.check()"
 
 
 def run(flags: str, code: str = CHECK) -> subprocess.CompletedProcess:

@@ -1,7 +1,5 @@
 """BLIP against what torch gave (see tests/parity/write_fixtures.py), its sizes and its edges."""
 
-from collections.abc import Iterator
-
 import jax
 import numpy as np
 import pytest
@@ -17,16 +15,12 @@ from tests.helpers.models import random_params, tiny_batch, tiny_blip
 from tests.helpers.paths import MODEL_FIXTURES
 from tests.models.blip import blip_oracle
 
+pytestmark = pytest.mark.usefixtures("full_precision")
+
 FIXTURE = MODEL_FIXTURES / "blip" / "plain"
 FAMILY = FAMILIES["blip"]
 
 apply = jax.jit(base.apply, static_argnums=0)
-
-
-@pytest.fixture(autouse=True)
-def _full_precision() -> Iterator[None]:
-    with jax.default_matmul_precision("highest"):
-        yield
 
 
 @pytest.mark.parametrize("stack", FAMILY.stacks)

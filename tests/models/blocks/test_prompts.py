@@ -13,9 +13,9 @@ from f3ocus_jax.models import FAMILIES
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blocks import layers, prompts
 from f3ocus_jax.types import Batch, Params
+from tests.helpers.families import CASES, FAMILY_OF, FURTHER, TINY, apply
 from tests.helpers.marking import marked
 from tests.helpers.models import random_params, tiny_batch, tiny_vilt
-from tests.models.test_families import CASES, FAMILY_OF, FURTHER, TINY, apply
 
 TOKENS = 3
 

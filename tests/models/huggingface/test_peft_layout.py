@@ -12,11 +12,10 @@ from safetensors.numpy import load_file
 from f3ocus_jax.models import units
 from f3ocus_jax.models.huggingface import directory as huggingface, layout, peft_layout
 from f3ocus_jax.types import Params
-from tests.models.test_families import CASES, FAMILY_OF, TINY
-from tests.models.test_units import made
+from tests.helpers.families import CASES, FAMILY_OF, TINY, made_with_lora
 
 RANK = 2
-"""Of `made`."""
+"""Of `made_with_lora`."""
 NAMES = {
     ("blip", "vision"): "vision_model.encoder.layers.{}.self_attn.qkv",
     ("blip2-llama", "vision"): "vision_model.encoder.layers.{}.self_attn.qkv",
@@ -43,7 +42,7 @@ def config_of(name: str, stack: str) -> Any:
 
 def written(folder: pathlib.Path, name: str, stack: str) -> tuple[dict, dict[str, np.ndarray]]:
     """What is read back of the folder, without PEFT."""
-    _, params, _ = made(name, stack)
+    _, params, _ = made_with_lora(name, stack)
     peft_layout.write(folder, config_of(name, stack), params, "start")
     adapter = folder / "peft_adapter"
     settings = json.loads((adapter / "adapter_config.json").read_text())
@@ -66,7 +65,7 @@ def test_start_plus_changes_equals_the_exported_weights(
     name: str, stack: str, tmp_path: pathlib.Path
 ) -> None:
     settings, tensors = written(tmp_path, name, stack)
-    _, params, _ = made(name, stack)
+    _, params, _ = made_with_lora(name, stack)
     start, merged = (exported(name, stack, of) for of in (params, units.merged(params)))
     modules = settings["target_modules"]
     changed = {tensor for tensor in start if (start[tensor] != merged[tensor]).any()}
@@ -90,7 +89,7 @@ def test_names_are_those_of_every_layer_of_a_running_model(
     name: str, stack: str, tmp_path: pathlib.Path
 ) -> None:
     settings, tensors = written(tmp_path, name, stack)
-    depth = made(name, stack)[0].num_layers * (2 if stack == "qformer" else 1)
+    depth = made_with_lora(name, stack)[0].num_layers * (2 if stack == "qformer" else 1)
     modules = {NAMES[name, stack].format(layer) for layer in range(depth)}
     assert modules <= set(settings["target_modules"])
     assert not {NAMES[name, stack].format(depth)} & set(settings["target_modules"])
@@ -104,7 +103,7 @@ def test_names_are_those_of_every_layer_of_a_running_model(
 
 def _kinds(name: str, stack: str) -> tuple[list, Params]:
     config, family = config_of(name, stack), FAMILY_OF[name]
-    return family.tensors(config), family.parts(config, made(name, stack)[1])
+    return family.tensors(config), family.parts(config, made_with_lora(name, stack)[1])
 
 
 def test_settings_make_a_lora_config_of_factor_one(tmp_path: pathlib.Path) -> None:
@@ -127,7 +126,7 @@ def test_settings_make_a_lora_config_of_factor_one(tmp_path: pathlib.Path) -> No
 
 @pytest.mark.parametrize(("name", "stack"), LACKING)
 def test_no_folder_where_peft_has_no_layout(name: str, stack: str, tmp_path: pathlib.Path) -> None:
-    _, params, _ = made(name, stack)
+    _, params, _ = made_with_lora(name, stack)
     peft_layout.write(tmp_path, config_of(name, stack), params, "start")
     assert not list(tmp_path.iterdir())
 
@@ -136,7 +135,7 @@ def test_a_model_without_changes_takes_those_of_an_earlier_one_away(
     tmp_path: pathlib.Path,
 ) -> None:
     written(tmp_path, "vilt", "blocks")
-    _, params, _ = made("vilt", "blocks")
+    _, params, _ = made_with_lora("vilt", "blocks")
     peft_layout.write(tmp_path, config_of("vilt", "blocks"), units.merged(params), "")
     assert not list((tmp_path / peft_layout.FOLDER).iterdir())
 
@@ -144,7 +143,7 @@ def test_a_model_without_changes_takes_those_of_an_earlier_one_away(
 def test_drawn_weights_have_no_name_and_a_head_of_findings_alone_is_not_saved(
     tmp_path: pathlib.Path,
 ) -> None:
-    _, params, _ = made("vilt", "blocks")
+    _, params, _ = made_with_lora("vilt", "blocks")
     config = config_of("vilt", "blocks")
     shapes = huggingface.head_shapes(config, {"findings": ("edema", "mass")})
     head = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)

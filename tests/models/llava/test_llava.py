@@ -1,6 +1,6 @@
 """LLaVA against what torch gave (see tests/parity/write_fixtures.py), its sizes and its edges."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -21,16 +21,12 @@ from tests.helpers.models import random_params, tiny_batch, tiny_llava
 from tests.helpers.paths import MODEL_FIXTURES
 from tests.models.llava import llava_oracle
 
+pytestmark = pytest.mark.usefixtures("full_precision")
+
 FIXTURE = MODEL_FIXTURES / "llava" / "plain"
 FAMILY = FAMILIES["llava"]
 
 apply = jax.jit(base.apply, static_argnums=0)
-
-
-@pytest.fixture(autouse=True)
-def _full_precision() -> Iterator[None]:
-    with jax.default_matmul_precision("highest"):
-        yield
 
 
 @pytest.mark.parametrize("stack", FAMILY.stacks)

@@ -1,7 +1,5 @@
 """ViLT against logits and gradients that torch gave (see tests/parity/write_fixtures.py)."""
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,15 +19,11 @@ from f3ocus_jax.types import Batch
 from tests.helpers.models import random_params, tiny_batch, tiny_vilt
 from tests.helpers.paths import MODEL_FIXTURES
 
+pytestmark = pytest.mark.usefixtures("full_precision")
+
 FIXTURES = sorted((MODEL_FIXTURES / "vilt").iterdir())
 
 apply = jax.jit(base.apply, static_argnums=0)
-
-
-@pytest.fixture(autouse=True)
-def _full_precision() -> Iterator[None]:
-    with jax.default_matmul_precision("highest"):
-        yield
 
 
 @pytest.fixture(params=FIXTURES, ids=lambda path: path.name)
