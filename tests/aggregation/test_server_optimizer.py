@@ -19,7 +19,7 @@ TRAINED = [[0, 2], [2], [], [0, 1, 2]]
 """Layers trained in each round; the head is trained unless there are none."""
 
 
-def settings(name: str) -> AggregationConfig:
+def settings(name):
     default = parsing.parse(AggregationConfig, base.get_base().aggregation)
     return dataclasses.replace(
         default,

@@ -1,7 +1,6 @@
 """Imports go one way, and the names that the design fixes are there."""
 
 import ast
-import pathlib
 
 import pytest
 
@@ -26,13 +25,13 @@ ORDER = (
 """Folders and shared modules from the bottom up; the foundations below and commands above."""
 
 
-def stage_of(module: str) -> int:
+def stage_of(module):
     if module in FOUNDATIONS:
         return -1
     return ORDER.index(module) if module in ORDER else len(ORDER)
 
 
-def imported_modules(path: pathlib.Path) -> set[str]:
+def imported_modules(path):
     """The first name below f3ocus_jax of everything a file imports."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):

@@ -1,18 +1,16 @@
 """Do two adapters of a client teach each other as FedDAT says?"""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from f3ocus_jax.clients import LocalTask, LocalUpdate, feddat
+from f3ocus_jax.clients import LocalTask, feddat
 from f3ocus_jax.models import base, losses, units
 from f3ocus_jax.models.blocks import adapters
 from f3ocus_jax.models.vilt import model as vilt
-from f3ocus_jax.types import Batch, Params
 from tests.helpers.choices import padded_choice
 from tests.helpers.models import random_params, tiny_batch, tiny_vilt
 
@@ -22,12 +20,12 @@ LAYERS = [0, 2]
 RATE, STEPS = 0.05, 2
 
 
-def softmax(logits_BC: np.ndarray) -> np.ndarray:
+def softmax(logits_BC):
     weights = np.exp(logits_BC - logits_BC.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def test_divergence_is_that_of_numpy_at_temperature_three() -> None:
+def test_divergence_is_that_of_numpy_at_temperature_three():
     draw = np.random.default_rng(0)
     student_BC, teacher_BC = draw.normal(0, 2, (2, 4, 5))
     p_BC, q_BC = softmax(teacher_BC / 3), softmax(student_BC / 3)
@@ -37,7 +35,7 @@ def test_divergence_is_that_of_numpy_at_temperature_three() -> None:
     np.testing.assert_allclose(losses.divergence(teacher_BC, teacher_BC, 3.0), 0.0, atol=1e-6)
 
 
-def test_a_loss_is_half_the_task_and_half_the_divergence_without_padding() -> None:
+def test_a_loss_is_half_the_task_and_half_the_divergence_without_padding():
     batch = tiny_batch(CONFIG).replace(example_mask_B=np.array([1, 0, 1], np.float32))
     draw = np.random.default_rng(1)
     logits_BC, others_BC = draw.normal(0, 1, (2, 3, 5))
@@ -50,7 +48,7 @@ def test_a_loss_is_half_the_task_and_half_the_divergence_without_padding() -> No
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_several_adapters_give_the_mean_of_their_outputs() -> None:
+def test_several_adapters_give_the_mean_of_their_outputs():
     rows = adapters.init_stack(jax.random.key(0), layers=2, width=6, bottleneck=3)
     rows = jax.tree.map(lambda leaf: leaf + 0.3, rows)
     one, other = (units.row_at(rows, layer) for layer in range(2))
@@ -61,7 +59,7 @@ def test_several_adapters_give_the_mean_of_their_outputs() -> None:
 
 
 @functools.cache
-def trained() -> tuple[Params, Params, Batch, LocalUpdate]:
+def trained():
     """Start, personal adapters, batch and update of two steps in two of three layers."""
     params, batch = random_params(MODEL), tiny_batch(CONFIG)
     personal_L = jax.tree.map(lambda leaf: leaf * 0.7 + 0.02, params["adapters"])
@@ -74,15 +72,15 @@ def trained() -> tuple[Params, Params, Batch, LocalUpdate]:
 
 
 @functools.cache
-def plainly() -> tuple[Any, ...]:
+def plainly():
     """The same by autodiff of the whole model and adapters of all layers, without the engine."""
     params, personal_L, batch, _ = trained()
     copy_L, chosen_L = params["adapters"], np.isin(np.arange(3), LAYERS)
 
-    def logits(adapter_rows: Any, head: Params) -> jax.Array:
+    def logits(adapter_rows, head):
         return base.apply(MODEL, {**params, "adapters": adapter_rows, "head": head}, batch)
 
-    def loss(logits_BC: jax.Array, others_BC: jax.Array) -> jax.Array:
+    def loss(logits_BC, others_BC):
         log_q_BC = jax.nn.log_softmax(logits_BC)
         task = -jnp.mean(log_q_BC[jnp.arange(3), batch.labels_B])
         p_BC = jax.nn.softmax(others_BC / 3)
@@ -90,18 +88,18 @@ def plainly() -> tuple[Any, ...]:
         return 0.5 * (task + 9 * jnp.mean(jnp.sum(p_BC * gap_BC, axis=1)))
 
     @jax.jit
-    def slopes(shared: tuple, personal_L: Any) -> tuple:
+    def slopes(shared, personal_L):
         z1, zt = logits(*shared), logits({"a": personal_L, "b": copy_L}, shared[1])
 
-        def of_shared(shared: tuple) -> jax.Array:
+        def of_shared(shared):
             return loss(logits(*shared), zt)
 
-        def of_personal(personal_L: Any) -> jax.Array:
+        def of_personal(personal_L):
             return loss(logits({"a": personal_L, "b": copy_L}, shared[1]), z1)
 
         return jax.grad(of_shared)(shared), jax.grad(of_personal)(personal_L)
 
-    def frozen_rows(leaf: jax.Array) -> jax.Array:
+    def frozen_rows(leaf):
         return jnp.where(chosen_L.reshape(-1, *(1,) * (leaf.ndim - 1)), leaf, 0.0)
 
     shared, optimizer = (params["adapters"], params["head"]), optax.adam(RATE)
@@ -116,11 +114,11 @@ def plainly() -> tuple[Any, ...]:
     return (*shared, personal_L)
 
 
-def assert_near(found: Any, expected: Any) -> None:
+def assert_near(found, expected):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), found, expected)
 
 
-def test_two_steps_equal_those_of_plain_autodiff() -> None:
+def test_two_steps_equal_those_of_plain_autodiff():
     *_, update = trained()
     rows_L, head, personal_L = plainly()
     chosen = jax.tree.map(lambda leaf: leaf[np.array(LAYERS)], rows_L)
@@ -129,7 +127,7 @@ def test_two_steps_equal_those_of_plain_autodiff() -> None:
     assert_near(update.personal_L, personal_L)
 
 
-def test_personal_adapters_of_layers_not_chosen_stay() -> None:
+def test_personal_adapters_of_layers_not_chosen_stay():
     _, personal_L, _, update = trained()
     for before, after in zip(*map(jax.tree.leaves, (personal_L, update.personal_L)), strict=True):
         np.testing.assert_array_equal(after[1], before[1])
@@ -137,7 +135,7 @@ def test_personal_adapters_of_layers_not_chosen_stay() -> None:
         assert np.any(after[2] != before[2])
 
 
-def test_a_step_that_is_not_taken_has_no_loss() -> None:
+def test_a_step_that_is_not_taken_has_no_loss():
     *_, update = trained()
     assert np.all(update.losses_S[:STEPS] > 0)
     assert update.losses_S[STEPS] == 0

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("commands")
 
 
-def run(module: str, *arguments: object) -> subprocess.CompletedProcess:
+def run(module, *arguments):
     """Runs a command, compiled as users' runs are and not as tests."""
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
@@ -36,13 +35,13 @@ def run(module: str, *arguments: object) -> subprocess.CompletedProcess:
     )
 
 
-def train(folder: pathlib.Path, workdir: pathlib.Path, *arguments: object):
+def train(folder, workdir, *arguments):
     data = f"--config.data.data_dir={folder / 'data'}"
     config = "--config=configs/phantom.py:tiny"
     return run("train", config, f"--workdir={workdir}", data, *arguments)
 
 
-def error_of(process: subprocess.CompletedProcess) -> str:
+def error_of(process):
     """The one line a failed command says; fails if there is more, or if it did not fail."""
     assert process.returncode != 0, process.stdout
     lines = [line for line in process.stderr.splitlines() if line.strip()]

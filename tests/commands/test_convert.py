@@ -1,7 +1,6 @@
 """Checkpoints into directories: shards, dtypes, image sizes, memory, and what can be wrong."""
 
 import json
-import pathlib
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +22,6 @@ from f3ocus_jax.models.huggingface import (
     shards,
     tensor_files,
 )
-from f3ocus_jax.types import Params
 from tests.helpers.models import random_params, tiny_albef, tiny_blip, tiny_llava, tiny_vilt
 
 TINY: dict[str, Callable[..., Any]] = {
@@ -37,9 +35,7 @@ ANSWERS = tuple(f"answer {place}" for place in range(5))
 SHARD_BYTES = 20_000
 
 
-def write(
-    family: str, folder: pathlib.Path, *, dtype: str = "bfloat16", **changes: Any
-) -> tuple[Any, Params]:
+def write(family, folder, *, dtype="bfloat16", **changes):
     """Writes a sharded directory of a tiny model, as transformers' save_pretrained would."""
     words = load_tokenizer(prompt=FAMILIES[family].prompt)
     config = TINY[family](**changes)
@@ -65,12 +61,12 @@ def write(
     return config, params
 
 
-def tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
+def tensors(folder):
     return dict(tensor_files.stream(tensor_files.locate(folder)))
 
 
 @pytest.mark.parametrize("family", TINY)
-def test_shards_go_in_and_out_with_every_bit_and_dtype(family: str, tmp_path: pathlib.Path) -> None:
+def test_shards_go_in_and_out_with_every_bit_and_dtype(family, tmp_path):
     config, params = write(family, tmp_path / "theirs")
     assert (tmp_path / "theirs" / tensor_files.INDEX_FILE).is_file()
     wishes = Wishes(shard_bytes=2 * SHARD_BYTES)
@@ -91,9 +87,7 @@ def test_shards_go_in_and_out_with_every_bit_and_dtype(family: str, tmp_path: pa
 
 
 @pytest.mark.parametrize(("dtype", "expected"), [("float32", "float32"), ("bfloat16", "bfloat16")])
-def test_weights_become_the_dtype_that_is_asked_for(
-    dtype: str, expected: str, tmp_path: pathlib.Path
-) -> None:
+def test_weights_become_the_dtype_that_is_asked_for(dtype, expected, tmp_path):
     write("vilt", tmp_path / "theirs", dtype="float16")
     convert.convert(tmp_path / "theirs", None, tmp_path / "ours", wishes=Wishes(dtype=dtype))
     assert {value.dtype.name for value in tensors(tmp_path / "ours").values()} == {expected}
@@ -101,7 +95,7 @@ def test_weights_become_the_dtype_that_is_asked_for(
     assert read.params["blocks"]["query"]["kernel"].dtype == expected
 
 
-def test_layers_of_different_dtypes_become_one_that_holds_both(tmp_path: pathlib.Path) -> None:
+def test_layers_of_different_dtypes_become_one_that_holds_both(tmp_path):
     write("vilt", tmp_path)
     theirs = tensors(tmp_path)
     name = "vilt.encoder.layer.1.output.dense.weight"
@@ -112,9 +106,7 @@ def test_layers_of_different_dtypes_become_one_that_holds_both(tmp_path: pathlib
     assert kernels == {"output": "float32", "query": "bfloat16"}
 
 
-def test_one_file_is_converted_with_sizes_and_tokenizer_from_elsewhere(
-    tmp_path: pathlib.Path,
-) -> None:
+def test_one_file_is_converted_with_sizes_and_tokenizer_from_elsewhere(tmp_path):
     write("blip", tmp_path / "theirs")
     file = tmp_path / "alone" / "weights.safetensors"
     file.parent.mkdir()
@@ -126,9 +118,7 @@ def test_one_file_is_converted_with_sizes_and_tokenizer_from_elsewhere(
 
 
 @pytest.mark.parametrize("family", TINY)
-def test_positions_are_resized_as_a_run_would_resize_them(
-    family: str, tmp_path: pathlib.Path
-) -> None:
+def test_positions_are_resized_as_a_run_would_resize_them(family, tmp_path):
     write(family, tmp_path / "theirs", dtype="float32")
     convert.convert(tmp_path / "theirs", None, tmp_path / "ours", wishes=Wishes(image_size=24))
     ours = huggingface.load(tmp_path / "ours", key=KEY)
@@ -138,7 +128,7 @@ def test_positions_are_resized_as_a_run_would_resize_them(
     jax.tree.map(np.testing.assert_array_equal, ours.params, expected.params)
 
 
-def test_settings_that_are_no_sizes_are_handed_on(tmp_path: pathlib.Path) -> None:
+def test_settings_that_are_no_sizes_are_handed_on(tmp_path):
     write("llava", tmp_path / "theirs")
     path = tmp_path / "theirs" / huggingface.CONFIG_FILE
     content = json.loads(path.read_text())
@@ -152,7 +142,7 @@ def test_settings_that_are_no_sizes_are_handed_on(tmp_path: pathlib.Path) -> Non
     assert (tmp_path / "ours" / "special_tokens_map.json").read_text() == "{}"
 
 
-def test_a_fresh_save_leaves_no_shard_of_an_older_model(tmp_path: pathlib.Path) -> None:
+def test_a_fresh_save_leaves_no_shard_of_an_older_model(tmp_path):
     config, params = write("vilt", tmp_path, dtype="float32")
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
     huggingface.save(tmp_path, config, params, ANSWERS, load_tokenizer())
@@ -160,7 +150,7 @@ def test_a_fresh_save_leaves_no_shard_of_an_older_model(tmp_path: pathlib.Path) 
     jax.tree.map(np.testing.assert_array_equal, huggingface.load(tmp_path, key=KEY).params, params)
 
 
-def test_missing_left_over_and_wrongly_shaped_tensors_are_listed(tmp_path: pathlib.Path) -> None:
+def test_missing_left_over_and_wrongly_shaped_tensors_are_listed(tmp_path):
     write("llava", tmp_path / "theirs")
     theirs = tensors(tmp_path / "theirs")
     del theirs["language_model.lm_head.weight"]
@@ -174,7 +164,7 @@ def test_missing_left_over_and_wrongly_shaped_tensors_are_listed(tmp_path: pathl
     assert not (tmp_path / "ours").exists()
 
 
-def test_what_cannot_be_converted_is_named(tmp_path: pathlib.Path) -> None:
+def test_what_cannot_be_converted_is_named(tmp_path):
     write("vilt", tmp_path / "theirs")
     with pytest.raises(ConfigError, match="holds the checkpoint, must be another folder"):
         convert.convert(tmp_path / "theirs", None, tmp_path / "theirs")
@@ -186,9 +176,7 @@ def test_what_cannot_be_converted_is_named(tmp_path: pathlib.Path) -> None:
         convert.convert(tmp_path / "theirs", None, tmp_path / "ours")
 
 
-def test_reading_holds_the_model_and_one_shard_converting_one_shard_in_and_out(
-    tmp_path: pathlib.Path,
-) -> None:
+def test_reading_holds_the_model_and_one_shard_converting_one_shard_in_and_out(tmp_path):
     # Known beforehand: float32 tensors of 0.3 MB in 9 layers, shards of at most 1 MB.
     sizes = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 9}
     config, _ = write("vilt", tmp_path / "theirs", dtype="float32", **sizes)
@@ -207,7 +195,7 @@ def test_reading_holds_the_model_and_one_shard_converting_one_shard_in_and_out(
     assert companions.adapted_stack(tmp_path / "ours") == config.selectable
 
 
-def _peak(run: Callable[[], object]) -> int:
+def _peak(run):
     run()  # what is compiled and cached by the first call is no matter of the second
     tracemalloc.start()
     try:

@@ -1,8 +1,5 @@
 """Does the count agree with XLA's on unrolled code, and a training step with its own trace?"""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,20 +13,20 @@ from f3ocus_jax.types import Batch
 WIDTH, BOTTLENECK, LAYERS, ANSWERS, EXAMPLES, TOKENS = 32, 8, 4, 16, 3, 5
 
 
-def xla_flops(function: Callable[..., Any], *args: Any) -> float:
+def xla_flops(function, *args):
     """The outside oracle: XLA's own count, of the program before it is optimised."""
     return jax.jit(function).lower(*args).cost_analysis()["flops"]
 
 
-def row_at(rows_L: Any, layer: int) -> Any:
+def row_at(rows_L, layer):
     """A static slice: a traced index would add a few operations to XLA's count."""
     return jax.tree.map(lambda leaf: leaf[layer], rows_L)
 
 
-def toy_model() -> Model:
+def toy_model():
     """A model of matrix products alone, so that XLA counts nothing that we leave out."""
 
-    def init(key: jax.Array) -> Any:
+    def init(key):
         shapes = {
             "embeddings": (WIDTH, WIDTH),
             "blocks": {"a": (LAYERS, WIDTH, 2 * WIDTH), "b": (LAYERS, 2 * WIDTH, WIDTH)},
@@ -59,7 +56,7 @@ def toy_model() -> Model:
 
 
 @pytest.fixture(scope="module")
-def batch() -> Batch:
+def batch():
     return Batch(
         images_BHWC=jnp.ones((EXAMPLES, TOKENS, WIDTH, 1)),
         input_ids_BT=jnp.zeros((EXAMPLES, 2), jnp.int32),
@@ -69,8 +66,8 @@ def batch() -> Batch:
     )
 
 
-def test_matrix_products_agree_with_xla() -> None:
-    def function(x: jax.Array, y: jax.Array) -> jax.Array:
+def test_matrix_products_agree_with_xla():
+    def function(x, y):
         return jnp.einsum("bij,bjk->bik", x, y) @ y[0].T
 
     args = (jnp.ones((3, 4, 5)), jnp.ones((3, 5, 6)))
@@ -80,10 +77,8 @@ def test_matrix_products_agree_with_xla() -> None:
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("groups", [1, 2])
-def test_convolutions_and_their_gradients_agree_with_xla(
-    padding: str, stride: int, groups: int
-) -> None:
-    def convolve(images_BHWC: jax.Array, kernel_HWIO: jax.Array) -> jax.Array:
+def test_convolutions_and_their_gradients_agree_with_xla(padding, stride, groups):
+    def convolve(images_BHWC, kernel_HWIO):
         return jax.lax.conv_general_dilated(
             images_BHWC,
             kernel_HWIO,
@@ -96,20 +91,20 @@ def test_convolutions_and_their_gradients_agree_with_xla(
     args = (jnp.ones((2, 9, 7, 4)), jnp.ones((3, 2, 4 // groups, 6)))
     assert flops.count_flops(convolve, *args) == xla_flops(convolve, *args)
 
-    def gradients(images_BHWC: jax.Array, kernel_HWIO: jax.Array) -> Any:
+    def gradients(images_BHWC, kernel_HWIO):
         outputs, pullback = jax.vjp(convolve, images_BHWC, kernel_HWIO)
         return pullback(outputs)
 
     assert flops.count_flops(gradients, *args) == xla_flops(gradients, *args)
 
 
-def test_a_scan_counts_its_body_once_per_step() -> None:
+def test_a_scan_counts_its_body_once_per_step():
     weights = jnp.ones((7, 8, 8))
 
-    def scanned(x: jax.Array) -> jax.Array:
+    def scanned(x):
         return jax.lax.scan(lambda carry, weight: (carry @ weight, None), x, weights)[0]
 
-    def unrolled(x: jax.Array) -> jax.Array:
+    def unrolled(x):
         for weight in weights:
             x = x @ weight
         return x
@@ -118,7 +113,7 @@ def test_a_scan_counts_its_body_once_per_step() -> None:
     assert flops.count_flops(scanned, x) == xla_flops(unrolled, x)
 
 
-def test_a_loop_of_known_length_counts_and_one_of_unknown_length_is_refused() -> None:
+def test_a_loop_of_known_length_counts_and_one_of_unknown_length_is_refused():
     x = jnp.ones((8, 8))
     known = flops.count_flops(lambda x: jax.lax.fori_loop(0, 5, lambda _, y: y @ x, x), x)
     assert known == 5 * 2 * 8**3
@@ -126,28 +121,28 @@ def test_a_loop_of_known_length_counts_and_one_of_unknown_length_is_refused() ->
         flops.count_flops(lambda n: jax.lax.fori_loop(0, n, lambda _, y: y @ x, x), 5)
 
 
-def test_a_while_loop_without_matrix_products_is_free() -> None:
+def test_a_while_loop_without_matrix_products_is_free():
     assert flops.count_flops(lambda n: jax.lax.fori_loop(0, n, lambda _, y: y + 1, 0), 5) == 0
 
 
-def test_a_cond_counts_its_dearest_branch() -> None:
+def test_a_cond_counts_its_dearest_branch():
     x = jnp.ones((8, 8))
 
-    def function(flag: jax.Array) -> jax.Array:
+    def function(flag):
         return jax.lax.cond(flag, lambda: x @ x @ x, lambda: x)
 
     assert flops.count_flops(function, True) == 2 * 2 * 8**3
 
 
-def test_wrapped_functions_count_like_the_plain_one() -> None:
+def test_wrapped_functions_count_like_the_plain_one():
     @jax.custom_vjp
-    def custom_vjp(x: jax.Array) -> jax.Array:
+    def custom_vjp(x):
         return x @ x
 
     custom_vjp.defvjp(lambda x: (x @ x, x), lambda x, cotangent: (cotangent @ x,))
 
     @jax.custom_jvp
-    def custom_jvp(x: jax.Array) -> jax.Array:
+    def custom_jvp(x):
         return x @ x
 
     custom_jvp.defjvp(lambda primals, tangents: (primals[0] @ primals[0], tangents[0]))
@@ -157,11 +152,11 @@ def test_wrapped_functions_count_like_the_plain_one() -> None:
     assert flops.count_flops(jax.vmap(custom_vjp), jnp.ones((3, 8, 8))) == 3 * 2 * 8**3
 
 
-def test_rematerialisation_counts_the_second_forward_pass() -> None:
-    def gradient(function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+def test_rematerialisation_counts_the_second_forward_pass():
+    def gradient(function):
         return jax.grad(lambda x: function(x).sum())
 
-    def product(x: jax.Array) -> jax.Array:
+    def product(x):
         return jnp.sin(x @ x)
 
     x = jnp.ones((8, 8))
@@ -172,14 +167,14 @@ def test_rematerialisation_counts_the_second_forward_pass() -> None:
 @pytest.mark.parametrize("unit", ["block", "adapter"])
 @pytest.mark.parametrize("chosen", [[], [3], [0], [1, 3], [0, 1, 2, 3]])
 def test_training_flops_equal_the_unrolled_step_that_differentiates_the_chosen_layers_only(
-    unit: str, chosen: list[int], batch: Batch
-) -> None:
+    unit, chosen, batch
+):
     model = toy_model()
     params = model.init(jax.random.key(0))
     key = {"block": "blocks", "adapter": "adapters"}[unit]
 
-    def step(rows: list[Any], head: Any) -> Any:
-        def forward(rows: list[Any], head: Any) -> jax.Array:
+    def step(rows, head):
+        def forward(rows, head):
             hidden_BTD, context = model.embed(params["embeddings"], batch)
             for layer in range(LAYERS):
                 row = {name: row_at(params[name], layer) for name in ("blocks", "adapters")}
@@ -197,7 +192,7 @@ def test_training_flops_equal_the_unrolled_step_that_differentiates_the_chosen_l
     assert counted * EXAMPLES == xla_flops(step, rows, params["head"])
 
 
-def test_forward_flops_are_those_of_the_whole_model(batch: Batch) -> None:
+def test_forward_flops_are_those_of_the_whole_model(batch):
     model = toy_model()
     params = model.init(jax.random.key(0))
     forward = flops.step_flops(model, params, batch, "adapter").forward
@@ -205,19 +200,19 @@ def test_forward_flops_are_those_of_the_whole_model(batch: Batch) -> None:
     assert forward * EXAMPLES == whole
 
 
-def test_step_flops_needs_shapes_only(batch: Batch) -> None:
+def test_step_flops_needs_shapes_only(batch):
     model = toy_model()
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     assert flops.step_flops(model, shapes, batch, "block").forward > 0
 
 
-def test_an_unknown_unit_is_refused(batch: Batch) -> None:
+def test_an_unknown_unit_is_refused(batch):
     model = toy_model()
     with pytest.raises(ValueError, match=r"'head'.*adapter.*block"):
         flops.step_flops(model, model.init(jax.random.key(0)), batch, "head")
 
 
-def test_vilt_is_counted_within_two_percent_of_xla() -> None:
+def test_vilt_is_counted_within_two_percent_of_xla():
     model = vilt.make_model(vilt.ViltConfig(num_answers=100, adapter_size=48))
     params = jax.eval_shape(model.init, jax.random.key(0))
     tokens = jax.ShapeDtypeStruct((1, 40), jnp.int32)
@@ -229,7 +224,7 @@ def test_vilt_is_counted_within_two_percent_of_xla() -> None:
         example_mask_B=jax.ShapeDtypeStruct((1,), jnp.float32),
     )
 
-    def unrolled(params: Any, example: Batch) -> jax.Array:
+    def unrolled(params, example):
         hidden_BTD, context = model.embed(params["embeddings"], example)
         for layer in range(model.num_layers):
             rows = (row_at(params["blocks"], layer), row_at(params["adapters"], layer))
@@ -240,7 +235,7 @@ def test_vilt_is_counted_within_two_percent_of_xla() -> None:
     assert counted.forward == pytest.approx(xla_flops(unrolled, params, example), rel=0.02)
     assert traffic.row_parameters(params["adapters"]).tolist() == [74_544] * 12
 
-    def step(trained: Any, params: Any, example: Batch) -> Any:
+    def step(trained, params, example):
         return jax.grad(lambda trained: unrolled({**params, **trained}, example).sum())(trained)
 
     trained = {key: params[key] for key in ("adapters", "head")}

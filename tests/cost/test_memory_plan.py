@@ -17,14 +17,14 @@ from tests.helpers.paths import REPOSITORY
 PAGE = REPOSITORY / "docs" / "memory.md"
 
 
-def test_parameters_and_what_is_trained_are_counted_to_the_byte() -> None:
+def test_parameters_and_what_is_trained_are_counted_to_the_byte():
     config = tiny_vilt()
     workload = Workload(adapter_size=4, layers=2, batch_size=3, question_length=7)
     plan = memory_plan.plan(config, vilt.make_model, workload)
     params = random_params(vilt.make_model(config))
     frozen, rows_L, head = units.split(params, "adapter")
 
-    def size(tree: object) -> int:
+    def size(tree):
         return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
     assert plan.parameters == sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -39,7 +39,7 @@ def test_parameters_and_what_is_trained_are_counted_to_the_byte() -> None:
 
 
 @pytest.mark.parametrize("unit", ["adapter", "block"])
-def test_activations_are_near_what_xla_counts(unit: str) -> None:
+def test_activations_are_near_what_xla_counts(unit):
     config = ViltConfig(
         num_answers=8,
         adapter_size=8,
@@ -56,7 +56,7 @@ def test_activations_are_near_what_xla_counts(unit: str) -> None:
     model = vilt.make_model(config)
     step = gradient.make_gradient(model, unit=unit, loss="cross_entropy", skip_frozen=True)
 
-    def run(frozen: object, rows_L: object, head: object, choice: Choice, batch: object) -> object:
+    def run(frozen, rows_L, head, choice, batch):
         return step(frozen, rows_L, choice, (choice.take(rows_L), head), batch)
 
     parts = units.split(jax.eval_shape(model.init, jax.random.key(0)), unit)
@@ -66,7 +66,7 @@ def test_activations_are_near_what_xla_counts(unit: str) -> None:
     assert 0.7 < plan.activations / counted.temp_size_in_bytes < 1.4
 
 
-def test_clients_share_the_frozen_parameters_and_bring_their_own_rest() -> None:
+def test_clients_share_the_frozen_parameters_and_bring_their_own_rest():
     plan = MemoryPlan(0, frozen=400, server=50, client=30, activations=70, batch_size=7)
     usable = 1 - memory_plan.RESERVE
     assert plan.clients(Machine("one", 1, int(650 / usable) + 1)) == 2
@@ -78,9 +78,9 @@ def test_clients_share_the_frozen_parameters_and_bring_their_own_rest() -> None:
     assert plan.largest_batch(small, sharded=True) == 4
 
 
-def test_the_page_is_what_the_code_prints() -> None:
+def test_the_page_is_what_the_code_prints():
     assert PAGE.read_text(encoding="utf-8") == memory_table.table()
 
 
-def test_every_family_is_on_the_page() -> None:
+def test_every_family_is_on_the_page():
     assert {memory_table.PUBLISHED[name].family for name in memory_table.PUBLISHED} == set(FAMILIES)

@@ -18,13 +18,13 @@ BATCH = tiny_batch(CONFIG, examples=8)
 OPTIMIZER = optax.adamw(1e-3)
 
 
-def counted(unit: str, rematerialise: bool = False) -> step_memory.StepBytes:
+def counted(unit, rematerialise=False):
     params = jax.eval_shape(MODEL.init, jax.random.key(0))
     settings = {"unit": unit, "optimizer": OPTIMIZER, "rematerialise": rematerialise}
     return step_memory.step_bytes(MODEL, params, BATCH, **settings)
 
 
-def of_xla(unit: str, layers: int, rematerialise: bool) -> int:
+def of_xla(unit, layers, rematerialise):
     """Arguments, results and temporaries of the compiled training of one client."""
     parts = units.split(jax.eval_shape(MODEL.init, jax.random.key(0)), unit)
     train = local.make_local_training(
@@ -43,12 +43,12 @@ def of_xla(unit: str, layers: int, rematerialise: bool) -> int:
 
 @pytest.mark.parametrize("rematerialise", [False, True], ids=["kept", "rematerialised"])
 @pytest.mark.parametrize(("unit", "layers"), [("block", 2), ("block", 6), ("adapter", 3)])
-def test_the_peak_is_within_a_third_of_xla_s(unit: str, layers: int, rematerialise: bool) -> None:
+def test_the_peak_is_within_a_third_of_xla_s(unit, layers, rematerialise):
     peak = counted(unit, rematerialise).peak(layers)
     assert peak == pytest.approx(of_xla(unit, layers, rematerialise), rel=1 / 3)
 
 
-def test_a_row_is_held_four_times_with_adam() -> None:
+def test_a_row_is_held_four_times_with_adam():
     """Its copy, its gradient, and Adam's two moments; Adam's count is one number more."""
     rows = jax.eval_shape(MODEL.init, jax.random.key(0))["blocks"]
     assert counted("block").row == 4 * step_memory.tree_bytes(rows) // 6 + 4

@@ -20,7 +20,7 @@ STEP = StepFlops(
 )
 
 
-def record(number: int, layers: list[list[int]]) -> RoundRecord:
+def record(number, layers):
     clients = [
         ClientRecord(f"client {k}", 10, 2, None, [], [], [], [], chosen, None, {})
         for k, chosen in enumerate(layers)
@@ -28,7 +28,7 @@ def record(number: int, layers: list[list[int]]) -> RoundRecord:
     return RoundRecord(number, 0.5, 1.0, clients, None, {})
 
 
-def vilt_adapters(layers: int) -> dict[str, jax.ShapeDtypeStruct]:
+def vilt_adapters(layers):
     """Shapes of ViLT-B/32's adapters: width 768, bottleneck 48."""
     shapes = {"down": (768, 48), "down_bias": (48,), "up": (48, 768), "up_bias": (768,)}
     return {
@@ -36,18 +36,18 @@ def vilt_adapters(layers: int) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-def test_row_parameters_are_those_of_the_papers_adapter() -> None:
+def test_row_parameters_are_those_of_the_papers_adapter():
     parameters_L = traffic.row_parameters(vilt_adapters(12))
     assert parameters_L.tolist() == [74_544] * 12
     assert traffic.parameter_count(vilt_adapters(12)) == 894_528
 
 
-def test_row_parameters_refuses_leaves_of_different_depth() -> None:
+def test_row_parameters_refuses_leaves_of_different_depth():
     with pytest.raises(ValueError, match=r"\[2, 3\]"):
         traffic.row_parameters({"a": np.ones((2, 4)), "b": np.ones((3, 4))})
 
 
-def test_megabits_are_32_bits_per_parameter() -> None:
+def test_megabits_are_32_bits_per_parameter():
     assert traffic.megabits(12 * 74_544) == pytest.approx(28.624896)
     assert round(traffic.megabits(122.35e6), 1) == 3915.2  # the paper's full fine-tuning
 
@@ -57,15 +57,15 @@ def test_megabits_are_32_bits_per_parameter() -> None:
     ("adapters", "millions", "printed"), [(12, 0.90, 28.8), (4, 0.30, 9.7), (36, 2.69, 86.1)]
 )
 def test_the_papers_columns_are_adapters_and_a_few_thousand_unnamed_parameters(
-    adapters: int, millions: float, printed: float, unnamed: int
-) -> None:
+    adapters, millions, printed, unnamed
+):
     parameters = adapters * 74_544 + unnamed
     assert round(parameters / 1e6, 2) == millions
     assert round(traffic.megabits(parameters), 1) == printed
     assert traffic.megabits(adapters * 74_544) == pytest.approx(printed, abs=0.25)
 
 
-def test_traffic_sends_the_own_layers_and_gets_everyones() -> None:
+def test_traffic_sends_the_own_layers_and_gets_everyones():
     parameters_L = np.array([1_000_000, 2_000_000, 4_000_000])
     mask_KL = np.array([[1, 0, 0], [1, 1, 0]], bool)
     up_K, down_K = traffic.traffic(parameters_L, mask_KL)
@@ -73,7 +73,7 @@ def test_traffic_sends_the_own_layers_and_gets_everyones() -> None:
     np.testing.assert_allclose(down_K, [96, 96])
 
 
-def test_traffic_of_nobody_is_nothing() -> None:
+def test_traffic_of_nobody_is_nothing():
     up_K, down_K = traffic.traffic(np.array([5, 5]), np.zeros((2, 2), bool))
     assert up_K.tolist() == down_K.tolist() == [0, 0]
 
@@ -88,13 +88,11 @@ def test_traffic_of_nobody_is_nothing() -> None:
         ([0, 1, 2], 100 + 20 + 2 * 9 + 5),
     ],
 )
-def test_a_step_goes_back_to_the_lowest_chosen_layer_only(
-    chosen: list[int], gigaflops: float
-) -> None:
+def test_a_step_goes_back_to_the_lowest_chosen_layer_only(chosen, gigaflops):
     assert STEP.training(np.isin(np.arange(3), chosen)) == gigaflops * 1e9
 
 
-def test_client_costs_are_means_over_the_rounds_that_trained() -> None:
+def test_client_costs_are_means_over_the_rounds_that_trained():
     records = [record(0, [[], []]), record(1, [[2], [0, 2]]), record(2, [[0], [0, 2]])]
     first, second = traffic.client_costs(records, np.full(3, 1_000_000), [7, 9], [STEP] * 2)
     assert first == traffic.ClientCost("client 0", 32, 64, 1_000_000, 7, (125 + 139) / 2)
@@ -103,12 +101,12 @@ def test_client_costs_are_means_over_the_rounds_that_trained() -> None:
     assert second.head_parameters == 9
 
 
-def test_client_costs_of_a_run_that_did_not_train_yet() -> None:
+def test_client_costs_of_a_run_that_did_not_train_yet():
     (only,) = traffic.client_costs([record(0, [[]])], np.full(3, 10), [7], [STEP])
     assert (only.megabits_up, only.trainable_parameters, only.gigaflops_per_example) == (0, 0, 110)
     assert traffic.client_costs([], np.full(3, 10), [7], [STEP]) == []
 
 
-def test_layer_mask_marks_the_layers_of_every_client() -> None:
+def test_layer_mask_marks_the_layers_of_every_client():
     mask_KL = traffic.layer_mask([[0, 2], []], 3)
     assert mask_KL.tolist() == [[True, False, True], [False, False, False]]

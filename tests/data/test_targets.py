@@ -8,7 +8,7 @@ from tests.helpers.tables import table
 from tfds_medvqa.common.features import CLASSIFICATION
 
 
-def findings_table(dataset: str, names: str, labels: list[str]):
+def findings_table(dataset, names, labels):
     count = len(labels)
     same = {"findings": [names] * count, "label": labels, "task": [CLASSIFICATION] * count}
     return table(range(count), ["x"] * count, dataset, **same)

@@ -1,14 +1,13 @@
 """The question tokenizer, against transformers' BertTokenizer."""
 
 import json
-import pathlib
 import string
 
 import numpy as np
 import pytest
 import transformers
 
-from f3ocus_jax.data.text import EMBEDDED_VOCABULARY, SPECIAL_TOKENS, Tokenizer, load_tokenizer
+from f3ocus_jax.data.text import EMBEDDED_VOCABULARY, SPECIAL_TOKENS, load_tokenizer
 from f3ocus_jax.errors import ConfigError
 
 QUESTIONS = [
@@ -23,14 +22,12 @@ QUESTIONS = [
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
+def tokenizer():
     return load_tokenizer()
 
 
 @pytest.fixture(scope="module")
-def reference(
-    tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer
-) -> transformers.BertTokenizer:
+def reference(tmp_path_factory, tokenizer):
     vocabulary = {
         token: index for index, token in enumerate(EMBEDDED_VOCABULARY.read_text().splitlines())
     }
@@ -40,9 +37,7 @@ def reference(
 
 
 @pytest.mark.parametrize("length", [3, 12, 40])
-def test_questions_are_encoded_as_bert_does(
-    tokenizer: Tokenizer, reference: transformers.BertTokenizer, length: int
-) -> None:
+def test_questions_are_encoded_as_bert_does(tokenizer, reference, length):
     input_ids_BT, attention_mask_BT = tokenizer.encode(QUESTIONS, length)
     expected = reference(QUESTIONS, padding="max_length", truncation=True, max_length=length)
     np.testing.assert_array_equal(input_ids_BT, expected["input_ids"])
@@ -50,19 +45,19 @@ def test_questions_are_encoded_as_bert_does(
     assert input_ids_BT.dtype == attention_mask_BT.dtype == np.int32
 
 
-def test_the_embedded_vocabulary_leaves_no_english_unknown(tokenizer: Tokenizer) -> None:
+def test_the_embedded_vocabulary_leaves_no_english_unknown(tokenizer):
     anything = [string.printable, "antidisestablishmentarianism", "zyx987 #&@~^`|\\"]
     input_ids_BT, _ = tokenizer.encode(anything, 200)
     assert tokenizer.pieces.token_to_id("[UNK]") not in input_ids_BT
 
 
-def test_the_embedded_vocabulary_has_common_words_whole(tokenizer: Tokenizer) -> None:
+def test_the_embedded_vocabulary_has_common_words_whole(tokenizer):
     question = "what is the diagnosis of this retina ultrasound pneumonia fundus spleen"
     tokens = tokenizer.pieces.encode(question, add_special_tokens=False).tokens
     assert tokens == question.split()
 
 
-def test_the_embedded_vocabulary_begins_with_the_special_tokens_and_names_each_word_once() -> None:
+def test_the_embedded_vocabulary_begins_with_the_special_tokens_and_names_each_word_once():
     tokens = EMBEDDED_VOCABULARY.read_text().splitlines()
     assert tuple(tokens[:5]) == SPECIAL_TOKENS
     assert len(set(tokens)) == len(tokens)
@@ -70,21 +65,19 @@ def test_the_embedded_vocabulary_begins_with_the_special_tokens_and_names_each_w
     assert load_tokenizer().vocabulary_size == len(tokens)
 
 
-def test_a_length_without_room_for_a_word_is_refused(tokenizer: Tokenizer) -> None:
+def test_a_length_without_room_for_a_word_is_refused(tokenizer):
     with pytest.raises(ValueError, match="length = 2, must be at least 3"):
         tokenizer.encode(["why?"], 2)
 
 
-def test_encoding_one_length_leaves_no_trace_in_the_next(tokenizer: Tokenizer) -> None:
+def test_encoding_one_length_leaves_no_trace_in_the_next(tokenizer):
     before, _ = tokenizer.encode(QUESTIONS, 40)
     tokenizer.encode(QUESTIONS, 5)
     after, _ = tokenizer.encode(QUESTIONS, 40)
     np.testing.assert_array_equal(before, after)
 
 
-def test_a_saved_tokenizer_is_read_back_by_us_and_by_transformers(
-    tokenizer: Tokenizer, tmp_path: pathlib.Path
-) -> None:
+def test_a_saved_tokenizer_is_read_back_by_us_and_by_transformers(tokenizer, tmp_path):
     tokenizer.save(tmp_path)
     expected, _ = tokenizer.encode(QUESTIONS, 20)
     np.testing.assert_array_equal(load_tokenizer(tmp_path).encode(QUESTIONS, 20)[0], expected)
@@ -95,9 +88,7 @@ def test_a_saved_tokenizer_is_read_back_by_us_and_by_transformers(
     np.testing.assert_array_equal(load_tokenizer(tmp_path).encode(QUESTIONS, 20)[0], expected)
 
 
-def test_padding_and_truncation_kept_in_a_file_are_overlooked(
-    tokenizer: Tokenizer, tmp_path: pathlib.Path
-) -> None:
+def test_padding_and_truncation_kept_in_a_file_are_overlooked(tokenizer, tmp_path):
     tokenizer.save(tmp_path)
     path = tmp_path / "tokenizer.json"
     content = json.loads(path.read_text())
@@ -112,7 +103,7 @@ def test_padding_and_truncation_kept_in_a_file_are_overlooked(
     np.testing.assert_array_equal(load_tokenizer(tmp_path).encode(QUESTIONS, 20)[0], expected)
 
 
-def test_a_cased_vocabulary_keeps_its_case(tmp_path: pathlib.Path) -> None:
+def test_a_cased_vocabulary_keeps_its_case(tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, "MRI", "mri"]))
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
     input_ids_BT, _ = load_tokenizer(tmp_path).encode(["MRI mri"], 4)
@@ -133,18 +124,14 @@ def test_a_cased_vocabulary_keeps_its_case(tmp_path: pathlib.Path) -> None:
         ),
     ],
 )
-def test_a_tokenizer_that_cannot_be_used_is_named(
-    tmp_path: pathlib.Path, files: dict[str, str], message: str
-) -> None:
+def test_a_tokenizer_that_cannot_be_used_is_named(tmp_path, files, message):
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     with pytest.raises(ConfigError, match=message):
         load_tokenizer(tmp_path)
 
 
-def test_real_questions_need_few_pieces_and_no_unknown_one(
-    real_data: pathlib.Path, tokenizer: Tokenizer
-) -> None:
+def test_real_questions_need_few_pieces_and_no_unknown_one(real_data, tokenizer):
     path = real_data / "vqa_rad" / "VQA_RAD Dataset Public.json"
     questions = [record["question"] for record in json.loads(path.read_text())]
     input_ids_BT, attention_mask_BT = tokenizer.encode(questions, 40)

@@ -6,7 +6,7 @@ import pytest
 from f3ocus_jax.evaluation import accuracy as metrics
 
 
-def test_accuracy_report_counts_by_hand() -> None:
+def test_accuracy_report_counts_by_hand():
     report = metrics.accuracy_report(
         predictions_B=np.array([0, 1, 2, 3]),
         labels_B=np.array([0, 1, 0, 2]),
@@ -28,7 +28,7 @@ def test_accuracy_report_counts_by_hand() -> None:
     assert all(type(value) is float for value in report.values())
 
 
-def test_accuracy_report_counts_an_unknown_answer_as_wrong_and_takes_no_loss_from_it() -> None:
+def test_accuracy_report_counts_an_unknown_answer_as_wrong_and_takes_no_loss_from_it():
     report = metrics.accuracy_report(
         np.array([-1, 1]), np.array([-1, 1]), ["open"] * 2, ["a"] * 2, np.array([np.nan, 3.0])
     )
@@ -36,14 +36,14 @@ def test_accuracy_report_counts_an_unknown_answer_as_wrong_and_takes_no_loss_fro
     assert report["loss"] == 3.0
 
 
-def test_accuracy_report_leaves_out_groups_without_examples() -> None:
+def test_accuracy_report_leaves_out_groups_without_examples():
     report = metrics.accuracy_report(
         np.array([0]), np.array([-1]), ["open"], ["anatomy"], np.array([0.0])
     )
     assert set(report) == {"examples", "accuracy", "open", "type/anatomy"}
 
 
-def test_accuracy_report_refuses_no_examples_and_uneven_lengths() -> None:
+def test_accuracy_report_refuses_no_examples_and_uneven_lengths():
     empty = np.zeros(0, np.int32)
     with pytest.raises(ValueError, match="0 examples"):
         metrics.accuracy_report(empty, empty, [], [], empty)
@@ -53,22 +53,22 @@ def test_accuracy_report_refuses_no_examples_and_uneven_lengths() -> None:
         )
 
 
-def test_majority_answer_is_taken_from_training() -> None:
+def test_majority_answer_is_taken_from_training():
     train, test = np.array([2, 2, 1]), np.array([1, 1, 1, 2])
     assert metrics.majority_answer(train, test) == 0.25
 
 
-def test_majority_answer_breaks_ties_towards_the_smaller_label() -> None:
+def test_majority_answer_breaks_ties_towards_the_smaller_label():
     assert metrics.majority_answer(np.array([3, 1, 3, 1]), np.array([1])) == 1.0
 
 
-def test_majority_answer_never_matches_unknown_answers() -> None:
+def test_majority_answer_never_matches_unknown_answers():
     train, test = np.array([-1, -1, -1, 0]), np.array([-1, 0])
     assert metrics.majority_answer(train, test) == 0.5
     assert metrics.majority_answer(np.array([-1]), np.array([-1])) == 0.0
 
 
-def test_majority_per_question_uses_the_question_and_falls_back() -> None:
+def test_majority_per_question_uses_the_question_and_falls_back():
     accuracy = metrics.majority_per_question(
         train_questions=["what?", "what?", "where?", "where?", "where?"],
         train_labels_B=np.array([0, 0, 1, 1, 1]),
@@ -78,7 +78,7 @@ def test_majority_per_question_uses_the_question_and_falls_back() -> None:
     assert accuracy == 0.75
 
 
-def test_baselines_refuse_an_empty_split_and_uneven_lengths() -> None:
+def test_baselines_refuse_an_empty_split_and_uneven_lengths():
     with pytest.raises(ValueError, match="training split has 0 examples"):
         metrics.majority_answer(np.zeros(0, int), np.array([1]))
     with pytest.raises(ValueError, match="test split has 0 examples"):

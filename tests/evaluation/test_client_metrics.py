@@ -16,7 +16,7 @@ PARAMS = MODEL.init(jax.random.key(0))
 PREDICT = inference.make_predict(MODEL, loss="cross_entropy", batch_size=4, placement_name="map")
 
 
-def split(count: int, seed: int, *, finds: bool) -> Examples:
+def split(count, seed, *, finds):
     batch = toy_batch(count, answers=ANSWERS, seed=seed)
     drawn_NF = np.random.default_rng(seed).integers(0, 2, (count, FINDINGS))
     kinds = ["closed" if place % 2 else "open" for place in range(count)]
@@ -30,7 +30,7 @@ def split(count: int, seed: int, *, finds: bool) -> Examples:
     )
 
 
-def client(name: str, *, finds: bool, seed: int) -> ClientData:
+def client(name, *, finds, seed):
     parts = [split(count, seed + count, finds=finds) for count in (6, 9, 7)]
     return ClientData(name, parts[0], parts[1], parts[2] if finds else None)
 

@@ -8,7 +8,7 @@ from f3ocus_jax.models import base
 from tests.helpers.oracles import toy_batch, toy_model
 
 
-def examples(count: int, seed: int = 0) -> Examples:
+def examples(count, seed=0):
     batch = toy_batch(count, seed=seed)
     text = [f"{seed} {place}" for place in range(count)]
     return Examples(

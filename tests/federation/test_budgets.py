@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from f3ocus_jax.config import ExperimentConfig
 from f3ocus_jax.cost.flops import StepFlops
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import budgets
@@ -14,11 +13,11 @@ EQUAL_L = np.full(4, 100.0)
 UNEQUAL_L = np.array([100.0, 200.0, 300.0, 400.0])
 
 
-def config(**settings) -> ExperimentConfig:
+def config(**settings):
     return read_config("tiny", **({"federated__budgets": (2,)} | settings))
 
 
-def in_bytes(*given: int, **settings) -> ExperimentConfig:
+def in_bytes(*given, **settings):
     return config(federated__budgets=given, federated__budget_unit="bytes", **settings)
 
 

@@ -12,14 +12,14 @@ from f3ocus_jax.types import ClientRecord, RoundRecord, ServerState
 SETTINGS = {"seed": 0, "federated.rounds": 3, "federated.budgets": [1, 2]}
 
 
-def state(number: int) -> ServerState:
+def state(number):
     rows_L = {"kernel": jnp.full((3, 2), float(number)), "bias": jnp.arange(3.0)}
     front_mask_PKL = np.zeros((2, 1, 3), bool)
     front_mask_PKL[0, 0, number % 3] = True
     return ServerState(rows_L, {"kernel": jnp.ones(2) / 3}, jnp.int32(number), front_mask_PKL)
 
 
-def record(number: int, accuracy: float) -> RoundRecord:
+def record(number, accuracy):
     client = ClientRecord(
         "eye", 8, 1, None, [1.5], [1e-5], [1.0], [0], [0], 0.1, {"accuracy": accuracy}
     )

@@ -1,22 +1,18 @@
 """Every family goes through a federation: scores, rounds, a resumed run, an exported model."""
 
 import contextlib
-import pathlib
-from collections.abc import Iterator
 
 import jax
 import numpy as np
 import pytest
 
 from f3ocus_jax import predict
-from f3ocus_jax.config import ExperimentConfig
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation.written_answers import decoding_of
 from f3ocus_jax.federation import experiment
 from f3ocus_jax.models import FAMILIES, base
 from f3ocus_jax.models.huggingface import directory as huggingface
 from f3ocus_jax.report import figures
-from f3ocus_jax.types import Params, RoundRecord
 from tests.helpers.configs import read_config, without_times
 from tests.helpers.marking import marked
 
@@ -32,19 +28,19 @@ VARIANTS = {
 """Family, with its language model where it has several, to its tiny config."""
 
 
-def tiny(family: str, data_dir: pathlib.Path, **settings: object) -> ExperimentConfig:
+def tiny(family, data_dir, **settings):
     return read_config(VARIANTS[family], data_dir, **settings)
 
 
 @contextlib.contextmanager
-def undrawn() -> Iterator[None]:
+def undrawn():
     """Leaves out the figures, a third of a run whose programs are compiled."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "write_all", lambda records, directory: [])
         yield
 
 
-def test_every_family_has_a_tiny_config() -> None:
+def test_every_family_has_a_tiny_config():
     assert {name.split("-")[0] for name in VARIANTS} == FAMILIES.keys()
 
 
@@ -53,9 +49,7 @@ QUICK = ("albef", "blip2-opt", "llava")
 
 
 @pytest.mark.parametrize("family", QUICK)
-def test_a_round_trains_what_was_chosen_and_the_model_is_exported(
-    family: str, data_dir: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
+def test_a_round_trains_what_was_chosen_and_the_model_is_exported(family, data_dir, tmp_path):
     with undrawn():
         records = experiment.run(tiny(family, data_dir, federated__rounds=1), tmp_path)
     check_run(records, tmp_path)
@@ -63,9 +57,7 @@ def test_a_round_trains_what_was_chosen_and_the_model_is_exported(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(VARIANTS.keys() - {"vilt"}))
-def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(
-    family: str, data_dir: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
+def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(family, data_dir, tmp_path):
     whole = experiment.run(tiny(family, data_dir), tmp_path / "whole")
     with undrawn():
         first = experiment.run(tiny(family, data_dir, federated__rounds=1), tmp_path / "parts")
@@ -76,7 +68,7 @@ def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(
     check_run(whole, tmp_path / "whole")
 
 
-def check_run(records: list[RoundRecord], workdir: pathlib.Path) -> None:
+def check_run(records, workdir):
     """What holds of the last round of a finished run and of the model that it leaves."""
     for client in records[-1].clients:
         np.testing.assert_allclose(sum(client.scores), 1.0, rtol=1e-5)
@@ -104,9 +96,7 @@ WRITING = {
 
 
 @pytest.mark.parametrize("family", marked(sorted(WRITING), WRITING.keys() - {"blip"}))
-def test_a_federation_whose_model_writes_its_answers(
-    family: str, data_dir: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
+def test_a_federation_whose_model_writes_its_answers(family, data_dir, tmp_path):
     settings = {
         "model__answering": "generate",
         "evaluation__decoding": WRITING[family],
@@ -142,9 +132,7 @@ def test_a_federation_whose_model_writes_its_answers(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["nsga2", "abc", "aco", "sa", "mopso"])
-def test_every_search_chooses_the_layers_of_a_model_that_writes(
-    algorithm: str, data_dir: pathlib.Path
-) -> None:
+def test_every_search_chooses_the_layers_of_a_model_that_writes(algorithm, data_dir):
     settings = {"model__answering": "generate", "selection__algorithm": algorithm}
     parts = experiment.assemble(tiny("blip2-opt", data_dir, **settings))
     _, record = parts.rounds.run(parts.start, lambda *_: None)
@@ -152,25 +140,25 @@ def test_every_search_chooses_the_layers_of_a_model_that_writes(
     assert all(len(client.layers) == client.budget for client in record.clients)
 
 
-def test_vilt_writes_no_answers(data_dir: pathlib.Path) -> None:
+def test_vilt_writes_no_answers(data_dir):
     with pytest.raises(ConfigError, match="answering = 'generate' is unknown; choose classify"):
         experiment.assemble(tiny("vilt", data_dir, model__answering="generate"))
 
 
-def test_written_answers_have_one_loss(data_dir: pathlib.Path) -> None:
+def test_written_answers_have_one_loss(data_dir):
     settings = {"model__answering": "generate", "model__loss": "binary_cross_entropy"}
     with pytest.raises(ConfigError, match="must be 'cross_entropy' where"):
         experiment.assemble(tiny("blip", data_dir, **settings))
 
 
-def changed_rows(params: Params, start: Params) -> np.ndarray:
+def changed_rows(params, start):
     """Which layers' adapters are no longer as they were."""
     pairs = zip(*(jax.tree.leaves(part["adapters"]) for part in (params, start)), strict=True)
     return np.any([[(a != b).any() for a, b in zip(*pair, strict=True)] for pair in pairs], axis=0)
 
 
 @pytest.mark.slow
-def test_the_vision_stack_of_blip_is_trained_as_blocks(data_dir: pathlib.Path) -> None:
+def test_the_vision_stack_of_blip_is_trained_as_blocks(data_dir):
     config = tiny(
         "blip",
         data_dir,
@@ -191,12 +179,12 @@ def test_the_vision_stack_of_blip_is_trained_as_blocks(data_dir: pathlib.Path) -
     assert np.isfinite(logits_BC).all()
 
 
-def test_a_stack_that_the_family_has_not_is_refused(data_dir: pathlib.Path) -> None:
+def test_a_stack_that_the_family_has_not_is_refused(data_dir):
     with pytest.raises(ConfigError, match="selectable = 'decoder' is unknown; choose text, vision"):
         experiment.assemble(tiny("blip", data_dir, model__selectable="decoder"))
 
 
-def test_a_size_of_a_part_that_is_unknown_names_the_nearest(data_dir: pathlib.Path) -> None:
+def test_a_size_of_a_part_that_is_unknown_names_the_nearest(data_dir):
     config = {"text_config": {"hiden_size": 32}}
     with pytest.raises(ConfigError, match=r"text_config\.hiden_size is unknown; did you mean hidd"):
         experiment.assemble(tiny("blip", data_dir, model__architecture=config))

@@ -1,7 +1,6 @@
 """Clients that find diseases go through a federation, alone and beside clients that answer."""
 
 import json
-import pathlib
 
 import jax
 import numpy as np
@@ -12,7 +11,6 @@ from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation import findings_f1
 from f3ocus_jax.federation import experiment
 from f3ocus_jax.models.huggingface import directory as huggingface
-from f3ocus_jax.types import RoundRecord
 from tests.helpers.configs import read_config, without_times
 from tests.tfds_medvqa import medmnist_files
 from tfds_medvqa.common.findings import FINDINGS
@@ -22,7 +20,7 @@ FINDERS = ["open_i/reports 1 of 2", "open_i/reports 2 of 2"]
 
 
 @pytest.fixture(scope="module")
-def mixed(data_dir, tmp_path_factory) -> tuple[pathlib.Path, list[RoundRecord]]:
+def mixed(data_dir, tmp_path_factory):
     """Task 6: three clients that answer questions and two that find diseases, two rounds."""
     workdir = tmp_path_factory.mktemp("mixed")
     return workdir, experiment.run(read_config("tiny", data_dir, task="task6"), workdir)

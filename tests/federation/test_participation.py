@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from f3ocus_jax.config import ExperimentConfig
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import budgets
 from f3ocus_jax.federation.participation import ABSENT, NOT_SAMPLED, Participation
@@ -14,12 +13,12 @@ from tests.helpers.configs import read_config
 CLIENTS = tuple(f"hospital {number}" for number in range(20))
 
 
-def config(**settings) -> ExperimentConfig:
+def config(**settings):
     named = {f"federated__{name}": value for name, value in settings.items()}
     return read_config("tiny", **({"federated__budgets": (2,)} | named))
 
 
-def participation(seed=0, **settings) -> Participation:
+def participation(seed=0, **settings):
     return Participation(CLIENTS, config(**settings).federated, seed)
 
 

@@ -1,7 +1,5 @@
 """Every method of the paper's PEFT table goes through a federation, a resumed one too."""
 
-import pathlib
-
 import jax
 import numpy as np
 import pytest
@@ -13,7 +11,6 @@ from f3ocus_jax.federation import experiment
 from f3ocus_jax.models import base, units
 from f3ocus_jax.models.blocks import prompts
 from f3ocus_jax.models.huggingface import companions, directory as huggingface, peft_layout
-from f3ocus_jax.types import ServerState
 from tests.helpers.configs import read_config, without_times
 from tests.helpers.marking import marked
 
@@ -26,9 +23,7 @@ SLOW = ("adap", "bias", "ln", "promptfl")
 
 
 @pytest.mark.parametrize("method", marked(METHODS, SLOW))
-def test_a_round_trains_its_unit_in_every_layer_and_nothing_else(
-    method: str, data_dir: pathlib.Path
-) -> None:
+def test_a_round_trains_its_unit_in_every_layer_and_nothing_else(method, data_dir):
     parts = experiment.assemble(read_config(f"tiny_{method}", data_dir))
     state, record = parts.rounds.run(parts.start, lambda *_: None)
     layers = range(parts.foundation.model.num_layers)
@@ -38,9 +33,7 @@ def test_a_round_trains_its_unit_in_every_layer_and_nothing_else(
     check_that_only_the_unit_moved(unit, parts.params(parts.start), parts.params(state))
 
 
-def test_adapters_of_a_client_are_its_own_and_stay_when_it_misses_a_round(
-    data_dir: pathlib.Path,
-) -> None:
+def test_adapters_of_a_client_are_its_own_and_stay_when_it_misses_a_round(data_dir):
     config = read_config("tiny_feddat", data_dir, federated__absent={"fundus": (2,)})
     parts = experiment.assemble(config)
     fundus = [client.name for client in parts.federation.clients].index("fundus")
@@ -64,7 +57,7 @@ def test_adapters_of_a_client_are_its_own_and_stay_when_it_misses_a_round(
     assert 1.9 < cost.gigaflops_per_example / plain.gigaflops_per_example < 2.3
 
 
-def plain_round(data_dir: pathlib.Path) -> tuple[experiment.Parts, ServerState]:
+def plain_round(data_dir):
     """The same federation with one adapter per layer."""
     parts = experiment.assemble(read_config("tiny_adap", data_dir))
     return parts, parts.start
@@ -72,9 +65,7 @@ def plain_round(data_dir: pathlib.Path) -> tuple[experiment.Parts, ServerState]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(
-    method: str, data_dir: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
+def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(method, data_dir, tmp_path):
     variant = f"tiny_{method}"
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
@@ -90,7 +81,7 @@ def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(
     check_the_exported_model(tmp_path / "whole", params, data_dir, variant)
 
 
-def check_that_only_the_unit_moved(unit: str, before: dict, after: dict) -> None:
+def check_that_only_the_unit_moved(unit, before, after):
     """Rows of every layer moved, frozen parameters did not by a bit."""
     (frozen, rows_L, _), (frozen_after, rows_after_L, _) = (
         units.split(params, unit) for params in (before, after)
@@ -101,9 +92,7 @@ def check_that_only_the_unit_moved(unit: str, before: dict, after: dict) -> None
         assert any((old[path][layer] != new[path][layer]).any() for path in old)
 
 
-def check_the_exported_model(
-    workdir: pathlib.Path, params: dict, data_dir: pathlib.Path, variant: str
-) -> None:
+def check_the_exported_model(workdir, params, data_dir, variant):
     """The directory of the final model answers as the federation's own parameters do."""
     parts = experiment.assemble(read_config(variant, data_dir))
     batch = parts.federation.clients[0].test.batch(np.arange(4))
@@ -138,8 +127,6 @@ def check_the_exported_model(
         ("tiny", {"training__precision": "float16"}, "precision = 'float16', must be one of"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(
-    variant: str, settings: dict, message: str, data_dir: pathlib.Path
-) -> None:
+def test_settings_that_do_not_fit_are_refused(variant, settings, message, data_dir):
     with pytest.raises(ConfigError, match=message):
         read_config(variant, data_dir, **settings)

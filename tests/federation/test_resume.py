@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -24,7 +23,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("resume")
 
 
-def start(folder: pathlib.Path, workdir: pathlib.Path) -> subprocess.Popen:
+def start(folder, workdir):
     command = [
         *(sys.executable, "-m", "f3ocus_jax.train", "--config=configs/phantom.py:tiny"),
         *(f"--workdir={workdir}", f"--config.data.data_dir={folder / 'data'}"),
@@ -37,12 +36,12 @@ def start(folder: pathlib.Path, workdir: pathlib.Path) -> subprocess.Popen:
         )
 
 
-def finish(folder: pathlib.Path, workdir: pathlib.Path) -> None:
+def finish(folder, workdir):
     process = start(folder, workdir)
     assert process.wait(DEADLINE) == 0, (folder / f"{workdir.name}.log").read_text()
 
 
-def kill_when(process: subprocess.Popen, reached) -> None:
+def kill_when(process, reached):
     """Sends SIGKILL as soon as a stage is reached; fails if the run ends before it."""
     limit = time.monotonic() + DEADLINE
     while not reached():
@@ -53,22 +52,22 @@ def kill_when(process: subprocess.Popen, reached) -> None:
     process.wait()
 
 
-def finished_rounds(workdir: pathlib.Path) -> int:
+def finished_rounds(workdir):
     path = workdir / "records.jsonl"
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def half_written_checkpoint(workdir: pathlib.Path) -> bool:
+def half_written_checkpoint(workdir):
     return any((workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
 
 
-def records_without_times(workdir: pathlib.Path) -> list[dict]:
+def records_without_times(workdir):
     lines = (workdir / "records.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     return [{key: record[key] for key in record if key != "seconds"} for record in records]
 
 
-def final_state(workdir: pathlib.Path) -> dict:
+def final_state(workdir):
     with ocp.CheckpointManager(workdir / "checkpoints") as manager:
         args = ocp.args.Composite(state=ocp.args.StandardRestore())
         return manager.restore(manager.latest_step(), args=args)["state"]

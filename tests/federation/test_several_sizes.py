@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from f3ocus_jax import predict
-from f3ocus_jax.config import ExperimentConfig
 from f3ocus_jax.data import cache
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
@@ -27,7 +26,7 @@ CANVAS = 48
 
 
 @pytest.fixture(scope="module")
-def manual_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+def manual_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files") / "vqa_rad"
     shutil.copytree(dummy("vqa_rad"), folder)
     draw = np.random.default_rng(0)
@@ -38,14 +37,12 @@ def manual_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+def data_dir(tmp_path_factory):
     """A folder of its own: what is built here is not the VQA-RAD of other tests."""
     return tmp_path_factory.mktemp("data")
 
 
-def tiny(
-    data_dir: pathlib.Path, manual_dir: pathlib.Path, variant: str = "tiny", **settings: object
-) -> ExperimentConfig:
+def tiny(data_dir, manual_dir, variant="tiny", **settings):
     """A tiny config of one client whose images are padded, with some settings replaced."""
     padded = {
         "data__datasets": ("vqa_rad/released",),
@@ -59,15 +56,15 @@ def tiny(
 
 
 @pytest.fixture(scope="module")
-def parts(data_dir: pathlib.Path, manual_dir: pathlib.Path) -> experiment.Parts:
+def parts(data_dir, manual_dir):
     return experiment.assemble(tiny(data_dir, manual_dir))
 
 
-def sizes_of(image_ids: list[str]) -> list[tuple[int, int]]:
+def sizes_of(image_ids):
     return [PLACED[pathlib.Path(name).stem] for name in image_ids]
 
 
-def test_batches_have_every_image_in_the_corner_of_its_canvas(parts: experiment.Parts) -> None:
+def test_batches_have_every_image_in_the_corner_of_its_canvas(parts):
     (client,) = parts.federation.clients
     for split in (client.train, client.test):
         batch = split.batch(np.arange(len(split)))
@@ -81,16 +78,14 @@ def test_batches_have_every_image_in_the_corner_of_its_canvas(parts: experiment.
 
 
 @pytest.mark.slow
-def test_a_round_scores_images_of_several_sizes_trains_on_them_and_evaluates(
-    parts: experiment.Parts,
-) -> None:
+def test_a_round_scores_images_of_several_sizes_trains_on_them_and_evaluates(parts):
     _, record = parts.rounds.run(parts.start, lambda *_: None)
     (client,) = record.clients
     assert max(client.residuals) < 1e-3
     assert np.isfinite([client.train_loss, record.loss, *client.values]).all()
 
 
-def test_predict_sees_what_the_run_saw(parts: experiment.Parts, manual_dir: pathlib.Path) -> None:
+def test_predict_sees_what_the_run_saw(parts, manual_dir):
     train = parts.federation.clients[0].train
     seen = train.batch(np.arange(1))
     (path,) = manual_dir.glob(f"*/{train.image_ids[0]}*")
@@ -104,9 +99,7 @@ def test_predict_sees_what_the_run_saw(parts: experiment.Parts, manual_dir: path
     assert np.isfinite(apply(parts.foundation.model, params, asked)).all()
 
 
-def test_sizes_survive_a_reopened_cache_and_have_one_of_their_own(
-    parts: experiment.Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sizes_survive_a_reopened_cache_and_have_one_of_their_own(parts, monkeypatch):
     frame = parts.foundation.frame(parts.config.data)
     first = read_tables(parts.config.data, frame)[0]["vqa_rad/released"]["train"]
     monkeypatch.setattr(cache, "_write", None)
@@ -130,11 +123,7 @@ def test_sizes_survive_a_reopened_cache_and_have_one_of_their_own(
     ],
 )
 def test_a_canvas_that_the_model_does_not_take_is_refused(
-    variant: str,
-    settings: dict,
-    message: str,
-    data_dir: pathlib.Path,
-    manual_dir: pathlib.Path,
-) -> None:
+    variant, settings, message, data_dir, manual_dir
+):
     with pytest.raises(ConfigError, match=message):
         experiment.assemble(tiny(data_dir, manual_dir, variant, **settings))

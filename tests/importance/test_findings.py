@@ -9,7 +9,6 @@ import pytest
 
 from f3ocus_jax import importance
 from f3ocus_jax.models import base, units
-from f3ocus_jax.types import Batch
 from tests.helpers.oracles import dense_kernel, toy_batch, toy_model
 from tests.helpers.scores import SCORE_OPTIONS
 
@@ -19,13 +18,13 @@ PARAMS = jax.tree.map(lambda leaf: 0.5 * leaf, MODEL.init(jax.random.key(0)))
 SETTINGS = SCORE_OPTIONS | {"unit": "adapter", "max_iterations": 40}
 
 
-def questions() -> Batch:
+def questions():
     """A client that answers, in a federation that finds diseases, too."""
     batch = toy_batch(EXAMPLES, answers=ANSWERS)
     return batch.replace(targets_BF=np.full((EXAMPLES, FINDINGS), -1, np.int8))
 
 
-def findings(seed: int = 0) -> Batch:
+def findings(seed=0):
     """A client that finds diseases; one target is not known."""
     targets_BF = np.random.default_rng(seed).integers(0, 2, (EXAMPLES, FINDINGS)).astype(np.int8)
     targets_BF[0, 1] = -1

@@ -8,11 +8,11 @@ from f3ocus_jax.importance.lanczos import largest_eigenvalue
 from tests.helpers.oracles import kernel_with
 
 
-def solve(matrix: np.ndarray, tolerance: float = 1e-5, max_iterations: int = 32):
+def solve(matrix, tolerance=1e-5, max_iterations=32):
     return solve_in(matrix, tolerance, max_iterations)[0]
 
 
-def solve_in(matrix: np.ndarray, tolerance: float, max_iterations: int):
+def solve_in(matrix, tolerance, max_iterations):
     """The pair and the Krylov space."""
     start = jax.random.normal(jax.random.key(1), (len(matrix),))
     operator = jnp.asarray(matrix, jnp.float32)

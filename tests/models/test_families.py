@@ -8,23 +8,21 @@ import numpy as np
 import pytest
 
 from f3ocus_jax.models import FAMILIES
-from f3ocus_jax.models.base import Model
-from f3ocus_jax.types import Batch, Params
 from tests.helpers.families import CASES, TINY, apply, made
 
 KEYS = {"embeddings", "blocks", "adapters", "readout", "head"}
 
 
-def test_every_family_is_tested() -> None:
+def test_every_family_is_tested():
     assert {name.partition("-")[0] for name in TINY} == FAMILIES.keys()
 
 
 @pytest.fixture(params=CASES, ids="-".join)
-def parts(request: pytest.FixtureRequest) -> tuple[Model, Params, Batch]:
+def parts(request):
     return made(*request.param)
 
 
-def test_parameters_have_the_five_keys_and_rows_lead_with_the_layer_axis(parts: tuple) -> None:
+def test_parameters_have_the_five_keys_and_rows_lead_with_the_layer_axis(parts):
     model, params, _ = parts
     assert params.keys() == KEYS
     for leaf in jax.tree.leaves((params["blocks"], params["adapters"])):
@@ -32,7 +30,7 @@ def test_parameters_have_the_five_keys_and_rows_lead_with_the_layer_axis(parts: 
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
 
 
-def test_logits_are_finite_and_one_per_answer(parts: tuple) -> None:
+def test_logits_are_finite_and_one_per_answer(parts):
     model, params, batch = parts
     logits_BC = apply(model, params, batch)
     assert logits_BC.shape == (len(batch.labels_B), model.num_answers)
@@ -40,18 +38,18 @@ def test_logits_are_finite_and_one_per_answer(parts: tuple) -> None:
     assert np.isfinite(logits_BC).all()
 
 
-def test_examples_do_not_influence_each_other(parts: tuple) -> None:
+def test_examples_do_not_influence_each_other(parts):
     model, params, batch = parts
     together = apply(model, params, batch)
     alone = apply(model, params, jax.tree.map(lambda leaf: leaf[1:2], batch))
     np.testing.assert_allclose(together[1:2], alone, atol=1e-5)
 
 
-def test_vmap_over_rows_of_clients_equals_one_client_after_the_other(parts: tuple) -> None:
+def test_vmap_over_rows_of_clients_equals_one_client_after_the_other(parts):
     model, params, batch = parts
     clients = jax.tree.map(lambda leaf: jnp.stack([leaf, 1.5 * leaf]), params["adapters"])
 
-    def logits(adapters: Params) -> jax.Array:
+    def logits(adapters):
         return apply(model, {**params, "adapters": adapters}, batch)
 
     together = jax.jit(jax.vmap(logits))(clients)
@@ -60,15 +58,15 @@ def test_vmap_over_rows_of_clients_equals_one_client_after_the_other(parts: tupl
         np.testing.assert_allclose(together[client], alone, atol=1e-5)
 
 
-def test_derivatives_of_a_block_are_linear_and_each_others_transpose(parts: tuple) -> None:
+def test_derivatives_of_a_block_are_linear_and_each_others_transpose(parts):
     model, params, batch = parts
     hidden, context = jax.jit(model.embed)(params["embeddings"], batch)
     row = jax.tree.map(lambda leaf: leaf[0], (params["blocks"], params["adapters"]))
     tangents = jax.tree.map(np.cos, (row, hidden))
 
     @jax.jit
-    def derivatives(row: Params, hidden: jax.Array) -> tuple:
-        def block(row: Params, hidden: jax.Array) -> jax.Array:
+    def derivatives(row, hidden):
+        def block(row, hidden):
             return model.block(*row, hidden, context)
 
         output, forward = jax.jvp(block, (row, hidden), tangents)

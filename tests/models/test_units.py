@@ -8,9 +8,7 @@ import pytest
 from flax import traverse_util
 
 from f3ocus_jax.models import FAMILIES, base, units
-from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blocks import lora
-from f3ocus_jax.types import Batch, Params
 from tests.helpers.families import CASES, FAMILY_OF, FURTHER, TINY, apply, made_with_lora
 from tests.helpers.marking import marked
 from tests.helpers.models import tiny_vilt
@@ -21,9 +19,7 @@ UNBIASED = [(name, "language") for name in ("blip2-llama", "blip2-t5", "llava")]
 
 @pytest.mark.parametrize(("name", "stack"), CASES)
 @pytest.mark.parametrize("unit", sorted(set(units.UNITS) - {"mixed", "prompt"}))
-def test_join_undoes_split_for_every_family_and_the_arrays_stay_the_same(
-    name: str, stack: str, unit: str
-) -> None:
+def test_join_undoes_split_for_every_family_and_the_arrays_stay_the_same(name, stack, unit):
     model, params, _ = made_with_lora(name, stack)
     if unit == "bias" and (name, stack) in UNBIASED:
         pytest.skip("Llama and T5 have no biases; see the test of their error")
@@ -36,7 +32,7 @@ def test_join_undoes_split_for_every_family_and_the_arrays_stay_the_same(
     assert count == sum(map(np.size, jax.tree.leaves(params)))
 
 
-def test_norms_and_biases_are_those_of_vilt_s_block() -> None:
+def test_norms_and_biases_are_those_of_vilt_s_block():
     _, params, _ = made_with_lora(*CASES[-1])
     _, norms_L, _ = units.split(params, "norm")
     norms = ("attention_norm", "feed_forward_norm")
@@ -47,7 +43,7 @@ def test_norms_and_biases_are_those_of_vilt_s_block() -> None:
 
 
 @pytest.mark.parametrize(("name", "stack"), UNBIASED)
-def test_a_stack_without_biases_is_refused(name: str, stack: str) -> None:
+def test_a_stack_without_biases_is_refused(name, stack):
     model = FAMILY_OF[name].make_model(TINY[name](selectable=stack))
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     with pytest.raises(ValueError, match="the selectable blocks of this model have no bias"):
@@ -55,7 +51,7 @@ def test_a_stack_without_biases_is_refused(name: str, stack: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "stack"), marked(CASES, FURTHER))
-def test_fresh_low_rank_changes_change_nothing(name: str, stack: str) -> None:
+def test_fresh_low_rank_changes_change_nothing(name, stack):
     model, params, batch = made_with_lora(name, stack)
     fresh = lora.init_stack(jax.random.key(2), params["blocks"], 3)
     plain = {key: params[key] for key in params if key != "lora"}
@@ -64,7 +60,7 @@ def test_fresh_low_rank_changes_change_nothing(name: str, stack: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "stack"), marked(CASES, FURTHER))
-def test_changes_while_a_block_runs_equal_changed_weights(name: str, stack: str) -> None:
+def test_changes_while_a_block_runs_equal_changed_weights(name, stack):
     """Oracle: query and value kernels plus the product of the two maps, by NumPy."""
     model, params, batch = made_with_lora(name, stack)
     blocks = traverse_util.flatten_dict(params["blocks"])
@@ -85,14 +81,14 @@ def test_changes_while_a_block_runs_equal_changed_weights(name: str, stack: str)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def first_block(model: Model, params: Params, batch: Batch) -> jax.Array:
+def first_block(model, params, batch):
     """Output of the first selectable block; what is above it may hide its changes."""
     hidden, context = model.embed(params["embeddings"], batch)
     rows = {key: params[key] for key in base.ROW_KEYS if key in params}
     return base.run_block(model, units.row_at(rows, 0), hidden, context)
 
 
-def test_low_rank_rows_have_the_size_that_the_papers_table_counts() -> None:
+def test_low_rank_rows_have_the_size_that_the_papers_table_counts():
     """Rank 16 on query and value of 12 layers of width 768: 0.59 million."""
     config = tiny_vilt(hidden_size=768, num_attention_heads=12, num_hidden_layers=12)
     shapes = jax.eval_shape(FAMILIES["vilt"].make_model(config).init, jax.random.key(0))
@@ -101,6 +97,6 @@ def test_low_rank_rows_have_the_size_that_the_papers_table_counts() -> None:
     assert count == 12 * 2 * 2 * 768 * 16
 
 
-def test_blocks_without_queries_are_refused() -> None:
+def test_blocks_without_queries_are_refused():
     with pytest.raises(ValueError, match=r"blocks have the maps \['in'\], none ends in"):
         lora.init_stack(jax.random.key(0), {"in": np.zeros((2, 3, 3))}, 2)

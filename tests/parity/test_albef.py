@@ -25,30 +25,26 @@ ANSWERS = [f"answer {place}" for place in range(CASE.answers)]
 
 
 @pytest.fixture(scope="module")
-def model() -> Albef:
+def model():
     return torch_albef.random_model(CASE)
 
 
 @pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+def vocabulary(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
     tokenizer: Tokenizer = load_tokenizer()
     tokenizer.save(folder)
     return folder
 
 
-def converted(
-    state: dict[str, torch.Tensor], vocabulary: pathlib.Path, folder: pathlib.Path
-) -> pathlib.Path:
+def converted(state, vocabulary, folder):
     torch.save({"model": state, "epoch": 3}, folder / "albef.pth")
     convert.convert(folder / "albef.pth", vocabulary, folder / "model", head_width=HEAD_WIDTH)
     return folder / "model"
 
 
 @pytest.mark.parametrize("stack", FAMILIES["albef"].stacks)
-def test_states_scores_and_every_gradient_equal_torch(
-    stack: str, model: Albef, vocabulary: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
+def test_states_scores_and_every_gradient_equal_torch(stack, model, vocabulary, tmp_path):
     batch, texts = torch_blip.random_batch(CASE), torch_blip.random_answers(CASE)
     theirs = torch_albef.run(model, batch, texts)
     folder = converted(torch_albef.tuned_checkpoint(model), vocabulary, tmp_path)
@@ -65,9 +61,7 @@ def test_states_scores_and_every_gradient_equal_torch(
         np.testing.assert_allclose(ours[name], value, atol=atol, rtol=1e-5, err_msg=name)
 
 
-def test_a_pretrained_checkpoint_gets_a_decoder_from_its_fusion_blocks(
-    model: Albef, vocabulary: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
+def test_a_pretrained_checkpoint_gets_a_decoder_from_its_fusion_blocks(model, vocabulary, tmp_path):
     folder = converted(torch_albef.pretrained_checkpoint(model), vocabulary, tmp_path)
     weights = huggingface.load(folder, key=jax.random.key(0), answers=ANSWERS)
     parts = FAMILIES["albef"].parts(weights.config, weights.params)
@@ -78,9 +72,7 @@ def test_a_pretrained_checkpoint_gets_a_decoder_from_its_fusion_blocks(
     np.testing.assert_array_equal(decoder["scores"]["bias"], bias)
 
 
-def test_what_is_missing_or_left_over_is_listed(
-    model: Albef, vocabulary: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
+def test_what_is_missing_or_left_over_is_listed(model, vocabulary, tmp_path):
     state = torch_albef.tuned_checkpoint(model)
     state["text_encoder.extra"] = torch.ones(1)
     del state["visual_encoder.norm.bias"]
@@ -101,9 +93,7 @@ def test_what_is_missing_or_left_over_is_listed(
     ],
     ids=["bytes", "numbers", "another model", "code"],
 )
-def test_files_that_are_no_such_checkpoint_are_named(
-    content: object, message: str, vocabulary: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
+def test_files_that_are_no_such_checkpoint_are_named(content, message, vocabulary, tmp_path):
     path = tmp_path / "albef.pth"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -113,7 +103,7 @@ def test_files_that_are_no_such_checkpoint_are_named(
         convert.convert(path, vocabulary, tmp_path / "model", head_width=HEAD_WIDTH)
 
 
-def test_the_parameters_of_the_full_size_are_as_many_as_recorded() -> None:
+def test_the_parameters_of_the_full_size_are_as_many_as_recorded():
     with torch.device("meta"):
         model = Albef(torch_albef.FULL_SIZE, fusion_layer=6)
     del model.answer_head

@@ -1,8 +1,5 @@
 """Our BLIP beside torch's BlipForQuestionAnswering: states, scores, gradients, round trips."""
 
-import pathlib
-from typing import Any
-
 import jax
 import numpy as np
 import pytest
@@ -15,7 +12,7 @@ from f3ocus_jax.models.blip.blip_config import BlipConfig
 from f3ocus_jax.models.huggingface import directory as huggingface, layout
 from tests.models.blip import blip_oracle
 from tests.parity import torch_blip, write_fixtures
-from tests.parity.torch_blip import CASES, LARGER_CASES, Case
+from tests.parity.torch_blip import CASES, LARGER_CASES
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("full_precision")]
 
@@ -24,13 +21,11 @@ ALL_CASES = CASES | LARGER_CASES
 
 
 @pytest.fixture(params=sorted(ALL_CASES))
-def case(request: pytest.FixtureRequest) -> Case:
+def case(request):
     return ALL_CASES[request.param]
 
 
-def assert_equal_torch(
-    ours: dict[str, Any], theirs: dict[str, np.ndarray], answer_mask_BT: np.ndarray
-) -> None:
+def assert_equal_torch(ours, theirs, answer_mask_BT):
     assert ours.keys() == theirs.keys()
     # What follows a text's padding means nothing.
     for scores in (ours, theirs):
@@ -41,9 +36,7 @@ def assert_equal_torch(
 
 
 @pytest.mark.parametrize("stack", FAMILIES["blip"].stacks)
-def test_states_scores_and_every_gradient_equal_torch(
-    case: Case, stack: str, tmp_path: pathlib.Path
-) -> None:
+def test_states_scores_and_every_gradient_equal_torch(case, stack, tmp_path):
     batch, answers = torch_blip.random_batch(case), torch_blip.random_answers(case)
     theirs = torch_blip.run(torch_blip.random_model(case), batch, answers)
     write_fixtures.save_blip(tmp_path, case)
@@ -53,9 +46,7 @@ def test_states_scores_and_every_gradient_equal_torch(
 
 
 @pytest.mark.parametrize("image_size", [32, 72])
-def test_another_image_size_equals_torchs_interpolated_positions(
-    image_size: int, tmp_path: pathlib.Path
-) -> None:
+def test_another_image_size_equals_torchs_interpolated_positions(image_size, tmp_path):
     case = LARGER_CASES["longest_question"]
     batch = torch_blip.random_batch(case, image_size=image_size)
     answers = torch_blip.random_answers(case)
@@ -69,7 +60,7 @@ def test_another_image_size_equals_torchs_interpolated_positions(
     assert_equal_torch(ours, theirs, answers[1])
 
 
-def test_torch_reads_what_we_write(tmp_path: pathlib.Path) -> None:
+def test_torch_reads_what_we_write(tmp_path):
     tokenizer, case = load_tokenizer(), CASES["plain"]
     text = {**case.text, "vocab_size": tokenizer.vocabulary_size}
     named = {"vision_config": case.vision, "text_config": text}
@@ -90,7 +81,7 @@ def test_torch_reads_what_we_write(tmp_path: pathlib.Path) -> None:
     assert tied is model.text_decoder.bert.embeddings.word_embeddings.weight
 
 
-def test_shards_are_read_as_one_model(tmp_path: pathlib.Path) -> None:
+def test_shards_are_read_as_one_model(tmp_path):
     model = torch_blip.random_model(CASES["plain"])
     del model.answer_head
     model.save_pretrained(tmp_path / "one")
@@ -104,7 +95,7 @@ def test_shards_are_read_as_one_model(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_fixtures_are_what_torch_gives_now(name: str) -> None:
+def test_fixtures_are_what_torch_gives_now(name):
     folder = write_fixtures.FIXTURES / "blip" / name
     stored = load_file(folder / "expected.safetensors")
     now = write_fixtures.expected_blip(CASES[name])

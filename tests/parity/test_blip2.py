@@ -1,7 +1,5 @@
 """Our BLIP-2 beside torch's Blip2ForConditionalGeneration: logits, gradients, files."""
 
-import pathlib
-
 import jax
 import numpy as np
 import pytest
@@ -22,9 +20,7 @@ FAMILY = FAMILIES["blip2"]
     [(name, stack) for name in ("opt", "t5", "llama") for stack in FAMILY.stacks]
     + [("opt_long", "qformer"), ("t5_long", "qformer"), ("t5_relu", "language")],
 )
-def test_logits_and_every_gradient_equal_torch(
-    name: str, stack: str, tmp_path: pathlib.Path
-) -> None:
+def test_logits_and_every_gradient_equal_torch(name, stack, tmp_path):
     case = CASES[name]
     batch = torch_blip2.random_batch(case)
     theirs = torch_blip2.run(case, torch_blip2.random_model(case), batch)

@@ -1,8 +1,5 @@
 """Checkpoints that torch wrote, converted, and read by torch again: the same bits."""
 
-import pathlib
-from typing import Any
-
 import jax
 import numpy as np
 import pytest
@@ -24,7 +21,7 @@ MODELS = {
 }
 
 
-def written(family: str, folder: pathlib.Path, kind: torch.dtype) -> Any:
+def written(family, folder, kind):
     """Writes a random model as users find one, in several files."""
     model = MODELS[family]()
     if hasattr(model, "answer_head"):
@@ -34,7 +31,7 @@ def written(family: str, folder: pathlib.Path, kind: torch.dtype) -> Any:
     return model
 
 
-def tokenizer(family: str, folder: pathlib.Path, entries: int) -> pathlib.Path:
+def tokenizer(family, folder, entries):
     """Writes a tokenizer with no more entries than the tiny models have."""
     words = load_tokenizer(prompt=FAMILIES[family].prompt)
     folder.mkdir(exist_ok=True)
@@ -45,15 +42,13 @@ def tokenizer(family: str, folder: pathlib.Path, entries: int) -> pathlib.Path:
     return folder
 
 
-def states(model: Any) -> dict[str, torch.Tensor]:
+def states(model):
     return dict(model.state_dict())
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("family", MODELS)
-def test_torch_reads_every_bit_of_what_was_converted(
-    family: str, kind: torch.dtype, tmp_path: pathlib.Path
-) -> None:
+def test_torch_reads_every_bit_of_what_was_converted(family, kind, tmp_path):
     model = written(family, tmp_path / "theirs", kind)
     assert len(list(tmp_path.glob("theirs/model-*.safetensors"))) > 1
     words = tokenizer(family, tmp_path / "words", 30)
@@ -73,9 +68,7 @@ def test_torch_reads_every_bit_of_what_was_converted(
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("family", MODELS)
-def test_torch_s_own_files_become_the_same_model(
-    family: str, kind: torch.dtype, tmp_path: pathlib.Path
-) -> None:
+def test_torch_s_own_files_become_the_same_model(family, kind, tmp_path):
     model = written(family, tmp_path / "theirs", kind)
     words = tokenizer(family, tmp_path / "words", 30)
     convert.convert(tmp_path / "theirs", words, tmp_path / "ours")

@@ -1,7 +1,6 @@
 """The tokens that our models write beside those of torch's `generate`, greedily and by beams."""
 
 import dataclasses
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,9 +12,7 @@ import torch
 from f3ocus_jax import convert
 from f3ocus_jax.data.text import load_tokenizer
 from f3ocus_jax.models.generation import decoding as decoding_lib
-from f3ocus_jax.models.generation.generator import Generator
 from f3ocus_jax.models.huggingface import directory as huggingface
-from f3ocus_jax.types import Batch, Params
 from tests.parity import (
     torch_albef,
     torch_blip,
@@ -31,19 +28,19 @@ LENGTH = 7
 Theirs = Callable[..., np.ndarray]
 
 
-def blip(folder: pathlib.Path) -> tuple[Theirs, Batch]:
+def blip(folder):
     case = dataclasses.replace(torch_blip.CASES["plain"], deviation=0.4)
     write_fixtures.save_blip(folder, case)
     model, batch = torch_blip.random_model(case), torch_blip.random_batch(case)
 
-    def theirs(**settings: int) -> np.ndarray:
+    def theirs(**settings):
         start = case.text["bos_token_id"]
         return torch_generation.of_decoder(model, batch, start=start, **settings)
 
     return theirs, batch
 
 
-def albef(folder: pathlib.Path) -> tuple[Theirs, Batch]:
+def albef(folder):
     case = dataclasses.replace(torch_albef.CASE, deviation=0.4)
     model, batch = torch_albef.random_model(case), torch_blip.random_batch(case)
     checkpoint, vocabulary = folder / "albef.pth", folder / "tokenizer"
@@ -52,31 +49,31 @@ def albef(folder: pathlib.Path) -> tuple[Theirs, Batch]:
     load_tokenizer().save(vocabulary)
     convert.convert(checkpoint, vocabulary, folder / "model", head_width=4)
 
-    def theirs(**settings: int) -> np.ndarray:
+    def theirs(**settings):
         start = case.text["bos_token_id"]
         return torch_generation.of_decoder(model, batch, start=start, **settings)
 
     return theirs, batch
 
 
-def llava(folder: pathlib.Path) -> tuple[Theirs, Batch]:
+def llava(folder):
     case = dataclasses.replace(torch_llava.CASES["plain"], deviation=0.3)
     write_fixtures.save_llava(folder, case)
     model, batch = torch_llava.random_model(case), torch_llava.random_batch(case)
 
-    def theirs(**settings: int) -> np.ndarray:
+    def theirs(**settings):
         return torch_generation.of_llava(case, model, batch, **settings)
 
     return theirs, batch
 
 
-def blip2(language: str) -> Callable[[pathlib.Path], tuple[Theirs, Batch]]:
-    def make(folder: pathlib.Path) -> tuple[Theirs, Batch]:
+def blip2(language):
+    def make(folder):
         case = dataclasses.replace(torch_blip2.CASES[language], deviation=0.3)
         write_fixtures.save_blip2(folder, case)
         model, batch = torch_blip2.random_model(case), torch_blip2.random_batch(case)
 
-        def theirs(**settings: int) -> np.ndarray:
+        def theirs(**settings):
             return torch_generation.of_blip2(case, model, batch, **settings)
 
         return theirs, batch
@@ -90,7 +87,7 @@ MODELS = {"albef": albef, "blip": blip, "llava": llava} | {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_written_tokens_are_those_of_torch(name: str, tmp_path: pathlib.Path) -> None:
+def test_the_written_tokens_are_those_of_torch(name, tmp_path):
     theirs, batch = MODELS[name](tmp_path)
     has_folder = (tmp_path / "model").exists()
     generator, params = written_by(tmp_path / "model" if has_folder else tmp_path)
@@ -111,7 +108,7 @@ def test_the_written_tokens_are_those_of_torch(name: str, tmp_path: pathlib.Path
         np.testing.assert_array_equal(jax.jit(write)(params, batch), expected_BA)
 
 
-def written_by(folder: pathlib.Path) -> tuple[Generator, Params]:
+def written_by(folder):
     """Reads a directory as a model that writes."""
     weights = huggingface.load(folder, key=jax.random.key(0), answers=["no", "yes"])
     config: Any = dataclasses.replace(weights.config, answering="generate")

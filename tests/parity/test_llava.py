@@ -1,7 +1,5 @@
 """Our LLaVA beside torch's LlavaForConditionalGeneration: states, scores, gradients, files."""
 
-import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -30,11 +28,11 @@ LLAVA_7B_PARAMETERS = 7_063_427_072
 
 
 @pytest.fixture(params=sorted(ALL_CASES))
-def case(request: pytest.FixtureRequest) -> Case:
+def case(request):
     return ALL_CASES[request.param]
 
 
-def published(name: str) -> str:
+def published(name):
     """The name that a published checkpoint has for a parameter of a running model."""
     renamed = FAMILY.rename([name.removeprefix("gradient.")])
     (new,) = renamed.values()
@@ -42,9 +40,7 @@ def published(name: str) -> str:
 
 
 @pytest.mark.parametrize("stack", FAMILY.stacks)
-def test_states_scores_and_every_gradient_equal_torch(
-    case: Case, stack: str, tmp_path: pathlib.Path
-) -> None:
+def test_states_scores_and_every_gradient_equal_torch(case, stack, tmp_path):
     batch = torch_llava.random_batch(case)
     theirs = torch_llava.run(case, torch_llava.random_model(case), batch)
     write_fixtures.save_llava(tmp_path, case)
@@ -61,7 +57,7 @@ def test_states_scores_and_every_gradient_equal_torch(
     assert all(unused in n or "post_layernorm" in n for n in ours.keys() - compared.keys())
 
 
-def test_names_on_disk_and_in_a_running_model_give_the_same(tmp_path: pathlib.Path) -> None:
+def test_names_on_disk_and_in_a_running_model_give_the_same(tmp_path):
     case = CASES["plain"]
     model = torch_llava.random_model(case)
     del model.answer_head
@@ -77,7 +73,7 @@ def test_names_on_disk_and_in_a_running_model_give_the_same(tmp_path: pathlib.Pa
     jax.tree.map(np.testing.assert_array_equal, disk.params, of_state.params)
 
 
-def test_torch_reads_what_we_write(tmp_path: pathlib.Path) -> None:
+def test_torch_reads_what_we_write(tmp_path):
     case = CASES["plain"]
     tokenizer = load_tokenizer(prompt=llava_layout.PROMPT)
     decided = FAMILY.of_vocabulary(tokenizer.vocabulary_size, tokenizer.token_id)
@@ -98,7 +94,7 @@ def test_torch_reads_what_we_write(tmp_path: pathlib.Path) -> None:
     np.testing.assert_allclose(ours, theirs * mask_BT[..., None], atol=1e-5)
 
 
-def test_shards_are_read_as_one_model(tmp_path: pathlib.Path) -> None:
+def test_shards_are_read_as_one_model(tmp_path):
     model = torch_llava.random_model(CASES["plain"])
     del model.answer_head
     model.save_pretrained(tmp_path / "one")
@@ -112,7 +108,7 @@ def test_shards_are_read_as_one_model(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_fixtures_are_what_torch_gives_now(name: str) -> None:
+def test_fixtures_are_what_torch_gives_now(name):
     stored = load_file(write_fixtures.FIXTURES / "llava" / name / "expected.safetensors")
     now = write_fixtures.expected_llava(CASES[name])
     assert stored.keys() == now.keys()
@@ -120,7 +116,7 @@ def test_fixtures_are_what_torch_gives_now(name: str) -> None:
         np.testing.assert_allclose(stored[key], now[key], atol=1e-6, err_msg=key)
 
 
-def test_the_parameters_of_the_full_size_are_as_many_as_recorded() -> None:
+def test_the_parameters_of_the_full_size_are_as_many_as_recorded():
     published: dict[str, Any] = {"vocab_size": 32064, "max_position_embeddings": 4096}
     config = transformers.LlavaConfig(text_config=transformers.LlamaConfig(**published))
     with torch.device("meta"):
@@ -133,6 +129,6 @@ def test_the_parameters_of_the_full_size_are_as_many_as_recorded() -> None:
     assert shapes == theirs
 
 
-def _named(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+def _named(model):
     for name, parameter in model.named_parameters():
         yield published(f"gradient.{name}").removeprefix("gradient."), parameter

@@ -17,7 +17,7 @@ from f3ocus_jax.models import base
 from f3ocus_jax.models.blocks import lora
 from f3ocus_jax.models.foundation import Foundation
 from f3ocus_jax.models.huggingface import directory as huggingface, peft_layout
-from f3ocus_jax.types import Batch, Params
+from f3ocus_jax.types import Batch
 from tests.parity import torch_blip, torch_blip2, torch_llava, torch_vilt, write_fixtures
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("full_precision")]
@@ -49,7 +49,7 @@ class Reference:
     logits: Callable[[Any, Batch], np.ndarray]
 
 
-def vilt() -> Reference:
+def vilt():
     case = torch_vilt.CASES["plain"]
     case = dataclasses.replace(case, sizes={**case.sizes, **WORDS}, **LOUD)
     return Reference(
@@ -61,7 +61,7 @@ def vilt() -> Reference:
     )
 
 
-def blip() -> Reference:
+def blip():
     case = torch_blip.CASES["plain"]
     case = dataclasses.replace(case, text={**case.text, **WORDS}, **LOUD)
     answers = torch_blip.random_answers(case)
@@ -74,7 +74,7 @@ def blip() -> Reference:
     )
 
 
-def blip2(language: str = "opt") -> Reference:
+def blip2(language="opt"):
     case = torch_blip2.CASES[language]
     case = dataclasses.replace(case, text={**case.text, **WORDS}, **LOUD)
     return Reference(
@@ -86,7 +86,7 @@ def blip2(language: str = "opt") -> Reference:
     )
 
 
-def llava() -> Reference:
+def llava():
     case = torch_llava.CASES["plain"]
     case = dataclasses.replace(case, text={**case.text, **WORDS}, **LOUD)
     return Reference(
@@ -111,11 +111,11 @@ REFERENCES: dict[str, Callable[[], Reference]] = {
 
 
 @pytest.fixture(params=sorted(REFERENCES))
-def reference(request: pytest.FixtureRequest) -> Reference:
+def reference(request):
     return REFERENCES[request.param]()
 
 
-def export(reference: Reference, folder: pathlib.Path) -> pathlib.Path:
+def export(reference, folder):
     """Reads torch's model, changes it as training does, and writes it as a run does."""
     reference.save(folder / "start")
     start = huggingface.load(folder / "start", key=jax.random.key(0), selectable=reference.stack)
@@ -127,11 +127,11 @@ def export(reference: Reference, folder: pathlib.Path) -> pathlib.Path:
     return folder / "model"
 
 
-def trained(params: Params, moves_head: bool) -> Params:
+def trained(params, moves_head):
     """Parameters with random low-rank changes, and with another head where torch has one."""
     draw = np.random.default_rng(3)
 
-    def drawn(leaf: jax.Array) -> np.ndarray:
+    def drawn(leaf):
         return draw.normal(0, 0.3, leaf.shape).astype(np.float32)
 
     rows = jax.tree.map(drawn, lora.init_stack(jax.random.key(1), params["blocks"], RANK))
@@ -139,13 +139,13 @@ def trained(params: Params, moves_head: bool) -> Params:
     return {**params, "lora": rows, "head": head}
 
 
-def merged_logits(folder: pathlib.Path, batch: Batch) -> np.ndarray:
+def merged_logits(folder, batch):
     weights = huggingface.load(folder, key=jax.random.key(0))
     model = huggingface.family_of(weights.config).make_model(weights.config)
     return jax.jit(base.apply, static_argnums=0)(model, weights.params, batch)
 
 
-def read(adapter: pathlib.Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def read(adapter):
     """PEFT's settings, and its tensors without the prefix of their names."""
     settings = json.loads((adapter / "adapter_config.json").read_text())
     stored = load_file(adapter / "adapter_model.safetensors")
@@ -153,7 +153,7 @@ def read(adapter: pathlib.Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]
     return settings, {names[name]: torch.from_numpy(stored[name]) for name in stored}
 
 
-def add_changes(model: Any, settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+def add_changes(model, settings, tensors):
     """Does what PEFT does: adds B A alpha / r to the named modules' weights."""
     for module in settings["target_modules"]:
         down, up = (tensors.pop(f"{module}.lora_{name}.weight") for name in "AB")
@@ -164,7 +164,7 @@ def add_changes(model: Any, settings: dict[str, Any], tensors: dict[str, torch.T
     assert not tensors
 
 
-def replace_saved(model: Any, settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+def replace_saved(model, settings, tensors):
     """Replaces the modules that are stored whole."""
     for module in settings["modules_to_save"] or ():
         names = [name for name in tensors if name.startswith(f"{module}.")]
@@ -172,9 +172,7 @@ def replace_saved(model: Any, settings: dict[str, Any], tensors: dict[str, torch
         model.get_submodule(module).load_state_dict(whole)
 
 
-def test_torchs_start_with_the_written_changes_equals_the_merged_export(
-    reference: Reference, tmp_path: pathlib.Path
-) -> None:
+def test_torchs_start_with_the_written_changes_equals_the_merged_export(reference, tmp_path):
     folder, batch, model = export(reference, tmp_path), reference.batch(), reference.model()
     settings, tensors = read(folder / peft_layout.FOLDER)
     replace_saved(model, settings, tensors)
@@ -186,9 +184,7 @@ def test_torchs_start_with_the_written_changes_equals_the_merged_export(
 
 
 @pytest.mark.filterwarnings("ignore", "error:Found missing adapter keys")
-def test_peft_itself_makes_the_merged_export_of_torchs_start(
-    reference: Reference, tmp_path: pathlib.Path
-) -> None:
+def test_peft_itself_makes_the_merged_export_of_torchs_start(reference, tmp_path):
     peft = pytest.importorskip("peft")
     folder, batch, model = export(reference, tmp_path), reference.batch(), reference.model()
     changed = peft.PeftModel.from_pretrained(model, folder / peft_layout.FOLDER)

@@ -14,7 +14,7 @@ ALIGNED = {"bicubic": False, "bilinear": True}
 
 @pytest.mark.parametrize("method", sorted(positions.METHODS))
 @pytest.mark.parametrize(("old", "new"), [(4, 7), (7, 4), (3, 3), (12, 24), (24, 16), (2, 5)])
-def test_resized_positions_equal_torch(method: str, old: int, new: int) -> None:
+def test_resized_positions_equal_torch(method, old, new):
     values = np.random.default_rng(0).normal(size=(old**2 + 1, 6)).astype(np.float32)
     image = torch.from_numpy(values[1:].reshape(1, old, old, 6)).permute(0, 3, 1, 2)
     resized = torch.nn.functional.interpolate(

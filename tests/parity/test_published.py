@@ -11,7 +11,7 @@ pytestmark = pytest.mark.parity
 
 
 @pytest.mark.parametrize("name", sorted(set(PUBLISHED) - {"albef"}))
-def test_torch_counts_what_is_recorded(name: str) -> None:
+def test_torch_counts_what_is_recorded(name):
     # ALBEF, which transformers does not have, is counted in test_albef.py.
     model, family = PUBLISHED[name], FAMILIES[PUBLISHED[name].family]
     labels = {"num_labels": model.answers} if family.head_prefix else {}

@@ -1,8 +1,6 @@
 """Our ViLT beside torch's ViltForQuestionAnswering: logits, loss, gradients, both round trips."""
 
 import dataclasses
-import pathlib
-from typing import Any
 
 import jax
 import numpy as np
@@ -17,9 +15,8 @@ from f3ocus_jax.models.blocks import lora
 from f3ocus_jax.models.huggingface import directory as huggingface, layout
 from f3ocus_jax.models.losses import binary_cross_entropy, masked_mean
 from f3ocus_jax.models.vilt import model as vilt, tensors as vilt_layout
-from f3ocus_jax.types import Batch, Params
 from tests.parity import torch_vilt, write_fixtures
-from tests.parity.torch_vilt import CASES, LARGER_CASES, Case
+from tests.parity.torch_vilt import CASES, LARGER_CASES
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("full_precision")]
 
@@ -29,16 +26,14 @@ apply = jax.jit(base.apply, static_argnums=0)
 
 
 @pytest.fixture(params=sorted(ALL_CASES))
-def case(request: pytest.FixtureRequest) -> Case:
+def case(request):
     return ALL_CASES[request.param]
 
 
-def loss_and_gradients(
-    config: vilt.ViltConfig, params: Params, batch: Batch
-) -> tuple[float, dict[str, np.ndarray]]:
+def loss_and_gradients(config, params, batch):
     model = vilt.make_model(config)
 
-    def loss(params: Params) -> jax.Array:
+    def loss(params):
         logits_BC = base.apply(model, params, batch)
         return masked_mean(binary_cross_entropy(logits_BC, batch.labels_B), batch)
 
@@ -46,7 +41,7 @@ def loss_and_gradients(
     return float(value), layout.to_huggingface(vilt_layout.tensors(config), gradients)
 
 
-def test_logits_loss_and_every_gradient_equal_torch(case: Case, tmp_path: pathlib.Path) -> None:
+def test_logits_loss_and_every_gradient_equal_torch(case, tmp_path):
     model, batch = torch_vilt.random_model(case), torch_vilt.random_batch(case)
     logits_BC, loss, gradients = torch_vilt.run(model, batch)
     model.save_pretrained(tmp_path)
@@ -64,7 +59,7 @@ SEVERAL = [(24, 24), (16, 40), (40, 8), (20, 36), (40, 40)]
 """Height and width of images on a canvas of 40, all multiples of a patch but the fourth's."""
 
 
-def of_several_sizes() -> tuple[Any, Batch]:
+def of_several_sizes():
     """A model whose positions are for 3 x 3 patches of 8, and images of several sizes for it."""
     plain = CASES["plain"]
     sizes = {**plain.sizes, "image_size": 24}
@@ -74,7 +69,7 @@ def of_several_sizes() -> tuple[Any, Batch]:
     return torch_vilt.random_model(case), batch
 
 
-def test_images_of_several_sizes_give_torch_s_logits_and_gradients(tmp_path: pathlib.Path) -> None:
+def test_images_of_several_sizes_give_torch_s_logits_and_gradients(tmp_path):
     model, batch = of_several_sizes()
     logits_BC, loss, gradients = torch_vilt.run(model, batch)
     model.save_pretrained(tmp_path)
@@ -92,7 +87,7 @@ def test_images_of_several_sizes_give_torch_s_logits_and_gradients(tmp_path: pat
     np.testing.assert_array_equal(changed_B, [True, True, True, True, False])
 
 
-def test_hidden_states_of_several_sizes_equal_torch_s(tmp_path: pathlib.Path) -> None:
+def test_hidden_states_of_several_sizes_equal_torch_s(tmp_path):
     """Of text tokens each, of patches their sum: torch shuffles them, hidden ones to the end."""
     model, batch = of_several_sizes()
     model.save_pretrained(tmp_path)
@@ -113,7 +108,7 @@ def test_hidden_states_of_several_sizes_equal_torch_s(tmp_path: pathlib.Path) ->
         np.testing.assert_allclose(ours_D, theirs_D, atol=1e-4)
 
 
-def test_torch_reads_what_we_write(tmp_path: pathlib.Path) -> None:
+def test_torch_reads_what_we_write(tmp_path):
     tokenizer = load_tokenizer()
     case = LARGER_CASES["deep"]
     config = vilt.ViltConfig(
@@ -132,7 +127,7 @@ def test_torch_reads_what_we_write(tmp_path: pathlib.Path) -> None:
     np.testing.assert_allclose(ours_BC, logits_BC, atol=1e-5)
 
 
-def test_torch_reads_low_rank_changes_that_were_added_to_their_maps(tmp_path: pathlib.Path) -> None:
+def test_torch_reads_low_rank_changes_that_were_added_to_their_maps(tmp_path):
     tokenizer, case = load_tokenizer(), LARGER_CASES["deep"]
     sizes = {**case.sizes, "vocab_size": tokenizer.vocabulary_size}
     config = vilt.ViltConfig(**sizes, num_answers=case.answers)
@@ -152,7 +147,7 @@ def test_torch_reads_low_rank_changes_that_were_added_to_their_maps(tmp_path: pa
     assert np.abs(apply(model, without, batch) - ours_BC).max() > 1e-3
 
 
-def test_a_round_trip_through_ours_keeps_every_bit(tmp_path: pathlib.Path) -> None:
+def test_a_round_trip_through_ours_keeps_every_bit(tmp_path):
     model = torch_vilt.random_model(LARGER_CASES["wide"])
     model.resize_token_embeddings(load_tokenizer().vocabulary_size)
     model.save_pretrained(tmp_path / "theirs")
@@ -168,7 +163,7 @@ def test_a_round_trip_through_ours_keeps_every_bit(tmp_path: pathlib.Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["ViltModel", "ViltForMaskedLM"])
-def test_a_model_without_an_answer_head_gets_a_fresh_one(kind: str, tmp_path: pathlib.Path) -> None:
+def test_a_model_without_an_answer_head_gets_a_fresh_one(kind, tmp_path):
     case = CASES["plain"]
     model = torch_vilt.random_model(case, getattr(transformers, kind))
     model.save_pretrained(tmp_path)
@@ -180,7 +175,7 @@ def test_a_model_without_an_answer_head_gets_a_fresh_one(kind: str, tmp_path: pa
         np.testing.assert_array_equal(ours[f"vilt.{name}"], value, err_msg=name)
 
 
-def test_shards_are_read_as_one_model(tmp_path: pathlib.Path) -> None:
+def test_shards_are_read_as_one_model(tmp_path):
     model = torch_vilt.random_model(CASES["plain"])
     model.save_pretrained(tmp_path / "one")
     model.save_pretrained(tmp_path / "shards", max_shard_size="10KB")
@@ -192,7 +187,7 @@ def test_shards_are_read_as_one_model(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_fixtures_are_what_torch_gives_now(name: str) -> None:
+def test_fixtures_are_what_torch_gives_now(name):
     folder = write_fixtures.FIXTURES / "vilt" / name
     stored, now = (
         load_file(folder / "expected.safetensors"),

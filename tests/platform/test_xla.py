@@ -30,7 +30,7 @@ def test_so_they_do_without_the_flags_that_make_tests_compile_faster():
     assert process.returncode == 0, process.stderr
 
 
-def values_by(method: str) -> list[jax.Array]:
+def values_by(method):
     """Eigenvalues by a method and by Lanczos.
 
     Three blocks with a norm in front, 32 outputs of 16 examples: 0.6 million numbers at once.
@@ -55,7 +55,7 @@ def values_by(method: str) -> list[jax.Array]:
 CHECK = "from f3ocus_jax import _xla; _xla.check()"
 
 
-def run(flags: str, code: str = CHECK) -> subprocess.CompletedProcess:
+def run(flags, code=CHECK):
     """Runs code in a process of its own, with these flags alone."""
     return subprocess.run(
         [sys.executable, "-c", code],

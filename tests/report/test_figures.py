@@ -2,14 +2,12 @@
 
 import dataclasses
 import itertools
-import pathlib
 from collections.abc import Callable
 
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.axis import Axis
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
@@ -26,7 +24,7 @@ SIZES = {
 }
 
 
-def visible_texts(figure: Figure) -> list[Text]:
+def visible_texts(figure):
     """All texts on the page, without the labels of ticks that lie outside their axis."""
     figure.draw_without_rendering()
     of_ticks, shown = set(), set()
@@ -48,9 +46,7 @@ def visible_texts(figure: Figure) -> list[Text]:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", figures.FIGURES)
-def test_no_text_overlaps_another_or_leaves_the_page(
-    make_records: MakeRecords, size: str, name: str
-) -> None:
+def test_no_text_overlaps_another_or_leaves_the_page(make_records, size, name):
     draw, _ = figures.FIGURES[name]
     with canvas.common_style():
         figure = draw(make_records(**SIZES[size]))
@@ -66,9 +62,7 @@ def test_no_text_overlaps_another_or_leaves_the_page(
         assert not box.overlaps(other_box), (text, other)
 
 
-def test_write_all_gives_a_png_per_figure_with_the_same_bytes_each_time(
-    tmp_path: pathlib.Path, make_records: MakeRecords
-) -> None:
+def test_write_all_gives_a_png_per_figure_with_the_same_bytes_each_time(tmp_path, make_records):
     first = figures.write_all(make_records(), tmp_path / "first")
     second = figures.write_all(make_records(), tmp_path / "second")
     assert [path.stem for path in first] == list(figures.FIGURES)
@@ -81,9 +75,7 @@ def test_write_all_gives_a_png_per_figure_with_the_same_bytes_each_time(
             assert np.asarray(image.convert("L")).std() > 1
 
 
-def test_write_all_leaves_the_users_style_alone_and_does_not_depend_on_it(
-    tmp_path: pathlib.Path, make_records: MakeRecords
-) -> None:
+def test_write_all_leaves_the_users_style_alone_and_does_not_depend_on_it(tmp_path, make_records):
     plain = figures.write_all(make_records(), tmp_path / "plain")
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "black"}):
         styled = figures.write_all(make_records(), tmp_path / "styled")
@@ -91,10 +83,8 @@ def test_write_all_leaves_the_users_style_alone_and_does_not_depend_on_it(
     assert [path.read_bytes() for path in plain] == [path.read_bytes() for path in styled]
 
 
-def test_write_all_leaves_out_what_the_records_do_not_hold(
-    tmp_path: pathlib.Path, make_records: MakeRecords
-) -> None:
-    def stems(records: list[RoundRecord]) -> set[str]:
+def test_write_all_leaves_out_what_the_records_do_not_hold(tmp_path, make_records):
+    def stems(records):
         return {path.stem for path in figures.write_all(records, tmp_path)}
 
     records = make_records()
@@ -114,7 +104,7 @@ def test_write_all_leaves_out_what_the_records_do_not_hold(
     assert stems(blind) == {"accuracy", "loss", "layer_picks"}
 
 
-def test_curves_of_many_clients_are_drawn_without_their_names(make_records: MakeRecords) -> None:
+def test_curves_of_many_clients_are_drawn_without_their_names(make_records):
     records = [
         dataclasses.replace(record, clients=record.clients * 20) for record in make_records()
     ]
@@ -122,21 +112,21 @@ def test_curves_of_many_clients_are_drawn_without_their_names(make_records: Make
     assert [text.get_text() for text in legend.get_texts()] == ["mean", "60 clients"]
 
 
-def test_a_client_without_a_test_loss_leaves_a_gap(make_records: MakeRecords) -> None:
+def test_a_client_without_a_test_loss_leaves_a_gap(make_records):
     record = make_records()[0]
     client = dataclasses.replace(record.clients[0], test={"accuracy": 0.5})
     figure = figures.loss([dataclasses.replace(record, clients=[client])])
     assert np.isnan(figure.axes[1].lines[0].get_ydata()).all()
 
 
-def test_ranks_put_the_chosen_layers_first_and_order_by_score() -> None:
+def test_ranks_put_the_chosen_layers_first_and_order_by_score():
     scores_L = [0.1, 0.4, 0.2, 0.3]
     assert layer_figures.ranks(scores_L).tolist() == [4, 1, 3, 2]
     assert layer_figures.ranks(scores_L, chosen=[0, 2]).tolist() == [2, 3, 1, 4]
     assert layer_figures.ranks([0.5, 0.5]).tolist() == [1, 2]
 
 
-def test_layer_ranks_after_refinement_are_the_servers(make_records: MakeRecords) -> None:
+def test_layer_ranks_after_refinement_are_the_servers(make_records):
     records = make_records(clients=2, layers=5, rounds=1, budget=2)
     ranks_L = [3, 0, 4, 1, 2]
     client = dataclasses.replace(records[-1].clients[0], ranks=ranks_L, layers=[1, 3])
@@ -146,7 +136,7 @@ def test_layer_ranks_after_refinement_are_the_servers(make_records: MakeRecords)
     assert np.asarray(after)[:, -1].tolist() == [rank + 1 for rank in ranks_L]
 
 
-def test_layer_picks_shows_the_papers_variance(make_records: MakeRecords) -> None:
+def test_layer_picks_shows_the_papers_variance(make_records):
     (_, record) = make_records(clients=2, layers=3, rounds=1, budget=1)
     clients = [
         dataclasses.replace(client, own_layers=[0], layers=[k])
@@ -160,16 +150,14 @@ def test_layer_picks_shows_the_papers_variance(make_records: MakeRecords) -> Non
 
 
 @pytest.mark.parametrize(("largest", "scale"), [(2.0, "linear"), (1e4, "log")])
-def test_values_take_a_log_scale_when_bars_would_vanish(
-    make_records: MakeRecords, largest: float, scale: str
-) -> None:
+def test_values_take_a_log_scale_when_bars_would_vanish(make_records, largest, scale):
     record = make_records(clients=1, layers=3, rounds=1, budget=1)[1]
     client = dataclasses.replace(record.clients[0], values=[0.0, 1.0, largest])
     figure = layer_figures.layer_values([dataclasses.replace(record, clients=[client])])
     assert figure.axes[0].get_yscale() == scale
 
 
-def test_pareto_front_marks_the_pick_and_the_clients_own_point(make_records: MakeRecords) -> None:
+def test_pareto_front_marks_the_pick_and_the_clients_own_point(make_records):
     records = make_records()
     selection = records[-1].selection
     *_, front, own, pick = figures.pareto_front(records).axes[0].lines
@@ -179,7 +167,7 @@ def test_pareto_front_marks_the_pick_and_the_clients_own_point(make_records: Mak
     assert (own.get_ydata()[0], own.get_xdata()[0]) == selection.own_point
 
 
-def test_a_client_that_missed_a_round_has_no_ranks_there(make_records: MakeRecords) -> None:
+def test_a_client_that_missed_a_round_has_no_ranks_there(make_records):
     """The client is absent from the last of four rounds, the others are not."""
     records = make_records(clients=3, layers=6, rounds=4, budget=2)
     gone = dataclasses.replace(

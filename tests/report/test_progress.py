@@ -14,15 +14,13 @@ from f3ocus_jax.types import RoundRecord
 MakeRecords = Callable[..., list[RoundRecord]]
 
 
-def ticking_clock(*seconds: float) -> Callable[[], float]:
+def ticking_clock(*seconds):
     """A clock that shows the given times, one per look."""
     times: Iterator[float] = iter(seconds)
     return lambda: next(times)
 
 
-def run_display(
-    records: list[RoundRecord], console: Console, clock: Callable[[], float], finished: int = 0
-) -> None:
+def run_display(records, console, clock, finished=0):
     rounds = records[-1].round
     with progress.show_progress(rounds, finished, console=console, clock=clock) as display:
         for record in records:
@@ -31,7 +29,7 @@ def run_display(
             display.finish(record)
 
 
-def test_a_log_gets_one_plain_line_per_round_with_the_time_left(make_records: MakeRecords) -> None:
+def test_a_log_gets_one_plain_line_per_round_with_the_time_left(make_records):
     output = io.StringIO()
     run_display(
         make_records(rounds=3), Console(file=output, width=20), ticking_clock(0, 60, 130, 190)
@@ -47,23 +45,21 @@ def test_a_log_gets_one_plain_line_per_round_with_the_time_left(make_records: Ma
     assert "\x1b" not in output.getvalue()
 
 
-def test_a_round_says_how_many_eigenvalues_are_not_known(make_records: MakeRecords) -> None:
+def test_a_round_says_how_many_eigenvalues_are_not_known(make_records):
     record = make_records(rounds=1)[1]
     client = dataclasses.replace(record.clients[0], unconverged=[0, 3])
     record = dataclasses.replace(record, clients=[client, *record.clients[1:]])
     assert "2 eigenvalues not converged" in progress.describe_round(record, 1, None)
 
 
-def test_a_resumed_run_does_not_know_the_time_left_before_its_second_round(
-    make_records: MakeRecords,
-) -> None:
+def test_a_resumed_run_does_not_know_the_time_left_before_its_second_round(make_records):
     output = io.StringIO()
     run_display(make_records(rounds=4)[2:], Console(file=output), ticking_clock(0, 10, 20), 1)
     assert re.findall(r"left (\w+)", output.getvalue()) == ["unknown", "10"]
 
 
 @pytest.mark.parametrize("width", [1, 3, 10, 40, 200])
-def test_a_terminal_of_any_width_shows_the_run(make_records: MakeRecords, width: int) -> None:
+def test_a_terminal_of_any_width_shows_the_run(make_records, width):
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=width, height=10)
     run_display(make_records(rounds=2), console, ticking_clock(0, 1, 2))
@@ -72,7 +68,7 @@ def test_a_terminal_of_any_width_shows_the_run(make_records: MakeRecords, width:
         assert "clients, round 2" in output.getvalue()
 
 
-def test_an_error_in_the_run_passes_through_and_restores_the_cursor() -> None:
+def test_an_error_in_the_run_passes_through_and_restores_the_cursor():
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=80)
     with pytest.raises(KeyError), progress.show_progress(3, console=console):

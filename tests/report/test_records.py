@@ -4,7 +4,6 @@ import dataclasses
 import json
 import logging
 import math
-import pathlib
 from collections.abc import Callable
 
 import numpy as np
@@ -16,9 +15,7 @@ from f3ocus_jax.types import RoundRecord
 MakeRecords = Callable[..., list[RoundRecord]]
 
 
-def test_append_then_read_gives_the_same_records(
-    tmp_path: pathlib.Path, make_records: MakeRecords
-) -> None:
+def test_append_then_read_gives_the_same_records(tmp_path, make_records):
     path = tmp_path / "run" / "records.jsonl"
     written = make_records()
     for record in written:
@@ -27,13 +24,13 @@ def test_append_then_read_gives_the_same_records(
     assert [json.loads(line)["round"] for line in path.read_text().splitlines()] == [0, 1, 2, 3, 4]
 
 
-def test_read_gives_nothing_where_no_run_was(tmp_path: pathlib.Path) -> None:
+def test_read_gives_nothing_where_no_run_was(tmp_path):
     assert records_io.read_records(tmp_path / "records.jsonl") == []
 
 
 def test_a_line_cut_at_any_byte_is_dropped_with_a_note_and_the_next_append_is_whole(
-    tmp_path: pathlib.Path, make_records: MakeRecords, caplog: pytest.LogCaptureFixture
-) -> None:
+    tmp_path, make_records, caplog
+):
     path = tmp_path / "records.jsonl"
     written = make_records(clients=1, layers=2, rounds=2, budget=1)
     records_io.rewrite_records(path, written)
@@ -49,9 +46,7 @@ def test_a_line_cut_at_any_byte_is_dropped_with_a_note_and_the_next_append_is_wh
     assert path.read_bytes() == whole
 
 
-def test_a_line_that_only_lacks_its_newline_is_kept(
-    tmp_path: pathlib.Path, make_records: MakeRecords
-) -> None:
+def test_a_line_that_only_lacks_its_newline_is_kept(tmp_path, make_records):
     path = tmp_path / "records.jsonl"
     written = make_records(rounds=2)
     records_io.rewrite_records(path, written[:2])
@@ -60,9 +55,7 @@ def test_a_line_that_only_lacks_its_newline_is_kept(
     assert records_io.read_records(path) == written
 
 
-def test_rewrite_replaces_the_file_and_leaves_no_other(
-    tmp_path: pathlib.Path, make_records: MakeRecords
-) -> None:
+def test_rewrite_replaces_the_file_and_leaves_no_other(tmp_path, make_records):
     path = tmp_path / "records.jsonl"
     written = make_records()
     records_io.rewrite_records(path, written)
@@ -73,8 +66,8 @@ def test_rewrite_replaces_the_file_and_leaves_no_other(
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_number_json_cannot_hold_is_refused_by_name_and_nothing_is_written(
-    tmp_path: pathlib.Path, make_records: MakeRecords, bad: float
-) -> None:
+    tmp_path, make_records, bad
+):
     path = tmp_path / "records.jsonl"
     written = make_records()
     records_io.append_record(path, written[0])
@@ -87,17 +80,13 @@ def test_a_number_json_cannot_hold_is_refused_by_name_and_nothing_is_written(
     assert path.read_bytes() == before
 
 
-def test_an_array_value_is_refused_by_name(
-    tmp_path: pathlib.Path, make_records: MakeRecords
-) -> None:
+def test_an_array_value_is_refused_by_name(tmp_path, make_records):
     record = dataclasses.replace(make_records()[0], loss=np.float32(1.0))
     with pytest.raises(TypeError, match="round 0: loss is a float32"):
         records_io.append_record(tmp_path / "records.jsonl", record)
 
 
-def test_a_broken_line_inside_the_file_names_its_number(
-    tmp_path: pathlib.Path, make_records: MakeRecords
-) -> None:
+def test_a_broken_line_inside_the_file_names_its_number(tmp_path, make_records):
     path = tmp_path / "records.jsonl"
     records_io.rewrite_records(path, make_records())
     lines = path.read_text().splitlines()
@@ -106,7 +95,7 @@ def test_a_broken_line_inside_the_file_names_its_number(
         records_io.read_records(path)
 
 
-def test_rounds_must_ascend(tmp_path: pathlib.Path, make_records: MakeRecords) -> None:
+def test_rounds_must_ascend(tmp_path, make_records):
     written = make_records()
     with pytest.raises(ValueError, match="round 1 follows round 2"):
         records_io.rewrite_records(tmp_path / "records.jsonl", [written[2], written[1]])

@@ -1,8 +1,7 @@
 """Are the event files what TensorBoard expects, and whole after a resume?"""
 
-import pathlib
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from tensorboardX.proto import event_pb2
@@ -13,7 +12,7 @@ from f3ocus_jax.types import RoundRecord
 MakeRecords = Callable[..., list[RoundRecord]]
 
 
-def read_events(directory: pathlib.Path) -> Iterator[event_pb2.Event]:
+def read_events(directory):
     """Parses every event file: length, its checksum, the event, its checksum."""
     for path in sorted(directory.iterdir()):
         content = path.read_bytes()
@@ -23,7 +22,7 @@ def read_events(directory: pathlib.Path) -> Iterator[event_pb2.Event]:
             content = content[16 + length :]
 
 
-def shown_curve(directory: pathlib.Path, tag: str) -> list[tuple[int, float]]:
+def shown_curve(directory, tag):
     """What TensorBoard shows: a session that starts at step s purges what was there from s on."""
     curve: list[tuple[int, float]] = []
     for event in read_events(directory):
@@ -35,9 +34,7 @@ def shown_curve(directory: pathlib.Path, tag: str) -> list[tuple[int, float]]:
     return curve
 
 
-def test_a_resumed_run_shows_every_round_once(
-    tmp_path: pathlib.Path, make_records: MakeRecords
-) -> None:
+def test_a_resumed_run_shows_every_round_once(tmp_path, make_records):
     records = make_records(rounds=4)
     with scalars.scalar_writer(tmp_path) as write:
         for record in records[:4]:
@@ -49,7 +46,7 @@ def test_a_resumed_run_shows_every_round_once(
     assert curve == [(r.round, pytest.approx(r.accuracy)) for r in records]
 
 
-def test_scalars_name_clients_stages_and_the_servers_choice(make_records: MakeRecords) -> None:
+def test_scalars_name_clients_stages_and_the_servers_choice(make_records):
     start, first = (scalars.scalars(record) for record in make_records(clients=1, rounds=1))
     assert "train_loss/chest_xray" not in start
     assert "selection/importance" not in start

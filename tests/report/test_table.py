@@ -2,7 +2,6 @@
 
 import io
 import json
-import pathlib
 from collections.abc import Callable
 
 import pytest
@@ -15,14 +14,14 @@ from f3ocus_jax.types import RoundRecord
 MakeRecords = Callable[..., list[RoundRecord]]
 
 
-def costs_of(records: list[RoundRecord]) -> list[ClientCost]:
+def costs_of(records):
     return [
         ClientCost(client.client, 9.54, 28.6, 298_176.0, 10_000, 80.6 * (1 + k))
         for k, client in enumerate(records[0].clients)
     ]
 
 
-def test_summary_takes_start_final_and_best_from_the_records(make_records: MakeRecords) -> None:
+def test_summary_takes_start_final_and_best_from_the_records(make_records):
     records = make_records(clients=2, rounds=3)
     summarised = table.summary(
         records, costs_of(records), {"majority_answer": {"chest_xray": 0.3, "oct": 0.5}}
@@ -38,7 +37,7 @@ def test_summary_takes_start_final_and_best_from_the_records(make_records: MakeR
     assert summarised["seconds"]["training"] == 24.0
 
 
-def test_summary_shares_the_training_seconds_by_work(make_records: MakeRecords) -> None:
+def test_summary_shares_the_training_seconds_by_work(make_records):
     records = make_records(clients=3)
     rows = table.summary(records, costs_of(records), {})["clients"]
     assert sum(row["seconds"] for row in rows) == pytest.approx(8.0)
@@ -46,7 +45,7 @@ def test_summary_shares_the_training_seconds_by_work(make_records: MakeRecords) 
     assert rows[2]["seconds"] / rows[0]["seconds"] == pytest.approx(work[2] / work[0])
 
 
-def test_summary_of_the_start_alone(make_records: MakeRecords) -> None:
+def test_summary_of_the_start_alone(make_records):
     records = make_records(rounds=0)
     summarised = table.summary(records, costs_of(records), {})
     assert summarised["rounds"] == 0
@@ -54,7 +53,7 @@ def test_summary_of_the_start_alone(make_records: MakeRecords) -> None:
     assert "majority_answer" not in summarised["mean"]
 
 
-def test_summary_refuses_no_records_and_a_client_without_a_cost(make_records: MakeRecords) -> None:
+def test_summary_refuses_no_records_and_a_client_without_a_cost(make_records):
     records = make_records(clients=2)
     with pytest.raises(ValueError, match="0 records"):
         table.summary([], [], {})
@@ -62,9 +61,7 @@ def test_summary_refuses_no_records_and_a_client_without_a_cost(make_records: Ma
         table.summary(records, costs_of(records)[:1], {})
 
 
-def test_write_table_gives_markdown_and_json_of_the_same_numbers(
-    tmp_path: pathlib.Path, make_records: MakeRecords
-) -> None:
+def test_write_table_gives_markdown_and_json_of_the_same_numbers(tmp_path, make_records):
     records = make_records(clients=2)
     summarised = table.summary(records, costs_of(records), {})
     markdown, data = table.write_table(summarised, tmp_path / "report")
@@ -77,7 +74,7 @@ def test_write_table_gives_markdown_and_json_of_the_same_numbers(
 
 
 @pytest.mark.parametrize("width", [1, 10, 60, 80, 120, 240])
-def test_every_number_is_printed_whole_at_any_width(make_records: MakeRecords, width: int) -> None:
+def test_every_number_is_printed_whole_at_any_width(make_records, width):
     records = make_records(clients=9)
     summarised = table.summary(records, costs_of(records), {})
     output = io.StringIO()
@@ -90,7 +87,7 @@ def test_every_number_is_printed_whole_at_any_width(make_records: MakeRecords, w
 
 
 @pytest.mark.parametrize("width", [30, 120])
-def test_print_accuracies_shows_every_kind_of_question_and_the_mean(width: int) -> None:
+def test_print_accuracies_shows_every_kind_of_question_and_the_mean(width):
     output = io.StringIO()
     table.print_accuracies(
         {

@@ -8,7 +8,7 @@ from f3ocus_jax.selection import pareto
 from tests.selection import brute_force
 
 
-def draw_points(kind: str, seed: int) -> np.ndarray:
+def draw_points(kind, seed):
     draw = np.random.default_rng(seed)
     if kind == "floats":
         return draw.random((30, 2)).astype(np.float32)

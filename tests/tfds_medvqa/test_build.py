@@ -1,5 +1,3 @@
-import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -12,11 +10,11 @@ from tfds_medvqa.build import BUILDERS, BuildError, build
 from tfds_medvqa.medvqa_fl.medvqa_fl_dataset_builder import Builder
 
 
-def command(*arguments: str | os.PathLike[str]) -> list[str]:
+def command(*arguments):
     return [sys.executable, "-m", "tfds_medvqa.build", *map(str, arguments)]
 
 
-def run(*arguments: str | os.PathLike[str]) -> subprocess.CompletedProcess[str]:
+def run(*arguments):
     return subprocess.run(
         command(*arguments), cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
@@ -78,7 +76,7 @@ def test_the_command_builds_once_and_prints_the_counts(real_data, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
-def imports_tensorflow(name: str, data_dir: pathlib.Path, manual_dir: pathlib.Path | None) -> bool:
+def imports_tensorflow(name, data_dir, manual_dir):
     code = (
         "import sys, tfds_medvqa.build as b; "
         f"d = b.build({name!r}, {str(data_dir)!r}, {manual_dir and str(manual_dir)!r}); "

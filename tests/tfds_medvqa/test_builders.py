@@ -2,7 +2,6 @@
 
 import filecmp
 import io
-import pathlib
 import shutil
 
 import numpy as np
@@ -134,7 +133,7 @@ def test_a_missing_or_damaged_image_stops_the_build_and_is_named(dataset, tmp_pa
         build_dummy(name, tmp_path / "missing", manual)
 
 
-def names_of(dataset: str) -> list[str]:
+def names_of(dataset):
     return [name for name in names() if name.startswith(f"{dataset}/")]
 
 
@@ -151,10 +150,10 @@ def test_dummy_data_is_what_the_script_writes(dataset, tmp_path):
             assert filecmp.cmp(path, tmp_path / name, shallow=False), name
 
 
-def files_of(folder: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
+def files_of(folder):
     return {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
 
 
-def pixels(path: pathlib.Path) -> np.ndarray:
+def pixels(path):
     with Image.open(io.BytesIO(path.read_bytes())) as image:
         return np.asarray(image)

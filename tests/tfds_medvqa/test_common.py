@@ -1,6 +1,5 @@
 import gzip
 import io
-import pathlib
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ from tfds_medvqa.common.source_folder import (
 )
 
 
-def decoded(file: io.BytesIO) -> np.ndarray:
+def decoded(file):
     with Image.open(file) as image:
         assert image.format == "PNG"
         return np.asarray(image)
@@ -175,7 +174,7 @@ def test_a_broken_json_file_and_a_missing_column_are_named(tmp_path):
         list(read_table(table, ["a", "c"]))
 
 
-def saved(path: pathlib.Path, array: np.ndarray, mode: str | None = None) -> pathlib.Path:
+def saved(path, array, mode=None):
     image = Image.fromarray(array)
     (image.convert(mode) if mode else image).save(path)
     return path

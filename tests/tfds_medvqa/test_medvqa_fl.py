@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import http.server
 import io
-import pathlib
 import threading
 
 import numpy as np
@@ -40,13 +39,13 @@ PAPER_COUNTS = {
 RECORDS = records.load()
 
 
-def builder_of(folder: pathlib.Path, known, resolution=28, data="data") -> Builder:
+def builder_of(folder, known, resolution=28, data="data"):
     """A builder of sources whose files have other counts than MedMNIST's."""
     config = MedVQAConfig(name="small", sources=tuple(known), resolution=resolution, records=known)
     return Builder(config=config, data_dir=folder / data, file_format="array_record")
 
 
-def built(folder: pathlib.Path, names=tuple(SOURCES), resolution=28, data="data") -> Builder:
+def built(folder, names=tuple(SOURCES), resolution=28, data="data"):
     """All sources, from small files of the official layout."""
     written = {name: medmnist_files.write(folder, name, resolution)[1] for name in names}
     builder = builder_of(folder, written, resolution, data)
@@ -83,7 +82,7 @@ def server(tmp_path):
         running.shutdown()
 
 
-def served(server, name: str) -> tuple[pathlib.Path, records.Record]:
+def served(server, name):
     """Writes a file to the server and gives its record the server's address."""
     folder, address, _ = server
     path, record = medmnist_files.write(folder, name)

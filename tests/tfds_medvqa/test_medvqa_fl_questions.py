@@ -19,7 +19,7 @@ LISTED_CHOICES = (
 """Answers that a question may name because it lists what there is to choose from."""
 
 
-def labels_of(record: records.Record) -> list[tuple[int, ...]]:
+def labels_of(record):
     """Every label; of a multi-label source, none, each one and some pairs."""
     if not record.multi_label:
         return [(place,) for place in range(len(record.labels))]
@@ -28,7 +28,7 @@ def labels_of(record: records.Record) -> list[tuple[int, ...]]:
     return [tuple(row) for row in rows.tolist()]
 
 
-def triplets(name: str, count: int):
+def triplets(name, count):
     """Triplets of many images that go through the source's labels, with the labels by name."""
     record = RECORDS[name]
     labels = labels_of(record)

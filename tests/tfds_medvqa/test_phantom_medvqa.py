@@ -28,7 +28,7 @@ from tfds_medvqa.phantom_medvqa.questions import QUESTIONS
 SMALL = {"fundus": 6, "oct": 10}
 
 
-def build(folder: pathlib.Path, **options: object) -> Builder:
+def build(folder, **options):
     config = PhantomConfig(images_per_client=SMALL, image_size=16, **options)
     builder = Builder(config=config, data_dir=folder, file_format="array_record")
     builder.download_and_prepare()
@@ -36,7 +36,7 @@ def build(folder: pathlib.Path, **options: object) -> Builder:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Builder:
+def built(tmp_path_factory):
     return build(tmp_path_factory.mktemp("built"))
 
 

@@ -1,7 +1,6 @@
 """Can every answer be read off the phantom it belongs to, pixel by pixel?"""
 
 import itertools
-from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -30,11 +29,11 @@ WHOLES = [
 ]
 
 
-def draw(client: str, facts: Mapping[str, str], seed: int) -> np.ndarray:
+def draw(client, facts, seed):
     return MODALITIES[client].draw(facts, np.random.default_rng(seed), SIZE)
 
 
-def middle_of(weight_HW: np.ndarray) -> tuple[float, float]:
+def middle_of(weight_HW):
     """Returns x and y of the centre of mass."""
     x_HW, y_HW = coordinates(SIZE)
     total = weight_HW.sum()
@@ -146,7 +145,7 @@ def test_the_body_has_the_outline_of_its_view():
         assert shape["axial"] > 1.2 > 0.85 > shape["coronal"] > shape["sagittal"]
 
 
-def features(image_HWC: np.ndarray) -> np.ndarray:
+def features(image_HWC):
     """Returns what a simple reader looks at: how bright and how rough, however it is placed."""
     image_HWC = image_HWC.astype(np.float32) / 255.0
     rough_HWC = np.abs(image_HWC - blur(image_HWC, 0.04))

@@ -24,7 +24,7 @@ apply = jax.jit(base.apply, static_argnums=0)
 
 
 @pytest.mark.parametrize("stack", FAMILY.stacks)
-def test_states_scores_and_gradients_equal_those_of_torch(stack: str) -> None:
+def test_states_scores_and_gradients_equal_those_of_torch(stack):
     weights = huggingface.load(FIXTURE, key=jax.random.key(0), selectable=stack)
     expected = load_file(FIXTURE / "expected.safetensors")
     batch = Batch(
@@ -43,7 +43,7 @@ def test_states_scores_and_gradients_equal_those_of_torch(stack: str) -> None:
         np.testing.assert_allclose(ours[name], expected[name], atol=atol, err_msg=name)
 
 
-def test_either_selectable_stack_gives_the_same_logits() -> None:
+def test_either_selectable_stack_gives_the_same_logits():
     text, vision = tiny_blip(adapter_size=0), tiny_blip(adapter_size=0, selectable="vision")
     params = random_params(FAMILY.make_model(text))
     moved = FAMILY.arrange(vision, FAMILY.parts(text, params))
@@ -55,7 +55,7 @@ def test_either_selectable_stack_gives_the_same_logits() -> None:
 
 
 @pytest.mark.parametrize("stack", FAMILY.stacks)
-def test_padding_of_the_question_changes_nothing(stack: str) -> None:
+def test_padding_of_the_question_changes_nothing(stack):
     config = tiny_blip(selectable=stack)
     model, batch = FAMILY.make_model(config), tiny_batch(config, examples=2, tokens=8)
     params = random_params(model)
@@ -66,7 +66,7 @@ def test_padding_of_the_question_changes_nothing(stack: str) -> None:
     np.testing.assert_array_equal(logits_BC, changed_BC)
 
 
-def test_the_decoder_does_not_see_later_tokens() -> None:
+def test_the_decoder_does_not_see_later_tokens():
     config = tiny_blip()
     model, batch = FAMILY.make_model(config), tiny_batch(config, examples=1)
     params = random_params(model)
@@ -80,7 +80,7 @@ def test_the_decoder_does_not_see_later_tokens() -> None:
     assert not np.allclose(scores[:, 2], other[:, 2])
 
 
-def test_integer_pixels_are_scaled_as_the_checkpoint_says() -> None:
+def test_integer_pixels_are_scaled_as_the_checkpoint_says():
     config = tiny_blip(image_mean=(0.1, 0.2, 0.3), image_std=(0.5, 0.6, 0.7))
     model, batch = FAMILY.make_model(config), tiny_batch(config)
     params = random_params(model)
@@ -106,12 +106,12 @@ def test_integer_pixels_are_scaled_as_the_checkpoint_says() -> None:
         (lambda: TextConfig(bos_token_id=-1), "bos_token_id = -1, must be at least 0"),
     ],
 )
-def test_impossible_sizes_are_refused(make, message: str) -> None:
+def test_impossible_sizes_are_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
 
 
-def test_images_and_questions_that_do_not_fit_are_refused() -> None:
+def test_images_and_questions_that_do_not_fit_are_refused():
     config = tiny_blip()
     model = FAMILY.make_model(config)
     embeddings = random_params(model)["embeddings"]

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from f3ocus_jax.models import FAMILIES, base
-from f3ocus_jax.types import Params
 from tests.helpers.models import TINY_LANGUAGES, random_params, tiny_batch, tiny_blip2
 
 FAMILY = FAMILIES["blip2"]
 
 
-def narrowed(params: Params) -> Params:
+def narrowed(params):
     """The same parameters, those of the foundation model in bfloat16."""
     kept = {name: params[name] for name in ("adapters", "head")}
     narrow = {name: params[name] for name in params if name not in kept}
@@ -23,12 +22,12 @@ def narrowed(params: Params) -> Params:
 
 @pytest.mark.parametrize("stack", FAMILY.stacks)
 @pytest.mark.parametrize("language", TINY_LANGUAGES)
-def test_a_bfloat16_model_keeps_its_dtype(language: str, stack: str) -> None:
+def test_a_bfloat16_model_keeps_its_dtype(language, stack):
     config = tiny_blip2(language, selectable=stack)
     model, batch = FAMILY.make_model(config), tiny_batch(config)
     params = jax.eval_shape(lambda: narrowed(random_params(model)))
 
-    def first_block(params: Params) -> tuple[jax.Array, jax.Array]:
+    def first_block(params):
         hidden, context = model.embed(params["embeddings"], batch)
         row = jax.tree.map(lambda leaf: leaf[0], (params["blocks"], params["adapters"]))
         return hidden, model.block(*row, hidden, context)
@@ -40,7 +39,7 @@ def test_a_bfloat16_model_keeps_its_dtype(language: str, stack: str) -> None:
 
 
 @pytest.mark.parametrize("language", TINY_LANGUAGES)
-def test_a_bfloat16_model_is_near_the_float32_one(language: str) -> None:
+def test_a_bfloat16_model_is_near_the_float32_one(language):
     config = tiny_blip2(language)
     model, batch = FAMILY.make_model(config), tiny_batch(config)
     params, apply = random_params(model), jax.jit(base.apply, static_argnums=0)

@@ -8,19 +8,19 @@ from scipy.interpolate import RegularGridInterpolator
 from f3ocus_jax.models.blocks import positions
 
 
-def grid(side: int, width: int = 3, seed: int = 0) -> np.ndarray:
+def grid(side, width=3, seed=0):
     return np.random.default_rng(seed).normal(size=(side**2 + 1, width)).astype(np.float32)
 
 
 @pytest.mark.parametrize("method", sorted(positions.METHODS))
-def test_the_same_size_changes_nothing(method: str) -> None:
+def test_the_same_size_changes_nothing(method):
     old = grid(5)
     np.testing.assert_array_equal(positions.resize(old, 5, method), old)
 
 
 @pytest.mark.parametrize("method", sorted(positions.METHODS))
 @pytest.mark.parametrize("side", [1, 2, 3, 8, 13])
-def test_the_class_token_stays_and_a_constant_grid_stays_constant(method: str, side: int) -> None:
+def test_the_class_token_stays_and_a_constant_grid_stays_constant(method, side):
     old = np.concatenate([grid(1)[:1], np.full((25, 3), 0.7, np.float32)])
     new = positions.resize(old, side, method)
     assert new.shape == (side**2 + 1, 3)
@@ -30,7 +30,7 @@ def test_the_class_token_stays_and_a_constant_grid_stays_constant(method: str, s
 
 
 @pytest.mark.parametrize("side", [2, 3, 7, 9])
-def test_bilinear_equals_scipy_with_the_corners_aligned(side: int) -> None:
+def test_bilinear_equals_scipy_with_the_corners_aligned(side):
     old = grid(4)
     axis = np.arange(4.0)
     interpolate = RegularGridInterpolator((axis, axis), old[1:].reshape(4, 4, 3))
@@ -39,7 +39,7 @@ def test_bilinear_equals_scipy_with_the_corners_aligned(side: int) -> None:
     np.testing.assert_allclose(positions.resize(old, side, "bilinear")[1:], expected, atol=1e-6)
 
 
-def test_positions_for_each_image_are_those_for_it_alone() -> None:
+def test_positions_for_each_image_are_those_for_it_alone():
     """Of rows and columns apart, by scipy; a grid of the old size keeps every bit."""
     old, grids = grid(4), [(4, 4), (2, 6), (6, 1), (5, 5), (1, 3)]
     each = np.asarray(
@@ -57,7 +57,7 @@ def test_positions_for_each_image_are_those_for_it_alone() -> None:
         np.testing.assert_allclose(found[:rows, :columns], interpolate(points), atol=1e-6)
 
 
-def test_bicubic_follows_a_plane_away_from_the_edges() -> None:
+def test_bicubic_follows_a_plane_away_from_the_edges():
     """Torch's parameter, unlike Keys', is not exact for planes; the oracle is in tests/parity."""
     rows, columns = np.indices((8, 8)).astype(np.float32)
     plane = (2 * rows - columns).reshape(64, 1)

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 from f3ocus_jax.models import FAMILIES
-from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blocks import layers, prompts
-from f3ocus_jax.types import Batch, Params
 from tests.helpers.families import CASES, FAMILY_OF, FURTHER, TINY, apply
 from tests.helpers.marking import marked
 from tests.helpers.models import random_params, tiny_batch, tiny_vilt
@@ -21,7 +19,7 @@ TOKENS = 3
 
 
 @functools.cache
-def made(name: str, stack: str) -> tuple[Model, Params, Model, Params, Batch]:
+def made(name, stack):
     config = TINY[name](selectable=stack)
     plain = FAMILY_OF[name].make_model(config)
     params, batch = random_params(plain), tiny_batch(config)
@@ -32,7 +30,7 @@ def made(name: str, stack: str) -> tuple[Model, Params, Model, Params, Batch]:
 
 
 @pytest.mark.parametrize(("name", "stack"), marked(CASES, FURTHER))
-def test_a_prompt_changes_the_answers_and_a_hidden_one_would_not(name: str, stack: str) -> None:
+def test_a_prompt_changes_the_answers_and_a_hidden_one_would_not(name, stack):
     """Oracle: blocks run one by one on longer inputs; a context that hides the prompt undoes it."""
     plain, params, model, wrapped, batch = made(name, stack)
     found = apply(model, wrapped, batch)
@@ -41,7 +39,7 @@ def test_a_prompt_changes_the_answers_and_a_hidden_one_would_not(name: str, stac
     depth, blocks = plain.num_layers, operator.itemgetter("blocks", "adapters")
 
     @jax.jit
-    def by_hand(params: Params, tokens_PD: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def by_hand(params, tokens_PD):
         hidden, context = plain.embed(params["embeddings"], batch)
         prompt_BPD = jnp.stack([tokens_PD] * len(hidden))
         longer = jnp.concatenate([prompt_BPD, hidden], axis=1)
@@ -59,13 +57,13 @@ def test_a_prompt_changes_the_answers_and_a_hidden_one_would_not(name: str, stac
     assert moved > 1e-3
 
 
-def test_every_token_sees_the_prompt_and_padding_stays_hidden() -> None:
+def test_every_token_sees_the_prompt_and_padding_stays_hidden():
     mask_BT = jnp.array([[1, 1, 0]])
     bias = layers.prepend_visible(layers.padding_bias(mask_BT), 2)
     np.testing.assert_array_equal(bias[0, 0, 0] == 0, [True, True, True, True, False])
 
 
-def test_unwrap_undoes_wrap_and_fresh_parameters_have_the_same_shape() -> None:
+def test_unwrap_undoes_wrap_and_fresh_parameters_have_the_same_shape():
     _, params, model, wrapped, _ = made("vilt", "blocks")
     plain, tokens_PD = prompts.remove_prompt(wrapped)
     jax.tree.map(np.testing.assert_array_equal, plain, params)
@@ -74,7 +72,7 @@ def test_unwrap_undoes_wrap_and_fresh_parameters_have_the_same_shape() -> None:
     assert jax.tree.map(np.shape, fresh) == jax.tree.map(np.shape, wrapped)
 
 
-def test_a_model_without_room_for_tokens_is_refused() -> None:
+def test_a_model_without_room_for_tokens_is_refused():
     closed = dataclasses.replace(FAMILIES["vilt"].make_model(tiny_vilt()), extend=None)
     with pytest.raises(ValueError, match="take no further tokens"):
         prompts.make_prompted_model(closed, tokens=1, width=16)

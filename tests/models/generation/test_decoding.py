@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 from f3ocus_jax.models import base, losses
-from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.generation import decoding as decoding_lib
 from f3ocus_jax.models.huggingface import directory as huggingface
-from f3ocus_jax.types import Batch, Params
 from tests.helpers.marking import marked
 from tests.helpers.models import (
     random_params,
@@ -41,7 +39,7 @@ SLOW = {"blip2-opt-vision", "blip2-llama-qformer", "llava-vision"}
 
 
 @functools.cache
-def model_of(name: str) -> tuple[Model, Params, Batch]:
+def model_of(name):
     """A model that writes, its parameters and questions, shared by the tests."""
     config = CASES[name](answering="generate")
     model = huggingface.family_of(config).make_model(config)
@@ -54,24 +52,24 @@ def model_of(name: str) -> tuple[Model, Params, Batch]:
     return model, params, batch.replace(input_ids_BT=ids_BT)
 
 
-def _livelier(path: tuple, leaf: np.ndarray) -> np.ndarray:
+def _livelier(path, leaf):
     """Scales a parameter: large biases and small maps write the same token over and over."""
     name = jax.tree_util.keystr(path)
     return leaf * (0.1 if "bias" in name else 2 if "word" in name or "position" in name else 4)
 
 
-def with_answers(batch: Batch, ids_BA: np.ndarray, mask_BA: np.ndarray | None = None) -> Batch:
+def with_answers(batch, ids_BA, mask_BA=None):
     mask_BA = np.ones_like(ids_BA) if mask_BA is None else mask_BA
     return batch.replace(answer_ids_BA=ids_BA, answer_mask_BA=mask_BA)
 
 
-def ending(model: Model, end: int) -> Model:
+def ending(model, end):
     """The same model with another token at the end of an answer."""
     return dataclasses.replace(model, generator=dataclasses.replace(model.generator, end_token=end))
 
 
 @pytest.mark.parametrize("name", marked(CASES, SLOW))
-def test_what_is_written_with_a_cache_is_likeliest_without_one(name: str) -> None:
+def test_what_is_written_with_a_cache_is_likeliest_without_one(name):
     model, params, batch = model_of(name)
     model = ending(model, -1)
     ids_BA = np.asarray(
@@ -95,7 +93,7 @@ def test_what_is_written_with_a_cache_is_likeliest_without_one(name: str) -> Non
         np.testing.assert_allclose(ranked_BC[:, answer], one_B, rtol=1e-4, atol=1e-4)
 
 
-def test_a_finished_answer_is_padded_and_the_others_go_on() -> None:
+def test_a_finished_answer_is_padded_and_the_others_go_on():
     model, params, batch = model_of("blip")
     free_BA = np.asarray(
         decoding_lib.make_greedy_search(ending(model, -1).generator, 6)(params, batch)
@@ -110,7 +108,7 @@ def test_a_finished_answer_is_padded_and_the_others_go_on() -> None:
         np.testing.assert_array_equal(ids_A[stop:], model.generator.padding_token)
 
 
-def test_one_beam_is_greedy_and_all_beams_find_the_likeliest() -> None:
+def test_one_beam_is_greedy_and_all_beams_find_the_likeliest():
     model, params, batch = model_of("blip")
     model = ending(model, -1)
     greedy_BA = decoding_lib.make_greedy_search(model.generator, 2)(params, batch)
@@ -126,12 +124,12 @@ def test_one_beam_is_greedy_and_all_beams_find_the_likeliest() -> None:
     np.testing.assert_array_equal(found_BA, every_CA[np.argmax(ranked_BC, axis=1)])
 
 
-def test_padding_of_an_answer_teaches_nothing() -> None:
+def test_padding_of_an_answer_teaches_nothing():
     model, params, batch = model_of("llava")
     ids_BA = np.full((3, LENGTH), 7, np.int32)
     mask_BA = np.array([[1, 1, 0]] * 3, np.int32)
 
-    def scores(ids_BA: np.ndarray) -> jax.Array:
+    def scores(ids_BA):
         return base.apply(model, params, with_answers(batch, ids_BA, mask_BA))
 
     first, second = scores(ids_BA), scores(np.where(mask_BA, ids_BA, 9))
@@ -140,7 +138,7 @@ def test_padding_of_an_answer_teaches_nothing() -> None:
     assert np.all(jnp.any(first[:, :2] != 0, axis=-1))
 
 
-def test_a_batch_without_answers_cannot_be_taught() -> None:
+def test_a_batch_without_answers_cannot_be_taught():
     model, params, batch = model_of("blip")
     with pytest.raises(ValueError, match="the batch has no answer_ids_BA"):
         base.apply(model, params, batch)

@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from f3ocus_jax.data.text import Tokenizer, load_tokenizer
+from f3ocus_jax.data.text import load_tokenizer
 from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models import head as head_lib
 from f3ocus_jax.models.huggingface import companions, directory as huggingface, tensor_files
 from f3ocus_jax.models.vilt import model as vilt
-from f3ocus_jax.models.vilt.model import ViltConfig
-from f3ocus_jax.types import Params
 from tests.helpers.models import random_params, tiny_vilt
 from tests.helpers.paths import MODEL_FIXTURES
 
@@ -26,27 +24,27 @@ KEY = jax.random.key(0)
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
+def tokenizer():
     return load_tokenizer()
 
 
 @pytest.fixture(scope="module")
-def config(tokenizer: Tokenizer) -> ViltConfig:
+def config(tokenizer):
     return tiny_vilt(vocab_size=tokenizer.vocabulary_size)
 
 
 @pytest.fixture(scope="module")
-def params(config: ViltConfig) -> Params:
+def params(config):
     return random_params(vilt.make_model(config))
 
 
 @pytest.fixture
-def directory(tmp_path: pathlib.Path) -> pathlib.Path:
+def directory(tmp_path):
     """A copy of a directory that torch wrote."""
     return pathlib.Path(shutil.copytree(FIXTURE, tmp_path / "model"))
 
 
-def edit_tensors(directory: pathlib.Path, **changes: np.ndarray | None) -> None:
+def edit_tensors(directory, **changes):
     """Replaces tensors, named with __ for a dot, and drops those that are None."""
     path = directory / tensor_files.WEIGHTS_FILE
     tensors: dict[str, Any] = dict(load_file(path))
@@ -54,14 +52,12 @@ def edit_tensors(directory: pathlib.Path, **changes: np.ndarray | None) -> None:
     save_file({name: value for name, value in tensors.items() if value is not None}, path)
 
 
-def edit_config(directory: pathlib.Path, **changes: object) -> None:
+def edit_config(directory, **changes):
     path = directory / huggingface.CONFIG_FILE
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_a_saved_model_loads_with_every_bit(
-    tmp_path: pathlib.Path, config: ViltConfig, params: Params, tokenizer: Tokenizer
-) -> None:
+def test_a_saved_model_loads_with_every_bit(tmp_path, config, params, tokenizer):
     huggingface.save(tmp_path / "new" / "model", config, params, ANSWERS, tokenizer)
     weights = huggingface.load(tmp_path / "new" / "model", key=KEY)
     assert weights.config == config
@@ -72,9 +68,7 @@ def test_a_saved_model_loads_with_every_bit(
     )
 
 
-def test_a_model_saved_over_another_leaves_nothing_of_it(
-    tmp_path: pathlib.Path, config: ViltConfig, params: Params, tokenizer: Tokenizer
-) -> None:
+def test_a_model_saved_over_another_leaves_nothing_of_it(tmp_path, config, params, tokenizer):
     huggingface.save(tmp_path, config, params, ANSWERS, tokenizer)
     (tmp_path / "records.jsonl").touch()
     plain, smaller = tiny_vilt(vocab_size=config.vocab_size, adapter_size=0), {"adapters": {}}
@@ -85,17 +79,12 @@ def test_a_model_saved_over_another_leaves_nothing_of_it(
 
 @pytest.mark.parametrize("survivors", range(3))
 def test_a_writer_that_dies_leaves_no_directory_that_looks_complete(
-    survivors: int,
-    tmp_path: pathlib.Path,
-    config: ViltConfig,
-    params: Params,
-    tokenizer: Tokenizer,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    survivors, tmp_path, config, params, tokenizer, monkeypatch
+):
     huggingface.save(tmp_path, config, params, ANSWERS, tokenizer)
     replace, renamed = pathlib.Path.replace, []
 
-    def die(path: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+    def die(path, target):
         if len(renamed) == survivors:
             raise KeyboardInterrupt
         renamed.append(target)
@@ -109,7 +98,7 @@ def test_a_writer_that_dies_leaves_no_directory_that_looks_complete(
     assert not list(tmp_path.glob(".*partial*"))
 
 
-def test_the_head_keeps_answers_it_knows_and_gets_fresh_ones_for_others(params: Params) -> None:
+def test_the_head_keeps_answers_it_knows_and_gets_fresh_ones_for_others(params):
     new = ("Yes.", "kidney", "brain", "lung")
     old = params["head"]["answers"]
     head = head_lib.align(old, ANSWERS, new, KEY)
@@ -124,12 +113,12 @@ def test_the_head_keeps_answers_it_knows_and_gets_fresh_ones_for_others(params: 
     assert head["hidden"] is old["hidden"]
 
 
-def test_the_same_answers_keep_the_head_as_it_is(params: Params) -> None:
+def test_the_same_answers_keep_the_head_as_it_is(params):
     head = params["head"]["answers"]
     assert head_lib.align(head, ANSWERS, ANSWERS, KEY) is head
 
 
-def test_loading_for_other_answers_resizes_the_head(directory: pathlib.Path) -> None:
+def test_loading_for_other_answers_resizes_the_head(directory):
     own, other = (
         huggingface.load(directory, key=KEY, answers=answers)
         for answers in (None, ("LABEL_3", "yes"))
@@ -139,23 +128,19 @@ def test_loading_for_other_answers_resizes_the_head(directory: pathlib.Path) -> 
     np.testing.assert_array_equal(kernels[0][:, 3], kernels[1][:, 0])
 
 
-def test_adapters_are_fresh_where_the_directory_has_none(directory: pathlib.Path) -> None:
+def test_adapters_are_fresh_where_the_directory_has_none(directory):
     weights = huggingface.load(directory, key=KEY, adapter_size=3)
     assert weights.config.adapter_size == 3
     assert weights.params["adapters"]["down"]["kernel"].shape == (2, 16, 3)
 
 
-def test_adapters_of_another_size_are_refused(
-    tmp_path: pathlib.Path, config: ViltConfig, params: Params, tokenizer: Tokenizer
-) -> None:
+def test_adapters_of_another_size_are_refused(tmp_path, config, params, tokenizer):
     huggingface.save(tmp_path, config, params, ANSWERS, tokenizer)
     with pytest.raises(WeightsError, match=r"adapters.* has bottleneck 4, .*adapter_size = 9"):
         huggingface.load(tmp_path, key=KEY, adapter_size=9)
 
 
-def test_a_directory_without_head_gets_a_fresh_one_for_the_given_answers(
-    directory: pathlib.Path,
-) -> None:
+def test_a_directory_without_head_gets_a_fresh_one_for_the_given_answers(directory):
     tensors = load_file(directory / tensor_files.WEIGHTS_FILE)
     edit_tensors(
         directory,
@@ -169,7 +154,7 @@ def test_a_directory_without_head_gets_a_fresh_one_for_the_given_answers(
     assert weights.params["head"]["answers"]["answers"]["bias"].shape == (5,)
 
 
-def test_missing_left_over_and_wrongly_shaped_tensors_are_listed(directory: pathlib.Path) -> None:
+def test_missing_left_over_and_wrongly_shaped_tensors_are_listed(directory):
     edit_tensors(
         directory,
         vilt__layernorm__weight=None,
@@ -186,16 +171,14 @@ def test_missing_left_over_and_wrongly_shaped_tensors_are_listed(directory: path
 
 
 @pytest.mark.parametrize("keep", [4, 200, 20_000])
-def test_a_truncated_file_is_named(directory: pathlib.Path, keep: int) -> None:
+def test_a_truncated_file_is_named(directory, keep):
     path = directory / tensor_files.WEIGHTS_FILE
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(WeightsError, match=r"model\.safetensors is truncated or no safetensors"):
         huggingface.load(directory, key=KEY)
 
 
-def test_truncated_adapters_are_named(
-    tmp_path: pathlib.Path, config: ViltConfig, params: Params, tokenizer: Tokenizer
-) -> None:
+def test_truncated_adapters_are_named(tmp_path, config, params, tokenizer):
     huggingface.save(tmp_path, config, params, ANSWERS, tokenizer)
     path = tmp_path / companions.ADAPTERS_FILE
     path.write_bytes(path.read_bytes()[:-1])
@@ -213,28 +196,24 @@ def test_truncated_adapters_are_named(
         ({"hidden_act": "swish"}, "hidden_act = 'swish', must be one of"),
     ],
 )
-def test_a_config_that_cannot_be_built_is_named(
-    directory: pathlib.Path, changes: dict, message: str
-) -> None:
+def test_a_config_that_cannot_be_built_is_named(directory, changes, message):
     edit_config(directory, **changes)
     with pytest.raises(WeightsError, match=rf"config\.json: .*{message}"):
         huggingface.load_config(directory)
 
 
-def test_sizes_are_read_without_weights(directory: pathlib.Path) -> None:
+def test_sizes_are_read_without_weights(directory):
     (directory / tensor_files.WEIGHTS_FILE).unlink()
     edit_config(directory, image_size=[16, 16])
     assert huggingface.load_config(directory).image_size == 16
 
 
-def test_a_directory_that_is_not_there_is_named(tmp_path: pathlib.Path) -> None:
+def test_a_directory_that_is_not_there_is_named(tmp_path):
     with pytest.raises(WeightsError, match=r"nowhere/config\.json is missing"):
         huggingface.load(tmp_path / "nowhere", key=KEY)
 
 
-def test_answers_and_tokenizer_must_fit_what_is_saved(
-    tmp_path: pathlib.Path, config: ViltConfig, params: Params, tokenizer: Tokenizer
-) -> None:
+def test_answers_and_tokenizer_must_fit_what_is_saved(tmp_path, config, params, tokenizer):
     with pytest.raises(ValueError, match="2 answers for a head of 5"):
         huggingface.save(tmp_path / "x", config, params, ["no", "yes"], tokenizer)
     with pytest.raises(ValueError, match=r"tokenizer of \d+ entries for 40 embeddings"):

@@ -1,8 +1,6 @@
 """Low-rank changes in PEFT's layout: names, shapes, and what they add up to."""
 
 import json
-import pathlib
-from typing import Any
 
 import jax
 import numpy as np
@@ -11,7 +9,6 @@ from safetensors.numpy import load_file
 
 from f3ocus_jax.models import units
 from f3ocus_jax.models.huggingface import directory as huggingface, layout, peft_layout
-from f3ocus_jax.types import Params
 from tests.helpers.families import CASES, FAMILY_OF, TINY, made_with_lora
 
 RANK = 2
@@ -36,11 +33,11 @@ NAMES = {
 LACKING = sorted(set(CASES) - set(NAMES))
 
 
-def config_of(name: str, stack: str) -> Any:
+def config_of(name, stack):
     return TINY[name](selectable=stack)
 
 
-def written(folder: pathlib.Path, name: str, stack: str) -> tuple[dict, dict[str, np.ndarray]]:
+def written(folder, name, stack):
     """What is read back of the folder, without PEFT."""
     _, params, _ = made_with_lora(name, stack)
     peft_layout.write(folder, config_of(name, stack), params, "start")
@@ -49,21 +46,19 @@ def written(folder: pathlib.Path, name: str, stack: str) -> tuple[dict, dict[str
     return settings, load_file(adapter / "adapter_model.safetensors")
 
 
-def exported(name: str, stack: str, params: Params) -> dict[str, np.ndarray]:
+def exported(name, stack, params):
     """Tensors of an exported model by the names of a running one."""
     family, config = FAMILY_OF[name], config_of(name, stack)
     theirs = layout.to_huggingface(family.tensors(config), family.parts(config, params))
     return {family.module(tensor): value for tensor, value in theirs.items()}
 
 
-def test_stacks_without_a_layout_are_albef_s() -> None:
+def test_stacks_without_a_layout_are_albef_s():
     assert set(LACKING) == {case for case in CASES if case[0] == "albef"}
 
 
 @pytest.mark.parametrize(("name", "stack"), sorted(NAMES))
-def test_start_plus_changes_equals_the_exported_weights(
-    name: str, stack: str, tmp_path: pathlib.Path
-) -> None:
+def test_start_plus_changes_equals_the_exported_weights(name, stack, tmp_path):
     settings, tensors = written(tmp_path, name, stack)
     _, params, _ = made_with_lora(name, stack)
     start, merged = (exported(name, stack, of) for of in (params, units.merged(params)))
@@ -85,9 +80,7 @@ def test_start_plus_changes_equals_the_exported_weights(
 
 
 @pytest.mark.parametrize(("name", "stack"), sorted(NAMES))
-def test_names_are_those_of_every_layer_of_a_running_model(
-    name: str, stack: str, tmp_path: pathlib.Path
-) -> None:
+def test_names_are_those_of_every_layer_of_a_running_model(name, stack, tmp_path):
     settings, tensors = written(tmp_path, name, stack)
     depth = made_with_lora(name, stack)[0].num_layers * (2 if stack == "qformer" else 1)
     modules = {NAMES[name, stack].format(layer) for layer in range(depth)}
@@ -101,12 +94,12 @@ def test_names_are_those_of_every_layer_of_a_running_model(
     assert set(FAMILY_OF[name].rename(running).values()) <= files
 
 
-def _kinds(name: str, stack: str) -> tuple[list, Params]:
+def _kinds(name, stack):
     config, family = config_of(name, stack), FAMILY_OF[name]
     return family.tensors(config), family.parts(config, made_with_lora(name, stack)[1])
 
 
-def test_settings_make_a_lora_config_of_factor_one(tmp_path: pathlib.Path) -> None:
+def test_settings_make_a_lora_config_of_factor_one(tmp_path):
     settings, _ = written(tmp_path, "vilt", "blocks")
     wanted = {
         "peft_type": "LORA",
@@ -125,24 +118,20 @@ def test_settings_make_a_lora_config_of_factor_one(tmp_path: pathlib.Path) -> No
 
 
 @pytest.mark.parametrize(("name", "stack"), LACKING)
-def test_no_folder_where_peft_has_no_layout(name: str, stack: str, tmp_path: pathlib.Path) -> None:
+def test_no_folder_where_peft_has_no_layout(name, stack, tmp_path):
     _, params, _ = made_with_lora(name, stack)
     peft_layout.write(tmp_path, config_of(name, stack), params, "start")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_without_changes_takes_those_of_an_earlier_one_away(
-    tmp_path: pathlib.Path,
-) -> None:
+def test_a_model_without_changes_takes_those_of_an_earlier_one_away(tmp_path):
     written(tmp_path, "vilt", "blocks")
     _, params, _ = made_with_lora("vilt", "blocks")
     peft_layout.write(tmp_path, config_of("vilt", "blocks"), units.merged(params), "")
     assert not list((tmp_path / peft_layout.FOLDER).iterdir())
 
 
-def test_drawn_weights_have_no_name_and_a_head_of_findings_alone_is_not_saved(
-    tmp_path: pathlib.Path,
-) -> None:
+def test_drawn_weights_have_no_name_and_a_head_of_findings_alone_is_not_saved(tmp_path):
     _, params, _ = made_with_lora("vilt", "blocks")
     config = config_of("vilt", "blocks")
     shapes = huggingface.head_shapes(config, {"findings": ("edema", "mass")})

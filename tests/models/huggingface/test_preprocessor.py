@@ -3,7 +3,6 @@
 import json
 import pathlib
 import shutil
-from typing import Any
 
 import jax
 import numpy as np
@@ -26,12 +25,12 @@ from tests.helpers.paths import MODEL_FIXTURES
 FIXTURE = MODEL_FIXTURES / "blip" / "plain"
 
 
-def write(folder: pathlib.Path, **content: object) -> pathlib.Path:
+def write(folder, **content):
     (folder / preprocessor.FILE).write_text(json.dumps(content))
     return folder
 
 
-def test_a_checkpoint_s_own_numbers_are_used(tmp_path: pathlib.Path) -> None:
+def test_a_checkpoint_s_own_numbers_are_used(tmp_path):
     folder = pathlib.Path(shutil.copytree(FIXTURE, tmp_path / "model"))
     default = huggingface.load_config(folder)
     assert (default.image_mean, default.image_std) == (CLIP_MEAN, CLIP_STD)
@@ -40,7 +39,7 @@ def test_a_checkpoint_s_own_numbers_are_used(tmp_path: pathlib.Path) -> None:
     assert (config.image_mean, config.image_std) == ((0.1, 0.2, 0.3), (0.5,))
 
 
-def test_without_normalisation_pixels_are_shares(tmp_path: pathlib.Path) -> None:
+def test_without_normalisation_pixels_are_shares(tmp_path):
     pixels = preprocessor.read_pixels(write(tmp_path, do_normalize=False))
     images_BHWC = np.array([[[[0, 51, 255]]]], np.uint8)
     shares = vision.normalise(images_BHWC, pixels["image_mean"], pixels["image_std"])
@@ -56,9 +55,7 @@ def test_without_normalisation_pixels_are_shares(tmp_path: pathlib.Path) -> None
         ({"image_std": None}, "image_std = None, must be a number per channel"),
     ],
 )
-def test_what_no_family_does_is_refused(
-    tmp_path: pathlib.Path, content: dict, message: str
-) -> None:
+def test_what_no_family_does_is_refused(tmp_path, content, message):
     with pytest.raises(WeightsError, match=message):
         preprocessor.read_pixels(write(tmp_path, **content))
 
@@ -66,24 +63,24 @@ def test_what_no_family_does_is_refused(
 CONFIGS = {"albef": tiny_albef, "blip": tiny_blip, "llava": tiny_llava, "vilt": tiny_vilt}
 
 
-def noise(*shape: int) -> Image.Image:
+def noise(*shape):
     draw = np.random.default_rng(0)
     return Image.fromarray(draw.integers(0, 256, (*shape, 3)).astype(np.uint8))
 
 
-def processor(config: Any, family: str, folder: pathlib.Path) -> Any:
+def processor(config, family, folder):
     """What transformers prepares images with, as it reads it from a model of ours."""
     of_family = FAMILIES[family].image_processor(config)
     preprocessor.write(folder, config, of_family)
     return getattr(transformers, f"{of_family['image_processor_type']}Pil").from_pretrained(folder)
 
 
-def normalised(canvases: list[np.ndarray], config: Any) -> jax.Array:
+def normalised(canvases, config):
     images_BHWC = jax.numpy.asarray(np.stack(canvases))
     return vision.normalise(images_BHWC, config.image_mean, config.image_std)
 
 
-def both_pixels(family: str, folder: pathlib.Path, shape: tuple[int, int]) -> tuple[Any, Any]:
+def both_pixels(family, folder, shape):
     """An image of noise as our data path makes a square of it, and as transformers does."""
     config, image = CONFIGS[family](), noise(*shape)
     prepare = processor(config, family, folder)
@@ -94,16 +91,12 @@ def both_pixels(family: str, folder: pathlib.Path, shape: tuple[int, int]) -> tu
 
 @pytest.mark.parametrize("shape", [(41, 41), (13, 13)], ids=["smaller", "larger"])
 @pytest.mark.parametrize("family", CONFIGS)
-def test_transformers_makes_the_same_pixels_of_a_square_image(
-    family: str, shape: tuple[int, int], tmp_path: pathlib.Path
-) -> None:
+def test_transformers_makes_the_same_pixels_of_a_square_image(family, shape, tmp_path):
     np.testing.assert_allclose(*both_pixels(family, tmp_path, shape), atol=1e-3)
 
 
 @pytest.mark.parametrize("family", sorted(set(CONFIGS) - {"vilt"}))
-def test_transformers_makes_the_same_pixels_of_any_image(
-    family: str, tmp_path: pathlib.Path
-) -> None:
+def test_transformers_makes_the_same_pixels_of_any_image(family, tmp_path):
     np.testing.assert_allclose(*both_pixels(family, tmp_path, (40, 57)), atol=1e-3)
 
 
@@ -111,7 +104,7 @@ SHAPES = [(50, 50), (40, 66), (97, 30), (61, 44), (18, 21)]
 """Height and width of images that are square, wide, tall beyond the limit, and between."""
 
 
-def test_vilt_s_processor_makes_the_same_padded_pixels_and_mask(tmp_path: pathlib.Path) -> None:
+def test_vilt_s_processor_makes_the_same_padded_pixels_and_mask(tmp_path):
     config = tiny_vilt(image_size=32, patch_size=4)
     theirs = processor(config, "vilt", tmp_path)([noise(*s) for s in SHAPES], return_tensors="np")
     mask_BHW = theirs["pixel_mask"]
@@ -130,7 +123,7 @@ def test_vilt_s_processor_makes_the_same_padded_pixels_and_mask(tmp_path: pathli
     np.testing.assert_allclose(ours_BHWC[:, :height, :width], theirs_BHWC, atol=1e-3)
 
 
-def test_sizes_are_those_of_vilt_s_processor_at_its_published_size() -> None:
+def test_sizes_are_those_of_vilt_s_processor_at_its_published_size():
     draw = np.random.default_rng(0)
     shapes = [(384, 768), (768, 384), (1333, 800), *draw.integers(100, 2000, (500, 2)).tolist()]
     for height, width in shapes:
@@ -139,7 +132,7 @@ def test_sizes_are_those_of_vilt_s_processor_at_its_published_size() -> None:
 
 
 @pytest.mark.parametrize("side", [32, 40, 52, 64])
-def test_every_image_fits_its_canvas(side: int) -> None:
+def test_every_image_fits_its_canvas(side):
     draw = np.random.default_rng(1)
     shapes = [(1, 1000), (1000, 1), (64, 64), *draw.integers(1, 300, (200, 2)).tolist()]
     found = np.array([Canvas(side, 32, 4).edges(height, width) for height, width in shapes])
@@ -148,7 +141,7 @@ def test_every_image_fits_its_canvas(side: int) -> None:
     assert not (found % 4).any()
 
 
-def test_the_numbers_survive_a_saved_model(tmp_path: pathlib.Path) -> None:
+def test_the_numbers_survive_a_saved_model(tmp_path):
     tokenizer = load_tokenizer()
     config = tiny_vilt(
         vocab_size=tokenizer.vocabulary_size, image_mean=(0.1, 0.2, 0.3), image_std=(0.4,)

@@ -1,7 +1,5 @@
 """LLaVA against what torch gave (see tests/parity/write_fixtures.py), its sizes and its edges."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +28,7 @@ apply = jax.jit(base.apply, static_argnums=0)
 
 
 @pytest.mark.parametrize("stack", FAMILY.stacks)
-def test_states_scores_and_gradients_equal_those_of_torch(stack: str) -> None:
+def test_states_scores_and_gradients_equal_those_of_torch(stack):
     weights = huggingface.load(FIXTURE, key=jax.random.key(0), selectable=stack)
     expected = load_file(FIXTURE / "expected.safetensors")
     batch = Batch(
@@ -46,7 +44,7 @@ def test_states_scores_and_gradients_equal_those_of_torch(stack: str) -> None:
         np.testing.assert_allclose(ours[name], expected[name], atol=1e-5, err_msg=name)
 
 
-def test_either_selectable_stack_gives_the_same_logits() -> None:
+def test_either_selectable_stack_gives_the_same_logits():
     language, vision = tiny_llava(adapter_size=0), tiny_llava(adapter_size=0, selectable="vision")
     params = random_params(FAMILY.make_model(language))
     moved = FAMILY.arrange(vision, FAMILY.parts(language, params))
@@ -58,7 +56,7 @@ def test_either_selectable_stack_gives_the_same_logits() -> None:
 
 
 @pytest.mark.parametrize("stack", FAMILY.stacks)
-def test_padding_of_the_question_changes_nothing(stack: str) -> None:
+def test_padding_of_the_question_changes_nothing(stack):
     config = tiny_llava(selectable=stack)
     model, batch = FAMILY.make_model(config), tiny_batch(config, examples=2, tokens=8)
     params = random_params(model)
@@ -74,7 +72,7 @@ def test_padding_of_the_question_changes_nothing(stack: str) -> None:
     np.testing.assert_allclose(apply(model, params, unpadded)[1], logits_BC[1], atol=1e-5)
 
 
-def test_an_image_takes_the_place_of_its_token() -> None:
+def test_an_image_takes_the_place_of_its_token():
     draw = np.random.default_rng(0)
     text_BTD = draw.normal(size=(3, 5, 2)).astype(np.float32)
     image_BPD = draw.normal(size=(3, 4, 2)).astype(np.float32)
@@ -86,7 +84,7 @@ def test_an_image_takes_the_place_of_its_token() -> None:
         np.testing.assert_array_equal(joined[example], expected)
 
 
-def test_the_answer_depends_on_the_image_and_on_the_question() -> None:
+def test_the_answer_depends_on_the_image_and_on_the_question():
     config = tiny_llava()
     model, batch = FAMILY.make_model(config), tiny_batch(config)
     batch = batch.replace(input_ids_BT=np.where(np.arange(7) == 0, 39, batch.input_ids_BT % 39))
@@ -98,7 +96,7 @@ def test_the_answer_depends_on_the_image_and_on_the_question() -> None:
         assert np.abs(apply(model, params, changed) - logits_BC).max(axis=1).min() > 1e-3
 
 
-def test_grouped_queries_equal_queries_with_repeated_keys_and_values() -> None:
+def test_grouped_queries_equal_queries_with_repeated_keys_and_values():
     grouped = tiny_llava().text_config
     full = LlamaConfig(**{**vars(grouped), "num_key_value_heads": 4})
     block = llama.init_block(grouped, jax.random.key(0))
@@ -115,7 +113,7 @@ def test_grouped_queries_equal_queries_with_repeated_keys_and_values() -> None:
     )
 
 
-def test_attention_depends_on_distances_alone() -> None:
+def test_attention_depends_on_distances_alone():
     # Su et al., 2021: turned queries and keys meet at the difference of their positions.
     config = tiny_llava().text_config
     heads = jax.random.normal(jax.random.key(0), (1, 1, 5, config.head_dim))
@@ -130,7 +128,7 @@ def test_attention_depends_on_distances_alone() -> None:
     )
 
 
-def test_a_bfloat16_model_keeps_its_dtype_and_is_near_the_float32_one() -> None:
+def test_a_bfloat16_model_keeps_its_dtype_and_is_near_the_float32_one():
     config = tiny_llava()
     model, batch = FAMILY.make_model(config), tiny_batch(config)
     params = random_params(model)
@@ -147,7 +145,7 @@ def test_a_bfloat16_model_keeps_its_dtype_and_is_near_the_float32_one() -> None:
     np.testing.assert_allclose(logits_BC, wide_BC, atol=0.1 * np.abs(wide_BC).max())
 
 
-def test_a_published_config_is_read_with_what_it_leaves_out() -> None:
+def test_a_published_config_is_read_with_what_it_leaves_out():
     # As llava-hf/llava-1.5-7b-hf holds it: most of the language model's sizes are defaults.
     named = {
         "image_token_index": 32000,
@@ -183,7 +181,7 @@ def test_a_published_config_is_read_with_what_it_leaves_out() -> None:
     "text",
     [{"rope_theta": 5e5}, {"rope_parameters": {"rope_theta": 500000, "rope_type": "default"}}],
 )
-def test_the_base_of_rotary_positions_is_read_from_either_place(text: dict) -> None:
+def test_the_base_of_rotary_positions_is_read_from_either_place(text):
     config = sizes.build(LlavaConfig, standardise({"text_config": text}), num_answers=2)
     assert config.text_config.rope_parameters == RopeConfig(rope_theta=5e5)
 
@@ -205,7 +203,7 @@ def test_the_base_of_rotary_positions_is_read_from_either_place(text: dict) -> N
         ({"tie_word_embeddings": True}, "tie_word_embeddings = True, must be one of"),
     ],
 )
-def test_a_config_that_cannot_be_built_is_refused(named: dict, message: str) -> None:
+def test_a_config_that_cannot_be_built_is_refused(named, message):
     with pytest.raises(ConfigError, match=message):
         sizes.build(LlavaConfig, standardise(named), num_answers=2)
 
@@ -218,12 +216,12 @@ def test_a_config_that_cannot_be_built_is_refused(named: dict, message: str) -> 
         (lambda: ClipConfig(image_size=20, patch_size=8), "must be a multiple of patch_size = 8"),
     ],
 )
-def test_impossible_sizes_are_refused(make: Callable[[], object], message: str) -> None:
+def test_impossible_sizes_are_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
 
 
-def test_images_and_questions_that_do_not_fit_are_refused() -> None:
+def test_images_and_questions_that_do_not_fit_are_refused():
     config = tiny_llava()
     model = FAMILY.make_model(config)
     embeddings = random_params(model)["embeddings"]

@@ -27,24 +27,24 @@ apply = jax.jit(base.apply, static_argnums=0)
 
 
 @pytest.fixture(params=FIXTURES, ids=lambda path: path.name)
-def case(request: pytest.FixtureRequest) -> tuple[huggingface.Weights, Batch, dict]:
+def case(request):
     weights = huggingface.load(request.param, key=jax.random.key(0))
     expected = load_file(request.param / "expected.safetensors")
     batch = Batch(**{name[6:]: expected[name] for name in expected if name.startswith("batch.")})
     return weights, batch, expected
 
 
-def test_logits_equal_those_of_torch(case: tuple) -> None:
+def test_logits_equal_those_of_torch(case):
     weights, batch, expected = case
     logits_BC = apply(vilt.make_model(weights.config), weights.params, batch)
     np.testing.assert_allclose(logits_BC, expected["logits_BC"], atol=1e-5)
 
 
-def test_gradients_of_the_loss_equal_those_of_torch(case: tuple) -> None:
+def test_gradients_of_the_loss_equal_those_of_torch(case):
     weights, batch, expected = case
     model = vilt.make_model(weights.config)
 
-    def loss(params: dict) -> jax.Array:
+    def loss(params):
         logits_BC = base.apply(model, params, batch)
         return masked_mean(binary_cross_entropy(logits_BC, batch.labels_B), batch)
 
@@ -58,7 +58,7 @@ def test_gradients_of_the_loss_equal_those_of_torch(case: tuple) -> None:
         np.testing.assert_allclose(gradients[name], wanted, atol=1e-4, err_msg=name)
 
 
-def test_padding_of_the_question_changes_nothing() -> None:
+def test_padding_of_the_question_changes_nothing():
     config = tiny_vilt()
     model, batch = vilt.make_model(config), tiny_batch(config, examples=2, tokens=8)
     params = random_params(model)
@@ -68,7 +68,7 @@ def test_padding_of_the_question_changes_nothing() -> None:
     np.testing.assert_array_equal(logits_BC, changed_BC)
 
 
-def test_pixels_as_integers_equal_the_same_pixels_normalised_by_hand() -> None:
+def test_pixels_as_integers_equal_the_same_pixels_normalised_by_hand():
     config = tiny_vilt()
     model, batch = vilt.make_model(config), tiny_batch(config)
     params = random_params(model)
@@ -77,7 +77,7 @@ def test_pixels_as_integers_equal_the_same_pixels_normalised_by_hand() -> None:
     np.testing.assert_allclose(logits_BC, by_hand_BC, atol=1e-5)
 
 
-def test_fresh_adapters_leave_the_model_as_it_is() -> None:
+def test_fresh_adapters_leave_the_model_as_it_is():
     config, plain = tiny_vilt(adapter_size=4), tiny_vilt(adapter_size=0)
     params, batch = random_params(vilt.make_model(config)), tiny_batch(config)
     params["adapters"] = adapters.init_stack(jax.random.key(0), layers=3, width=16, bottleneck=4)
@@ -86,7 +86,7 @@ def test_fresh_adapters_leave_the_model_as_it_is() -> None:
     np.testing.assert_array_equal(with_adapters, without)
 
 
-def test_the_default_sizes_are_those_of_vilt_b32() -> None:
+def test_the_default_sizes_are_those_of_vilt_b32():
     # ViLT-B/32 has 111 595 008 parameters below its heads (transformers' ViltModel counts so).
     shapes = jax.eval_shape(lambda: vilt.init(ViltConfig(num_answers=2), jax.random.key(0)))
     body = [shapes[key] for key in ("embeddings", "blocks", "readout")]
@@ -104,19 +104,19 @@ def test_the_default_sizes_are_those_of_vilt_b32() -> None:
         ({"hidden_act": "swish"}, r"hidden_act = 'swish', must be one of \['gelu', "),
     ],
 )
-def test_impossible_sizes_are_refused(changes: dict, message: str) -> None:
+def test_impossible_sizes_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         tiny_vilt(**changes)
 
 
-def test_images_of_another_size_are_refused() -> None:
+def test_images_of_another_size_are_refused():
     model, batch = vilt.make_model(tiny_vilt()), tiny_batch(tiny_vilt(image_size=24))
     with pytest.raises(ValueError, match=r"images have shape \(24, 24, 3\), .* \(16, 16, 3\)"):
         model.embed(random_params(model)["embeddings"], batch)
 
 
 @pytest.mark.parametrize("shape", [(24, 20, 3), (24, 24, 1)])
-def test_a_canvas_that_patches_do_not_fill_is_refused(shape: tuple[int, ...]) -> None:
+def test_a_canvas_that_patches_do_not_fill_is_refused(shape):
     model, batch = vilt.make_model(tiny_vilt()), tiny_batch(tiny_vilt(), examples=1)
     batch = batch.replace(
         images_BHWC=np.zeros((1, *shape), np.uint8), image_size_B2=np.array([[8, 8]])
@@ -127,7 +127,7 @@ def test_a_canvas_that_patches_do_not_fill_is_refused(shape: tuple[int, ...]) ->
         model.embed(random_params(model)["embeddings"], batch)
 
 
-def several_sizes(side: int, beyond: int = 0) -> Batch:
+def several_sizes(side, beyond=0):
     """Images of 16 x 16, 8 x 24 and 24 x 16 on a canvas, which has one value beyond them."""
     sizes = [(16, 16), (8, 24), (24, 16)]
     batch = tiny_batch(tiny_vilt(image_size=24), examples=len(sizes))
@@ -139,14 +139,14 @@ def several_sizes(side: int, beyond: int = 0) -> Batch:
     return batch.replace(images_BHWC=images_BHWC, image_size_B2=np.array(sizes, np.int32))
 
 
-def test_what_is_on_the_canvas_beyond_an_image_changes_nothing() -> None:
+def test_what_is_on_the_canvas_beyond_an_image_changes_nothing():
     model = vilt.make_model(tiny_vilt())
     params = random_params(model)
     zeros_BC, others_BC = (apply(model, params, several_sizes(24, b)) for b in (0, 200))
     np.testing.assert_array_equal(zeros_BC, others_BC)
 
 
-def test_an_image_that_fills_its_canvas_is_as_without_sizes() -> None:
+def test_an_image_that_fills_its_canvas_is_as_without_sizes():
     model, batch = vilt.make_model(tiny_vilt()), tiny_batch(tiny_vilt())
     params = random_params(model)
     filling = batch.replace(image_size_B2=np.full((3, 2), 16, np.int32))
@@ -154,19 +154,19 @@ def test_an_image_that_fills_its_canvas_is_as_without_sizes() -> None:
     np.testing.assert_allclose(with_BC, without_BC, atol=1e-6)
 
 
-def assert_same(found: object, expected: object) -> None:
+def assert_same(found, expected):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, expected
     )
 
 
-def test_a_larger_canvas_changes_neither_logits_nor_any_gradient_of_theirs() -> None:
+def test_a_larger_canvas_changes_neither_logits_nor_any_gradient_of_theirs():
     """The patches that it adds are hidden, whatever their number."""
     model = vilt.make_model(tiny_vilt())
     params = random_params(model)
 
     @jax.jit
-    def found(batch: Batch) -> tuple[jax.Array, object]:
+    def found(batch):
         logits_BC = base.apply(model, params, batch)
         return logits_BC, jax.jacrev(base.apply, argnums=1)(model, params, batch)
 
@@ -175,7 +175,7 @@ def test_a_larger_canvas_changes_neither_logits_nor_any_gradient_of_theirs() -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_a_larger_canvas_does_not_change_scores(method: str) -> None:
+def test_a_larger_canvas_does_not_change_scores(method):
     model = vilt.make_model(tiny_vilt())
     parts = units.split(random_params(model), "adapter")
     settings = {"loss": "cross_entropy", "kernel": "outputs", "method": method}
@@ -186,13 +186,13 @@ def test_a_larger_canvas_does_not_change_scores(method: str) -> None:
     assert_same(large, small)
 
 
-def test_questions_that_are_too_long_are_refused() -> None:
+def test_questions_that_are_too_long_are_refused():
     model, batch = vilt.make_model(tiny_vilt()), tiny_batch(tiny_vilt(), tokens=13)
     with pytest.raises(ValueError, match=r"questions have 13 tokens, .* at most 12"):
         model.embed(random_params(model)["embeddings"], batch)
 
 
-def test_patches_come_in_raster_order() -> None:
+def test_patches_come_in_raster_order():
     config = tiny_vilt(patch_size=8, image_size=16, num_channels=1)
     rows, columns = np.indices((16, 16)) // 8
     images_BHWC = np.float32(2 * rows + columns)[None, :, :, None]
