@@ -32,7 +32,7 @@ class Budgets:
 
     clients: tuple[str, ...]
     budgets_K: np.ndarray
-    wanted: selection.Wanted
+    wanted: selection.Requirements
     participation: Participation
 
     @property
@@ -53,7 +53,7 @@ class Budgets:
         Raises:
           InfeasibleError: if no choice keeps them.
         """
-        if self.wanted.nothing and self.participation.everyone and present_K.all():
+        if self.wanted.is_empty and self.participation.everyone and present_K.all():
             return None
         wanted = dataclasses.replace(self.wanted, present_K=present_K)
         return selection.limits.make_limits(wanted, scores_KL, self.budgets_K, self.clients)
@@ -104,10 +104,10 @@ def make_budgets(config: ExperimentConfig, costs_L: np.ndarray, clients: Sequenc
     }
     if np.ptp(costs_L) == 0:
         layers_K = np.minimum(spendable_K // costs_L[0], num_layers)
-        wanted = selection.Wanted(**shared)
+        wanted = selection.Requirements(**shared)
     else:
         layers_K = np.full(len(names), num_layers)
-        wanted = selection.Wanted(**shared, costs_L=costs_L, capacity_K=spendable_K)
+        wanted = selection.Requirements(**shared, costs_L=costs_L, capacity_K=spendable_K)
     _check_names("federated.absent", config.federated.absent, names)
     participation = Participation(names, config.federated, config.seed)
     _check_participation(participation)
@@ -169,7 +169,7 @@ def _check_names(setting: str, given: Mapping[str, object], names: Sequence[str]
             raise ConfigError(f"config.{setting} names client {name!r}{nearest(name, names)}")
 
 
-def _check_algorithm(algorithm: str, wanted: selection.Wanted, picks: int) -> None:
+def _check_algorithm(algorithm: str, wanted: selection.Requirements, picks: int) -> None:
     """Refuses limits that an algorithm does not keep."""
     if algorithm == "own" and (wanted.least_L is not None or wanted.most_L is not None):
         raise ConfigError(
@@ -213,7 +213,7 @@ def _check_rounds(budgets: Budgets, num_layers: int) -> None:
         require(
             here >= settings.min_clients, "federated.min_clients", settings.min_clients, allowed
         )
-        if budgets.wanted.nothing:
+        if budgets.wanted.is_empty:
             continue
         try:
             budgets.limits(present_K, alike_KL)

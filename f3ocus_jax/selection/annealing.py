@@ -1,4 +1,4 @@
-"""How does simulated annealing choose layers? Chains that cool down, and an archive of the front.
+"""Simulated annealing over choices of layers: cooling chains and an archive of the front.
 
 S. Kirkpatrick, C. D. Gelatt, M. P. Vecchi: Optimization by simulated annealing. Science 220,
 1983; for several objectives S. Bandyopadhyay, S. Saha, U. Maulik, K. Deb: A simulated
@@ -8,8 +8,8 @@ dominated one with probability 1 / (1 + exp(Δ / T)), where Δ is its mean amoun
 the current choice and the archive; T falls geometrically.
 
 Differences: P chains run side by side; a chain perturbs its choice by one heat-bath step for each
-of the J clients whose turn it is (a swap drawn at temperature T, judged at the trade-off at which
-the chain stands); a chain that was rejected goes on from a lonely member of the archive with
+of the J clients of the generation (a swap drawn at temperature T, judged at the trade-off at which
+the chain stands); a chain that was rejected continues from an uncrowded archive member with
 probability `restart`, where AMOSA moves on to the least dominating member; the archive is thinned
 by crowding instead of clustering.
 """
@@ -36,8 +36,8 @@ class State(metaheuristic.State):
     """P chains between two steps.
 
     Attributes:
-      current: P choices, where the chains stand.
-      objectives_PM: float32, theirs, minimised.
+      current: Current choices of the P chains.
+      objectives_PM: float32, objectives of `current`, minimised.
     """
 
     current: Choices
@@ -49,11 +49,11 @@ class Params(metaheuristic.Params):
     """Settings of the chains.
 
     Attributes:
-      temperature: at the start, as a share of the objectives' extent and, for a swap, of what a
-        client loses, on average, between the front's ends.
-      cooling: factor of the temperature per generation.
-      restart: probability that a rejected chain goes on from the archive.
-      jitter: largest change of a chain's trade-off, drawn uniformly.
+      temperature: Initial temperature, as a fraction of the objectives' extent; in a swap, as a
+        fraction of a client's mean loss of importance between the front's ends.
+      cooling: Factor on the temperature per generation.
+      restart: Probability that a rejected chain continues from the archive.
+      jitter: Largest change of a chain's trade-off weight, drawn uniformly.
     """
 
     temperature: float
@@ -90,9 +90,9 @@ class Annealing(Metaheuristic):
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
         heat = extent_M[0] / self.clients * self._temperature(state, params)
         bias_JLP = heat * local_search.shared_gumbel(key_noise, self.visits, self.layers, size)
-        block = self._open(state.current, start, params.problem)
+        block = self._unpack(state.current, start, params.problem)
         block = local_search.climb(block, prices_P, bias_JLP=bias_JLP)
-        return self._close(state.current, start, block), state
+        return self._write_back(state.current, start, block), state
 
     def _temperature(self, state: State, params: Params) -> jax.Array:
         return params.temperature * params.cooling**state.generation_counter
@@ -107,11 +107,11 @@ class Annealing(Metaheuristic):
         accepted_P = (domination_P == 0) | (accept_P < odds_P)
         restarted_P = ~accepted_P & (restart_P < params.restart)
         archive = archive_lib.merge(state.archive, population, fitness)
-        members_P = archive_lib.draw(member_P, archive, share=0.5)
-        places_P = jnp.where(accepted_P, size, 0) + jnp.arange(size)
-        places_P = jnp.where(restarted_P, 2 * size + members_P, places_P)
+        members_P = archive_lib.draw(member_P, archive, fraction=0.5)
+        index_P = jnp.where(accepted_P, size, 0) + jnp.arange(size)
+        index_P = jnp.where(restarted_P, 2 * size + members_P, index_P)
         pool = choices_lib.concatenate(state.current, population, archive.choices)
-        current = choices_lib.take(pool, places_P)
+        current = choices_lib.take(pool, index_P)
         return dataclasses.replace(
             state, current=current, objectives_PM=current.objectives(), archive=archive
         )

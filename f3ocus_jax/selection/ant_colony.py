@@ -1,14 +1,14 @@
-"""How does an ant colony choose layers? Pheromone per client and layer, importance as heuristic.
+"""Ant colony over choices of layers: pheromone per client and layer, importance as heuristic.
 
 M. Dorigo, V. Maniezzo, A. Colorni: Ant system: optimization by a colony of cooperating agents.
 IEEE Transactions on Systems, Man, and Cybernetics B 26(1), 1996; for two objectives S. Iredi, D.
 Merkle, M. Middendorf: Bi-criterion optimization with multi colony ant algorithms. EMO 2001. As
 there: an ant picks layers with a probability that grows with pheromone and heuristic, ant p
-weighs the two objectives' heuristics by its place p / (P − 1) in the colony, pheromone
+weighs the two objectives' heuristics by its index p / (P − 1) in the colony, pheromone
 evaporates, and the choices on the front lay it down.
 
 Differences: an ant does not build its choice from nothing but rebuilds a part of the archive's
-best choice for its weights, one pick for each of the J clients whose turn it is; the two
+best choice for its weights, one pick for each of the J clients of the generation; the two
 heuristics, importance and evenness, are added with the ant's weights before the exponential;
 pheromone stays within bounds (Stützle and Hoos 2000); one draw of noise serves all clients, at
 shifted layers.
@@ -35,7 +35,7 @@ class State(metaheuristic.State):
     """A colony between two generations.
 
     Attributes:
-      pheromone_KL: float32 in [floor, 1], how often the front lately picked each layer.
+      pheromone_KL: float32 in [floor, 1], moving average of the front's picks of each layer.
     """
 
     pheromone_KL: jax.Array
@@ -46,11 +46,11 @@ class Params(metaheuristic.Params):
     """Settings of the colony.
 
     Attributes:
-      alpha: weight of the pheromone, in units of what a client loses, on average, between the
+      alpha: Weight of the pheromone, in units of a client's mean loss of importance between the
         front's ends.
-      temperature: size of the draw's noise in the same units; it falls as 1 / generation.
-      evaporation: share of the pheromone that is gone after a client's turn.
-      floor: least pheromone.
+      temperature: Scale of the sampling noise in the same units; it falls as 1 / generation.
+      evaporation: Fraction of a client's pheromone that evaporates per update.
+      floor: Smallest pheromone value.
     """
 
     alpha: float
@@ -79,17 +79,17 @@ class AntColony(Metaheuristic):
         weights_P = jnp.linspace(0.0, 1.0, self.population_size)
         best_P, extent_M = archive_lib.best_for(archive, weights_P)
         ants = choices_lib.take(archive.choices, best_P)
-        block = self._open(ants, start, params.problem)
+        block = self._unpack(ants, start, params.problem)
         scale = extent_M[0] / self.clients
         bias_JLP = scale * self._attraction(key, state, start, params)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
         block = local_search.climb(block, prices_P, bias_JLP=bias_JLP)
-        return self._close(ants, start, block), state
+        return self._write_back(ants, start, block), state
 
     def _attraction(
         self, key: jax.Array, state: State, start: jax.Array, params: Params
     ) -> jax.Array:
-        """Returns the pheromone's logarithm plus Gumbel noise: its maximum is a draw."""
+        """Returns the pheromone's logarithm plus Gumbel noise, so that the maximum is a sample."""
         pheromone_JL = jax.lax.dynamic_slice_in_dim(state.pheromone_KL, start, self.visits)
         noise_JLP = local_search.shared_gumbel(key, self.visits, self.layers, self.population_size)
         cooling = params.temperature / (1.0 + state.generation_counter)

@@ -1,4 +1,4 @@
-"""Which of all choices seen so far are worth keeping? A bounded archive of the front."""
+"""Bounded archive of the best front found so far."""
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +10,12 @@ from f3ocus_jax.selection.choices import Choices
 
 @struct.dataclass
 class Archive:
-    """The best front so far, at most P choices; where it holds more, the crowded ones go.
+    """The best front so far, truncated to P choices by crowding distance.
 
     Attributes:
-      choices: P choices, the loneliest first, places not in use last.
+      choices: P choices, the least crowded first, unused slots last.
       objectives_PM: float32, minimised.
-      valid_P: bool, places in use; at least the first.
+      valid_P: bool, slots in use; at least the first.
     """
 
     choices: Choices
@@ -30,12 +30,12 @@ def make_archive(choices: Choices) -> Archive:
 
 
 def merge(archive: Archive, choices: Choices, objectives_PM: jax.Array) -> Archive:
-    """Lets new choices into the archive.
+    """Merges new choices into the archive.
 
     Args:
-      archive: so far.
-      choices: new ones.
-      objectives_PM: float32, theirs, minimised.
+      archive: Archive so far.
+      choices: New choices.
+      objectives_PM: float32, objectives of the new choices, minimised.
 
     Returns:
       The archive of the front of both.
@@ -46,18 +46,18 @@ def merge(archive: Archive, choices: Choices, objectives_PM: jax.Array) -> Archi
     return _keep(both, both_PM, valid_P, len(archive.valid_P))
 
 
-def draw(uniform_P: jax.Array, archive: Archive, share: float = 1.0) -> jax.Array:
+def draw(uniform_P: jax.Array, archive: Archive, fraction: float = 1.0) -> jax.Array:
     """Draws members uniformly.
 
     Args:
-      uniform_P: float32 in [0, 1), one number for each member to draw.
-      archive: where from.
-      share: only from this share of the members, the loneliest.
+      uniform_P: float32 in [0, 1), one number per member to draw.
+      archive: Archive to draw from.
+      fraction: Fraction of the members, the least crowded ones, that may be drawn.
 
     Returns:
-      int32 [P], places in the archive.
+      int32 [P], indices into the archive.
     """
-    members = jnp.maximum(jnp.sum(archive.valid_P) * share, 1.0)
+    members = jnp.maximum(jnp.sum(archive.valid_P) * fraction, 1.0)
     return (uniform_P * members).astype(jnp.int32)
 
 
@@ -65,11 +65,11 @@ def best_for(archive: Archive, weights_P: jax.Array) -> tuple[jax.Array, jax.Arr
     """Finds the member with the least weighted sum of the objectives, both scaled to [0, 1].
 
     Args:
-      archive: the front.
+      archive: Archive that holds the front.
       weights_P: float32 in [0, 1], weight of the importance against the variance.
 
     Returns:
-      (int32 [P], places in the archive; extent_M, float32 [2], the archive's extent).
+      (int32 [P], indices into the archive; extent_M, float32 [2], the archive's extent).
     """
     scaled_PM, extent_M = pareto.scaled(archive.objectives_PM, archive.valid_P)
     both_PM = jnp.stack([weights_P, 1.0 - weights_P], axis=1)
@@ -78,7 +78,7 @@ def best_for(archive: Archive, weights_P: jax.Array) -> tuple[jax.Array, jax.Arr
 
 
 def _keep(choices: Choices, objectives_PM: jax.Array, valid_P: jax.Array, size: int) -> Archive:
-    order_P, members = pareto.loneliest(objectives_PM, valid_P)
+    order_P, members = pareto.by_crowding(objectives_PM, valid_P)
     kept_P = order_P[:size]
     return Archive(
         choices_lib.take(choices, kept_P), objectives_PM[kept_P], jnp.arange(size) < members

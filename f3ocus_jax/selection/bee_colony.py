@@ -1,17 +1,17 @@
-"""How does an artificial bee colony choose layers? Employed bees, onlookers and scouts.
+"""Artificial bee colony over choices of layers: employed bees, onlookers and scouts.
 
 D. Karaboga: An idea based on honey bee swarm for numerical optimization. Erciyes University,
 TR06, 2005; for several objectives R. Akbari, R. Hedayatzadeh, K. Ziarati, B. Hassanizadeh: A
 multi-objective artificial bee colony algorithm. Swarm and Evolutionary Computation 2, 2012. As
 there: half of the colony are employed bees, one per food source, half are onlookers who choose
 among the sources by quality; a bee changes a source towards another one, and a change for the
-better is kept; a source not bettered `limit` times in a row is left to a scout; an archive holds
-the front and guides the bees.
+better is kept; a source not improved `limit` times in a row is abandoned to a scout; an archive
+holds the front and guides the bees.
 
 Differences: to change a source is to take clients' rows from a member of the archive, and then
 each client's best swap; a change is for the better if it dominates the source or joins the front;
 quality is how few members of the archive dominate a source, and onlookers hold tournaments over
-it; a scout flies to a lonely member of the archive instead of a random place.
+it; a scout starts from an uncrowded archive member instead of a random choice.
 """
 
 import dataclasses
@@ -37,10 +37,10 @@ class State(metaheuristic.State):
     """A colony between two generations; F = ⌈P / 2⌉ food sources.
 
     Attributes:
-      sources: F choices.
-      objectives_FM: float32, of the sources, minimised.
-      trials_F: int32, how often in a row a source was not bettered.
-      visited_P: int32, the source that each bee changed last.
+      sources: F choices, the food sources.
+      objectives_FM: float32, objectives of the sources, minimised.
+      trials_F: int32, number of consecutive trials without an improvement of each source.
+      visited_P: int32, index of the source that each bee changed last.
     """
 
     sources: Choices
@@ -54,9 +54,9 @@ class Params(metaheuristic.Params):
     """Settings of the colony.
 
     Attributes:
-      exchange_rate: share of bees that take rows from a member of the archive.
-      jitter: largest change of a bee's trade-off, drawn uniformly.
-      limit: trials after which a source is left.
+      exchange_rate: Fraction of bees that take rows from an archive member.
+      jitter: Largest change of a bee's trade-off weight, drawn uniformly.
+      limit: Number of trials after which a source is abandoned.
     """
 
     exchange_rate: float
@@ -72,12 +72,12 @@ class BeeColony(Metaheuristic):
         return Params(super()._default_params.problem, exchange_rate=0.5, jitter=0.2, limit=5)
 
     def _init(self, key: jax.Array, population: Choices, params: Params) -> State:
-        places_F = jnp.arange(0, self.population_size, 2)
-        sources = choices_lib.take(population, places_F)
+        index_F = jnp.arange(0, self.population_size, 2)
+        sources = choices_lib.take(population, index_F)
         return State(
             sources=sources,
             objectives_FM=sources.objectives(),
-            trials_F=jnp.zeros(len(places_F), jnp.int32),
+            trials_F=jnp.zeros(len(index_F), jnp.int32),
             visited_P=jnp.zeros(self.population_size, jnp.int32),
             archive=archive_lib.make_archive(population),
             generation_counter=jnp.int32(0),
@@ -91,7 +91,7 @@ class BeeColony(Metaheuristic):
         )
         visited_P = self._visits(rival_2O, state)
         bees = choices_lib.take(state.sources, visited_P)
-        block = self._open(bees, start, params.problem)
+        block = self._unpack(bees, start, params.problem)
         guides_P = archive_lib.draw(guide_P, state.archive)
         guides_JLP = self._rows(state.archive.choices, start, guides_P)
         swap_JP = (row_JP < 0.5) & (exchange_P < params.exchange_rate)[None]
@@ -102,7 +102,7 @@ class BeeColony(Metaheuristic):
         weights_P += params.jitter * (2.0 * jitter_P - 1.0)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
         block = local_search.climb(block, prices_P, rows_JLP=rows_JLP)
-        return self._close(bees, start, block), dataclasses.replace(state, visited_P=visited_P)
+        return self._write_back(bees, start, block), dataclasses.replace(state, visited_P=visited_P)
 
     def _visits(self, rival_2O: jax.Array, state: State) -> jax.Array:
         """Sends employed bees to their own sources, onlookers to the winners of tournaments."""
@@ -117,36 +117,36 @@ class BeeColony(Metaheuristic):
     ) -> State:
         archive = archive_lib.merge(state.archive, population, fitness)
         sources = len(state.trials_F)
-        bees_F, bettered_F = self._best_bees(fitness, state, archive)
-        trials_F = jnp.where(bettered_F, 0, state.trials_F + 1)
-        left_F = trials_F > params.limit
-        scouts_F = archive_lib.draw(jax.random.uniform(key, (sources,)), archive, share=0.5)
-        places_F = jnp.where(bettered_F, sources + bees_F, jnp.arange(sources))
-        places_F = jnp.where(left_F, sources + len(fitness) + scouts_F, places_F)
+        bees_F, improved_F = self._best_bees(fitness, state, archive)
+        trials_F = jnp.where(improved_F, 0, state.trials_F + 1)
+        abandoned_F = trials_F > params.limit
+        scouts_F = archive_lib.draw(jax.random.uniform(key, (sources,)), archive, fraction=0.5)
+        index_F = jnp.where(improved_F, sources + bees_F, jnp.arange(sources))
+        index_F = jnp.where(abandoned_F, sources + len(fitness) + scouts_F, index_F)
         pool = choices_lib.concatenate(state.sources, population, archive.choices)
-        kept = choices_lib.take(pool, places_F)
+        kept = choices_lib.take(pool, index_F)
         return dataclasses.replace(
             state,
             sources=kept,
             objectives_FM=kept.objectives(),
-            trials_F=jnp.where(left_F, 0, trials_F),
+            trials_F=jnp.where(abandoned_F, 0, trials_F),
             archive=archive,
         )
 
     def _best_bees(
         self, fitness: jax.Array, state: State, archive: Archive
     ) -> tuple[jax.Array, jax.Array]:
-        """Finds, for every source, the bee that changed it for the best, and whether one did."""
+        """Returns, for every source, the bee that improved it most, and True where one did."""
         before_PM = state.objectives_FM[state.visited_P]
         changed_P = jnp.any(before_PM != fitness, axis=-1)
         on_front_P = self._beaten(fitness, archive) == 0
         gain_P = 2.0 * pareto.dominates(fitness, before_PM) + on_front_P
         gain_P = jnp.where(changed_P, gain_P, 0.0)
-        here_PF = state.visited_P[:, None] == jnp.arange(len(state.trials_F))[None]
-        bees_F, least_F = pareto.first_smallest(jnp.where(here_PF, -gain_P[:, None], 0.0))
+        own_bees_PF = state.visited_P[:, None] == jnp.arange(len(state.trials_F))[None]
+        bees_F, least_F = pareto.first_smallest(jnp.where(own_bees_PF, -gain_P[:, None], 0.0))
         return bees_F, least_F < 0
 
     def _beaten(self, objectives_FM: jax.Array, archive: Archive) -> jax.Array:
-        """Counts the archive's members that dominate each choice: few make a good one."""
+        """Counts the archive members that dominate each choice; fewer is better."""
         beats_PF = pareto.dominates(archive.objectives_PM[:, None], objectives_FM[None])
         return jnp.sum(beats_PF & archive.valid_P[:, None], axis=0)

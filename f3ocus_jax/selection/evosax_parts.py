@@ -1,4 +1,4 @@
-"""What of evosax is used? Imported without touching a device, so that hosts can still be joined.
+"""The parts of evosax in use, imported without starting a JAX backend.
 
 evosax 0.3 makes a JAX array when it is imported, which would start the backend, and
 `jax.distributed.initialize` must come before that. NumPy's array serves it as well.

@@ -1,8 +1,8 @@
-"""What is the best that any selector can do? The exact front, as a selector and as a yardstick.
+"""Exact Pareto front, as a selector and as a reference for the searches.
 
-For few clients it is the true front: for every value that the variance can take, the most
-important choice (`programme.py`). For more it is the supported front, the points that are best
-for some trade-off (`flow.py`).
+Small problems get the true front: the most important choice for every value of the variance
+(`programme.py`). Larger ones get the supported front: the points that are best for some trade-off
+(`flow.py`).
 """
 
 import dataclasses
@@ -20,13 +20,13 @@ from f3ocus_jax.selection import (
     selector,
 )
 from f3ocus_jax.selection.problem import Limits
-from f3ocus_jax.selection.selector import Select, Selection
+from f3ocus_jax.selection.selector import Select, Selection, SelectorOptions
 
 TRUE_FRONT_SIZE = 512
-"""Up to so many clients × layers the integer programmes end within a second or two."""
+"""Largest clients × layers for the true front; its integer programmes take a second or two."""
 
 WITH_COSTS_SIZE = 48
-"""The same where layers have costs, and the number of picks is open as well."""
+"""Largest clients × layers where layers have costs, so that the number of picks is open too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Front:
     Attributes:
       points_NM: float64 [N, 2], (importance, variance).
       complete: True for the true front, False for its supported points only.
-      masks: ascending places on the front -> their choices, bool [P, K, L].
+      masks: Function from ascending indices on the front to their choices, bool [P, K, L].
     """
 
     points_NM: np.ndarray
@@ -47,16 +47,16 @@ class Front:
 def supported_front(
     scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | None = None
 ) -> Front:
-    """Finds every point that is best for some trade-off, in order.
+    """Finds every point that is best for some trade-off, by descending importance.
 
     Args:
-      scores_KL: float, finite.
-      budgets_K: int, 1 … L.
-      limits: beyond the paper's, without costs.
+      scores_KL: float [K, L], finite.
+      budgets_K: int [K], 1 … L.
+      limits: Limits beyond the paper's, without costs.
 
     Returns:
-      Front. Where one trade-off has several best points, some of those between its ends may be
-      left out.
+      Front. If one trade-off has several best points, some of those between its ends may be
+      missing.
     """
     scores_KL = np.asarray(scores_KL, np.float64)
     start_KL = _start(scores_KL, budgets_K, limits)
@@ -71,7 +71,7 @@ def supported_front(
     variance_N = _variances(start_KL.sum(axis=0), moves)
     start_1M = [[importance, np.var(start_KL.sum(axis=0))]]
     points_NM = np.concatenate([start_1M, np.stack([importance_N, variance_N], axis=1)])
-    return Front(points_NM, False, lambda places_P: _replay(start_KL, moves, places_P))
+    return Front(points_NM, False, lambda index_P: _replay(start_KL, moves, index_P))
 
 
 def _start(scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | None) -> np.ndarray:
@@ -82,10 +82,10 @@ def _start(scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | None) 
     return np.argsort(order_KL, axis=1) < np.asarray(budgets_K)[:, None]
 
 
-def _replay(start_KL: np.ndarray, moves: flow.Moves, places_P: np.ndarray) -> np.ndarray:
+def _replay(start_KL: np.ndarray, moves: flow.Moves, index_P: np.ndarray) -> np.ndarray:
     mask_KL, result, walked = start_KL.copy(), [], 0
-    for place in places_P:
-        end = moves.ends_N[place - 1] if place else 0
+    for index in index_P:
+        end = moves.ends_N[index - 1] if index else 0
         for arc in range(walked, end):
             mask_KL[moves.clients_A[arc], moves.sources_A[arc]] = False
             mask_KL[moves.clients_A[arc], moves.targets_A[arc]] = True
@@ -111,9 +111,9 @@ def true_front(scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | No
     """Finds the whole front by one integer programme per value of the variance.
 
     Args:
-      scores_KL: float, finite.
-      budgets_K: int, 1 … L; not used where the limits have costs.
-      limits: beyond the paper's.
+      scores_KL: float [K, L], finite.
+      budgets_K: int [K], 1 … L; unused if the limits have costs.
+      limits: Limits beyond the paper's.
 
     Returns:
       Front, unsupported points included.
@@ -122,7 +122,7 @@ def true_front(scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | No
     found = list(programme.descend(scores_KL, np.asarray(budgets_K), limits))
     masks_NKL = np.stack(_reduce(found, scores_KL))
     points_NM = np.array([_point(mask_KL, scores_KL) for mask_KL in masks_NKL])
-    return Front(points_NM, True, lambda places_P: masks_NKL[places_P])
+    return Front(points_NM, True, lambda index_P: masks_NKL[index_P])
 
 
 def _point(mask_KL: np.ndarray, scores_KL: np.ndarray) -> tuple[float, float]:
@@ -130,7 +130,7 @@ def _point(mask_KL: np.ndarray, scores_KL: np.ndarray) -> tuple[float, float]:
 
 
 def _reduce(masks: list[np.ndarray], scores_KL: np.ndarray) -> list[np.ndarray]:
-    """Drops choices that a later one, which is evener, equals in importance."""
+    """Drops choices that a later one, of less variance, equals in importance."""
     kept: list[np.ndarray] = []
     best = -np.inf
     for mask_KL in reversed(masks):
@@ -144,15 +144,15 @@ def find_front(scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | No
     """Finds the true front of a small problem, and the supported front of any other.
 
     Args:
-      scores_KL: float, finite.
-      budgets_K: int, 1 … L; not used where the limits have costs.
-      limits: beyond the paper's.
+      scores_KL: float [K, L], finite.
+      budgets_K: int [K], 1 … L; unused if the limits have costs.
+      limits: Limits beyond the paper's.
 
     Returns:
-      Front, which says which of the two it is.
+      Front; `complete` tells the two apart.
 
     Raises:
-      ValueError: if layers have costs and the problem is not small.
+      ValueError: If layers have costs and the problem is larger than `WITH_COSTS_SIZE`.
     """
     size = np.size(scores_KL)
     if limits is not None and limits.costs is not None:
@@ -168,22 +168,19 @@ def find_front(scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | No
     )
 
 
-def make_exact_selector(*, population: int, pick: str, pick_value: float, **_: object) -> Select:
-    """Makes a selector that answers with the exact front, on the host; seeds do not matter.
+def make_exact_selector(options: SelectorOptions) -> Select:
+    """Makes a selector that returns the exact front; it runs on the host and ignores seeds.
 
     Args:
-      population: P, the most points that are answered; of more, P are taken at even distances.
-      pick: a key of `selector.PICKS`.
-      pick_value: what that pick is told.
+      options: Options of the selector. A front of more than `options.population` points is thinned
+        to that number at even distances.
 
     Returns:
       A `Select`.
     """
-
+    population = options.population
     finish = selector.make_select(
-        lambda key, problem, masks_PKL: choices_lib.pack(masks_PKL),
-        pick=pick,
-        pick_value=pick_value,
+        lambda key, problem, masks_PKL: choices_lib.pack(masks_PKL), options
     )
 
     def select(
@@ -207,10 +204,10 @@ def make_exact_selector(*, population: int, pick: str, pick_value: float, **_: o
 
 
 def _evenly_apart(points_NM: np.ndarray, size: int) -> np.ndarray:
-    """Returns up to `size` places on a front, the ends among them, at even distances along it."""
+    """Returns up to `size` indices at even distances along a front, its ends included."""
     if len(points_NM) <= size:
         return np.arange(len(points_NM))
     steps_NM = np.abs(np.diff(points_NM, axis=0)) / np.ptp(points_NM, axis=0)
     along_N = np.concatenate([[0.0], np.cumsum(np.hypot(*steps_NM.T))])
-    places = np.searchsorted(along_N, np.linspace(0.0, along_N[-1], size))
-    return np.unique(np.append(places[:-1], len(points_NM) - 1))
+    index_P = np.searchsorted(along_N, np.linspace(0.0, along_N[-1], size))
+    return np.unique(np.append(index_P[:-1], len(points_NM) - 1))

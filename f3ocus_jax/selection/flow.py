@@ -1,4 +1,4 @@
-"""What is the whole supported front? Every trade-off is a convex-cost flow on a graph of L nodes.
+"""Supported front by convex-cost flows on a graph of L nodes.
 
 With all budgets used, Σ_l n_l is constant, and so the variance is Σ_l n_l² / L minus a constant.
 Let an arc a → b cost the least importance that moving one pick from layer a to layer b loses,
@@ -12,7 +12,7 @@ The least λ is a ratio; it is found by Dinkelbach's iteration (Management Scien
 a Bellman-Ford from all layers at once. All of it runs in float64.
 
 The clients stand in G groups of C, each about √K, and every arc knows the cheapest client of every
-group, so that a client who has moved a pick costs a look at its own group and one at the groups.
+group, so that a moved pick costs one pass over its client's group and one over the groups.
 """
 
 import functools
@@ -26,18 +26,18 @@ import numpy as np
 from f3ocus_jax.selection.problem import Bounds
 
 TINY = 1e-13
-"""The least price told apart from zero; scores of a client sum to about 1."""
+"""Smallest price that differs from zero; the scores of a client sum to about 1."""
 
 
 class Moves(NamedTuple):
-    """A stretch of the supported front, N points after the one it starts from.
+    """Moves along the supported front, to the N points after its start.
 
     Attributes:
-      prices_N: float64, λ from which on each point is best.
-      ends_N: int32, how many of the arcs have to be walked to reach it.
-      clients_A: int32, who moves a pick.
-      sources_A: int32, the layer given up.
-      targets_A: int32, the layer taken instead.
+      prices_N: float64, smallest λ at which each point is best.
+      ends_N: int32, number of arcs to walk from the start to each point.
+      clients_A: int32, client that moves a pick along each arc.
+      sources_A: int32, layer that the client drops.
+      targets_A: int32, layer that the client takes instead.
     """
 
     prices_N: np.ndarray
@@ -48,7 +48,7 @@ class Moves(NamedTuple):
 
 
 class _Graph(NamedTuple):
-    """Who picks what, what every arc costs per group and in all, and the logs of this call."""
+    """Picks, costs of every arc per group and overall, and the logs of this call."""
 
     mask_GLC: jax.Array
     histogram_L: jax.Array
@@ -79,12 +79,12 @@ def supported_moves(
     Args:
       scores_KL: float, finite; minus infinity where a client may not train a layer.
       mask_KL: bool, the most important choice.
-      bounds: how many clients may pick a layer; any number if None.
-      chunk: how many points are found per call; the logs of a call have this length, and eight
-        times that and L more for arcs.
+      bounds: Bounds on the number of clients per layer; None for no bounds.
+      chunk: Number of points found per call. It sets the length of the logs: `chunk` points and
+        8 × `chunk` + L arcs.
 
     Returns:
-      The moves from there to every other supported point, in order.
+      The moves from that choice to every other supported point, in order.
     """
     parts = []
     clients, layers = np.shape(mask_KL)
@@ -106,7 +106,7 @@ def supported_moves(
 
 
 def _grouped(values_KL: np.ndarray) -> np.ndarray:
-    """Puts clients into groups, [G, L, C]; zeros fill the last."""
+    """Arranges clients in groups, [G, L, C], the last one padded with zeros."""
     clients, layers = values_KL.shape
     size = math.isqrt(clients - 1) + 1
     groups = -(-clients // size)
@@ -116,7 +116,7 @@ def _grouped(values_KL: np.ndarray) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnames="chunk")
 def _start(scores_GLC: jax.Array, mask_GLC: jax.Array, chunk: int) -> _Graph:
-    """Finds the cost of every arc in every group."""
+    """Computes the cost of every arc in every group."""
     layers = scores_GLC.shape[1]
 
     def costs(group: tuple[jax.Array, jax.Array]) -> jax.Array:
@@ -141,7 +141,7 @@ def _start(scores_GLC: jax.Array, mask_GLC: jax.Array, chunk: int) -> _Graph:
 
 
 def _losses(scores_LC: jax.Array, mask_LC: jax.Array, source: jax.Array) -> jax.Array:
-    """Returns what each client of a group loses by moving a pick from a layer to every other.
+    """Returns the loss of each client of a group for moving a pick from a layer to every other.
 
     Returns:
       [L, C], infinite where a client cannot.
@@ -163,7 +163,7 @@ def _walk(scores_GLC: jax.Array, bounds: Bounds, graph: _Graph) -> _Graph:
 
 
 def _take_path(scores_GLC: jax.Array, bounds: Bounds, graph: _Graph) -> _Graph:
-    """Moves one pick along the path that pays at the least price, if one does at any."""
+    """Moves one pick along the path that pays at the smallest price, if any path pays."""
     price, tree, target = _least_price(graph.cost_LL, graph.histogram_L, bounds)
     found = jnp.isfinite(price)
     first = graph.arcs
@@ -210,10 +210,10 @@ def _cheapest(
 def _least_price(
     cost_LL: jax.Array, counts_L: jax.Array, bounds: Bounds
 ) -> tuple[jax.Array, _Tree, jax.Array]:
-    """Finds the least price at which a path pays.
+    """Finds the smallest price at which a path pays.
 
     Returns:
-      (price, infinite if none pays at any; shortest paths at that price; the path's last layer).
+      (price, infinite if no path ever pays; shortest paths at that price; the path's last layer).
     """
     histogram_L = counts_L.astype(jnp.float64)
     source_L, target_L = counts_L > bounds.least_L, counts_L < bounds.most_L
@@ -267,17 +267,17 @@ def _shortest(cost_LL: jax.Array, first_L: jax.Array) -> _Tree:
 
 
 def _previous(cost_LL: jax.Array, tree: _Tree, node: jax.Array) -> jax.Array:
-    """Returns the layer before one on its shortest path; rounds keep ties from circling."""
+    """Returns the previous layer on a shortest path; rounds prevent cycles among ties."""
     excess_L = jnp.abs(tree.distance_L + cost_LL[:, node] - tree.distance_L[node])
     return jnp.argmin(jnp.where(tree.round_L < tree.round_L[node], excess_L, jnp.inf))
 
 
 def _move(scores_GLC: jax.Array, graph: _Graph, arc_3: jax.Array) -> _Graph:
-    """Moves a client's pick, and brings up to date the arcs out of and into the two layers."""
+    """Moves a client's pick and updates the arcs out of and into the two layers."""
     client, source, target = arc_3
     size = scores_GLC.shape[2]
-    group, place = client // size, client % size
-    mask_LC = graph.mask_GLC[group].at[source, place].set(False).at[target, place].set(True)
+    group, member = client // size, client % size
+    mask_LC = graph.mask_GLC[group].at[source, member].set(False).at[target, member].set(True)
     scores_LC = scores_GLC[group]
     # Arcs out of `source` and into `target` may have lost the client that was cheapest. What leads
     # into a layer leads out of it where picks and scores change their signs.
@@ -291,7 +291,7 @@ def _move(scores_GLC: jax.Array, graph: _Graph, arc_3: jax.Array) -> _Graph:
     rows_2LG = jnp.stack([old_LLG[source], old_LLG[:, target]]).at[:, :, group].set(lost_2L)
     least_2L = jnp.min(rows_2LG, axis=2)
     # Arcs out of `target` and into `source` may have won the client that moved.
-    scores_L, row_L = scores_LC[:, place], mask_LC[:, place]
+    scores_L, row_L = scores_LC[:, member], mask_LC[:, member]
     from_L = jnp.where(row_L, jnp.inf, scores_L[target] - scores_L)
     into_L = jnp.where(row_L, scores_L - scores_L[source], jnp.inf)
     # The writes must wait for the reads, else XLA copies all costs at every move. None is NaN.

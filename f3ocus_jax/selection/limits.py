@@ -1,7 +1,7 @@
-"""Which limits beyond the paper's can be kept together? Hospitals have them; a clash is named.
+"""Limits beyond the paper's problem: feasibility checks and the best choice within them.
 
-A limit is a fact of the round: layers a client may not train, how many clients may or must train
-a layer, budgets in bytes or FLOPs with layers of unequal size, clients that are absent.
+A limit holds for one round: layers that a client may not train, the least and the largest number
+of clients per layer, budgets in bytes or FLOPs with layers of unequal size, absent clients.
 """
 
 import dataclasses
@@ -17,20 +17,20 @@ from f3ocus_jax.selection.problem import Bounds, Costs, Limits, Problem
 
 
 class InfeasibleError(ValueError):
-    """Limits that no choice of layers can keep; the message names those that clash."""
+    """Limits that no choice of layers can satisfy; the message names those that conflict."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
-    """What is wanted beyond the paper's budgets; None stands for no such limit.
+class Requirements:
+    """Requirements beyond the paper's budgets; None means that there is no such limit.
 
     Attributes:
       allowed_KL: bool, layers each client may train.
       present_K: bool, clients that take part in the round.
-      least_L: int, how many clients must at least train each layer.
-      most_L: int, how many may at most.
-      costs_L: float > 0, bytes, FLOPs or whatever a layer costs.
-      capacity_K: float, what each client's layers may cost together; instead of a budget.
+      least_L: int, smallest number of clients that train each layer.
+      most_L: int, largest number of clients that train each layer.
+      costs_L: float > 0, cost of each layer in bytes, FLOPs or any other unit.
+      capacity_K: float, largest total cost of a client's layers; it replaces the client's budget.
     """
 
     allowed_KL: np.ndarray | None = None
@@ -41,8 +41,8 @@ class Wanted:
     capacity_K: np.ndarray | None = None
 
     @property
-    def nothing(self) -> bool:
-        """Whether this is the paper's problem."""
+    def is_empty(self) -> bool:
+        """True for the paper's problem, without further limits."""
         return all(limit is None for limit in vars(self).values())
 
     def __post_init__(self) -> None:
@@ -53,42 +53,49 @@ class Wanted:
 
 
 def make_limits(
-    wanted: Wanted,
+    requirements: Requirements,
     scores_KL: np.ndarray,
     budgets_K: np.ndarray,
     clients: Sequence[str] | None = None,
 ) -> Limits:
-    """Checks limits and finds the most important choice that keeps them.
+    """Checks limits and finds the most important choice that satisfies them.
 
     Args:
-      wanted: the limits.
-      scores_KL: float, importance of every layer to every client.
-      budgets_K: int, 1 … L; not used where layers have costs.
-      clients: their names, for messages.
+      requirements: Limits to check.
+      scores_KL: float [K, L], importance of every layer to every client.
+      budgets_K: int [K], 1 … L; unused if layers have costs.
+      clients: Names of the clients, for messages.
 
     Returns:
       Limits, for a `Select`.
 
     Raises:
-      InfeasibleError: if no choice keeps them; names the clients and layers that clash.
+      InfeasibleError: If no choice satisfies them; names the clients and layers in conflict.
     """
     count, layers = np.shape(scores_KL)
     names = list(clients) if clients is not None else [f"client {k}" for k in range(count)]
-    allowed_KL = np.ones((count, layers), bool) if wanted.allowed_KL is None else wanted.allowed_KL
+    allowed_KL = (
+        np.ones((count, layers), bool)
+        if requirements.allowed_KL is None
+        else requirements.allowed_KL
+    )
     allowed_KL = np.array(allowed_KL, bool)
-    if wanted.present_K is not None:
-        allowed_KL &= np.asarray(wanted.present_K, bool)[:, None]
-    _check_clients(wanted, allowed_KL, np.asarray(budgets_K), names)
-    least_L = np.zeros(layers, np.int32) if wanted.least_L is None else wanted.least_L
-    most_L = np.full(layers, count, np.int32) if wanted.most_L is None else wanted.most_L
+    if requirements.present_K is not None:
+        allowed_KL &= np.asarray(requirements.present_K, bool)[:, None]
+    _check_clients(requirements, allowed_KL, np.asarray(budgets_K), names)
+    least_L = np.zeros(layers, np.int32) if requirements.least_L is None else requirements.least_L
+    most_L = (
+        np.full(layers, count, np.int32) if requirements.most_L is None else requirements.most_L
+    )
     bounds = Bounds(jnp.asarray(least_L, jnp.int32), jnp.asarray(most_L, jnp.int32))
     costs = None
-    if wanted.costs_L is not None:
+    if requirements.costs_L is not None:
         costs = Costs(
-            jnp.asarray(wanted.costs_L, jnp.float32), jnp.asarray(wanted.capacity_K, jnp.float32)
+            jnp.asarray(requirements.costs_L, jnp.float32),
+            jnp.asarray(requirements.capacity_K, jnp.float32),
         )
     _check_layers(bounds, allowed_KL)
-    unbounded = wanted.least_L is None and wanted.most_L is None
+    unbounded = requirements.least_L is None and requirements.most_L is None
     limits = Limits(
         jnp.asarray(allowed_KL), jnp.asarray(allowed_KL), None if unbounded else bounds, costs
     )
@@ -101,31 +108,34 @@ def make_limits(
 
 
 def _check_clients(
-    wanted: Wanted, allowed_KL: np.ndarray, budgets_K: np.ndarray, names: list[str]
+    requirements: Requirements, allowed_KL: np.ndarray, budgets_K: np.ndarray, names: list[str]
 ) -> None:
-    """Looks for clients whose own limits clash."""
-    present_K = np.ones(len(names), bool) if wanted.present_K is None else wanted.present_K
+    """Raises if the limits of one client conflict."""
+    present_K = (
+        np.ones(len(names), bool) if requirements.present_K is None else requirements.present_K
+    )
     for k, name in enumerate(names):
         if not present_K[k]:
             continue
         count = int(allowed_KL[k].sum())
-        if wanted.costs_L is None or wanted.capacity_K is None:
+        if requirements.costs_L is None or requirements.capacity_K is None:
             if count < budgets_K[k]:
                 raise InfeasibleError(
                     f"limits: {name} may train {count} layers, but its budget is {budgets_K[k]}; "
                     "allow it more layers or lower its budget"
                 )
             continue
-        cheapest = np.min(np.asarray(wanted.costs_L)[allowed_KL[k]], initial=np.inf)
-        if cheapest > wanted.capacity_K[k]:
+        cheapest = np.min(np.asarray(requirements.costs_L)[allowed_KL[k]], initial=np.inf)
+        if cheapest > requirements.capacity_K[k]:
             raise InfeasibleError(
-                f"limits: {name} has a capacity of {wanted.capacity_K[k]:g}, but the cheapest "
-                f"layer that it may train costs {cheapest:g}; raise its capacity or mark it absent"
+                f"limits: {name} has a capacity of {requirements.capacity_K[k]:g}, but the "
+                f"cheapest layer that it may train costs {cheapest:g}; raise its capacity or mark "
+                "it absent"
             )
 
 
 def _check_layers(bounds: Bounds, allowed_KL: np.ndarray) -> None:
-    """Looks for layers whose own bounds clash."""
+    """Raises if the bounds of one layer conflict."""
     for layer, (least, most) in enumerate(zip(bounds.least_L, bounds.most_L, strict=True)):
         able = int(allowed_KL[:, layer].sum())
         if least > able:
@@ -141,7 +151,7 @@ def _check_layers(bounds: Bounds, allowed_KL: np.ndarray) -> None:
 
 
 def _most_important(problem: Problem, limits: Limits, bounds: Bounds) -> np.ndarray:
-    """Solves for the most important choice, with bounds that may be broken at a high price.
+    """Solves for the most important choice, with violations of bounds at a high price.
 
     The variables are the K L picks, then how far each layer is below its coverage, then how far it
     is above its cap.
@@ -149,12 +159,12 @@ def _most_important(problem: Problem, limits: Limits, bounds: Bounds) -> np.ndar
     scores_KL = np.asarray(problem.scores_KL, np.float64)
     allowed_V = np.asarray(limits.allowed_KL, float).ravel()
     scale = 1e4 / max(np.max(np.abs(scores_KL)), 1e-30)
-    dear_V = np.full(2 * scores_KL.shape[1], 2.0 * scale * np.abs(scores_KL).sum())
+    penalty_V = np.full(2 * scores_KL.shape[1], 2.0 * scale * np.abs(scores_KL).sum())
     found = scipy.optimize.milp(
-        np.concatenate([-scale * scores_KL.ravel(), dear_V]),
-        integrality=np.concatenate([np.ones(scores_KL.size), np.zeros(len(dear_V))]),
+        np.concatenate([-scale * scores_KL.ravel(), penalty_V]),
+        integrality=np.concatenate([np.ones(scores_KL.size), np.zeros(len(penalty_V))]),
         bounds=scipy.optimize.Bounds(
-            0.0, np.concatenate([allowed_V, np.full(len(dear_V), np.inf)])
+            0.0, np.concatenate([allowed_V, np.full(len(penalty_V), np.inf)])
         ),
         constraints=[*_client_rows(problem, limits), *_layer_rows(problem, bounds)],
         options={"mip_rel_gap": 0.0},
@@ -164,7 +174,7 @@ def _most_important(problem: Problem, limits: Limits, bounds: Bounds) -> np.ndar
 
 
 def _client_rows(problem: Problem, limits: Limits) -> Iterator[scipy.optimize.LinearConstraint]:
-    """Yields the clients' budgets, or what their layers may cost and that each trains one."""
+    """Yields the clients' budgets or, with costs, their capacities and at least one layer each."""
     clients, layers = problem.scores_KL.shape
     slack_KV = scipy.sparse.coo_array((clients, 2 * layers))
 
@@ -184,7 +194,7 @@ def _client_rows(problem: Problem, limits: Limits) -> Iterator[scipy.optimize.Li
 
 
 def _layer_rows(problem: Problem, bounds: Bounds) -> Iterator[scipy.optimize.LinearConstraint]:
-    """Yields coverage and caps, each with room for what breaks it."""
+    """Yields coverage and caps, each with a slack variable."""
     clients, layers = problem.scores_KL.shape
     eye_LL, none_LL = scipy.sparse.eye_array(layers), scipy.sparse.coo_array((layers, layers))
     counts_LV = scipy.sparse.kron(np.ones((1, clients)), eye_LL)
@@ -195,7 +205,7 @@ def _layer_rows(problem: Problem, bounds: Bounds) -> Iterator[scipy.optimize.Lin
 
 
 def _check_broken(broken_2L: np.ndarray, bounds: Bounds) -> None:
-    """Names the bounds that could not be kept together with the clients' budgets."""
+    """Raises if bounds could not be satisfied together with the clients' budgets."""
     clashes = [
         f"at least {bounds.least_L[layer]} for layer {layer}"
         for layer in np.flatnonzero(broken_2L[0])

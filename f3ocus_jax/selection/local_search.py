@@ -1,4 +1,4 @@
-"""How does a choice climb? Client after client makes the swap that pays most at a given price.
+"""Local search shared by the metaheuristics: each client makes its best swap at a given price.
 
 With the budgets used up, variance × L is Σ_l n_l² minus a constant, so picking layer l on top of
 h_l other clients costs (h_l + 1)² − h_l² = 2 h_l + 1. For one client everything else stands
@@ -25,11 +25,11 @@ class Block:
     """The J clients that change in one generation, in all P choices, and the choices' totals.
 
     Attributes:
-      rows_JLP: bool, what these clients pick.
+      rows_JLP: bool, picks of these clients.
       scores_JL: float32, importance of every layer to these clients.
-      histogram_LP: int32, over all clients.
-      importance_P: float32, over all clients.
-      limits: of these clients; None for the paper's problem.
+      histogram_LP: int32, number of clients that pick each layer, over all K clients.
+      importance_P: float32, importance over all K clients.
+      limits: Limits of these clients; None for the paper's problem.
     """
 
     rows_JLP: jax.Array
@@ -46,13 +46,13 @@ def climb(
     rows_JLP: jax.Array | None = None,
     bias_JLP: jax.Array | None = None,
 ) -> Block:
-    """Lets each client in turn make its best swap, if that improves importance − price × Σ_l n_l².
+    """Makes each client's best swap in turn, if that improves importance − price × Σ_l n_l².
 
     Args:
-      block: the clients that may swap.
-      prices_P: float32 ≥ 0, what one unit of Σ_l n_l² costs in importance, for every choice.
-      rows_JLP: bool, what each client picks before it swaps; the block's own rows if None.
-      bias_JLP: float32, added to what every layer is worth to a client; nothing if None.
+      block: Clients that may swap.
+      prices_P: float32 ≥ 0, price of one unit of Σ_l n_l² in importance, per choice.
+      rows_JLP: bool, picks of each client before its swap; the block's own rows if None.
+      bias_JLP: float32, added to every layer's worth to a client; no bias if None.
 
     Returns:
       The block after at most one swap per client; without a bias, no swap makes a choice worse.
@@ -71,14 +71,14 @@ def climb(
         if row_LP is None:
             row_LP = old_LP
         else:
-            row_LP = row_LP if limits is None else _kept(row_LP, old_LP, others_LP, limits)
+            row_LP = row_LP if limits is None else _within_bounds(row_LP, old_LP, others_LP, limits)
             change_LP = row_LP.astype(jnp.float32) - old_LP
             importance_P += jnp.sum(change_LP * scores_L[:, None], axis=0)
         if limits is None:
             swap = swaps.best(row_LP, worth_LP, row_LP, ~row_LP)
         else:
-            here = swaps.Place(row_LP, others_LP, prices_P, allowed_L, capacity)
-            swap = swaps.best_within(here, worth_LP, limits)
+            picks = swaps.ClientPicks(row_LP, others_LP, prices_P, allowed_L, capacity)
+            swap = swaps.best_within(picks, worth_LP, limits)
         scores_E = jnp.append(scores_L, 0.0)
         importance_P += scores_E[swap.new_P] - scores_E[swap.gone_P]
         return (others_LP + swap.row_LP, importance_P), swap.row_LP
@@ -94,18 +94,20 @@ def climb(
     )
 
 
-def _kept(row_LP: jax.Array, old_LP: jax.Array, others_LP: jax.Array, limits: Limits) -> jax.Array:
-    """Returns a client's new row where that keeps every layer's bounds, else its old one."""
+def _within_bounds(
+    row_LP: jax.Array, old_LP: jax.Array, others_LP: jax.Array, limits: Limits
+) -> jax.Array:
+    """Returns a client's new row where it satisfies every layer's bounds, else its old one."""
     kept_P = problem_lib.in_bounds(limits, (others_LP + row_LP).T)
     return jnp.where(kept_P[None], row_LP, old_LP)
 
 
 def uniforms(key: jax.Array, *shapes: tuple[int, ...]) -> list[jax.Array]:
-    """Draws all the random numbers of a step at once: on CPU every draw is a loop of its own.
+    """Draws all random numbers of a step in one call, since each draw is a loop of its own on CPU.
 
     Args:
-      key: of the draw.
-      *shapes: of the arrays wanted.
+      key: Random key.
+      *shapes: Shapes of the arrays to draw.
 
     Returns:
       float32 arrays, uniform in (0, 1).
@@ -120,12 +122,12 @@ def uniforms(key: jax.Array, *shapes: tuple[int, ...]) -> list[jax.Array]:
 
 
 def prices(weights_P: jax.Array, extent_M: jax.Array, num_layers: int) -> jax.Array:
-    """Turns trade-offs into the price of one unit of Σ_l n_l².
+    """Converts trade-off weights to prices of one unit of Σ_l n_l².
 
     Args:
       weights_P: float32, weight of the importance against the variance, both in units of their
-        extent on the front; kept within 0.01 … 0.99.
-      extent_M: float32 [2], extent of importance and of variance.
+        extent on the front; clipped to 0.01 … 0.99.
+      extent_M: float32 [2], extents of importance and variance.
       num_layers: L.
 
     Returns:
@@ -136,31 +138,31 @@ def prices(weights_P: jax.Array, extent_M: jax.Array, num_layers: int) -> jax.Ar
 
 
 def shared_gumbel(key: jax.Array, visits: int, num_layers: int, size: int) -> jax.Array:
-    """Serves J clients with one draw of noise, at layers shifted by one from client to client.
+    """Draws Gumbel noise once and shares it among J clients, shifted by one layer per client.
 
     Args:
-      key: of the draw.
+      key: Random key.
       visits: J.
       num_layers: L.
       size: P.
 
     Returns:
-      float32 [J, L, P], standard Gumbel noise; drawing that many numbers would cost more than the
-      search itself.
+      float32 [J, L, P], standard Gumbel noise. Independent noise of this size would cost more than
+      the search itself.
     """
     noise_LP = -jnp.log(-jnp.log(hashed_uniforms(key, num_layers * size)))
-    # Rows of L + 1 numbers cut from a repeated row of L start one place later each.
+    # Rows of L + 1 numbers cut from a repeated row of L start one index later each.
     repeated = jnp.tile(noise_LP.reshape(num_layers, size), (visits + visits // num_layers + 1, 1))
     rows_JLP = repeated[: visits * (num_layers + 1)].reshape(visits, num_layers + 1, -1)
     return rows_JLP[:, :num_layers]
 
 
 def hashed_uniforms(key: jax.Array, count: int) -> jax.Array:
-    """Draws many numbers for noise, at a tenth of what JAX's own generator takes on CPU.
+    """Draws many uniform numbers in a tenth of the time of JAX's own generator on CPU.
 
     Args:
-      key: of the draw; two words of it key a hash of 0, 1, 2, ….
-      count: how many.
+      key: Random key; two words of it key a hash of 0, 1, 2, ….
+      count: Number of values.
 
     Returns:
       float32 [count], uniform in (0, 1).
@@ -171,7 +173,7 @@ def hashed_uniforms(key: jax.Array, count: int) -> jax.Array:
 
 
 def _mix(words: jax.Array) -> jax.Array:
-    """Spreads every bit of a uint32 over all bits (C. Wellons' hash "lowbias32", public domain)."""
+    """Mixes every bit of a uint32 into all bits (C. Wellons' hash "lowbias32", public domain)."""
     words = (words ^ (words >> 16)) * jnp.uint32(0x7FEB352D)
     words = (words ^ (words >> 15)) * jnp.uint32(0x846CA68B)
     return words ^ (words >> 16)

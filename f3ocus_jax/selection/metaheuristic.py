@@ -1,4 +1,4 @@
-"""What do the metaheuristics share? An evosax algorithm told vectors, and the J clients it changes.
+"""Base class of the metaheuristics: an evosax algorithm with two objectives and packed choices.
 
 evosax's own `init`, `ask` and `tell` ravel every solution into one float vector and compare
 scalars. Here a solution is a row of `Choices` and its fitness a row of objectives_PM, so the
@@ -24,10 +24,10 @@ from f3ocus_jax.selection.problem import Costs, Limits, Problem
 
 @struct.dataclass
 class Params(BaseParams):
-    """What changes from round to round without compiling anything.
+    """Parameters that change between rounds without recompiling.
 
     Attributes:
-      problem: scores and budgets of the round.
+      problem: Scores, budgets and limits of the round.
     """
 
     problem: Problem
@@ -35,11 +35,11 @@ class Params(BaseParams):
 
 @struct.dataclass
 class State:
-    """What a metaheuristic with an archive keeps between two generations, beside its own.
+    """Common state of the metaheuristics with an archive.
 
     Attributes:
-      archive: the front so far.
-      generation_counter: int32.
+      archive: Archive of the front so far.
+      generation_counter: int32, number of generations so far.
     """
 
     archive: Archive
@@ -73,7 +73,7 @@ class Metaheuristic(PopulationBasedAlgorithm):
     def init(
         self, key: jax.Array, population: Choices, objectives_PM: jax.Array, params: Any
     ) -> Any:
-        """Starts from an evaluated first generation, which evosax's `_init` does not see."""
+        """Initialises the state from an evaluated first generation."""
         del objectives_PM
         return self._init(key, population, params)
 
@@ -91,7 +91,7 @@ class Metaheuristic(PopulationBasedAlgorithm):
         state: Any,
         params: Any,
     ) -> tuple[Any, dict[str, jax.Array]]:
-        """Learns from evaluated choices."""
+        """Updates the state with evaluated choices."""
         state = self._tell(key, population, objectives_PM, state, params)
         counter = state.generation_counter + 1
         return dataclasses.replace(state, generation_counter=counter), {}
@@ -101,18 +101,18 @@ class Metaheuristic(PopulationBasedAlgorithm):
         return dataclasses.replace(self.default_params, problem=problem)
 
     def elites(self, state: Any) -> Choices:
-        """Returns the choices among which the algorithm's front is."""
+        """Returns choices that include the algorithm's front."""
         return state.archive.choices
 
     def _init(self, key: jax.Array, population: Choices, params: Any) -> Any:
         raise NotImplementedError
 
     def _block_start(self, generation: jax.Array) -> jax.Array:
-        """Returns the first of the J clients whose turn it is."""
+        """Returns the first of the J clients that this generation changes."""
         blocks = -(-self.clients // self.visits)
         return jnp.minimum(generation % blocks * self.visits, self.clients - self.visits)
 
-    def _open(self, choices: Choices, start: jax.Array, problem: Problem) -> Block:
+    def _unpack(self, choices: Choices, start: jax.Array, problem: Problem) -> Block:
         """Unpacks the rows of the J clients from `start` on."""
         rows_JLP = self._rows(choices, start)
         scores_JL = jax.lax.dynamic_slice_in_dim(problem.scores_KL, start, self.visits)
@@ -133,15 +133,15 @@ class Metaheuristic(PopulationBasedAlgorithm):
         return Limits(cut(limits.allowed_KL), cut(limits.start_KL), limits.bounds, costs)
 
     def _rows(
-        self, choices: Choices, start: jax.Array, places_P: jax.Array | None = None
+        self, choices: Choices, start: jax.Array, index_P: jax.Array | None = None
     ) -> jax.Array:
-        """Returns what the J clients from `start` on pick, in all or some choices: [J, L, P]."""
+        """Returns the picks of J clients from `start` on, in all or some choices: [J, L, P]."""
         words_PJW = jax.lax.dynamic_slice_in_dim(choices.words_PKW, start, self.visits, axis=1)
-        words_PJW = words_PJW if places_P is None else words_PJW[places_P]
+        words_PJW = words_PJW if index_P is None else words_PJW[index_P]
         return choices_lib.unpack(jnp.moveaxis(words_PJW, 0, -1), self.layers, axis=1)
 
-    def _close(self, choices: Choices, start: jax.Array, block: Block) -> Choices:
-        """Puts a block's rows and totals back."""
+    def _write_back(self, choices: Choices, start: jax.Array, block: Block) -> Choices:
+        """Writes a block's rows and totals back into the choices."""
         words_PJW = jnp.moveaxis(choices_lib.pack(block.rows_JLP, axis=1), -1, 0)
         words_PKW = jax.lax.dynamic_update_slice_in_dim(choices.words_PKW, words_PJW, start, axis=1)
         return Choices(words_PKW, block.histogram_LP.T, block.importance_P)

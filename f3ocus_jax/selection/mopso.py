@@ -1,4 +1,4 @@
-"""How does a particle swarm choose layers? Velocities per client and layer, leaders from the front.
+"""Particle swarm over choices of layers: velocities per client and layer, leaders on the front.
 
 C. A. Coello Coello, G. Toscano Pulido, M. Salazar Lechuga: Handling multiple objectives with
 particle swarm optimization. IEEE Transactions on Evolutionary Computation 8(3), 2004; the
@@ -12,8 +12,8 @@ share of the swarm is disturbed.
 Differences: the repository is thinned by crowding distance instead of an adaptive grid, and a
 particle's leader is its best member for the particle's weights; a velocity is how much more a
 layer is worth to a particle, and a particle moves by each client's best swap under it, which
-keeps budgets; only the J clients whose turn it is move; a disturbed particle goes on from its
-leader's place.
+keeps budgets; only the J clients of the generation move; a disturbed particle continues from its
+leader's choice.
 """
 
 import dataclasses
@@ -39,11 +39,10 @@ class State(metaheuristic.State):
     """A swarm between two generations.
 
     Attributes:
-      position: P choices, where the particles are.
-      velocity_KLP: bfloat16, how much more each layer is worth to a particle than its score says,
-        in units of what a client loses, on average, between the front's ends; held as its bits in
-        uint16, which XLA updates in place on CPU, while it would convert the whole of a bfloat16
-        array there and back.
+      position: P choices, the particles' positions.
+      velocity_KLP: bfloat16 bits in uint16, each layer's worth to a particle beyond its score, in
+        units of a client's mean loss of importance between the front's ends. XLA updates uint16 in
+        place on CPU, but would convert a whole bfloat16 array to float32 and back.
       best: P choices, each particle's best position so far.
       best_PM: float32, objectives of `best`, minimised.
     """
@@ -59,10 +58,10 @@ class Params(metaheuristic.Params):
     """Settings of the swarm.
 
     Attributes:
-      inertia: share of the velocity that is kept.
-      own_pull: largest pull towards the particle's own best.
-      leader_pull: largest pull towards the leader.
-      disturbed: share of particles that go on from their leader's place.
+      inertia: Fraction of the velocity that is kept.
+      own_pull: Largest pull towards the particle's own best position.
+      leader_pull: Largest pull towards the leader.
+      disturbed: Fraction of particles that continue from their leader's choice.
     """
 
     inertia: float
@@ -100,13 +99,13 @@ class MOPSO(Metaheuristic):
         disturbed_P = jump_P < params.disturbed
         position = choices_lib.where(disturbed_P, leaders, state.position)
         block, best, lead = (
-            self._open(choices, start, params.problem)
+            self._unpack(choices, start, params.problem)
             for choices in (position, state.best, leaders)
         )
         old_JLP = jax.lax.dynamic_slice_in_dim(state.velocity_KLP, start, self.visits)
         velocity_JLP = params.inertia * _from_bits(old_JLP)
-        velocity_JLP += params.own_pull * _way(pulls_2P[0], block, best)
-        velocity_JLP += params.leader_pull * _way(pulls_2P[1], block, lead)
+        velocity_JLP += params.own_pull * _direction(pulls_2P[0], block, best)
+        velocity_JLP += params.leader_pull * _direction(pulls_2P[1], block, lead)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
         bias_JLP = extent_M[0] / self.clients * velocity_JLP
         block = local_search.climb(block, prices_P, bias_JLP=bias_JLP)
@@ -116,7 +115,7 @@ class MOPSO(Metaheuristic):
         velocity_KLP = jax.lax.dynamic_update_slice_in_dim(
             state.velocity_KLP, _to_bits(velocity_JLP), start_late, axis=0
         )
-        position = self._close(position, start, block)
+        position = self._write_back(position, start, block)
         return position, dataclasses.replace(state, velocity_KLP=velocity_KLP)
 
     def _tell(
@@ -134,9 +133,9 @@ class MOPSO(Metaheuristic):
         )
 
 
-def _way(pull_P: jax.Array, here: Block, target: Block) -> jax.Array:
-    """Returns the way to a target, float32 [J, L, P], times each particle's pull."""
-    return pull_P[None, None] * (target.rows_JLP.astype(jnp.float32) - here.rows_JLP)
+def _direction(pull_P: jax.Array, origin: Block, target: Block) -> jax.Array:
+    """Returns the direction to a target, float32 [J, L, P], times each particle's pull."""
+    return pull_P[None, None] * (target.rows_JLP.astype(jnp.float32) - origin.rows_JLP)
 
 
 def _to_bits(velocity: jax.Array) -> jax.Array:

@@ -1,11 +1,11 @@
-"""How does NSGA-II choose layers? Non-dominated sorting, crowding, tournaments, row crossover.
+"""NSGA-II over choices of layers: non-dominated sorting, crowding, tournaments, row crossover.
 
 K. Deb, A. Pratap, S. Agarwal, T. Meyarivan: A fast and elitist multiobjective genetic algorithm:
 NSGA-II. IEEE Transactions on Evolutionary Computation 6(2), 2002. As there: binary tournaments by
-rank, then crowding; parents and children compete for P places together.
+rank, then crowding; parents and children compete for P slots together.
 
 Differences: a child takes whole client rows from its two parents, which keeps every budget; only
-the J clients whose turn it is are recombined; mutation is a client's best swap for the trade-off
+the J clients of the generation are recombined; mutation is a client's best swap for the trade-off
 at which the child stands (Deb and Goel 2001 weigh the objectives of a local search so); equal
 points count once.
 """
@@ -24,11 +24,11 @@ class State:
     """NSGA-II between two generations.
 
     Attributes:
-      population: P choices, best first.
+      population: P choices, the best first.
       objectives_PM: float32, minimised.
       ranks_P: int32, non-dominated rank.
       crowding_P: float32, crowding distance.
-      generation_counter: int32.
+      generation_counter: int32, number of generations so far.
     """
 
     population: Choices
@@ -43,8 +43,8 @@ class Params(metaheuristic.Params):
     """Settings of NSGA-II.
 
     Attributes:
-      crossover_rate: share of children that take rows from a second parent.
-      jitter: largest change of a child's trade-off, drawn uniformly.
+      crossover_rate: Fraction of children that take rows from a second parent.
+      jitter: Largest change of a child's trade-off weight, drawn uniformly.
     """
 
     crossover_rate: float
@@ -70,10 +70,10 @@ class NSGA2(Metaheuristic):
         rival_22P, cross_P, row_JP, jitter_P = local_search.uniforms(
             key, (2, 2, size), (size,), (self.visits, size), (size,)
         )
-        # Survivors are sorted, so that the lower place wins a tournament.
+        # Survivors are sorted, so that the lower index wins a tournament.
         first_P, second_P = (jnp.min(rival_22P, axis=0) * size).astype(jnp.int32)
         parents = choices_lib.take(state.population, first_P)
-        block = self._open(parents, start, params.problem)
+        block = self._unpack(parents, start, params.problem)
         others_JLP = self._rows(state.population, start, second_P)
         swap_JP = (row_JP < 0.5) & (cross_P < params.crossover_rate)[None]
         rows_JLP = jnp.where(swap_JP[:, None], others_JLP, block.rows_JLP)
@@ -81,7 +81,7 @@ class NSGA2(Metaheuristic):
         weights_P += params.jitter * (2.0 * jitter_P - 1.0)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
         block = local_search.climb(block, prices_P, rows_JLP=rows_JLP)
-        return self._close(parents, start, block), state
+        return self._write_back(parents, start, block), state
 
     def _tell(
         self, key: jax.Array, population: Choices, fitness: jax.Array, state: State, params: Params

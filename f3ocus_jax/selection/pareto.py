@@ -1,4 +1,4 @@
-"""Which candidates are on the front? Dominance, ranks, crowding, truncation and hypervolume.
+"""Pareto dominance, non-dominated ranks, crowding, truncation and hypervolume.
 
 Both objectives are minimised, shapes are static, and everything jits. A row that holds a NaN, or
 that `valid_P` leaves out, dominates nothing and comes after every other.
@@ -11,15 +11,15 @@ import jax
 import jax.numpy as jnp
 
 COUNTED = 512
-"""Up to so many rows, counting for each row those before it beats XLA's sort on CPU."""
+"""Number of rows up to which counting the rows before each is faster than XLA's sort on CPU."""
 
 
 def dominates(left_M: jax.Array, right_M: jax.Array) -> jax.Array:
-    """Tells whether a point is no worse in every objective and better in one.
+    """Returns True where a point is no worse in every objective and better in one.
 
     Args:
-      left_M: float32 [..., M].
-      right_M: float32 [..., M].
+      left_M: float32 [..., M], minimised.
+      right_M: float32 [..., M], minimised.
 
     Returns:
       bool [...]; False for equal points and for any that holds a NaN.
@@ -31,10 +31,10 @@ def dominates(left_M: jax.Array, right_M: jax.Array) -> jax.Array:
 
 
 def usable(objectives_PM: jax.Array, valid_P: jax.Array | None = None) -> jax.Array:
-    """Tells which rows may be ranked: those in use and without a NaN.
+    """Marks rows that can be ranked: those in use and without a NaN.
 
     Args:
-      objectives_PM: float32 [P, M].
+      objectives_PM: float32 [P, M], minimised.
       valid_P: bool [P], rows in use; all of them if None.
 
     Returns:
@@ -48,31 +48,33 @@ def order(*keys_P: jax.Array) -> jax.Array:
     """Sorts rows by several keys.
 
     Args:
-      *keys_P: the first key matters most; no NaN.
+      *keys_P: Sort keys without NaN, the most significant first.
 
     Returns:
-      int32 [P], places of the rows in ascending order; rows that tie in all keys keep their order.
+      int32 [P], row indices in ascending order; rows that tie in all keys keep their order.
     """
     size = len(keys_P[0])
     if size > COUNTED:
         return jnp.lexsort(keys_P[::-1]).astype(jnp.int32)
-    return jnp.zeros(size, jnp.int32).at[places(*keys_P)].set(jnp.arange(size, dtype=jnp.int32))
+    return (
+        jnp.zeros(size, jnp.int32).at[sorted_index(*keys_P)].set(jnp.arange(size, dtype=jnp.int32))
+    )
 
 
-def places(*keys_P: jax.Array) -> jax.Array:
-    """Tells every row its place in the order by several keys: the inverse of `order`.
+def sorted_index(*keys_P: jax.Array) -> jax.Array:
+    """Computes every row's index in the order by several keys: the inverse of `order`.
 
     Args:
-      *keys_P: the first key matters most; no NaN.
+      *keys_P: Sort keys without NaN, the most significant first.
 
     Returns:
-      int32 [P], how many rows come before each; of those that tie in all keys, the earlier ones.
+      int32 [P], number of rows before each; among ties in all keys, the earlier row comes first.
     """
     size = len(keys_P[0])
     every_P = jnp.arange(size, dtype=jnp.int32)
     if size > COUNTED:
         return jnp.zeros(size, jnp.int32).at[order(*keys_P)].set(every_P)
-    # In whole numbers, which XLA vectorises on CPU.
+    # Integers, which XLA vectorises on CPU.
     before_PP = (every_P[:, None] < every_P[None]).astype(jnp.int32)
     for key_P in reversed(keys_P):
         left_PP, right_PP = key_P[:, None], key_P[None]
@@ -82,24 +84,24 @@ def places(*keys_P: jax.Array) -> jax.Array:
     return jnp.sum(before_PP, axis=0, dtype=jnp.int32)
 
 
-def places_in_rows(*keys_KL: jax.Array) -> jax.Array:
-    """Tells every entry its place in its row, as `places` does, in little memory.
+def sorted_index_in_rows(*keys_KL: jax.Array) -> jax.Array:
+    """Computes every entry's index in its sorted row, as `sorted_index` does, in little memory.
 
     Args:
-      *keys_KL: the first key matters most; no NaN.
+      *keys_KL: Sort keys without NaN, the most significant first.
 
     Returns:
       int32 [K, L].
     """
     every_L = jnp.arange(keys_KL[0].shape[1], dtype=jnp.int32)
 
-    def count(rival: jax.Array, places_KL: jax.Array) -> jax.Array:
-        before_KL = jnp.broadcast_to((rival < every_L).astype(jnp.int32)[None], places_KL.shape)
+    def count(rival: jax.Array, index_KL: jax.Array) -> jax.Array:
+        before_KL = jnp.broadcast_to((rival < every_L).astype(jnp.int32)[None], index_KL.shape)
         for key_KL in reversed(keys_KL):
             rival_K1 = jax.lax.dynamic_slice_in_dim(key_KL, rival, 1, axis=1)
             smaller_KL = (rival_K1 < key_KL).astype(jnp.int32)
             before_KL = jnp.where(rival_K1 == key_KL, before_KL, smaller_KL)
-        return places_KL + before_KL
+        return index_KL + before_KL
 
     zeros_KL = jnp.zeros(keys_KL[0].shape, jnp.int32)
     return jax.lax.fori_loop(0, len(every_L), count, zeros_KL)
@@ -108,20 +110,20 @@ def places_in_rows(*keys_KL: jax.Array) -> jax.Array:
 def _by_small(keys_P: jax.Array) -> jax.Array:
     """Sorts by int32 keys in 0 … 2³¹ / 2^b − 1, b the bits of P; equal ones keep their order.
 
-    Key and place share one word: XLA sorts whole numbers ten times faster than rows.
+    Key and index share one word: XLA sorts integers ten times faster than rows.
     """
-    bits = _place_bits(len(keys_P))
+    bits = _index_bits(len(keys_P))
     packed_P = (keys_P << bits) | jnp.arange(len(keys_P), dtype=jnp.int32)
     return jnp.sort(packed_P) & ((1 << bits) - 1)
 
 
 def _descending(distances_P: jax.Array) -> jax.Array:
-    """Turns distances ≥ 0 into keys for `_by_small`, the largest first, with the bits left."""
+    """Converts distances ≥ 0 to keys for `_by_small`, the largest first, in the bits left."""
     ordered_P = jax.lax.bitcast_convert_type(distances_P, jnp.int32)
-    return (jnp.int32(0x7FFFFFFF) - ordered_P) >> _place_bits(len(distances_P))
+    return (jnp.int32(0x7FFFFFFF) - ordered_P) >> _index_bits(len(distances_P))
 
 
-def _place_bits(size: int) -> int:
+def _index_bits(size: int) -> int:
     return max(size - 1, 1).bit_length()
 
 
@@ -132,23 +134,23 @@ def first_smallest(values_QP: jax.Array) -> tuple[jax.Array, jax.Array]:
       values_QP: float32, no NaN.
 
     Returns:
-      (int32 [P], its row; float32 [P], the value).
+      (int32 [P], row of the value; float32 [P], the value).
     """
-    places_QP = jax.lax.broadcasted_iota(jnp.int32, values_QP.shape, 0)
+    index_QP = jax.lax.broadcasted_iota(jnp.int32, values_QP.shape, 0)
     smallest_P = jnp.min(values_QP, axis=0)
     hits_QP = values_QP == smallest_P[None]
-    return jnp.min(jnp.where(hits_QP, places_QP, len(values_QP)), axis=0), smallest_P
+    return jnp.min(jnp.where(hits_QP, index_QP, len(values_QP)), axis=0), smallest_P
 
 
 def ranks(objectives_PM: jax.Array, valid_P: jax.Array | None = None) -> jax.Array:
     """Sorts a population into non-dominated fronts (Deb et al. 2002, section III-A).
 
     Args:
-      objectives_PM: float32 [P, 2].
+      objectives_PM: float32 [P, 2], minimised.
       valid_P: bool [P], rows in use; all of them if None.
 
     Returns:
-      ranks_P: int32, 0 for the non-dominated, 1 for those that only rank 0 dominates, and so on;
+      ranks_P: int32, 0 for non-dominated rows, 1 for rows dominated by rank 0 alone, and so on;
       P for rows that cannot be ranked. Equal points share a rank.
     """
     sweep = _sweep(objectives_PM, usable(objectives_PM, valid_P))
@@ -163,7 +165,7 @@ def front(objectives_PM: jax.Array, valid_P: jax.Array | None = None) -> jax.Arr
     """Marks the non-dominated rows, one of each set of equal points.
 
     Args:
-      objectives_PM: float32 [P, 2].
+      objectives_PM: float32 [P, 2], minimised.
       valid_P: bool [P], rows in use; all of them if None.
 
     Returns:
@@ -174,24 +176,24 @@ def front(objectives_PM: jax.Array, valid_P: jax.Array | None = None) -> jax.Arr
     return jnp.zeros_like(front_P).at[sweep.order_P].set(front_P)
 
 
-def loneliest(objectives_PM: jax.Array, valid_P: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Orders the front by crowding distance, for an archive that keeps the first of it.
+def by_crowding(objectives_PM: jax.Array, valid_P: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Orders the front by crowding distance, for an archive that keeps its first rows.
 
     Args:
-      objectives_PM: float32 [P, 2].
+      objectives_PM: float32 [P, 2], minimised.
       valid_P: bool [P], rows in use.
 
     Returns:
-      (int32 [P], the front's rows, the loneliest first, then a row of the front again and again;
-      int32 scalar, how many rows the front has).
+      (int32 [P], rows of the front, the least crowded first, padded with a repeated row of the
+      front; int32 scalar, number of rows on the front).
     """
     size = len(objectives_PM)
     sweep = _sweep(objectives_PM, usable(objectives_PM, valid_P))
     front_P = _undominated(sweep.second_P, sweep.usable_P & ~sweep.repeats_P)
     members = jnp.sum(front_P, dtype=jnp.int32)
     # The front's rows together, still in order, so that neighbours stand side by side.
-    places_P = jnp.where(front_P, jnp.cumsum(front_P) - 1, size)
-    along_P = jnp.zeros(size, jnp.int32).at[places_P].set(sweep.order_P, mode="drop")
+    index_P = jnp.where(front_P, jnp.cumsum(front_P) - 1, size)
+    along_P = jnp.zeros(size, jnp.int32).at[index_P].set(sweep.order_P, mode="drop")
     points_PM = objectives_PM[along_P]
     extent_M = jnp.abs(points_PM[members - 1] - points_PM[0])
     extent_M = jnp.where(extent_M > 0, extent_M, 1.0)
@@ -200,8 +202,7 @@ def loneliest(objectives_PM: jax.Array, valid_P: jax.Array) -> tuple[jax.Array, 
     every_P = jnp.arange(size)
     distances_P = jnp.where((every_P == 0) | (every_P == members - 1), jnp.inf, distances_P)
     distances_P = jnp.where(every_P < members, distances_P, 0.0)
-    lonely_P = _by_small(_descending(distances_P))
-    return along_P[lonely_P], members
+    return along_P[_by_small(_descending(distances_P))], members
 
 
 class _Sweep(NamedTuple):
@@ -230,7 +231,7 @@ def _undominated(second_P: jax.Array, left_P: jax.Array) -> jax.Array:
 
 
 def _peel(sweep: _Sweep, wanted: int) -> jax.Array:
-    """Returns the ranks of a sweep's rows, of the best fronts that hold the number wanted.
+    """Returns the ranks of a sweep's rows on the best fronts that hold `wanted` rows.
 
     Rows of later fronts, repeated and unusable ones get P.
     """
@@ -250,12 +251,12 @@ def _peel(sweep: _Sweep, wanted: int) -> jax.Array:
 
 
 def crowding(objectives_PM: jax.Array, ranks_P: jax.Array) -> jax.Array:
-    """Measures how lonely each point is in its front (Deb et al. 2002, section III-B).
+    """Computes the crowding distance of each point in its front (Deb et al. 2002, section III-B).
 
     Args:
       objectives_PM: float32 [P, 2]. On a front of two objectives, one ascends as the other
         descends, so that a point has the same neighbours in both.
-      ranks_P: int32, as `ranks` gives them.
+      ranks_P: int32, ranks as `ranks` returns them.
 
     Returns:
       distances_P: float32 ≥ 0, the sum over objectives of the gap between a point's two neighbours,
@@ -279,12 +280,12 @@ def scaled(
     """Scales objectives to [0, 1] over a population.
 
     Args:
-      objectives_PM: float32 [P, M].
+      objectives_PM: float32 [P, M], minimised.
       valid_P: bool [P], rows in use; all of them if None.
 
     Returns:
-      (scaled_PM, 0 where the population is best; extent_M > 0, what 1 stands for, and 1 itself for
-      an objective in which all are equal).
+      (scaled_PM, 0 at the population's best; extent_M > 0, the unit of each objective, 1 where all
+      values are equal).
     """
     usable_P1 = usable(objectives_PM, valid_P)[:, None]
     lows_M = jnp.min(jnp.where(usable_P1, objectives_PM, jnp.inf), axis=0)
@@ -296,16 +297,16 @@ def scaled(
 def trade_offs(
     front_PM: jax.Array, points_PM: jax.Array, valid_P: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """Reads off where points stand between the ends of a front (Deb and Goel 2001).
+    """Computes the trade-off weight of points between the ends of a front (Deb and Goel 2001).
 
     Args:
-      front_PM: float32 [P, 2].
-      points_PM: float32 [any, 2], on the front or near it.
+      front_PM: float32 [P, 2], minimised.
+      points_PM: float32 [any, 2], points on the front or near it.
       valid_P: bool [P], rows of the front in use; all of them if None.
 
     Returns:
       (weights_P, float32 in [0, 1], the weight of the first objective against the second: 1 for the
-      front's best in the first; extent_M, as `scaled` gives it).
+      front's best in the first; extent_M, as `scaled` returns it).
     """
     _, extent_M = scaled(front_PM, valid_P)
     usable_P1 = usable(front_PM, valid_P)[:, None]
@@ -318,13 +319,13 @@ def trade_offs(
 def best(
     objectives_PM: jax.Array, size: int, valid_P: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Chooses who survives: by rank, then by crowding, then repeated points.
+    """Selects survivors by rank, then by crowding, then repeated points.
 
-    Crowding is in units of the extent of the fronts that survivors come from.
+    Crowding is in units of the extent of the survivors' fronts.
 
     Args:
-      objectives_PM: float32 [P, M].
-      size: how many survive, at most P.
+      objectives_PM: float32 [P, M], minimised.
+      size: Number of survivors, at most P.
       valid_P: bool [P], rows in use; all of them if None.
 
     Returns:
@@ -335,19 +336,19 @@ def best(
     ranks_P = jnp.zeros(len(objectives_PM), jnp.int32).at[sweep.order_P].set(_peel(sweep, size))
     crowding_P = crowding(objectives_PM, ranks_P)
     ranks_P = jnp.where(usable(objectives_PM, valid_P), ranks_P, len(objectives_PM) + 1)
-    lonely_P = _by_small(_descending(crowding_P))
-    order_P = lonely_P[_by_small(ranks_P[lonely_P])][:size]
+    uncrowded_P = _by_small(_descending(crowding_P))
+    order_P = uncrowded_P[_by_small(ranks_P[uncrowded_P])][:size]
     return order_P, ranks_P[order_P], crowding_P[order_P]
 
 
 def hypervolume(
     objectives_PM: jax.Array, reference_M: jax.Array, valid_P: jax.Array | None = None
 ) -> jax.Array:
-    """Measures the area that a front dominates, exactly, for two objectives.
+    """Computes the exact area that a front of two objectives dominates.
 
     Args:
-      objectives_PM: float32 [P, 2].
-      reference_M: float32 [2], the corner that bounds the area; points beyond it count nothing.
+      objectives_PM: float32 [P, 2], minimised.
+      reference_M: float32 [2], corner that bounds the area; points beyond it are ignored.
       valid_P: bool [P], rows in use; all of them if None.
 
     Returns:

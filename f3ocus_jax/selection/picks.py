@@ -1,4 +1,4 @@
-"""Which point of the front does the server use? The paper does not say; these are the choices."""
+"""Rules that pick one point of the front; the paper leaves this choice open."""
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +10,12 @@ def knee(objectives_PM: jax.Array, valid_P: jax.Array, value: float = 0.0) -> ja
     """Picks the point farthest from the line between the front's ends, axes scaled to [0, 1].
 
     Args:
-      objectives_PM: float32 [P, 2], minimised, P points of which the valid ones form a front.
+      objectives_PM: float32 [P, 2], minimised; the valid points form a front.
       valid_P: bool [P], rows in use.
-      value: not used.
+      value: Unused.
 
     Returns:
-      int32 scalar, its row; the most important one among equals.
+      int32 scalar, row of the point; the most important one among ties.
     """
     del value
     scaled_PM, _ = pareto.scaled(objectives_PM, valid_P)
@@ -29,10 +29,10 @@ def importance(objectives_PM: jax.Array, valid_P: jax.Array, value: float) -> ja
     Args:
       objectives_PM: float32 [P, 2], minimised.
       valid_P: bool [P], rows in use.
-      value: the largest variance wanted.
+      value: Largest variance allowed.
 
     Returns:
-      int32 scalar, its row; the least variance on the front if none is low enough.
+      int32 scalar, row of the point; the one with the least variance if none is low enough.
     """
     low_enough_P = valid_P & (objectives_PM[:, 1] <= value)
     flattest = _first(valid_P, objectives_PM[:, 1])
@@ -42,19 +42,19 @@ def importance(objectives_PM: jax.Array, valid_P: jax.Array, value: float) -> ja
 
 
 def index(objectives_PM: jax.Array, valid_P: jax.Array, value: float) -> jax.Array:
-    """Picks the point with `value` less important points before it.
+    """Picks the point at an index of the front, counted from the least important.
 
     Args:
       objectives_PM: float32 [P, 2], minimised.
       valid_P: bool [P], rows in use.
-      value: place on the front, 0 for the least important; beyond its end, the end.
+      value: Index on the front, 0 for the least important point; clipped to the front's ends.
 
     Returns:
-      int32 scalar, its row.
+      int32 scalar, row of the point.
     """
     order_P = jnp.argsort(jnp.where(valid_P, -objectives_PM[:, 0], jnp.inf))
-    place = jnp.clip(jnp.int32(value), 0, jnp.sum(valid_P) - 1)
-    return order_P[place].astype(jnp.int32)
+    position = jnp.clip(jnp.int32(value), 0, jnp.sum(valid_P) - 1)
+    return order_P[position].astype(jnp.int32)
 
 
 def _first(candidates_P: jax.Array, values_P: jax.Array) -> jax.Array:

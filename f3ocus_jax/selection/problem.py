@@ -1,4 +1,4 @@
-"""What has to be chosen this round? Scores, budgets, limits, and each client's own choice."""
+"""Selection problem of one round: scores, budgets, limits, and each client's own choice."""
 
 import functools
 
@@ -11,11 +11,11 @@ from f3ocus_jax.selection import choices as choices_lib, pareto
 
 @struct.dataclass
 class Bounds:
-    """How many clients may pick a layer.
+    """Bounds on the number of clients that pick a layer.
 
     Attributes:
-      least_L: int32, the minimum coverage.
-      most_L: int32, the cap.
+      least_L: int32, minimum coverage of each layer.
+      most_L: int32, cap of each layer.
     """
 
     least_L: jax.Array
@@ -27,8 +27,8 @@ class Costs:
     """Budgets in bytes or FLOPs instead of layers.
 
     Attributes:
-      costs_L: float32 > 0, of one layer, in any unit.
-      capacity_K: float32, what a client's layers may cost together, in the same unit.
+      costs_L: float32 > 0, cost of each layer, in any unit.
+      capacity_K: float32, largest total cost of a client's layers, in the same unit.
     """
 
     costs_L: jax.Array
@@ -37,13 +37,13 @@ class Costs:
 
 @struct.dataclass
 class Limits:
-    """What the paper's problem leaves out; `limits.make_limits` makes and checks it.
+    """Limits beyond the paper's problem, made and checked by `limits.make_limits`.
 
     Attributes:
       allowed_KL: bool, layers a client may train; none for a client that is absent.
       start_KL: bool, the most important choice within all limits.
-      bounds: None if any number of clients may pick a layer.
-      costs: None if budgets count layers.
+      bounds: Bounds per layer; None if any number of clients may pick a layer.
+      costs: Costs and capacities; None if budgets count layers.
     """
 
     allowed_KL: jax.Array
@@ -54,12 +54,12 @@ class Limits:
 
 @struct.dataclass
 class Problem:
-    """One round's selection problem; all of it is traced, so a new round compiles nothing.
+    """One round's selection problem, all of it traced, so that a new round never recompiles.
 
     Attributes:
       scores_KL: float32, importance of every layer to every client, higher is better; finite.
-      budgets_K: int32, how many layers each client trains; 0 if it is absent.
-      limits: None for the paper's problem.
+      budgets_K: int32, number of layers each client trains; 0 if it is absent.
+      limits: Limits of the round; None for the paper's problem.
     """
 
     scores_KL: jax.Array
@@ -70,12 +70,12 @@ class Problem:
 def make_problem(
     scores_KL: jax.Array, budgets_K: jax.Array, limits: Limits | None = None
 ) -> Problem:
-    """Makes a problem of what the clients sent.
+    """Makes a problem from the clients' scores.
 
     Args:
-      scores_KL: float [K, L]; a layer whose score is not finite is worth less than any other.
-      budgets_K: int [K], 1 … L; not used where the limits have costs.
-      limits: beyond the paper's.
+      scores_KL: float [K, L]; a score that is not finite ranks below all others.
+      budgets_K: int [K], 1 … L; unused if the limits have costs.
+      limits: Limits beyond the paper's.
 
     Returns:
       Problem.
@@ -92,35 +92,35 @@ def make_problem(
 
 
 def own_choice(problem: Problem) -> jax.Array:
-    """Takes every client's own most important layers (LNTK as a method of its own).
+    """Takes every client's own most important layers (the method LNTK).
 
     Args:
-      problem: of this round; its bounds are the server's affair and not kept here.
+      problem: Problem of this round; its bounds per layer are ignored.
 
     Returns:
-      mask_KL: bool; the budget in every row, or, where layers have costs, every layer that still
-      fits, in order of importance; among equal scores the lower layers first.
+      mask_KL: bool, as many layers per row as the budget says or, if layers have costs, every layer
+      that still fits, by descending importance; among equal scores the lower layers come first.
     """
-    places_KL = pareto.places_in_rows(-problem.scores_KL)
-    clients = jnp.arange(len(places_KL))
-    return jax.vmap(functools.partial(take_first, problem))(clients, places_KL)
+    index_KL = pareto.sorted_index_in_rows(-problem.scores_KL)
+    clients = jnp.arange(len(index_KL))
+    return jax.vmap(functools.partial(take_first, problem))(clients, index_KL)
 
 
-def take_first(problem: Problem, client: jax.Array, places_L: jax.Array) -> jax.Array:
-    """Lets a client take layers in an order, as far as its own limits go.
+def take_first(problem: Problem, client: jax.Array, index_L: jax.Array) -> jax.Array:
+    """Takes layers in a given order, as far as the client's own limits allow.
 
     Args:
-      problem: of this round.
-      client: int32, which one.
-      places_L: int32, every layer's place in the order.
+      problem: Problem of this round.
+      client: int32, index of the client.
+      index_L: int32, every layer's index in the order.
 
     Returns:
       row_L: bool.
     """
     budget = problem.budgets_K[client]
     if problem.limits is None:
-        return places_L < budget
-    order_L = jnp.zeros_like(places_L).at[places_L].set(jnp.arange(len(places_L)))
+        return index_L < budget
+    order_L = jnp.zeros_like(index_L).at[index_L].set(jnp.arange(len(index_L)))
     allowed_L = problem.limits.allowed_KL[client][order_L]
     empty_L = jnp.zeros(len(order_L), bool)
     if problem.limits.costs is None:
@@ -138,11 +138,11 @@ def take_first(problem: Problem, client: jax.Array, places_L: jax.Array) -> jax.
 
 
 def rows_fit(problem: Problem, words_PKW: jax.Array) -> jax.Array:
-    """Tells which rows are within their clients' own limits.
+    """Marks rows that satisfy their clients' own limits.
 
     Args:
-      problem: of this round.
-      words_PKW: uint32, as `choices.pack` makes them.
+      problem: Problem of this round.
+      words_PKW: uint32, choices packed by `choices.pack`.
 
     Returns:
       bool [P, K].
@@ -164,7 +164,7 @@ def rows_fit(problem: Problem, words_PKW: jax.Array) -> jax.Array:
 
 
 def in_bounds(limits: Limits | None, histogram_PL: jax.Array) -> jax.Array:
-    """Tells which choices keep every layer's coverage and cap: bool [P]."""
+    """Marks choices that satisfy every layer's coverage and cap, bool [P]."""
     if limits is None or limits.bounds is None:
         return jnp.ones(len(histogram_PL), bool)
     bounds = limits.bounds

@@ -1,4 +1,4 @@
-"""Which choices are on the true front? One integer programme for every value of the variance.
+"""True Pareto front by one integer programme per value of the variance.
 
 The ε-constraint method (Haimes, Lasdon, Wismer 1971): the most important choice, then the most
 important one of less variance, and so on (HiGHS through SciPy). For small problems only.
@@ -17,7 +17,7 @@ import scipy.sparse
 from f3ocus_jax.selection.problem import Limits
 
 Rows = tuple[scipy.sparse.sparray, np.ndarray, np.ndarray]
-"""(matrix, lower, upper), some constraints."""
+"""Linear constraints: (matrix, lower, upper)."""
 
 
 def descend(
@@ -26,12 +26,12 @@ def descend(
     """Yields the most important choice for every bound on the variance, downwards.
 
     Args:
-      scores_KL: float64, finite.
-      budgets_K: int, 1 … L; not used where the limits have costs.
-      limits: beyond the paper's.
+      scores_KL: float64 [K, L], finite.
+      budgets_K: int [K], 1 … L; unused if the limits have costs.
+      limits: Limits beyond the paper's.
 
     Yields:
-      mask_KL, bool; of several equally important ones the more even comes later.
+      mask_KL, bool; among equally important choices the more even one comes later.
     """
     clients, layers = scores_KL.shape
     totals_N = _totals(limits)
@@ -80,7 +80,7 @@ def _totals(limits: Limits | None) -> np.ndarray:
 def _client_rows(
     shape: tuple[int, int], budgets_K: np.ndarray, limits: Limits | None
 ) -> Iterator[Rows]:
-    """Yields the clients' budgets, or that each trains a layer and what its layers may cost."""
+    """Yields the clients' budgets or, with costs, at least one layer each and the capacities."""
     clients, layers = shape
     none_KU = scipy.sparse.coo_array((clients, layers * clients))
 
@@ -94,14 +94,14 @@ def _client_rows(
         yield counts_KV, budgets_K * present_K, budgets_K * present_K
         return
     yield counts_KV, 1.0 * present_K, layers * present_K
-    # As shares of the capacity, so that HiGHS's tolerance is one as well.
+    # Relative to the capacity, so that HiGHS's tolerance is relative as well.
     capacity_K1 = np.asarray(limits.costs.capacity_K, np.float64)[:, None]
-    shares_KL = np.asarray(limits.costs.costs_L, np.float64)[None] / capacity_K1
-    yield over_layers(shares_KL), np.full(clients, -np.inf), np.ones(clients)
+    relative_KL = np.asarray(limits.costs.costs_L, np.float64)[None] / capacity_K1
+    yield over_layers(relative_KL), np.full(clients, -np.inf), np.ones(clients)
 
 
 def _layer_rows(shape: tuple[int, int]) -> Rows:
-    """Returns that a layer uses as many units as clients pick it."""
+    """Returns the constraints that a layer uses as many units as clients pick it."""
     clients, layers = shape
     eye_LL, ones_1K = scipy.sparse.eye_array(layers), np.ones((1, clients))
     picks_LV, units_LU = scipy.sparse.kron(ones_1K, eye_LL), scipy.sparse.kron(eye_LL, ones_1K)
@@ -109,7 +109,7 @@ def _layer_rows(shape: tuple[int, int]) -> Rows:
 
 
 def _total_rows(shape: tuple[int, int], totals_N: np.ndarray) -> Rows:
-    """Returns that one switch is on, and that it is the one of the number of picks."""
+    """Returns the constraints that the switch of the number of picks, and no other, is on."""
     size = shape[0] * shape[1]
     picks_1V = np.concatenate([np.ones(size), np.zeros(size), -totals_N])[None]
     switch_1V = np.concatenate([np.zeros(2 * size), np.ones(len(totals_N))])[None]
@@ -132,15 +132,15 @@ def _stack(rows: list[Rows]) -> scipy.optimize.LinearConstraint:
 def _variable_bounds(
     shape: tuple[int, int], limits: Limits | None, switches: int
 ) -> scipy.optimize.Bounds:
-    """Returns the least and the most of each variable; a layer's first units come first."""
+    """Returns the bounds of each variable; a layer uses its units in order."""
     clients, layers = shape
     allowed_KL, least_L, most_L = np.ones(shape), np.zeros(layers), np.full(layers, clients)
     if limits is not None:
         allowed_KL = np.asarray(limits.allowed_KL, float)
     if limits is not None and limits.bounds is not None:
         least_L, most_L = np.asarray(limits.bounds.least_L), np.asarray(limits.bounds.most_L)
-    places_K = np.arange(clients)
-    used_LK, usable_LK = places_K < least_L[:, None], places_K < most_L[:, None]
+    index_K = np.arange(clients)
+    used_LK, usable_LK = index_K < least_L[:, None], index_K < most_L[:, None]
     lowest_V = np.concatenate([np.zeros(allowed_KL.size), used_LK.ravel(), np.zeros(switches)])
     highest_V = np.concatenate([allowed_KL.ravel(), usable_LK.ravel(), np.ones(switches)])
     return scipy.optimize.Bounds(lowest_V, highest_V)

@@ -1,11 +1,11 @@
-"""How can any evosax algorithm choose layers? Random keys for solutions, places for fitness.
+"""Adapter for evosax algorithms: random keys as solutions, positions in the ranking as fitness.
 
 A solution is one number per client and layer, and a client picks the layers of its largest
 numbers (J. C. Bean: Genetic algorithms and random keys for sequencing and optimization. ORSA
-Journal on Computing 6(2), 1994), so that every solution is within the budgets. The algorithm is
-told, as its scalar fitness, a solution's place by non-dominated rank and crowding. Places of
-different generations do not compare: whatever the algorithm remembers is placed anew together
-with the new solutions.
+Journal on Computing 6(2), 1994), so that every solution is within the budgets. The scalar
+fitness is a solution's position in the order by non-dominated rank and crowding. Positions of
+different generations are not comparable: solutions that the algorithm remembers are ranked again
+together with the new ones.
 """
 
 import dataclasses
@@ -39,20 +39,20 @@ MEMORIES = {
     "fitness_best": ("population_best",),
     "best_fitness_shaped": ("best_solution_shaped",),
 }
-"""Names of remembered fitness in evosax's states, and of the solutions that it may belong to."""
+"""Fields of remembered fitness in evosax's states, and the fields of the solutions they rate."""
 
 SPREAD = 2.0
-"""Key of a layer that is picked; evosax's algorithms change keys by steps of about 1."""
+"""Key of a picked layer; evosax's algorithms change keys by steps of about 1."""
 
 
 @struct.dataclass
 class State:
-    """An evosax algorithm between two generations, and what it was never told.
+    """State of an evosax algorithm, its last solutions and the archive.
 
     Attributes:
-      own: the algorithm's.
-      keys_PKL: float32, the solutions it asked for last.
-      archive: the front so far.
+      own: State of the evosax algorithm.
+      keys_PKL: float32, solutions of the last `ask`.
+      archive: Archive of the front so far.
     """
 
     own: Any
@@ -62,11 +62,11 @@ class State:
 
 @struct.dataclass
 class Params:
-    """Settings.
+    """Parameters of a round.
 
     Attributes:
-      problem: scores and budgets of the round.
-      own: the algorithm's.
+      problem: Scores, budgets and limits of the round.
+      own: Parameters of the evosax algorithm.
     """
 
     problem: Problem
@@ -80,7 +80,7 @@ class RandomKeys:
         """Makes the algorithm.
 
         Args:
-          name: a key of `ALGORITHMS`.
+          name: Name of the algorithm, a key of `ALGORITHMS`.
           population_size: P.
           clients: K.
           layers: L.
@@ -97,14 +97,14 @@ class RandomKeys:
     def init(
         self, key: jax.Array, population: Choices, objectives_PM: jax.Array, params: Params
     ) -> State:
-        """Turns the first generation into noisy keys; some algorithms start from its first only."""
+        """Turns the first generation into noisy keys; some algorithms use its first choice alone."""
         key_noise, key_init = jax.random.split(key)
         num_layers = params.problem.scores_KL.shape[1]
         keys_PKL = SPREAD * (2.0 * choices_lib.unpack(population.words_PKW, num_layers) - 1)
         keys_PKL += jax.random.normal(key_noise, keys_PKL.shape)
         start: tuple[jax.Array, ...] = (keys_PKL[0],)
         if self.from_population:
-            start = keys_PKL, _places(objectives_PM)
+            start = keys_PKL, _positions(objectives_PM)
         with _evosax_ranks():
             own = self.algorithm.init(key_init, *start, params.own)
         return State(own, keys_PKL, archive_lib.make_archive(population))
@@ -123,36 +123,35 @@ class RandomKeys:
         state: State,
         params: Params,
     ) -> tuple[State, dict[str, jax.Array]]:
-        """Tells the algorithm the places of its solutions."""
-        own, places_P = _place_anew(state.own, objectives_PM, params.problem)
+        """Updates the algorithm with the positions of its solutions in the ranking."""
+        own, positions_P = _rank_together(state.own, objectives_PM, params.problem)
         with _evosax_ranks():
-            own, metrics = self.algorithm.tell(key, state.keys_PKL, places_P, own, params.own)
+            own, metrics = self.algorithm.tell(key, state.keys_PKL, positions_P, own, params.own)
         archive = archive_lib.merge(state.archive, population, objectives_PM)
         return State(own, state.keys_PKL, archive), metrics
 
     def elites(self, state: State) -> Choices:
-        """Returns the choices among which the front is."""
+        """Returns choices that include the front."""
         return state.archive.choices
 
 
 def decode(keys_PKL: jax.Array, problem: Problem) -> Choices:
-    """Lets every client pick the layers of its largest keys.
+    """Decodes keys: every client picks the layers of its largest keys.
 
     Args:
-      keys_PKL: float32; a NaN comes last.
-      problem: whose budgets to keep.
+      keys_PKL: float32; a NaN ranks last.
+      problem: Problem with the budgets and limits.
 
     Returns:
-      P choices; the importance of one that breaks a bound of the server's is NaN, which never
-      ranks.
+      P choices; the importance of a choice that violates a bound is NaN, so that it never ranks.
     """
 
     def pick(keys_KL: jax.Array) -> jax.Array:
         keyed = dataclasses.replace(problem, scores_KL=jnp.nan_to_num(keys_KL, nan=-jnp.inf))
         return choices_lib.pack(problem_lib.own_choice(keyed))
 
-    at_once = choices_lib.at_once(problem.scores_KL)
-    words_PKW = jax.lax.map(pick, keys_PKL, batch_size=at_once)
+    batch_size = choices_lib.batch_size(problem.scores_KL)
+    words_PKW = jax.lax.map(pick, keys_PKL, batch_size=batch_size)
     choices = choices_lib.from_words(words_PKW, problem.scores_KL)
     kept_P = problem_lib.in_bounds(problem.limits, choices.histogram_PL)
     importance_P = jnp.where(kept_P, choices.importance_P, jnp.nan)
@@ -160,18 +159,18 @@ def decode(keys_PKL: jax.Array, problem: Problem) -> Choices:
 
 
 def _evosax_ranks() -> AbstractContextManager[object]:
-    """Lets evosax add vectors to matrices where this project's own code may not."""
+    """Allows evosax to add vectors to matrices, which this project's own code may not."""
     return jax.numpy_rank_promotion("allow")
 
 
-def _places(objectives_PM: jax.Array) -> jax.Array:
+def _positions(objectives_PM: jax.Array) -> jax.Array:
     size = len(objectives_PM)
     order_P, _, _ = pareto.best(objectives_PM, size)
     return jnp.zeros(size).at[order_P].set(jnp.arange(size, dtype=jnp.float32))
 
 
-def _place_anew(state: Any, objectives_PM: jax.Array, problem: Problem) -> tuple[Any, jax.Array]:
-    """Places new and remembered solutions together; puts the latter's places into the state."""
+def _rank_together(state: Any, objectives_PM: jax.Array, problem: Problem) -> tuple[Any, jax.Array]:
+    """Ranks new and remembered solutions together; writes the latter's positions to the state."""
     parts_PM = [objectives_PM]
     remembered = []
     for fitness, solutions in MEMORIES.items():
@@ -181,12 +180,12 @@ def _place_anew(state: Any, objectives_PM: jax.Array, problem: Problem) -> tuple
         keys_PKL = flat.reshape(-1, *problem.scores_KL.shape)
         remembered.append((fitness, len(keys_PKL)))
         parts_PM.append(decode(keys_PKL, problem).objectives())
-    places_P = _places(jnp.concatenate(parts_PM))
+    positions_P = _positions(jnp.concatenate(parts_PM))
     start = len(objectives_PM)
     for fitness, size in remembered:
         old = jnp.asarray(getattr(state, fitness))
-        placed = places_P[start : start + size].reshape(old.shape)
-        # Infinite means that nothing is remembered yet.
-        state = state.replace(**{fitness: jnp.where(jnp.isfinite(old), placed, old)})
+        renewed = positions_P[start : start + size].reshape(old.shape)
+        # Infinite means that there is no remembered solution yet.
+        state = state.replace(**{fitness: jnp.where(jnp.isfinite(old), renewed, old)})
         start += size
-    return state, places_P[: len(objectives_PM)]
+    return state, positions_P[: len(objectives_PM)]

@@ -1,4 +1,4 @@
-"""How is a search run? Seeds, one scan over the generations, and a pick from the front."""
+"""Search loop: seeds, one scan over the generations, and a pick from the front."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -8,11 +8,11 @@ import jax
 from f3ocus_jax.selection import seeds, selector
 from f3ocus_jax.selection.choices import Choices
 from f3ocus_jax.selection.problem import Problem
-from f3ocus_jax.selection.selector import Select
+from f3ocus_jax.selection.selector import Select, SelectorOptions
 
 
 class Algorithm(Protocol):
-    """What runs: a metaheuristic of ours, or evosax's behind random keys."""
+    """Interface of a search: a metaheuristic of this package, or evosax's with random keys."""
 
     def params_for(self, problem: Problem) -> Any:
         """Returns the default settings for the problem of a round."""
@@ -20,7 +20,7 @@ class Algorithm(Protocol):
     def init(
         self, key: jax.Array, population: Choices, objectives_PM: jax.Array, params: Any
     ) -> Any:
-        """Starts from an evaluated first generation."""
+        """Initialises the state from an evaluated first generation."""
 
     def ask(self, key: jax.Array, state: Any, params: Any) -> tuple[Choices, Any]:
         """Returns P new choices."""
@@ -33,56 +33,48 @@ class Algorithm(Protocol):
         state: Any,
         params: Any,
     ) -> tuple[Any, dict[str, jax.Array]]:
-        """Learns from evaluated choices."""
+        """Updates the state with evaluated choices."""
 
     def elites(self, state: Any) -> Choices:
-        """Returns the choices among which the front is."""
+        """Returns choices that include the front."""
 
 
 def make_search(
-    algorithm_type: Callable[[int, int, int], Algorithm],
-    *,
-    population: int,
-    generations: int,
-    pick: str,
-    pick_value: float,
+    make_algorithm: Callable[[int, int, int], Algorithm], options: SelectorOptions
 ) -> Select:
     """Makes a selector that searches for the front.
 
     Args:
-      algorithm_type: (P, K, L) -> the search.
-      population: P.
-      generations: how often the population is renewed.
-      pick: a key of `selector.PICKS`.
-      pick_value: what that pick is told.
+      make_algorithm: Function from (P, K, L) to the algorithm.
+      options: Options of the selector.
 
     Returns:
       A jitted `Select`.
     """
 
     def find(key: jax.Array, problem: Problem, seeds_PKL: jax.Array) -> jax.Array:
-        algorithm = algorithm_type(population, *problem.scores_KL.shape)
+        algorithm = make_algorithm(options.population, *problem.scores_KL.shape)
         key_seed, key_run = jax.random.split(key)
-        first = seeds.population(key_seed, problem, population, seeds_PKL)
-        return evolve(algorithm, key_run, problem, first, generations).words_PKW
+        first = seeds.population(key_seed, problem, options.population, seeds_PKL)
+        return evolve(algorithm, key_run, problem, first, options.generations).words_PKW
 
-    return selector.make_select(find, pick=pick, pick_value=pick_value)
+    return selector.make_select(find, options)
 
 
 def evolve(
     algorithm: Algorithm, key: jax.Array, problem: Problem, first: Choices, generations: int
 ) -> Choices:
-    """Lets an algorithm ask and be told.
+    """Runs the generations of an algorithm.
 
     Args:
-      algorithm: of the shapes of the problem.
-      key: of all its draws.
-      problem: of this round.
-      first: the first generation.
-      generations: how often the population is renewed.
+      algorithm: Algorithm made for the shapes of the problem.
+      key: Random key.
+      problem: Problem of this round.
+      first: First generation.
+      generations: Number of generations.
 
     Returns:
-      The choices among which the front is.
+      Choices that include the front.
     """
     params = algorithm.params_for(problem)
     key_init, key_run = jax.random.split(key)

@@ -1,4 +1,4 @@
-"""Where does the search start? Own choices, the last front, and blends with an even deal."""
+"""First generation of a search: own choices, the last front, and blends with an even deal."""
 
 import jax
 import jax.numpy as jnp
@@ -14,31 +14,31 @@ from f3ocus_jax.selection.local_search import Block
 from f3ocus_jax.selection.problem import Limits, Problem
 
 SWEEPS = 3
-"""How often every client may swap on the way to a first generation within bounds."""
+"""Number of swaps per client on the way to a first generation within bounds."""
 
 
 def even_choice(problem: Problem) -> jax.Array:
-    """Deals the layers out, so that they are picked as evenly as the budgets allow.
+    """Deals layers to clients as evenly as the budgets allow.
 
     Args:
-      problem: of this round.
+      problem: Problem of this round.
 
     Returns:
       mask_KL: bool, every row within its client's own limits. Each client in turn takes the layers
-      picked least so far, and the more important ones among those.
+      picked least so far and, among those, the more important ones.
     """
 
     layers = problem.scores_KL.shape[1]
 
     def deal(histogram_L: jax.Array, client: tuple) -> tuple[jax.Array, jax.Array]:
-        number, places_L = client
+        number, index_L = client
         row_L = problem_lib.take_first(
-            problem, number, pareto.places(histogram_L * layers + places_L)
+            problem, number, pareto.sorted_index(histogram_L * layers + index_L)
         )
         return histogram_L + row_L, row_L
 
-    places_KL = pareto.places_in_rows(-problem.scores_KL)
-    clients = jnp.arange(len(places_KL)), places_KL
+    index_KL = pareto.sorted_index_in_rows(-problem.scores_KL)
+    clients = jnp.arange(len(index_KL)), index_KL
     return jax.lax.scan(deal, jnp.zeros(layers, jnp.int32), clients)[1]
 
 
@@ -46,34 +46,34 @@ def population(key: jax.Array, problem: Problem, size: int, seeds_PKL: jax.Array
     """Makes the first generation.
 
     Args:
-      key: of the draw.
-      problem: of this round.
+      key: Random key.
+      problem: Problem of this round.
       size: P.
-      seeds_PKL: bool, up to P choices to start from; all-False ones are not in use. A row that does
-        not fit its client's budget is replaced by the client's own choice.
+      seeds_PKL: bool, up to P choices to start from; all-False ones are unused. A row that does not
+        fit its client's budget is replaced by the client's own choice.
 
     Returns:
-      P choices. The first is the clients' own, the last deals the layers out evenly; between them
-      are the seeds and, where there are none, blends: the p-th takes each client's row from the
-      even deal with probability p / (P − 1). Where layers have bounds, all are climbed to from
-      the most important choice within them.
+      P choices. The first is the clients' own, the last the even deal; between them are the seeds
+      and, in the remaining slots, blends: the p-th takes each client's row from the even deal with
+      probability p / (P − 1). If layers have bounds, all choices are found by local search from
+      the most important choice within the bounds.
     """
     own_KW = choices_lib.pack(problem_lib.own_choice(problem))
     if problem.limits is not None and problem.limits.bounds is not None:
         words_PKW = _within_bounds(problem, problem.limits, size)
     else:
         even_KW = choices_lib.pack(even_choice(problem))
-        share_P1 = jnp.arange(size, dtype=jnp.float32)[:, None] / max(size - 1, 1)
-        from_even_PK = jax.random.uniform(key, (size, len(own_KW))) < share_P1
+        fraction_P1 = jnp.arange(size, dtype=jnp.float32)[:, None] / max(size - 1, 1)
+        from_even_PK = jax.random.uniform(key, (size, len(own_KW))) < fraction_P1
         words_PKW = jnp.where(from_even_PK[..., None], even_KW[None], own_KW[None])
     words_PKW = _insert_seeds(words_PKW, seeds_PKL, own_KW, problem)
     return choices_lib.from_words(words_PKW, problem.scores_KL)
 
 
 def _within_bounds(problem: Problem, limits: Limits, size: int) -> jax.Array:
-    """Lets P copies of the most important choice climb at prices from nothing to dear.
+    """Improves P copies of the most important choice at prices from zero to high.
 
-    Rows of different choices cannot be blended here: together they might break a bound.
+    Rows of different choices cannot be blended here: together they might violate a bound.
     """
     clients, layers = limits.start_KL.shape
     mask_KLP = jnp.broadcast_to(limits.start_KL[..., None], (clients, layers, size))
@@ -85,8 +85,8 @@ def _within_bounds(problem: Problem, limits: Limits, size: int) -> jax.Array:
         jnp.zeros(size),
         limits,
     )
-    dearest = jnp.max(jnp.abs(problem.scores_KL))
-    prices_P = dearest * jnp.concatenate([jnp.zeros(1), jnp.geomspace(1e-4, 1.0, size - 1)])
+    highest = jnp.max(jnp.abs(problem.scores_KL))
+    prices_P = highest * jnp.concatenate([jnp.zeros(1), jnp.geomspace(1e-4, 1.0, size - 1)])
     for _ in range(SWEEPS):
         block = local_search.climb(block, prices_P)
     return jnp.moveaxis(choices_lib.pack(block.rows_JLP, axis=1), -1, 0)
@@ -95,14 +95,14 @@ def _within_bounds(problem: Problem, limits: Limits, size: int) -> jax.Array:
 def _insert_seeds(
     words_PKW: jax.Array, seeds_PKL: jax.Array, own_KW: jax.Array, problem: Problem
 ) -> jax.Array:
-    """Puts the seeds in use into places 1 … P − 2."""
+    """Writes the seeds in use to slots 1 … P − 2."""
     seeds_PKW = choices_lib.pack(seeds_PKL)[: max(len(words_PKW) - 2, 0)]
     used_P = jnp.any(seeds_PKW != 0, axis=(1, 2))
     fits_PK = problem_lib.rows_fit(problem, seeds_PKW)
     fitting_PKW = jnp.where(fits_PK[..., None], seeds_PKW, own_KW[None])
-    places = slice(1, 1 + len(seeds_PKW))
+    slots = slice(1, 1 + len(seeds_PKW))
     if problem.limits is not None and problem.limits.bounds is not None:
         counts_PL = choices_lib.from_words(seeds_PKW, problem.scores_KL).histogram_PL
         used_P &= jnp.all(fits_PK, axis=1) & problem_lib.in_bounds(problem.limits, counts_PL)
-    kept_PKW = jnp.where(used_P[:, None, None], fitting_PKW, words_PKW[places])
-    return words_PKW.at[places].set(kept_PKW)
+    kept_PKW = jnp.where(used_P[:, None, None], fitting_PKW, words_PKW[slots])
+    return words_PKW.at[slots].set(kept_PKW)

@@ -1,5 +1,6 @@
-"""What does the server answer? One frozen result, the same with and without a search."""
+"""Result of a selection and the interface of selectors, the same with and without a search."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,29 +19,30 @@ from f3ocus_jax.selection import (
 from f3ocus_jax.selection.problem import Limits, Problem
 
 PICKS = {"knee": picks.knee, "importance": picks.importance, "index": picks.index}
+"""Rules that pick one point of the front, by name."""
 
 
 @struct.dataclass
 class Selection:
-    """Who trains which layer this round, and what else was possible.
+    """The chosen layers of a round, and the front they were picked from.
 
     Attributes:
-      mask_KL: bool, client k trains layer l; exactly the budget in every row.
+      mask_KL: bool, client k trains layer l; as many layers per row as the budget says.
       ranks_KL: int32, the refined ranking: 0 for the layer a client needs most, L − 1 for the
-        least. Its picks come first and layers it may not train last; among each, what more points
-        of the front pick, then the higher score, then the lower layer.
-      own_mask_KL: bool, what every client would choose by itself.
+        least. Picked layers come first and forbidden layers last; within each group, layers are
+        ordered by picks on the front, then by score, then by index.
+      own_mask_KL: bool, each client's own choice.
       own_objectives_M: float32 [2], (importance, variance) of the clients' own choices.
-      front_mask_PKL: bool, the front's choices; rows not in use are all False.
-      front_objectives_PM: float32 [P, 2], (importance, variance), the valid ones first and by
-        ascending importance; 0 in rows not in use.
+      front_mask_PKL: bool, choices on the front; unused rows are all False.
+      front_objectives_PM: float32 [P, 2], (importance, variance), valid rows first and by ascending
+        importance; 0 in unused rows.
       front_valid_P: bool, rows in use.
-      pick: int32, the row of the front that `mask_KL` is.
-      hypervolume: float32 in [0, 1], share of the box between the clients' own choice (most
-        importance, largest variance) and an even deal (the other ends) that the front dominates.
+      pick: int32, row of the front that is `mask_KL`.
+      hypervolume: float32 in [0, 1], dominated fraction of the box between the clients' own choice
+        (most importance, largest variance) and an even deal (least importance and variance).
       complete: bool, True if the front is known to be the whole true Pareto front.
-      scores_finite: bool, False if a score was NaN or infinite; such a score is worth less than
-        any other.
+      scores_finite: bool, False if a score was NaN or infinite; such a score ranks below all
+        others.
     """
 
     mask_KL: jax.Array
@@ -56,6 +58,23 @@ class Selection:
     scores_finite: jax.Array
 
 
+@dataclasses.dataclass(frozen=True)
+class SelectorOptions:
+    """Options that all selectors share; each reads those it needs.
+
+    Attributes:
+      population: P, size of the population and of the front.
+      generations: Number of generations per round.
+      pick: Rule that picks one point of the front, a key of `PICKS`.
+      pick_value: Argument of the pick.
+    """
+
+    population: int
+    generations: int
+    pick: str = "knee"
+    pick_value: float = 0.0
+
+
 class Select(Protocol):
     """The server's step of a round (F³OCUS, section 3.3): pure, without any data, mostly jitted."""
 
@@ -67,14 +86,14 @@ class Select(Protocol):
         seeds_PKL: jax.Array,
         limits: Limits | None = None,
     ) -> Selection:
-        """Chooses who trains which layer.
+        """Chooses the layers of every client.
 
         Args:
-          key: of the search's draws.
+          key: Random key of the search.
           scores_KL: float32, importance of every layer to every client, higher is better.
-          budgets_K: int32 in 1 … L, how many layers each client trains.
-          seeds_PKL: bool, the last front; rows not in use are all False.
-          limits: beyond the paper's, as `limits.make_limits` makes them.
+          budgets_K: int32 in 1 … L, number of layers each client trains.
+          seeds_PKL: bool, choices of the last front; unused rows are all False.
+          limits: Limits beyond the paper's, from `limits.make_limits`.
 
         Returns:
           Selection.
@@ -82,16 +101,15 @@ class Select(Protocol):
 
 
 Find = Callable[[jax.Array, Problem, jax.Array], jax.Array]
-"""(key, problem, seeds_PKL) -> words_PKW, uint32, candidates; rows not in use are all 0."""
+"""Search: (key, problem, seeds_PKL) -> words_PKW, uint32 candidates; unused rows are all 0."""
 
 
-def make_select(find: Find, *, pick: str, pick_value: float) -> Select:
-    """Makes a selector that evaluates what a search finds, and picks from its front.
+def make_select(find: Find, options: SelectorOptions) -> Select:
+    """Makes a selector that evaluates the candidates of a search and picks from their front.
 
     Args:
-      find: the search; it is traced.
-      pick: a key of `PICKS`.
-      pick_value: what that pick is told.
+      find: The search; it is traced.
+      options: Options of the selector.
 
     Returns:
       A jitted `Select`.
@@ -107,27 +125,21 @@ def make_select(find: Find, *, pick: str, pick_value: float) -> Select:
     ) -> Selection:
         problem = problem_lib.make_problem(scores_KL, budgets_K, limits)
         words_PKW = find(key, problem, seeds_PKL)
-        return answer(words_PKW, problem, scores_KL, pick=pick, pick_value=pick_value)
+        return make_selection(words_PKW, problem, scores_KL, options)
 
     return select
 
 
-def answer(
-    words_PKW: jax.Array,
-    problem: Problem,
-    scores_KL: jax.Array,
-    *,
-    pick: str,
-    pick_value: float,
+def make_selection(
+    words_PKW: jax.Array, problem: Problem, scores_KL: jax.Array, options: SelectorOptions
 ) -> Selection:
     """Evaluates candidates exactly, keeps their front, and picks from it.
 
     Args:
-      words_PKW: uint32, candidates as `choices.pack` packs them; those not in use are all 0.
-      problem: of this round.
-      scores_KL: float32, as the clients sent them.
-      pick: a key of `PICKS`.
-      pick_value: what that pick is told.
+      words_PKW: uint32, candidates packed by `choices.pack`; unused ones are all 0.
+      problem: Problem of this round.
+      scores_KL: float32, scores as the clients sent them.
+      options: Options of the selector.
 
     Returns:
       Selection.
@@ -139,7 +151,7 @@ def answer(
     points_PM, valid_P = points_PM[order_P], valid_P[order_P]
     words_PKW = jnp.where(valid_P[:, None, None], words_PKW[order_P], 0)
     masks_PKL = choices_lib.unpack(words_PKW, scores_KL.shape[1])
-    chosen = PICKS[pick](points_PM, valid_P, pick_value)
+    chosen = PICKS[options.pick](points_PM, valid_P, options.pick_value)
     own_M = objectives.objectives(own_KL, problem.scores_KL)
     return Selection(
         mask_KL=masks_PKL[chosen],
@@ -150,7 +162,7 @@ def answer(
         front_objectives_PM=jnp.where(valid_P[:, None], objectives.as_reported(points_PM), 0.0),
         front_valid_P=valid_P,
         pick=chosen,
-        hypervolume=_share_of_box(points_PM, valid_P, own_M, problem),
+        hypervolume=_relative_hypervolume(points_PM, valid_P, own_M, problem),
         complete=jnp.bool_(False),
         scores_finite=jnp.all(jnp.isfinite(scores_KL)),
     )
@@ -161,16 +173,16 @@ def _ranking(masks_PKL: jax.Array, mask_KL: jax.Array, problem: Problem) -> jax.
     votes_KL = jax.lax.fori_loop(
         0,
         len(masks_PKL),
-        lambda place, votes_KL: votes_KL + masks_PKL[place],
+        lambda p, votes_KL: votes_KL + masks_PKL[p],
         jnp.zeros(mask_KL.shape, jnp.int32),
     )
     keys = [~mask_KL, -votes_KL, -problem.scores_KL]
     if problem.limits is not None:
         keys.insert(0, ~problem.limits.allowed_KL)
-    return pareto.places_in_rows(*keys)
+    return pareto.sorted_index_in_rows(*keys)
 
 
-def _share_of_box(
+def _relative_hypervolume(
     points_PM: jax.Array, valid_P: jax.Array, own_M: jax.Array, problem: Problem
 ) -> jax.Array:
     even_M = objectives.objectives(seeds.even_choice(problem), problem.scores_KL)

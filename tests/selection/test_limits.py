@@ -18,14 +18,14 @@ COSTS_L = np.array([1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 0.5])
 CAPACITY_K = np.array([4.0, 5.0, 1.0, 3.0, 9.0, 20.0])
 
 WANTED = {
-    "mask": selection.Wanted(allowed_KL=ALLOWED_KL),
-    "absent": selection.Wanted(present_K=PRESENT_K),
-    "bounds": selection.Wanted(least_L=np.ones(8, int), most_L=np.full(8, 2)),
-    "mask, absent and bounds": selection.Wanted(
+    "mask": selection.Requirements(allowed_KL=ALLOWED_KL),
+    "absent": selection.Requirements(present_K=PRESENT_K),
+    "bounds": selection.Requirements(least_L=np.ones(8, int), most_L=np.full(8, 2)),
+    "mask, absent and bounds": selection.Requirements(
         allowed_KL=ALLOWED_KL, present_K=PRESENT_K, most_L=np.full(8, 3)
     ),
-    "costs": selection.Wanted(costs_L=COSTS_L, capacity_K=CAPACITY_K),
-    "costs, mask, absent and bounds": selection.Wanted(
+    "costs": selection.Requirements(costs_L=COSTS_L, capacity_K=CAPACITY_K),
+    "costs, mask, absent and bounds": selection.Requirements(
         costs_L=COSTS_L,
         capacity_K=CAPACITY_K,
         allowed_KL=ALLOWED_KL,
@@ -97,7 +97,7 @@ def test_other_limits_of_the_same_kinds_compile_nothing(selectors):
     select, wanted = selectors["nsga2"], WANTED["bounds"]
     first = choose(select, limits_lib.make_limits(wanted, SCORES_KL, BUDGETS))
     compiled = select._cache_size()
-    other = selection.Wanted(least_L=np.zeros(8, int), most_L=np.full(8, 3))
+    other = selection.Requirements(least_L=np.zeros(8, int), most_L=np.full(8, 3))
     limits = limits_lib.make_limits(other, SCORES_KL, BUDGETS)
     choose(select, limits, seeds_PKL=np.asarray(first.front_mask_PKL), seed=1)
     assert select._cache_size() == compiled
@@ -117,7 +117,7 @@ def keeps_tiny(mask_KL, wanted):
     return kept and np.all((histogram_L >= wanted.least_L) & (histogram_L <= wanted.most_L))
 
 
-TINY_WANTED = selection.Wanted(
+TINY_WANTED = selection.Requirements(
     allowed_KL=np.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1], [0, 1, 1, 1, 1]], bool),
     least_L=np.array([0, 1, 0, 0, 1]),
     most_L=np.array([1, 2, 3, 3, 1]),
@@ -163,14 +163,14 @@ def test_start_is_the_most_important_choice_within_limits():
 def test_limits_that_clash_are_named(wanted, message):
     names = ["Oslo", "Bern", "Rome", "Lima", "Kyiv", "Pune"]
     with pytest.raises(selection.InfeasibleError, match=message):
-        limits_lib.make_limits(selection.Wanted(**wanted), SCORES_KL, BUDGETS, names)
+        limits_lib.make_limits(selection.Requirements(**wanted), SCORES_KL, BUDGETS, names)
 
 
 def test_costs_need_capacities_and_must_be_positive():
     with pytest.raises(ValueError, match="belong together"):
-        selection.Wanted(costs_L=COSTS_L)
+        selection.Requirements(costs_L=COSTS_L)
     with pytest.raises(ValueError, match="must be > 0"):
-        selection.Wanted(costs_L=-COSTS_L, capacity_K=CAPACITY_K)
+        selection.Requirements(costs_L=-COSTS_L, capacity_K=CAPACITY_K)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -178,7 +178,7 @@ def test_costs_need_capacities_and_must_be_positive():
 def test_true_front_under_costs_agrees_with_trying_every_choice(seed, bounded):
     scores_KL = brute_force.draw_scores(3, 4, correlation=0.5, seed=seed)
     costs_L, capacity_K = np.array([1.0, 2.0, 2.0, 3.0]), np.array([3.0, 4.0, 5.0])
-    wanted = selection.Wanted(
+    wanted = selection.Requirements(
         allowed_KL=np.array([[1, 1, 1, 1], [1, 1, 0, 1], [1, 1, 1, 1]], bool),
         most_L=np.array([3, 1, 3, 1]) if bounded else None,
         costs_L=costs_L,
@@ -199,7 +199,7 @@ def test_true_front_under_costs_agrees_with_trying_every_choice(seed, bounded):
 
 def test_exact_refuses_costs_of_a_large_problem():
     scores_KL = brute_force.draw_scores(20, 8)
-    wanted = selection.Wanted(costs_L=COSTS_L, capacity_K=np.full(20, 4.0))
+    wanted = selection.Requirements(costs_L=COSTS_L, capacity_K=np.full(20, 4.0))
     limits = limits_lib.make_limits(wanted, scores_KL, np.full(20, 8))
     with pytest.raises(ValueError, match="at most 48 clients × layers, and there are 160"):
         exact.find_front(scores_KL, np.full(20, 8), limits)

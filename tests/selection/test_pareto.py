@@ -52,13 +52,13 @@ def test_order_is_a_stable_sort_by_all_keys(size):
 
 
 @pytest.mark.parametrize("layers", [1, 7])
-def test_places_in_rows_sort_every_row_by_all_keys_and_keep_ties_in_order(layers):
+def test_sorted_index_in_rows_sort_every_row_by_all_keys_and_keep_ties_in_order(layers):
     keys_NKL = np.random.default_rng(layers).integers(0, 3, (2, 5, layers))
-    found_KL = np.asarray(jax.jit(pareto.places_in_rows)(*keys_NKL))
+    found_KL = np.asarray(jax.jit(pareto.sorted_index_in_rows)(*keys_NKL))
     for k in range(5):
         expected = sorted(range(layers), key=lambda layer: tuple(keys_NKL[:, k, layer]))
         np.testing.assert_array_equal(np.argsort(found_KL[k]), expected)
-        np.testing.assert_array_equal(pareto.places(*keys_NKL[:, k]), found_KL[k])
+        np.testing.assert_array_equal(pareto.sorted_index(*keys_NKL[:, k]), found_KL[k])
 
 
 @cases
@@ -123,10 +123,10 @@ def test_best_loses_no_front_point_while_there_is_room(kind, seed):
 
 
 @cases
-def test_loneliest_orders_the_front_by_crowding(kind, seed):
+def test_by_crowding_orders_the_front_by_crowding(kind, seed):
     points_PM = draw_points(kind, seed)
     valid_P = np.random.default_rng(seed).random(len(points_PM)) < 0.8
-    order_P, members = jax.jit(pareto.loneliest)(points_PM, valid_P)
+    order_P, members = jax.jit(pareto.by_crowding)(points_PM, valid_P)
     found_PM = points_PM[np.asarray(order_P)[: int(members)]]
     expected = brute_force.front(np.where(valid_P[:, None], points_PM, np.nan))
     assert sorted(map(tuple, found_PM)) == sorted(expected)
