@@ -97,7 +97,7 @@ class RandomKeys:
     def init(
         self, key: jax.Array, population: Choices, objectives_PM: jax.Array, params: Params
     ) -> State:
-        """Turns the first generation into noisy keys; some algorithms use its first choice alone."""
+        """Converts the first generation to noisy keys; some algorithms use one choice of it."""
         key_noise, key_init = jax.random.split(key)
         num_layers = params.problem.scores_KL.shape[1]
         keys_PKL = SPREAD * (2.0 * choices_lib.unpack(population.words_PKW, num_layers) - 1)
