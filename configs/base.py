@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from configs import sizes
+from f3ocus_jax.models import FAMILIES, TINY
 
 OWN_CHOICE_SCORES = {
     "fd": "random",
@@ -201,10 +201,6 @@ def set_method(config: ml_collections.ConfigDict, method: str) -> None:
     config.selection.algorithm = "nsga2" if searched else "own"
 
 
-FAMILIES = ("albef", "blip", "blip2", "llava", "vilt")
-"""The model families, as `config.model.family` names them."""
-
-
 def read_variant(variant: str, names: tuple[str, ...] = ("tiny",)) -> tuple[str, str, str]:
     """Takes a variant of a task apart, as in "tiny_blip_snip": size, family, method.
 
@@ -262,16 +258,13 @@ def make_tiny(config: ml_collections.ConfigDict, image_size: int, family: str = 
     Args:
       config: changed in place.
       image_size: side of the images, in pixels; two patches wide.
-      family: one of `FAMILIES`; "blip2" may end in "_llama", "_opt" or "_t5", and has OPT if not.
+      family: A key of `TINY`, or of `FAMILIES` for the first of its tiny models.
     """
     config.model.weights = ""
-    config.model.family, _, language = family.partition("_")
-    image = {"image_size": image_size, "patch_size": image_size // 2}
-    if config.model.family == "blip2":
-        config.model.architecture = sizes.blip2(**image, language=language or "opt")
-    else:
-        make = {"albef": sizes.albef, "vilt": sizes.vilt}.get(family, sizes.blip)
-        config.model.architecture = make(width=32, layers=4, **image)
+    first = next(name for name, (family_name, _) in TINY.items() if family in (name, family_name))
+    config.model.family, variant = TINY[first]
+    architecture = FAMILIES[config.model.family].tiny[variant](image_size)
+    config.model.architecture = ml_collections.ConfigDict(architecture)
     config.model.adapter_size = 8
     config.importance.probe_examples = 4
     config.selection.population = 16
@@ -297,20 +290,9 @@ def use_published_sizes(config: ml_collections.ConfigDict, family: str) -> None:
       family: one of `FAMILIES`.
     """
     config.model.family = family
-    config.data.question_length = 40
-    if family == "llava":
-        config.data.question_length = 64
-        return  # what no name sets is as in LLaVA-1.5-7B
-    if family == "blip2":
-        config.model.architecture = ml_collections.ConfigDict({"text_config": sizes.OPT_2_7B})
-        return  # image encoder and Q-Former are those of every BLIP-2 with this encoder
-    make = {"albef": sizes.albef, "blip": sizes.blip, "vilt": sizes.vilt}[family]
-    patch_size = 32 if family == "vilt" else 16
-    config.model.architecture = make(width=768, layers=12, image_size=384, patch_size=patch_size)
-    architecture = config.model.architecture
-    stacks = [architecture.vision_config, architecture.text_config] if family != "vilt" else []
-    for part in stacks or [architecture]:
-        part.num_attention_heads = 12
+    config.data.question_length = 64 if family == "llava" else 40
+    published = next(iter(FAMILIES[family].published.values()))
+    config.model.architecture = ml_collections.ConfigDict(published.settings)
 
 
 def use_made_up_files(config: ml_collections.ConfigDict, family: str = "vilt") -> None:

@@ -8,9 +8,9 @@ random weights and end in seconds; each with a method of `base.METHODS`, as in "
 import ml_collections
 
 from configs import base
+from f3ocus_jax import models
 
-FAMILIES = ("albef", "blip", "blip2_llama", "blip2_opt", "blip2_t5", "llava")
-TINY = {"tiny": "vilt"} | {f"tiny_{family}": family for family in FAMILIES}
+TINY = {"tiny": "vilt"} | {f"tiny_{family}": family for family in models.TINY}
 """Family by variant."""
 
 

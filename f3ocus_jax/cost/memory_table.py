@@ -5,7 +5,7 @@ docs/memory.md is what this prints; a test compares them.
 
 from f3ocus_jax.cost import memory_plan
 from f3ocus_jax.cost.memory_plan import GIBIBYTE, MACHINES, Machine, MemoryPlan, Workload
-from f3ocus_jax.models import FAMILIES
+from f3ocus_jax.models import published
 from f3ocus_jax.models.published import PUBLISHED
 
 MEBIBYTE = 2**20
@@ -48,13 +48,13 @@ def plan_of(name: str) -> MemoryPlan:
     Args:
       name: a key of `PUBLISHED`.
     """
-    model = PUBLISHED[name]
+    family, model = PUBLISHED[name]
     is_large = model.parameters >= LARGE
     workload = Workload(
         batch_size=2 if is_large else 32, dtype="bfloat16" if is_large else "float32"
     )
-    sizes = model.sizes(adapter_size=workload.adapter_size)
-    return memory_plan.plan(sizes, FAMILIES[model.family].make_model, workload)
+    sizes = published.sizes(name, adapter_size=workload.adapter_size)
+    return memory_plan.plan(sizes, family.make_model, workload)
 
 
 def _row(name: str, plan: MemoryPlan) -> list[str]:

@@ -1,14 +1,17 @@
 """Vision-language models as stacks of rows, with their adapters, losses and weights."""
 
-from f3ocus_jax.models.blip import albef, blip
-from f3ocus_jax.models.blip2 import tensors as blip2_layout
-from f3ocus_jax.models.llava import tensors as llava_layout
-from f3ocus_jax.models.vilt import tensors as vilt_layout
+from f3ocus_jax.models import blip, blip2, llava, vilt
+from f3ocus_jax.models.blip import albef
+from f3ocus_jax.models.family import Family
 
-FAMILIES = {
-    "albef": albef.FAMILY,
-    "blip": blip.FAMILY,
-    "blip2": blip2_layout.FAMILY,
-    "llava": llava_layout.FAMILY,
-    "vilt": vilt_layout.FAMILY,
+FAMILIES: dict[str, Family] = {
+    module.FAMILY.name: module.FAMILY for module in (albef, blip, blip2, llava, vilt)
 }
+"""The model families, by the name that `config.model.family` has for them."""
+
+TINY = {
+    f"{name}_{variant}" if variant else name: (name, variant)
+    for name, family in FAMILIES.items()
+    for variant in family.tiny
+}
+"""Name of a tiny model, as in "vilt" or "blip2_opt", to its family and the variant of `tiny`."""

@@ -1,4 +1,4 @@
-"""What does a model family owe, so that a run can start from its weights and write them again?"""
+"""Contract of a model family: its model, its sizes, and its Hugging Face directory."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -11,12 +11,32 @@ from f3ocus_jax.types import Params
 
 
 @dataclasses.dataclass(frozen=True)
+class Published:
+    """One published model.
+
+    Attributes:
+      settings: Sizes by their Hugging Face names, as a run sets them.
+      vocabulary: Sizes that a run takes from its tokenizer instead.
+      answers: Classes of its answer head, or of the one that it gets in tables.
+      parameters: Number of parameters as torch counts them in the class of transformers (ALBEF: in
+        the composite of its classes that the tests compare with). An answer head that the class
+        lacks is left out.
+    """
+
+    settings: Mapping[str, Any]
+    vocabulary: Mapping[str, Any]
+    answers: int
+    parameters: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Family:
     """One architecture and its Hugging Face directory.
 
     "Parts" are a model's parameters under names that do not depend on which stack is selectable.
 
     Attributes:
+      name: Name in `config.model.family`, and key of `FAMILIES`.
       sizes: the dataclass of its sizes.
       make_model: sizes -> the model.
       stacks: names of the stacks that can be selectable; the first is the default.
@@ -44,8 +64,13 @@ class Family:
       module: the name of a block's tensor -> the same in a running model of transformers; None if
         transformers has no such model.
       answerings: how the models of the family can answer, some of `sizes.ANSWERING`.
+      tiny: Variant to a function that maps the side of an image in pixels to the sizes, by their
+        Hugging Face names, of a model that trains in seconds on a CPU. Images are two patches wide.
+        The one variant of a family with one language model is "".
+      published: Published models by name; the first is the one that full-size runs have.
     """
 
+    name: str
     sizes: type[Any]
     make_model: Callable[[Any], Model]
     stacks: tuple[str, ...]
@@ -60,6 +85,8 @@ class Family:
     positions: tuple[Path, str]
     of_vocabulary: Callable[[int, Callable[[str], int]], Mapping[str, Any]]
     with_image_size: Callable[[Any, int], Sizes]
+    tiny: Mapping[str, Callable[[int], dict[str, Any]]]
+    published: Mapping[str, Published]
     edges: Callable[[Any], tuple[int, int]] | None = None
     standardise: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     prompt: str = "{question}"

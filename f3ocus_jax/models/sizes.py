@@ -20,6 +20,21 @@ SIDES = ("image_size", "patch_size")
 KINDS = "kinds"
 """Metadata of a field whose part is one of several dataclasses: `model_type` to dataclass."""
 
+BASE_STACK = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+}
+"""Sizes of a stack of blocks in BERT's and ViT's base models."""
+TINY_STACK = {
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 1,
+    "intermediate_size": 128,
+}
+"""Sizes of a stack of blocks in a model that trains in seconds on a CPU."""
+
 Dataclass = TypeVar("Dataclass")
 
 
@@ -146,6 +161,16 @@ def build(kind: type[Dataclass], named: Mapping[str, Any], **own: Any) -> Datacl
     """
     values = {field.name: _value(field, named[field.name]) for field in _named(kind, named)}
     return kind(**own, **values)
+
+
+def tiny_image(image_size: int) -> dict[str, int]:
+    """Returns the image and patch size of a tiny model; an image is two patches wide."""
+    return {"image_size": image_size, "patch_size": image_size // 2}
+
+
+def tiny_encoders(image_size: int) -> dict[str, Any]:
+    """Returns sizes of a tiny model of one stack for images and one for text."""
+    return {"vision_config": TINY_STACK | tiny_image(image_size), "text_config": dict(TINY_STACK)}
 
 
 def names(sizes: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.models.blip.albef_config import AlbefConfig, AlbefTextConfig
-from f3ocus_jax.models.blip.blip_config import BlipConfig
+from f3ocus_jax.models.blip.albef import AlbefConfig, AlbefTextConfig
+from f3ocus_jax.models.blip.config import BlipConfig
 from f3ocus_jax.models.blip2.config import Blip2Config, Blip2VisionConfig
 from f3ocus_jax.models.blip2.qformer import QFormerConfig
 from f3ocus_jax.models.blocks.bert import TextConfig

@@ -20,7 +20,7 @@ from tests.parity.torch_albef import CASE, FUSION_LAYER, Albef
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("full_precision")]
 
 HEAD_WIDTH = 4
-PARAMETERS = PUBLISHED["albef"].parameters
+PARAMETERS = PUBLISHED["albef"][1].parameters
 ANSWERS = [f"answer {place}" for place in range(CASE.answers)]
 
 

@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 
 from f3ocus_jax.data.text import load_tokenizer
 from f3ocus_jax.models import FAMILIES
-from f3ocus_jax.models.blip.blip_config import BlipConfig
+from f3ocus_jax.models.blip.config import BlipConfig
 from f3ocus_jax.models.huggingface import directory as huggingface, layout
 from tests.models.blip import blip_oracle
 from tests.parity import torch_blip, write_fixtures

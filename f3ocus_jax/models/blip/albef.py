@@ -1,16 +1,22 @@
-"""What is ALBEF for question answering (Li et al., 2021), and what are its own code's tensors?
+"""ALBEF for question answering (Li et al., 2021): its sizes and tensor mapping.
 
 The first half of its text encoder reads the question alone, the second half looks at the image.
 transformers has no ALBEF, so a directory holds its tensors by the names of the authors' code for
 question answering, which can load them.
 """
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
+from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.models import sizes
 from f3ocus_jax.models.blip import model as grounded, tensors as grounded_layout
-from f3ocus_jax.models.blip.albef_config import AlbefConfig
+from f3ocus_jax.models.blip.config import GroundedConfig
 from f3ocus_jax.models.blip.tensors import VisionNames
-from f3ocus_jax.models.family import Family
+from f3ocus_jax.models.blocks.bert import TextConfig
+from f3ocus_jax.models.blocks.vision import VisionConfig
+from f3ocus_jax.models.family import Family, Published
 from f3ocus_jax.models.huggingface.layout import Tensor
 
 _BLOCK = "visual_encoder.blocks.{layer}"
@@ -30,6 +36,59 @@ TEXT = "text_encoder"
 DECODER = "text_decoder"
 
 
+@dataclasses.dataclass(frozen=True)
+class AlbefTextConfig(TextConfig):
+    """Sizes of ALBEF's text encoder, with the names and values of its configs/config_bert.json.
+
+    Attributes:
+      fusion_layer: the first block that looks at the image.
+      type_vocab_size: kinds of text segment; only the first is used.
+    """
+
+    vocab_size: int = 30522
+    num_attention_heads: int = 12
+    bos_token_id: int = 101
+    fusion_layer: int = 6
+    type_vocab_size: int = 2
+
+    @property
+    def token_types(self) -> int:
+        """Kinds of text segment that have an embedding, of which only the first is used."""
+        return self.type_vocab_size
+
+
+def _vision() -> VisionConfig:
+    return VisionConfig(layer_norm_eps=1e-6)
+
+
+@dataclasses.dataclass(frozen=True)
+class AlbefConfig(GroundedConfig):
+    """Sizes of an ALBEF for question answering; the defaults are those of the published one.
+
+    The decoder has as many blocks as the text encoder has fusion blocks.
+    """
+
+    NAME = "ALBEF"
+    STAGES: ClassVar[dict[str, str]] = {"fusion": "fusion", "text": "text", "vision": "vision"}
+
+    selectable: str = "fusion"
+    vision_config: VisionConfig = dataclasses.field(default_factory=_vision)
+    text_config: AlbefTextConfig = dataclasses.field(default_factory=AlbefTextConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fusion_layers < 1:
+            last = self.text_config.num_hidden_layers - 1
+            raise ConfigError(
+                f"ALBEF text_config.fusion_layer = {self.text_layers}, must be at most {last}"
+            )
+
+    @property
+    def text_layers(self) -> int:
+        """How many of the text encoder's blocks, the first ones, do not look at the image."""
+        return self.text_config.fusion_layer
+
+
 def tensors(config: AlbefConfig) -> list[Tensor]:
     """Returns every kind of tensor of an ALBEF for question answering."""
     text, layer = config.text_config, f"{TEXT}.encoder.layer"
@@ -47,7 +106,28 @@ def _rename(names: Sequence[str]) -> dict[str, str]:
     return {name: name for name in names}
 
 
+PUBLISHED = {
+    "albef": Published(
+        settings={
+            "vision_config": sizes.BASE_STACK
+            | {"image_size": 384, "patch_size": 16, "layer_norm_eps": 1e-6},
+            "text_config": sizes.BASE_STACK | {"fusion_layer": 6},
+        },
+        vocabulary={"text_config": {"vocab_size": 30522}},
+        answers=3128,  # the list of answers that its authors rank for VQA v2
+        parameters=290_336_058,
+    )
+}
+
+
+def _tiny(image_size: int) -> dict[str, Any]:
+    tiny = sizes.tiny_encoders(image_size)
+    tiny["text_config"]["fusion_layer"] = sizes.TINY_STACK["num_hidden_layers"] // 2
+    return tiny
+
+
 FAMILY = Family(
+    name="albef",
     sizes=AlbefConfig,
     make_model=grounded.make_model,
     stacks=tuple(AlbefConfig.STAGES),
@@ -63,4 +143,6 @@ FAMILY = Family(
     of_vocabulary=grounded_layout.of_vocabulary,
     with_image_size=grounded_layout.with_image_size,
     module=None,
+    tiny={"": _tiny},
+    published=PUBLISHED,
 )

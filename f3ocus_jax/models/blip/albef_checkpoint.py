@@ -11,8 +11,7 @@ from collections.abc import Mapping
 
 from f3ocus_jax.data.text import Tokenizer
 from f3ocus_jax.errors import WeightsError
-from f3ocus_jax.models.blip.albef import DECODER, TEXT
-from f3ocus_jax.models.blip.albef_config import AlbefConfig, AlbefTextConfig
+from f3ocus_jax.models.blip.albef import DECODER, TEXT, AlbefConfig, AlbefTextConfig
 from f3ocus_jax.models.blocks.vision import VisionConfig
 from f3ocus_jax.models.huggingface.tensor_files import StoredTensor
 

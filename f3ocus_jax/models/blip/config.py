@@ -1,8 +1,9 @@
-"""How large is a model of an image encoder and a text encoder that looks at the image?"""
+"""Sizes of BLIP, and what they share with those of ALBEF."""
 
 import dataclasses
 from typing import ClassVar
 
+from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.models import sizes
 from f3ocus_jax.models.blocks.bert import TextConfig
 from f3ocus_jax.models.blocks.vision import CHANNELS, VisionConfig
@@ -97,3 +98,25 @@ class GroundedConfig:
             "text": (self.text_layers, text.hidden_size),
             "fusion": (self.fusion_layers, text.hidden_size),
         }[self.stage]
+
+
+@dataclasses.dataclass(frozen=True)
+class BlipConfig(GroundedConfig):
+    """Sizes of a BLIP for question answering.
+
+    The defaults are those that transformers takes for what a config.json does not name. The sizes
+    of the text encoder are those of the decoder, too.
+    """
+
+    NAME = "BLIP"
+    STAGES: ClassVar[dict[str, str]] = {"text": "fusion", "vision": "vision"}
+
+    selectable: str = "text"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # transformers makes the decoder look at states of the image's width, which are the text's.
+        image, text = self.vision_config.hidden_size, self.text_config.hidden_size
+        if image != text:
+            allowed = f"text_config.hidden_size = {text}"
+            raise ConfigError(f"BLIP vision_config.hidden_size = {image}, must be {allowed}")

@@ -1,11 +1,11 @@
-"""Which tensors do the parts of a BLIP have at Hugging Face, and how are they laid out there?"""
+"""Tensor mapping of BLIP, in pieces that ALBEF and BLIP-2 share."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from f3ocus_jax.models.blip import model as grounded
-from f3ocus_jax.models.blip.config import GroundedConfig
+from f3ocus_jax.models.blip.config import BlipConfig, GroundedConfig
 from f3ocus_jax.models.blocks.bert import TextConfig
 from f3ocus_jax.models.blocks.vision import CHANNELS, VisionConfig
 from f3ocus_jax.models.huggingface import layout
@@ -30,6 +30,45 @@ class VisionNames:
     intermediate: str
     output: str
     final_norm: str
+
+
+_UNUSED = (
+    "text_encoder.embeddings.position_ids",
+    "text_decoder.bert.embeddings.position_ids",
+    "text_decoder.cls.predictions.decoder.",
+)
+"""Constants, and copies of the decoder's word embeddings and bias, that some files hold."""
+
+_VISION, _BLOCK = "vision_model", "vision_model.encoder.layers.{layer}"
+VISION_NAMES = VisionNames(
+    class_token=f"{_VISION}.embeddings.class_embedding",
+    position=f"{_VISION}.embeddings.position_embedding",
+    patch=f"{_VISION}.embeddings.patch_embedding",
+    attention_norm=f"{_BLOCK}.layer_norm1",
+    query_key_value=f"{_BLOCK}.self_attn.qkv",
+    attention_output=f"{_BLOCK}.self_attn.projection",
+    feed_forward_norm=f"{_BLOCK}.layer_norm2",
+    intermediate=f"{_BLOCK}.mlp.fc1",
+    output=f"{_BLOCK}.mlp.fc2",
+    final_norm=f"{_VISION}.post_layernorm",
+)
+
+
+def tensors(config: BlipConfig) -> list[Tensor]:
+    """Returns every kind of tensor of a BlipForQuestionAnswering."""
+    text = config.text_config
+    layers, embeddings = range(text.num_hidden_layers), ("text_embeddings",)
+    return [
+        *vision(config.vision_config, VISION_NAMES),
+        *text_embeddings(text, embeddings, "text_encoder.embeddings"),
+        *blocks(("fusion_blocks",), "text_encoder.encoder.layer", layers, looks=True),
+        *decoder(config.decoder_config, "text_decoder"),
+    ]
+
+
+def rename(names: Sequence[str]) -> dict[str, str]:
+    """Takes the tensors of a BlipForQuestionAnswering."""
+    return {name: name for name in names if not name.startswith(_UNUSED)}
 
 
 def vision(config: VisionConfig, names: VisionNames) -> list[Tensor]:

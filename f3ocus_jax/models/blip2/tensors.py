@@ -1,20 +1,12 @@
-"""Which Hugging Face tensor is which of our BLIP-2 parameters, and how is it laid out there?"""
+"""Tensor mapping of BLIP-2: parameters here and tensors of transformers."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from f3ocus_jax.data.text import QUESTION
-from f3ocus_jax.models.blip import blip, tensors as grounded_layout
-from f3ocus_jax.models.blip2 import model as blip2
-from f3ocus_jax.models.blip2.config import STACKS, Blip2Config, standardise
+from f3ocus_jax.models.blip import tensors as grounded_layout
+from f3ocus_jax.models.blip2.config import Blip2Config
 from f3ocus_jax.models.blip2.qformer import LOOKING, QFormerConfig
-from f3ocus_jax.models.family import Family
 from f3ocus_jax.models.huggingface import language_tensors, layout
 from f3ocus_jax.models.huggingface.layout import Path, Tensor
-from f3ocus_jax.types import Params
-
-PROMPT = f"Question: {QUESTION} Answer:"
-"""How BLIP-2 is asked (Li et al., 2023)."""
 
 _COPIES = (
     "language_model.encoder.embed_tokens.weight",
@@ -28,7 +20,7 @@ _SCORES = "language_model.lm_head.weight"
 def tensors(config: Blip2Config) -> list[Tensor]:
     """Returns every kind of tensor of a Blip2ForConditionalGeneration."""
     return [
-        *grounded_layout.vision(config.vision_config, blip.VISION_NAMES),
+        *grounded_layout.vision(config.vision_config, grounded_layout.VISION_NAMES),
         layout.leading_axis(("queries", "token"), "query_tokens"),
         *layout.norm(("queries", "norm"), "qformer.layernorm"),
         *_qformer_blocks(config.qformer_config),
@@ -62,46 +54,7 @@ def _attention(path: Path, ours: str, theirs: str, numbers: range) -> list[Tenso
     return kinds
 
 
-def _rename(names: Sequence[str]) -> dict[str, str]:
+def rename(names: Sequence[str]) -> dict[str, str]:
     """Takes all tensors but copies of others."""
     copies = (*_COPIES, _SCORES) if _OPT_WORDS in names else _COPIES
     return {name: name for name in names if name not in copies}
-
-
-def _parts(config: Blip2Config, params: Params) -> Params:
-    """Returns parameters by what they are, whichever stack is selectable."""
-    return blip2.arrangement(config).parts(params)
-
-
-def _arrange(config: Blip2Config, parts: Params) -> Params:
-    """Undoes `_parts`."""
-    return blip2.arrangement(config).arrange(parts)
-
-
-def _of_vocabulary(entries: int, token_id: Callable[[str], int]) -> Mapping[str, Any]:
-    # The image's token must be one that no question holds; ours has no name of its own.
-    tokens = {"eos_token_id": token_id("[SEP]"), "pad_token_id": token_id("[PAD]")}
-    return {
-        "text_config": {"vocab_size": entries, **tokens},
-        "image_token_index": token_id("[MASK]"),
-    }
-
-
-FAMILY = Family(
-    sizes=Blip2Config,
-    make_model=blip2.make_model,
-    stacks=STACKS,
-    parts=_parts,
-    arrange=_arrange,
-    model_type="blip-2",
-    architecture="Blip2ForConditionalGeneration",
-    head_prefix="",
-    tensors=tensors,
-    rename=_rename,
-    image_processor=grounded_layout.image_processor,
-    positions=grounded_layout.POSITIONS,
-    of_vocabulary=_of_vocabulary,
-    with_image_size=grounded_layout.with_image_size,
-    standardise=standardise,
-    prompt=PROMPT,
-)

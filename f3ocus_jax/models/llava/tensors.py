@@ -1,25 +1,16 @@
-"""Which Hugging Face tensor is which of our LLaVA parameters, and how is it laid out there?
+"""Tensor mapping of LLaVA: parameters here and tensors of transformers.
 
 Names are those of published checkpoints. Inside a running torch model, and in files of single
 versions of transformers, they differ in their prefixes.
 """
 
-import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from f3ocus_jax.data.text import IMAGE_TOKEN, QUESTION
 from f3ocus_jax.models.blocks.vision import CHANNELS
-from f3ocus_jax.models.family import Family
 from f3ocus_jax.models.huggingface import language_tensors, layout
 from f3ocus_jax.models.huggingface.layout import Path, Tensor
-from f3ocus_jax.models.llava import model as llava
-from f3ocus_jax.models.llava.config import STACKS, LlavaConfig, standardise
-from f3ocus_jax.types import Params
-
-PROMPT = f"USER: {IMAGE_TOKEN}\n{QUESTION} ASSISTANT:"
-"""What LLaVA-1.5 was tuned to be asked (Liu et al., 2023)."""
+from f3ocus_jax.models.llava.config import LlavaConfig
 
 _VISION, _LANGUAGE = "vision_tower.vision_model", "language_model.model"
 _PROJECTOR = "multi_modal_projector"
@@ -94,7 +85,7 @@ def _vision_blocks(ours: Path, numbers: range) -> list[Tensor]:
     return kinds
 
 
-def _rename(names: Sequence[str]) -> dict[str, str]:
+def rename(names: Sequence[str]) -> dict[str, str]:
     """Takes the tensors of a published checkpoint, or of a running torch model."""
 
     def renamed(name: str) -> str:
@@ -105,59 +96,9 @@ def _rename(names: Sequence[str]) -> dict[str, str]:
     return {name: renamed(name) for name in names if not name.endswith(_BUFFERS)}
 
 
-def _module(name: str) -> str:
+def module(name: str) -> str:
     """Returns the name that a block's tensor has in a running torch model."""
     for published, running in _RUNNING:
         if name.startswith(published):
             return running + name.removeprefix(published)
     return name
-
-
-def _parts(config: LlavaConfig, params: Params) -> Params:
-    """Returns parameters by what they are, whichever stack is selectable."""
-    return llava.arrangement(config).parts(params)
-
-
-def _arrange(config: LlavaConfig, parts: Params) -> Params:
-    """Undoes `_parts`."""
-    return llava.arrangement(config).arrange(parts)
-
-
-def _of_vocabulary(entries: int, token_id: Callable[[str], int]) -> Mapping[str, Any]:
-    tokens = {"eos_token_id": token_id("[SEP]"), "pad_token_id": token_id("[PAD]")}
-    return {
-        "text_config": {"vocab_size": entries, **tokens},
-        "image_token_index": token_id(IMAGE_TOKEN),
-    }
-
-
-def _image_processor(config: LlavaConfig) -> Mapping[str, Any]:
-    size = {"height": config.image_size, "width": config.image_size}
-    # CLIP's own default cuts the middle out of an image.
-    return {"image_processor_type": "CLIPImageProcessor", "size": size, "do_center_crop": False}
-
-
-def _with_image_size(config: LlavaConfig, image_size: int) -> LlavaConfig:
-    vision_config = dataclasses.replace(config.vision_config, image_size=image_size)
-    return dataclasses.replace(config, vision_config=vision_config)
-
-
-FAMILY = Family(
-    sizes=LlavaConfig,
-    make_model=llava.make_model,
-    stacks=STACKS,
-    parts=_parts,
-    arrange=_arrange,
-    model_type="llava",
-    architecture="LlavaForConditionalGeneration",
-    head_prefix="",
-    tensors=tensors,
-    rename=_rename,
-    image_processor=_image_processor,
-    positions=(("vision_embeddings", "position"), "bicubic"),
-    of_vocabulary=_of_vocabulary,
-    with_image_size=_with_image_size,
-    standardise=standardise,
-    prompt=PROMPT,
-    module=_module,
-)

@@ -1,15 +1,10 @@
-"""Which Hugging Face tensor is which of our ViLT parameters, and how is it laid out there?"""
+"""Tensor mapping of ViLT: parameters here and tensors of transformers."""
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from f3ocus_jax.models.family import Family
 from f3ocus_jax.models.huggingface import layout
 from f3ocus_jax.models.huggingface.layout import Path, Tensor
-from f3ocus_jax.models.vilt import model as vilt
-from f3ocus_jax.models.vilt.config import STACKS, ViltConfig
-from f3ocus_jax.types import Params
+from f3ocus_jax.models.vilt.config import ViltConfig
 
 OTHER_HEADS = ("mlm_score.", "rank_output.")
 """Heads of other tasks (masked words, retrieval), which a question answering model leaves out."""
@@ -71,56 +66,9 @@ def _layers(config: ViltConfig, path: Path) -> range:
     return range(config.num_hidden_layers) if path[0] == "blocks" else layout.ONCE
 
 
-def _rename(names: Sequence[str]) -> dict[str, str]:
+def rename(names: Sequence[str]) -> dict[str, str]:
     """Takes the tensors of a ViltModel, ViltForMaskedLM or ViltForQuestionAnswering."""
     bare = not any(name.startswith("vilt.") for name in names)
     renamed = {name: f"vilt.{name}" if bare else name for name in names}
     unused = (*OTHER_HEADS, *BUFFERS)
     return {name: new for name, new in renamed.items() if not new.startswith(unused)}
-
-
-def _parts(config: ViltConfig, params: Params) -> Params:
-    """Returns parameters as they are: there is one stack, so one arrangement."""
-    del config
-    return params
-
-
-def _image_processor(config: ViltConfig) -> Mapping[str, Any]:
-    return {
-        "image_processor_type": "ViltImageProcessor",
-        "size": {"shortest_edge": config.image_size},
-        "size_divisor": config.patch_size,
-    }
-
-
-def _of_vocabulary(entries: int, token_id: Callable[[str], int]) -> Mapping[str, Any]:
-    del token_id
-    return {"vocab_size": entries}
-
-
-def _with_image_size(config: ViltConfig, image_size: int) -> ViltConfig:
-    return dataclasses.replace(config, image_size=image_size)
-
-
-def _edges(config: ViltConfig) -> tuple[int, int]:
-    return config.image_size, config.patch_size
-
-
-FAMILY = Family(
-    sizes=ViltConfig,
-    make_model=vilt.make_model,
-    stacks=STACKS,
-    parts=_parts,
-    arrange=_parts,
-    model_type="vilt",
-    architecture="ViltForQuestionAnswering",
-    head_prefix=HEAD,
-    tensors=tensors,
-    rename=_rename,
-    image_processor=_image_processor,
-    positions=(("embeddings", "position"), "bilinear"),
-    of_vocabulary=_of_vocabulary,
-    with_image_size=_with_image_size,
-    edges=_edges,
-    answerings=("classify",),
-)

@@ -8,7 +8,7 @@ from f3ocus_jax.data.text import load_tokenizer
 from f3ocus_jax.errors import ConfigError, WeightsError
 from f3ocus_jax.models import FAMILIES, base
 from f3ocus_jax.models.blip import albef_checkpoint
-from f3ocus_jax.models.blip.albef_config import AlbefConfig
+from f3ocus_jax.models.blip.albef import AlbefConfig
 from f3ocus_jax.models.huggingface import layout
 from tests.helpers.models import random_params, tiny_albef, tiny_batch
 
