@@ -33,12 +33,14 @@ from absl import logging
 from benchmarks import reporting
 from configs import medvqa_fl
 from f3ocus_jax.clients import Choice, gradient
-from f3ocus_jax.config import DataConfig, ExperimentConfig, parsing
+from f3ocus_jax.config import parsing
 from f3ocus_jax.data import cache
 from f3ocus_jax.data.examples import Examples
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_federation
+from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.data.text import load_tokenizer
+from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.models import foundation as foundation_lib, units
 from tests.tfds_medvqa import medmnist_files
 from tfds_medvqa.build import prepare

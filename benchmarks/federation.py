@@ -33,11 +33,12 @@ import numpy as np
 import optax
 
 from benchmarks import federation_peers, reporting
-from configs import base as base_config
 from f3ocus_jax.aggregation import server_optimizer
 from f3ocus_jax.aggregation.layerwise import TrainedLayers
+from f3ocus_jax.aggregation.settings import AggregationConfig
 from f3ocus_jax.clients import Choice, LocalTask, LocalUpdate, local, placement
-from f3ocus_jax.config import AggregationConfig, parsing
+from f3ocus_jax.config import parsing
+from f3ocus_jax.federation import presets
 from f3ocus_jax.federation.training import make_finish, make_fold
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.head import ANSWERS
@@ -193,7 +194,7 @@ def by_engine(
     function: Callable, hidden: int, clients: int, *, ready: bool, **layout: Any
 ) -> Callable[[], None]:
     """One round after the other, by the engine; `ready` gathers what clients train on once."""
-    settings = parsing.parse(AggregationConfig, base_config.get_base().aggregation)
+    settings = parsing.parse(AggregationConfig, presets.get_base().aggregation)
     init, apply = server_optimizer.make_server_optimizer(settings)
     frozen, rows_L, head = split(start_params(hidden))
     memory = init(rows_L, head)

@@ -6,20 +6,20 @@ Variants:
     12 layers, 4 adapter layers per client, 10 rounds; starts from `configs/pretrain.py:medmnist3`.
   "findings": ChestMNIST's fourteen findings, four clients that differ in them.
   "tiny": the three clients and a random model that ends in seconds.
-Each with a method of `base.METHODS`, as in "medmnist3_lntk"; "" and "tiny" also with a family of
-`base.FAMILIES`, as in "tiny_blip_snip" or "albef", which see the 28 px at their own size.
+Each with a method of `presets.METHODS`, as in "medmnist3_lntk"; "" and "tiny" also with a family
+of `models.FAMILIES`, as in "tiny_blip_snip" or "albef", which see the 28 px at their own size.
 """
 
 import ml_collections
 
-from configs import base
+from f3ocus_jax.federation import presets
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
-    name, family, method = base.read_variant(variant, ("findings", "medmnist3", "tiny"))
-    config = base.get_base()
-    base.use_published_sizes(config, family)
+    name, family, method = presets.read_variant(variant, ("findings", "medmnist3", "tiny"))
+    config = presets.get_base()
+    presets.use_published_sizes(config, family)
     config.data.datasets = ("medvqa_fl/all",)
     if family == "vilt":
         config.model.architecture.image_size = 28
@@ -41,7 +41,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.training.max_local_steps = 20
         config.training.learning_rate = 1e-3
     elif name == "tiny":
-        base.make_tiny(config, image_size=28, family=family)
+        presets.make_tiny(config, image_size=28, family=family)
         config.federated.budgets = (1, 2, 1)
-    base.set_method(config, method)
+    presets.set_method(config, method)
     return config

@@ -2,13 +2,14 @@
 
 The foundation model comes from `configs/pretrain.py`. Variants: "", and "tiny" (a ViLT),
 "tiny_albef", "tiny_blip", "tiny_llava" and "tiny_blip2_opt", "_t5" and "_llama", which start from
-random weights and end in seconds; each with a method of `base.METHODS`, as in "snip" or "tiny_fd".
+random weights and end in seconds; each with a method of `presets.METHODS`, as in "snip" or
+"tiny_fd".
 """
 
 import ml_collections
 
-from configs import base
 from f3ocus_jax import models
+from f3ocus_jax.federation import presets
 
 TINY = {"tiny": "vilt"} | {f"tiny_{family}": family for family in models.TINY}
 """Family by variant."""
@@ -16,8 +17,8 @@ TINY = {"tiny": "vilt"} | {f"tiny_{family}": family for family in models.TINY}
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
-    config = base.get_base()
-    name, method = base.split_method(variant)
+    config = presets.get_base()
+    name, method = presets.split_method(variant)
     config.model.weights = "runs/foundation"
     config.model.adapter_size = 16
     config.importance.probe_examples = 8
@@ -26,9 +27,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.federated.budgets = (2, 2, 3, 3, 2, 2, 3, 3, 2)
     if name in TINY:
         config.data.datasets = ("phantom_medvqa/tiny",)
-        base.make_tiny(config, image_size=32, family=TINY[name])
+        presets.make_tiny(config, image_size=32, family=TINY[name])
         config.federated.budgets = (1, 2, 1, 2, 1, 2, 1, 2, 1)
     elif name:
-        raise base.unknown_variant(variant, (*TINY, *base.METHODS))
-    base.set_method(config, method)
+        raise presets.unknown_variant(variant, (*TINY, *presets.METHODS))
+    presets.set_method(config, method)
     return config

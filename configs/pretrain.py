@@ -6,26 +6,15 @@ Variants: "" for the demo, "medmnist3" for `configs/medvqa_fl.py:medmnist3`, "ta
 
 import ml_collections
 
-from configs import base
+from f3ocus_jax.config import defaults
+from f3ocus_jax.federation import presets
+from f3ocus_jax.federation.settings import PretrainConfig
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
-    defaults = base.get_base()
-    config = ml_collections.ConfigDict()
-    config.seed = 0
-    config.data = defaults.data
-    config.data.datasets = ("phantom_medvqa/public",)
-    config.model = defaults.model
-    config.model.adapter_size = 0
+    config = defaults(PretrainConfig)
     config.model.architecture = _vilt(width=128, layers=6, image_size=32, patch_size=8)
-    config.evaluation = defaults.evaluation
-
-    config.optimization = ml_collections.ConfigDict()
-    config.optimization.steps = 400
-    config.optimization.batch_size = 32
-    config.optimization.learning_rate = 5e-4
-    config.optimization.weight_decay = 0.05
     if variant == "tiny":
         config.data.datasets = ("phantom_medvqa/tiny",)
         config.model.architecture = _vilt(width=32, layers=4, image_size=32, patch_size=16)
@@ -36,9 +25,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.optimization.steps = 600
     elif variant == "task1":
         config.model.architecture = _vilt(width=128, layers=12, image_size=64, patch_size=8)
-        config.optimization.steps = 400
     elif variant:
-        raise base.unknown_variant(variant, ("medmnist3", "task1", "tiny"))
+        raise presets.unknown_variant(variant, ("medmnist3", "task1", "tiny"))
     return config
 
 

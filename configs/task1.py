@@ -6,22 +6,22 @@ Variants:
   "real2": VQA-RAD and VQA-Med 2019 without its test set, as two hospitals.
   "real5": the same as five hospitals: VQA-RAD by organ, VQA-Med 2019 in two disjoint halves.
   "tiny": the five datasets from made-up files and a random model, in seconds.
-Each with a method of `base.METHODS`, as in "real5_lntk"; "" and "tiny" also with a family of
-`base.FAMILIES`, as in "tiny_blip_snip" or "albef".
+Each with a method of `presets.METHODS`, as in "real5_lntk"; "" and "tiny" also with a family of
+`models.FAMILIES`, as in "tiny_blip_snip" or "albef".
 """
 
 import ml_collections
 
-from configs import base
+from f3ocus_jax.federation import presets
 
 VARIANTS = ("real2", "real5", "tiny")
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """Returns the config of a variant."""
-    name, family, method = base.read_variant(variant, VARIANTS)
-    config = base.get_base()
-    base.use_published_sizes(config, family)
+    name, family, method = presets.read_variant(variant, VARIANTS)
+    config = presets.get_base()
+    presets.use_published_sizes(config, family)
     config.data.partition = ("dataset",)
     config.data.duplicates = "near"
     config.data.datasets = (
@@ -32,10 +32,10 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         "vqa_med_2021/new_images",
     )
     if name == "tiny":
-        base.use_made_up_files(config, family)
+        presets.use_made_up_files(config, family)
     elif name:
         _use_real_files(config, name)
-    base.set_method(config, method)
+    presets.set_method(config, method)
     return config
 
 

@@ -1,5 +1,6 @@
-"""Task 3 of F³OCUS: MedVQA-FL, nine hospitals with one modality each; see configs/medvqa_fl.py."""
+"""Task 3 of F³OCUS: MedVQA-FL, nine hospitals with one modality each; see medvqa_fl.py."""
 
-from configs.medvqa_fl import get_config
+import pathlib
+import runpy
 
-__all__ = ["get_config"]
+get_config = runpy.run_path(str(pathlib.Path(__file__).with_name("medvqa_fl.py")))["get_config"]

@@ -5,6 +5,7 @@ hosts, and only that host holds its examples. Scores, updates' sums and test res
 network, and every host takes the server's steps for itself, with equal results.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -13,12 +14,36 @@ import numpy as np
 from flax import serialization
 from jax.experimental import multihost_utils
 
-from f3ocus_jax.config import DistributedConfig
+from f3ocus_jax.config import Section, setting
 
 Client = TypeVar("Client")
 
 FROM_ENVIRONMENT = "auto"
 """Value of config.distributed.coordinator for hosts that find each other, as those of a TPU VM."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DistributedConfig(Section):
+    """Several hosts that run one federation: `config.distributed`."""
+
+    coordinator: str = setting(
+        "",
+        '"" for one host; "auto" where the hosts find each other, as those of a TPU VM or of a '
+        "Slurm job do; or address and port of the first host.",
+    )
+    hosts: int = setting(1, "Number of hosts, with an address.", at_least=1)
+    host: int = setting(
+        0, "Index of this host, from 0, with an address; differs from host to host."
+    )
+
+    def __post_init__(self) -> None:
+        """Checks conditions on several settings."""
+        super().__post_init__()
+        address = self.coordinator
+        known = address in ("", FROM_ENVIRONMENT) or ":" in address
+        self.require(known, "coordinator", '"", "auto" or an address with a port')
+        allowed = f"between 0 and {self.hosts - 1}, below config.distributed.hosts"
+        self.require(0 <= self.host < self.hosts, "host", allowed)
 
 
 def start(settings: DistributedConfig) -> None:

@@ -4,10 +4,11 @@ import ml_collections
 from absl import flags
 
 from f3ocus_jax import _command_line
-from f3ocus_jax.config import DataConfig, parsing
+from f3ocus_jax.config import parsing
 from f3ocus_jax.data import quality
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
+from f3ocus_jax.data.settings import DataConfig
 
 PAGE = "data.html"
 

@@ -9,9 +9,9 @@ import numpy as np
 from absl import flags
 
 from f3ocus_jax import _command_line
-from f3ocus_jax.config import DataConfig
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import decode_image
+from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.errors import ConfigError, DataError
 from f3ocus_jax.evaluation import findings_f1
 from f3ocus_jax.evaluation.written_answers import Decoding, decoding_of

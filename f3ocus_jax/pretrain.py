@@ -16,12 +16,13 @@ import numpy as np
 import optax
 
 from f3ocus_jax import _command_line
-from f3ocus_jax.config import OptimizationConfig, PretrainConfig, parsing
+from f3ocus_jax.config import parsing
 from f3ocus_jax.data import order
 from f3ocus_jax.data.examples import ClientData, Examples, concatenate
 from f3ocus_jax.data.reading import read_federation
 from f3ocus_jax.errors import ConfigError, RoundError
 from f3ocus_jax.evaluation import accuracy, client_metrics, inference
+from f3ocus_jax.federation.settings import OptimizationConfig, PretrainConfig
 from f3ocus_jax.models import base, foundation as foundation_lib, losses
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params

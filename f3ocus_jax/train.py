@@ -7,8 +7,9 @@ docs/federation.md.
 import ml_collections
 
 from f3ocus_jax import _command_line, hosts
-from f3ocus_jax.config import ExperimentConfig, parsing
+from f3ocus_jax.config import parsing
 from f3ocus_jax.federation import experiment
+from f3ocus_jax.federation.settings import ExperimentConfig
 
 
 def main(raw: ml_collections.ConfigDict) -> None:

@@ -5,13 +5,15 @@ of examples it says it has. Both need all clients' changes of a layer together, 
 they take grows with the number of clients: K times the chosen rows and the head, in float32.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from f3ocus_jax.aggregation.layerwise import Change, Combined, TrainedLayers, align, by_entry
+from f3ocus_jax.config import Component, Section, setting
 from f3ocus_jax.types import Array, Params
 
 Centre = Callable[[jax.Array, jax.Array], jax.Array]
@@ -43,6 +45,18 @@ def trimmed_mean(values_K: jax.Array, counted_K: jax.Array, *, share: float) -> 
     inside_K = align((rank_K >= trimmed) & (rank_K < count - trimmed), values_K)
     total = jnp.sum(jnp.where(inside_K, sorted_K, 0.0), axis=0)
     return total / jnp.maximum(count - 2 * trimmed, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrimmedMeanOptions(Section):
+    """Options of the trimmed mean."""
+
+    share: float = setting(0.1, "Fraction of clients left out at each end.", at_least=0, below=0.5)
+
+
+def make_trimmed_mean(options: TrimmedMeanOptions) -> Centre:
+    """Makes the trimmed mean of a share."""
+    return functools.partial(trimmed_mean, share=options.share)
 
 
 @functools.partial(jax.jit, static_argnames=("centre", "num_layers"))
@@ -86,14 +100,14 @@ def combine(
     return Combined(Change(rows_L, heads), trained_L, trained)
 
 
-CENTRES: Mapping[str, Callable[[float], Centre]] = {
-    "median": lambda share: median,
-    "trimmed_mean": lambda share: functools.partial(trimmed_mean, share=share),
-}
-"""Rules by name; each takes `config.aggregation.trimmed_share`."""
-
-
 def _sorted(values_K: jax.Array, counted_K: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns the values ascending, those that do not count last, and how many count."""
     kept_K = jnp.where(align(counted_K, values_K), values_K, jnp.inf)
     return jnp.sort(kept_K, axis=0), jnp.sum(counted_K)
+
+
+CENTRES = {
+    "median": Component(None, lambda: median),
+    "trimmed_mean": Component(TrimmedMeanOptions, make_trimmed_mean),
+}
+"""Robust rules by name: make([options]) -> Centre."""

@@ -6,7 +6,7 @@ included, so that one that nobody trained in a round stays bit for bit as it was
 its optimizer remembers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,40 +14,11 @@ import jax.numpy as jnp
 import optax
 
 from f3ocus_jax.aggregation.layerwise import Combined, align, by_entry
-from f3ocus_jax.config import AggregationConfig, choose
+from f3ocus_jax.aggregation.settings import AggregationConfig
 from f3ocus_jax.types import Params, Rows
 
 Apply = Callable[[Rows, Params, Any, Combined], tuple[Rows, Params, Any]]
 """(rows_L, head, state, combined) -> the same three after the round."""
-
-
-def _average(settings: AggregationConfig) -> optax.GradientTransformation:
-    return optax.sgd(settings.learning_rate)
-
-
-def _momentum(settings: AggregationConfig) -> optax.GradientTransformation:
-    return optax.sgd(settings.learning_rate, momentum=settings.momentum)
-
-
-def _adam(settings: AggregationConfig) -> optax.GradientTransformation:
-    return optax.adam(
-        settings.learning_rate, settings.momentum, settings.second_momentum, settings.epsilon
-    )
-
-
-def _yogi(settings: AggregationConfig) -> optax.GradientTransformation:
-    return optax.yogi(
-        settings.learning_rate, settings.momentum, settings.second_momentum, settings.epsilon
-    )
-
-
-OPTIMIZERS: Mapping[str, Callable[[AggregationConfig], optax.GradientTransformation]] = {
-    "fedavg": _average,
-    "fedavgm": _momentum,
-    "fedadam": _adam,
-    "fedyogi": _yogi,
-}
-"""Server optimizers by name; Adam and Yogi correct their bias, as optax does."""
 
 
 def make_server_optimizer(
@@ -60,11 +31,8 @@ def make_server_optimizer(
 
     Returns:
       (init, apply): init(rows_L, head) -> the state before round 1, and `Apply`.
-
-    Raises:
-      ConfigError: for an unknown optimizer.
     """
-    optimizer = choose("aggregation.optimizer", settings.optimizer, OPTIMIZERS)(settings)
+    optimizer: optax.GradientTransformation = settings.make("optimizer", settings.learning_rate)
 
     def init(rows_L: Rows, head: Params) -> Any:
         heads = by_entry(optimizer.init, head)

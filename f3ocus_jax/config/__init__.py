@@ -1,41 +1,19 @@
-"""Run configuration: settings, their checks, and parsing."""
+"""Declaration, checks and parsing of settings; the sections stand in <folder>/settings.py."""
 
 from f3ocus_jax.config.checks import choose, nearest, require
-from f3ocus_jax.config.federated import (
-    BUDGET_UNITS,
-    AggregationConfig,
-    DistributedConfig,
-    FederatedConfig,
-)
-from f3ocus_jax.config.layers import ImportanceConfig, LimitsConfig, SelectionConfig
-from f3ocus_jax.config.schema import (
-    CheckpointConfig,
-    DataConfig,
-    EvaluationConfig,
-    ExperimentConfig,
-    ModelConfig,
-    OptimizationConfig,
-    PretrainConfig,
-    TrainingConfig,
-)
+from f3ocus_jax.config.parsing import defaults, flatten, parse
+from f3ocus_jax.config.section import Component, Section, section
+from f3ocus_jax.config.setting import setting
 
 __all__ = [
-    "BUDGET_UNITS",
-    "AggregationConfig",
-    "CheckpointConfig",
-    "DataConfig",
-    "DistributedConfig",
-    "EvaluationConfig",
-    "ExperimentConfig",
-    "FederatedConfig",
-    "ImportanceConfig",
-    "LimitsConfig",
-    "ModelConfig",
-    "OptimizationConfig",
-    "PretrainConfig",
-    "SelectionConfig",
-    "TrainingConfig",
+    "Component",
+    "Section",
     "choose",
+    "defaults",
+    "flatten",
     "nearest",
+    "parse",
     "require",
+    "section",
+    "setting",
 ]

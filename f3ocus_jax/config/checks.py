@@ -1,4 +1,4 @@
-"""How is a setting refused? One line that says what was given and what is allowed."""
+"""Refusal of a setting, in one line that says what was given and what is allowed."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -11,10 +11,10 @@ def require(condition: bool, name: str, given: object, allowed: str) -> None:
     """Raises ConfigError unless a setting is possible.
 
     Args:
-      condition: whether it is.
-      name: dotted name of the setting.
-      given: its value.
-      allowed: what would be possible, as the end of "..., must be ...".
+      condition: True if the setting is possible.
+      name: Dotted name of the setting.
+      given: Value of the setting.
+      allowed: Possible values, as the end of "..., must be ...".
 
     Raises:
       ConfigError: if `condition` is false.
@@ -27,9 +27,9 @@ def choose(name: str, given: str, known: Mapping[str, Any]) -> Any:
     """Looks a setting up in a registry.
 
     Args:
-      name: dotted name of the setting.
-      given: its value.
-      known: the registry.
+      name: Dotted name of the setting.
+      given: Value of the setting.
+      known: Registry.
 
     Returns:
       The entry.
@@ -38,10 +38,16 @@ def choose(name: str, given: str, known: Mapping[str, Any]) -> Any:
       ConfigError: if there is none; lists the choices.
     """
     if given not in known:
-        raise ConfigError(
-            f"config.{name} = {given!r} is unknown; choose {', '.join(sorted(known))}"
-        )
+        raise ConfigError(f"config.{name}{unknown(given, known)}")
     return known[given]
+
+
+def unknown(given: str, known: Iterable[str]) -> str:
+    """Returns the end of the message for a name that is not in a registry."""
+    choices = sorted(known)
+    matches = difflib.get_close_matches(given, choices, n=1, cutoff=0.6)
+    hint = f"; did you mean {matches[0]}?" if matches else ""
+    return f" = {given!r} is unknown; choose {', '.join(choices)}{hint}"
 
 
 def nearest(key: str, known: Iterable[str]) -> str:

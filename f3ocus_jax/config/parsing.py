@@ -1,23 +1,35 @@
-"""How does a ConfigDict become a config, and a config become flat settings again?"""
+"""Conversion between config files, sections, and flat settings.
+
+A config file returns an `ml_collections.ConfigDict`; `parse` turns it, once, into frozen
+dataclasses. Nothing further down reads the raw dict.
+"""
 
 import dataclasses
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import ml_collections
+
 from f3ocus_jax.config.checks import nearest, require
+from f3ocus_jax.config.section import Section, SettingError
 from f3ocus_jax.errors import ConfigError
 
-Dataclass = TypeVar("Dataclass")
+AnySection = TypeVar("AnySection", bound=Section)
 
 
-def parse(kind: type[Dataclass], raw: Mapping[str, Any], prefix: str = "") -> Dataclass:
-    """Makes a validated config.
+def defaults(kind: type[Section]) -> ml_collections.ConfigDict:
+    """Returns the defaults of a section, for a config file to change."""
+    return ml_collections.ConfigDict(dataclasses.asdict(kind()))
+
+
+def parse(kind: type[AnySection], raw: Mapping[str, Any], prefix: str = "") -> AnySection:
+    """Makes a validated section.
 
     Args:
-      kind: ExperimentConfig, PretrainConfig or one of their parts.
-      raw: the mapping with exactly its fields.
-      prefix: dotted name of `raw` itself, for messages.
+      kind: Class of the section, as in ExperimentConfig.
+      raw: Mapping with exactly its fields.
+      prefix: Dotted name of `raw` itself, for messages.
 
     Returns:
       An instance of `kind`.
@@ -33,13 +45,17 @@ def parse(kind: type[Dataclass], raw: Mapping[str, Any], prefix: str = "") -> Da
     for key in hints:
         if key not in raw:
             raise ConfigError(f"config.{prefix}{key} is missing")
-    return kind(**{key: _convert(hints[key], raw[key], prefix + key) for key in hints})
+    values = {key: _convert(hints[key], raw[key], prefix + key) for key in hints}
+    try:
+        return kind(**values)
+    except SettingError as error:
+        raise ConfigError(f"config.{prefix}{error.name}{error.problem}") from None
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
     if dataclasses.is_dataclass(hint):
         require(isinstance(value, Mapping) or hasattr(value, "keys"), name, value, "a section")
-        return parse(typing.cast(type, hint), value, f"{name}.")
+        return parse(typing.cast(type[Section], hint), value, f"{name}.")
     origin = typing.get_origin(hint)
     if origin is tuple:
         member = typing.get_args(hint)[0]
@@ -58,12 +74,12 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     return value
 
 
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(config: Section, prefix: str = "") -> dict[str, Any]:
     """Returns every setting by its dotted name, as JSON keeps it (tuples become lists)."""
     settings: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value, name = getattr(config, field.name), prefix + field.name
-        if dataclasses.is_dataclass(value):
+        if isinstance(value, Section):
             settings |= flatten(value, f"{name}.")
         elif isinstance(value, Mapping):
             settings[name] = {key: _as_json(item) for key, item in value.items()}

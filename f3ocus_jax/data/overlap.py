@@ -109,3 +109,7 @@ def leaks(train: Sequence[Table], test: Sequence[Table]) -> dict[tuple[str, str]
             (dataset, origin) for pixels, dataset in tested for origin in trained.get(pixels, ())
         )
     )
+
+
+DUPLICATES = {"keep": None, "exact": 0.0, "near": NEAR}
+"""Values of `config.data.duplicates`: what `drop_shared` takes for the same image."""

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from f3ocus_jax.config import DataConfig
+from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.data.table import TEXTS, Table, join_tables
 from f3ocus_jax.errors import ConfigError
 from tfds_medvqa.common.features import CLASSIFICATION

@@ -9,11 +9,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from f3ocus_jax import hosts as distributed
-from f3ocus_jax.config import DataConfig, require
+from f3ocus_jax.config import require
 from f3ocus_jax.data import cache, images, overlap, partition, summary as summary_lib, targets
 from f3ocus_jax.data.answers import AnswerVocabulary
 from f3ocus_jax.data.examples import ClientData, Elsewhere, Examples
 from f3ocus_jax.data.images import Canvas
+from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.data.summary import Summary
 from f3ocus_jax.data.table import Table
 from f3ocus_jax.data.text import Tokenizer
@@ -27,8 +28,6 @@ __all__ = ["DataError", "Federation", "decode_image", "read_federation", "read_t
 SPLITS = ("train", "test")
 VALIDATION = "validation"
 """The split on which thresholds are chosen; read where a dataset has findings."""
-NEAR = {"keep": None, "exact": 0.0, "near": overlap.NEAR}
-"""Value of config.data.duplicates to what `overlap.drop_shared` takes for the same image."""
 
 decode_image = images.decode_image
 
@@ -126,7 +125,7 @@ def read_tables(config: DataConfig, frame: Canvas) -> tuple[dict[str, dict[str, 
     """
     datasets = _read_datasets(config, frame)
     dropped: dict[str, tuple[int, int]] = {}
-    near = NEAR[config.duplicates]
+    near = overlap.DUPLICATES[config.duplicates]
     if near is not None and len(datasets) > 1:
         datasets, dropped = overlap.drop_shared(datasets, near)
     clients = partition.assign(config, datasets)

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from f3ocus_jax.config import EvaluationConfig
 from f3ocus_jax.data.answer_tokens import AnswerTable, AnswerTokens
 from f3ocus_jax.data.examples import ClientData, Examples
 from f3ocus_jax.data.reading import Federation
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation import inference
 from f3ocus_jax.evaluation.inference import Outputs, Predict
+from f3ocus_jax.evaluation.settings import EvaluationConfig
 from f3ocus_jax.models import base, losses
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.foundation import Foundation

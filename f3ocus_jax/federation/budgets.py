@@ -6,16 +6,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from f3ocus_jax import selection
-from f3ocus_jax.config import BUDGET_UNITS, ExperimentConfig, nearest, require
-from f3ocus_jax.cost.flops import StepFlops
-from f3ocus_jax.cost.traffic import row_parameters
+from f3ocus_jax.config import nearest, require
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation.participation import Participation
+from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.selection import exact
 from f3ocus_jax.selection.problem import Limits
-from f3ocus_jax.types import Rows
-
-BYTES_PER_PARAMETER = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,33 +55,12 @@ class Budgets:
         return selection.limits.make_limits(wanted, scores_KL, self.budgets_K, self.clients)
 
 
-def layer_costs(unit: str, rows_L: Rows, step_flops: StepFlops) -> np.ndarray:
-    """Returns what one layer takes of a budget.
-
-    Args:
-      unit: one of `config.BUDGET_UNITS`.
-      rows_L: the selectable layers; shapes suffice.
-      step_flops: of the model.
-
-    Returns:
-      costs_L, float64: 1 for "layers", the float32 bytes that travel up for "bytes", the weight
-      gradient's operations per example for "flops".
-    """
-    parameters_L = row_parameters(rows_L).astype(np.float64)
-    costs = {
-        "layers": np.ones_like(parameters_L),
-        "bytes": BYTES_PER_PARAMETER * parameters_L,
-        "flops": np.full_like(parameters_L, step_flops.rows),
-    }
-    return costs[unit]
-
-
 def make_budgets(config: ExperimentConfig, costs_L: np.ndarray, clients: Sequence[str]) -> Budgets:
     """Makes the limits of a run, and finds every clash in any of its rounds.
 
     Args:
       config: of the run.
-      costs_L: of `layer_costs`.
+      costs_L: of `layer_costs.layer_costs`.
       clients: their names.
 
     Returns:
@@ -132,7 +107,7 @@ def _check_budgets(
     config: ExperimentConfig, spendable_K: np.ndarray, costs_L: np.ndarray, names: Sequence[str]
 ) -> None:
     unit, given = config.federated.budget_unit, config.federated.budgets
-    if unit == BUDGET_UNITS[0]:
+    if unit == "layers":
         allowed = f"at most {len(costs_L)}, the number of selectable layers"
         require(max(given, default=0) <= len(costs_L), "federated.budgets", given, allowed)
     poorest = int(np.argmin(spendable_K))

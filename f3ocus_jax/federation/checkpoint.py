@@ -10,8 +10,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
-from f3ocus_jax.config import CheckpointConfig
 from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.federation.settings import CheckpointConfig
 from f3ocus_jax.types import RoundRecord, ServerState
 
 MAY_DIFFER = (

@@ -14,7 +14,7 @@ import numpy as np
 
 from f3ocus_jax import _xla, hosts
 from f3ocus_jax.aggregation import server_optimizer
-from f3ocus_jax.config import ExperimentConfig, parsing
+from f3ocus_jax.config import parsing
 from f3ocus_jax.cost import flops, traffic
 from f3ocus_jax.data.reading import Federation, read_federation
 from f3ocus_jax.errors import ConfigError
@@ -22,7 +22,9 @@ from f3ocus_jax.evaluation import client_metrics
 from f3ocus_jax.evaluation.written_answers import decoding_of
 from f3ocus_jax.federation import budgets, checkpoint
 from f3ocus_jax.federation.budgets import Budgets
+from f3ocus_jax.federation.layer_costs import layer_costs
 from f3ocus_jax.federation.round import Notify, Round
+from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.models import foundation as foundation_lib, head as head_lib, units
 from f3ocus_jax.models.foundation import Foundation
 from f3ocus_jax.report import figures, progress, records as records_lib, scalars, table
@@ -277,7 +279,7 @@ def _budgets(
     config: ExperimentConfig, federation: Federation, foundation: Foundation, start: ServerState
 ) -> Budgets:
     step_flops = _step_flops(config, federation, federation.clients[0].task, foundation)
-    costs_L = budgets.layer_costs(config.federated.budget_unit, start.rows_L, step_flops)
+    costs_L = layer_costs(config.federated.budget_unit, start.rows_L, step_flops)
     return budgets.make_budgets(config, costs_L, [client.name for client in federation.clients])
 
 

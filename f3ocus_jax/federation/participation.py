@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from f3ocus_jax.config import FederatedConfig
 from f3ocus_jax.data import order
+from f3ocus_jax.federation.settings import FederatedConfig
 
 ABSENT, NOT_SAMPLED, DROPPED_OUT = "absent", "not sampled", "dropped out"
 """Reasons for which a client is left out of a round, beside its own numerical failures."""

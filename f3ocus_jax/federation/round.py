@@ -12,7 +12,7 @@ import numpy as np
 
 from f3ocus_jax import hosts, selection
 from f3ocus_jax.clients import placement
-from f3ocus_jax.config import ExperimentConfig, choose
+from f3ocus_jax.config import choose
 from f3ocus_jax.data.examples import ClientData
 from f3ocus_jax.errors import RoundError
 from f3ocus_jax.evaluation import (
@@ -25,6 +25,7 @@ from f3ocus_jax.evaluation.client_metrics import ClientMetrics
 from f3ocus_jax.evaluation.written_answers import Decoding
 from f3ocus_jax.federation.budgets import Budgets
 from f3ocus_jax.federation.scoring import Probing
+from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.federation.training import Outcome, Shared, Training
 from f3ocus_jax.importance import Importance
 from f3ocus_jax.models import units

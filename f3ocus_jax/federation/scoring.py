@@ -9,10 +9,11 @@ import numpy as np
 
 from f3ocus_jax import hosts, importance
 from f3ocus_jax.clients import placement
-from f3ocus_jax.config import ExperimentConfig, choose
+from f3ocus_jax.config import choose
 from f3ocus_jax.data import order
 from f3ocus_jax.data.examples import ClientData, stack
 from f3ocus_jax.federation.participation import Participation
+from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.federation.training import Shared, check_enough, optimizer, with_rows
 from f3ocus_jax.importance import Importance
 from f3ocus_jax.models.base import Model

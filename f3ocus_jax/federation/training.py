@@ -12,12 +12,14 @@ from flax import struct
 from f3ocus_jax import hosts
 from f3ocus_jax.aggregation import layerwise as aggregation, robust, server_optimizer
 from f3ocus_jax.aggregation.layerwise import Change, Combined, Sums, TrainedLayers
+from f3ocus_jax.aggregation.settings import AggregationConfig
 from f3ocus_jax.clients import Choice, LocalTask, LocalUpdate, feddat, local, placement
-from f3ocus_jax.config import AggregationConfig, ExperimentConfig, TrainingConfig
+from f3ocus_jax.clients.settings import TrainingConfig
 from f3ocus_jax.data import order
 from f3ocus_jax.data.examples import ClientData, stack
 from f3ocus_jax.errors import RoundError
 from f3ocus_jax.federation.participation import DROPPED_OUT, Participation
+from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.models import head as head_lib
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Array, Batch, Params, Rows, ServerState
@@ -80,9 +82,6 @@ class Training:
           model: the model.
           clients: the federation.
           participation: who takes part when.
-
-        Raises:
-          ConfigError: for an unknown server optimizer.
         """
         self.config, self.clients, self.participation = config, clients, participation
         self.init, apply = server_optimizer.make_server_optimizer(config.aggregation)
@@ -290,7 +289,7 @@ def train_one(config: ExperimentConfig, model: Model) -> Callable[..., LocalUpda
 
 def make_fold(settings: AggregationConfig) -> placement.Fold:
     """Makes what takes up one client's update; the clients' weights come with their tasks."""
-    streams = settings.rule == "mean"
+    streams = settings.make("rule") is None
 
     def start(shared: Shared) -> Sums | tuple[()]:
         return aggregation.no_sums(shared[1], shared[2]) if streams else ()
@@ -340,7 +339,7 @@ def make_finish(settings: AggregationConfig, apply: server_optimizer.Apply, most
         combined = robust.combine(centre, changes_K, trained_K, counted_K, num_layers=num_layers)
         return step(state, combined)
 
-    if settings.rule == "mean":
+    centre = settings.make("rule")
+    if centre is None:
         return lambda state, sums, kept, trained: finish_sums(state, sums)
-    centre = robust.CENTRES[settings.rule](settings.trimmed_share)
     return lambda state, sums, kept, trained: finish_all(state, kept, trained)

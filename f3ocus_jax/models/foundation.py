@@ -8,14 +8,16 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from f3ocus_jax.config import DataConfig, ModelConfig, choose, require
+from f3ocus_jax.config import choose, require
 from f3ocus_jax.data.images import Canvas
+from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.data.text import Tokenizer, load_tokenizer
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.models import FAMILIES, head as head_lib, losses, sizes as sizes_lib, units
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blocks import lora, prompts
 from f3ocus_jax.models.huggingface import companions, directory as huggingface, peft_layout
+from f3ocus_jax.models.settings import ModelConfig
 from f3ocus_jax.models.sizes import Sizes
 from f3ocus_jax.types import Params
 

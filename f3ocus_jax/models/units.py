@@ -40,12 +40,14 @@ def _is_bias(path: Path) -> bool:
     return path[-1] == "bias"
 
 
+MIXED = "mixed"
+
 UNITS: Mapping[str, Unit] = {
     "adapter": Unit("adapters"),
     "bias": Unit("blocks", _is_bias),
     "block": Unit("blocks"),
     "lora": Unit("lora"),
-    "mixed": Unit("adapters", lambda path: path[0] == "personal"),
+    MIXED: Unit("adapters", lambda path: path[0] == "personal"),
     "norm": Unit("blocks", _of_norm),
     "prompt": Unit("adapters"),
 }
@@ -53,6 +55,9 @@ UNITS: Mapping[str, Unit] = {
 
 "prompt" is for a model of `prompts.make_prompted_model`, and "mixed" for the personal one of two
 adapters that run side by side, as in `clients.feddat`."""
+
+TRAINED_UNITS = tuple(name for name in UNITS if name != MIXED)
+"""Units that `config.training.unit` takes."""
 
 
 def split(params: Params, unit: str) -> tuple[Params, Rows, Params]:

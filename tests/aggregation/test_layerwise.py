@@ -113,6 +113,12 @@ def numpy_trimmed(values, share):
 ORACLES = {"median": numpy_median, "trimmed_mean": numpy_trimmed}
 
 
+def make_centre(rule, share):
+    if rule == "trimmed_mean":
+        return robust.make_trimmed_mean(robust.TrimmedMeanOptions(share))
+    return robust.CENTRES[rule].build()
+
+
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.49])
 @pytest.mark.parametrize("clients", [1, 2, 9, 10])
 @pytest.mark.parametrize("rule", robust.CENTRES)
@@ -126,7 +132,7 @@ def test_order_statistics_of_each_layer_equal_numpy_s(rule, clients, share):
         {"a": {"b": np.concatenate([heads_K, np.full_like(heads_K[:1], np.inf)])}},
     )
     trained_K = TrainedLayers(layers_KR, {"a": np.ones(clients + 1, bool)})
-    centre = robust.CENTRES[rule](share)
+    centre = make_centre(rule, share)
     combined = robust.combine(centre, changes_K, trained_K, counted_K, num_layers=LAYERS)
     for layer in range(LAYERS):
         who, rows = trained_by(layers_KR, rows_KR, layer, counted_K)
@@ -143,7 +149,7 @@ def test_one_client_that_lies_does_not_move_the_robust_rules_far(rule):
     layers_KR = np.tile(np.array([[0, 1]], np.int32), (9, 1))
     honest = np.abs(rows_KR).max()
     rows_KR[4], heads_K[4] = 1e9, -1e9
-    combine = functools.partial(robust.combine, robust.CENTRES[rule](0.2), num_layers=LAYERS)
+    combine = functools.partial(robust.combine, make_centre(rule, 0.2), num_layers=LAYERS)
     trained_K = TrainedLayers(layers_KR, {"a": np.arange(9) % 2 == 0})
     changes_K = Change({"w": rows_KR}, {"a": {"b": heads_K}})
     combined = combine(changes_K, trained_K, np.ones(9, bool))

@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
 from f3ocus_jax.aggregation import server_optimizer
 from f3ocus_jax.aggregation.layerwise import Change, Combined
-from f3ocus_jax.config import AggregationConfig, parsing
+from f3ocus_jax.aggregation.optimizers import OPTIMIZERS
+from f3ocus_jax.aggregation.settings import AggregationConfig
+from f3ocus_jax.config import parsing
 from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.federation import presets
 
 LAYERS, ROUNDS = 3, 4
 RATE, FIRST, SECOND, EPSILON = 0.3, 0.8, 0.95, 1e-2
@@ -20,15 +22,11 @@ TRAINED = [[0, 2], [2], [], [0, 1, 2]]
 
 
 def settings(name):
-    default = parsing.parse(AggregationConfig, base.get_base().aggregation)
-    return dataclasses.replace(
-        default,
-        optimizer=name,
-        learning_rate=RATE,
-        momentum=FIRST,
-        second_momentum=SECOND,
-        epsilon=EPSILON,
-    )
+    adaptive = {"momentum": FIRST, "second_momentum": SECOND, "epsilon": EPSILON}
+    options = {"fedavgm": {"momentum": FIRST}, "fedadam": adaptive, "fedyogi": adaptive}
+    raw = presets.get_base().aggregation
+    raw.update({"optimizer": name, "learning_rate": RATE, **options})
+    return parsing.parse(AggregationConfig, raw)
 
 
 class Oracle:
@@ -82,7 +80,7 @@ def start(seed=9):
     return rows_L, {"a": {"b": jnp.asarray(draw.normal(size=5), jnp.float32)}}
 
 
-@pytest.mark.parametrize("name", server_optimizer.OPTIMIZERS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_follows_its_formula_layer_by_layer(name):
     init, apply = server_optimizer.make_server_optimizer(settings(name))
     rows_L, head = start()
@@ -100,7 +98,7 @@ def test_every_optimizer_follows_its_formula_layer_by_layer(name):
         np.testing.assert_allclose(head["a"]["b"], answers.value, rtol=2e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", server_optimizer.OPTIMIZERS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_layer_that_nobody_trained_and_its_optimizer_stay_bit_for_bit(name):
     init, apply = server_optimizer.make_server_optimizer(settings(name))
     rows_L, head = start()

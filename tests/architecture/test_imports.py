@@ -1,6 +1,7 @@
 """Imports go one way, and the names that the design fixes are there."""
 
 import ast
+import sys
 
 import pytest
 
@@ -77,6 +78,15 @@ def test_few_modules_stand_outside_of_folders():
 def test_builders_know_nothing_of_the_package():
     for path in (REPOSITORY / "tfds_medvqa").rglob("*.py"):
         assert imported_modules(path) == set(), path
+
+
+def test_configs_are_leaf_scripts_that_know_only_the_package():
+    allowed = {"f3ocus_jax", "ml_collections", *sys.stdlib_module_names}
+    for path in (REPOSITORY / "configs").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert {name.split(".")[0] for name in names} <= allowed, path
 
 
 def test_nothing_imports_tensorflow_or_unpickles():

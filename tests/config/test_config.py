@@ -4,10 +4,12 @@ import importlib
 import ml_collections
 import pytest
 
-from configs import base, phantom
+from configs import phantom
 from f3ocus_jax import importance
-from f3ocus_jax.config import ExperimentConfig, PretrainConfig, parsing
+from f3ocus_jax.config import parsing
 from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.federation import presets
+from f3ocus_jax.federation.settings import ExperimentConfig, PretrainConfig
 from tests.helpers.configs import raw_config
 
 CONFIGS = {
@@ -36,7 +38,7 @@ def test_unknown_variant_lists_the_known_ones(name):
         importlib.import_module(f"configs.{name}").get_config("tinny")
 
 
-@pytest.mark.parametrize("method", base.METHODS)
+@pytest.mark.parametrize("method", presets.METHODS)
 def test_every_method_of_the_paper_is_a_score_and_a_choice(method):
     config = parsing.parse(ExperimentConfig, phantom.get_config(f"tiny_{method}"))
     assert config.importance.score in importance.SCORES
@@ -45,7 +47,7 @@ def test_every_method_of_the_paper_is_a_score_and_a_choice(method):
 
 
 def test_every_score_is_a_method():
-    scores = {phantom.get_config(method).importance.score for method in base.METHODS}
+    scores = {phantom.get_config(method).importance.score for method in presets.METHODS}
     assert scores == set(importance.SCORES)
 
 

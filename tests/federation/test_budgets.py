@@ -6,6 +6,7 @@ import pytest
 from f3ocus_jax.cost.flops import StepFlops
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import budgets
+from f3ocus_jax.federation.layer_costs import layer_costs
 from tests.helpers.configs import read_config
 
 CLIENTS = ["brain", "eye", "lung"]
@@ -67,7 +68,7 @@ def test_layer_costs_count_what_travels_and_what_is_computed():
     rows_L = {"kernel": np.zeros((4, 3, 5)), "bias": np.zeros((4, 5))}
     flops = StepFlops(4, 1.0, 1.0, 1.0, 1.0, 1.0, rows=7.0)
     for unit, cost in {"layers": 1.0, "bytes": 80.0, "flops": 7.0}.items():
-        assert budgets.layer_costs(unit, rows_L, flops).tolist() == [cost] * 4
+        assert layer_costs(unit, rows_L, flops).tolist() == [cost] * 4
 
 
 def test_an_absent_client_trains_nothing_in_that_round_alone():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from etils import epath
 
-from f3ocus_jax.config import CheckpointConfig
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation.checkpoint import MAY_DIFFER, Checkpoints, check_settings, directory
+from f3ocus_jax.federation.settings import CheckpointConfig
 from f3ocus_jax.types import ClientRecord, RoundRecord, ServerState
 
 SETTINGS = {"seed": 0, "federated.rounds": 3, "federated.budgets": [1, 2]}

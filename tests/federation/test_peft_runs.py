@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from configs import base as base_config
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.federation import experiment
+from f3ocus_jax.federation import experiment, presets
 from f3ocus_jax.models import base, units
 from f3ocus_jax.models.blocks import prompts
 from f3ocus_jax.models.huggingface import companions, directory as huggingface, peft_layout
@@ -15,7 +14,7 @@ from tests.helpers.configs import read_config, without_times
 from tests.helpers.marking import marked
 
 LAYERS = 4
-METHODS = tuple(base_config.PEFT_UNITS)
+METHODS = tuple(presets.PEFT_UNITS)
 
 
 SLOW = ("adap", "bias", "ln", "promptfl")
@@ -29,7 +28,7 @@ def test_a_round_trains_its_unit_in_every_layer_and_nothing_else(method, data_di
     layers = range(parts.foundation.model.num_layers)
     assert {tuple(client.layers) for client in record.clients} == {tuple(layers)}
     assert all(np.isfinite(client.train_loss) for client in record.clients)
-    unit = base_config.PEFT_UNITS[method]
+    unit = presets.PEFT_UNITS[method]
     check_that_only_the_unit_moved(unit, parts.params(parts.start), parts.params(state))
 
 
@@ -76,7 +75,7 @@ def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(method, 
     assert without_times(first) == without_times(whole)[:2]
     assert without_times(both) == without_times(whole)
     foundation, params, _ = experiment.load_model(tmp_path / "whole", 2)
-    unit = base_config.PEFT_UNITS[method]
+    unit = presets.PEFT_UNITS[method]
     check_that_only_the_unit_moved(unit, foundation.params, params)
     check_the_exported_model(tmp_path / "whole", params, data_dir, variant)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import ml_collections
 
-from f3ocus_jax.config import ExperimentConfig, parsing
+from f3ocus_jax.config import parsing
+from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.types import RoundRecord
 
 

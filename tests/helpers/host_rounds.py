@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from f3ocus_jax import hosts as distributed
-from f3ocus_jax.config import DistributedConfig
 from f3ocus_jax.data.examples import ClientData, Elsewhere
+from f3ocus_jax.hosts import DistributedConfig
 from tests.helpers import training_stage
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from f3ocus_jax.config import DataConfig
 from f3ocus_jax.data.images import StoredImages
+from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.data.table import TEXTS, Column, Table
 from tests.helpers.paths import DATASETS
 from tfds_medvqa.common.features import QUESTION_ANSWERING

@@ -1,7 +1,9 @@
-"""The settings every federated run starts from, and their defaults."""
+"""Settings that config files share: methods of the paper, families, tiny runs, made-up files."""
 
 import ml_collections
 
+from f3ocus_jax.config import defaults
+from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.models import FAMILIES, TINY
 
 OWN_CHOICE_SCORES = {
@@ -40,149 +42,8 @@ PROMPT_LENGTH = 16
 
 
 def get_base() -> ml_collections.ConfigDict:
-    """Returns the defaults; what each setting means is in f3ocus_jax/config*.py."""
-    config = ml_collections.ConfigDict()
-    config.seed = 0
-    _add_data(config)
-    _add_model(config)
-    _add_importance(config)
-    _add_selection(config)
-    _add_limits(config)
-    _add_training(config)
-    _add_federated(config)
-    _add_aggregation(config)
-    _add_distributed(config)
-    _add_evaluation(config)
-    _add_checkpoint(config)
-    return config
-
-
-def _add_data(config: ml_collections.ConfigDict) -> None:
-    config.data = ml_collections.ConfigDict()
-    config.data.datasets = ("phantom_medvqa/clients",)
-    config.data.partition = ("client",)
-    config.data.clients_per_dataset = 0
-    config.data.dirichlet_alpha = 0.5
-    config.data.partition_seed = 0
-    config.data.duplicates = "exact"
-    config.data.data_dir = "runs/data"
-    config.data.manual_dir = ""
-    config.data.question_length = 20
-    config.data.minimum_answer_count = 1
-    config.data.answer_length = 8
-    config.data.image_fit = "stretch"
-    config.data.canvas_size = 0
-
-
-def _add_model(config: ml_collections.ConfigDict) -> None:
-    config.model = ml_collections.ConfigDict()
-    config.model.family = "vilt"
-    config.model.weights = ""
-    config.model.architecture = ml_collections.ConfigDict()
-    config.model.selectable = ""
-    config.model.image_size = 0
-    config.model.adapter_size = 48
-    config.model.lora_rank = 0
-    config.model.prompt_length = 0
-    config.model.loss = "cross_entropy"
-    config.model.answering = "classify"
-
-
-def _add_importance(config: ml_collections.ConfigDict) -> None:
-    config.importance = ml_collections.ConfigDict()
-    config.importance.score = "lntk"
-    config.importance.reduction = "sum"
-    config.importance.probe_examples = 16
-    config.importance.probe_batches = 4
-    config.importance.kernel = "outputs"
-    config.importance.method = "auto"
-    config.importance.memory_limit = 2**32
-    config.importance.tolerance = 1e-4
-    config.importance.max_iterations = 64
-    config.importance.warm_start = False
-    config.importance.spt_share = 0.01
-    config.importance.fedselect_steps = 8
-
-
-def _add_selection(config: ml_collections.ConfigDict) -> None:
-    config.selection = ml_collections.ConfigDict()
-    config.selection.algorithm = "nsga2"
-    config.selection.population = 100
-    config.selection.generations = 100
-    config.selection.pick = "knee"
-    config.selection.pick_value = 0.0
-
-
-def _add_limits(config: ml_collections.ConfigDict) -> None:
-    config.limits = ml_collections.ConfigDict()
-    config.limits.forbidden = ml_collections.ConfigDict()
-    config.limits.minimum_coverage = 0
-    config.limits.maximum_coverage = 0
-
-
-def _add_training(config: ml_collections.ConfigDict) -> None:
-    config.training = ml_collections.ConfigDict()
-    config.training.unit = "adapter"
-    config.training.learning_rate = 1e-3
-    config.training.weight_decay = 0.01
-    config.training.batch_size = 32
-    config.training.local_epochs = 1.0
-    config.training.max_local_steps = 50
-    config.training.precision = "float32"
-    config.training.rematerialise = False
-    config.training.accumulate = 1
-    config.training.proximal = 0.0
-    config.training.dual_adapters = False
-
-
-def _add_federated(config: ml_collections.ConfigDict) -> None:
-    config.federated = ml_collections.ConfigDict()
-    config.federated.rounds = 30
-    config.federated.budgets = (4,)
-    config.federated.budget_unit = "layers"
-    config.federated.absent = ml_collections.ConfigDict()
-    config.federated.participation = 1.0
-    config.federated.participants = 0
-    config.federated.min_clients = 1
-    config.federated.dropout = 0.0
-    config.federated.stragglers = 0.0
-    config.federated.straggler_steps = 0.5
-    config.federated.placement = "pmap"
-    config.federated.clients_at_once = 1
-    config.federated.clients_in_memory = 8
-
-
-def _add_aggregation(config: ml_collections.ConfigDict) -> None:
-    config.aggregation = ml_collections.ConfigDict()
-    config.aggregation.rule = "mean"
-    config.aggregation.trimmed_share = 0.1
-    config.aggregation.clip_norm = 0.0
-    config.aggregation.optimizer = "fedavg"
-    config.aggregation.learning_rate = 1.0
-    config.aggregation.momentum = 0.9
-    config.aggregation.second_momentum = 0.99
-    config.aggregation.epsilon = 1e-3
-
-
-def _add_distributed(config: ml_collections.ConfigDict) -> None:
-    config.distributed = ml_collections.ConfigDict()
-    config.distributed.coordinator = ""
-    config.distributed.hosts = 1
-    config.distributed.host = 0
-
-
-def _add_evaluation(config: ml_collections.ConfigDict) -> None:
-    config.evaluation = ml_collections.ConfigDict()
-    config.evaluation.batch_size = 64
-    config.evaluation.decoding = "greedy"
-    config.evaluation.beams = 3
-
-
-def _add_checkpoint(config: ml_collections.ConfigDict) -> None:
-    config.checkpoint = ml_collections.ConfigDict()
-    config.checkpoint.directory = ""
-    config.checkpoint.keep_last = 3
-    config.checkpoint.keep_best = 1
+    """Returns the defaults of a federated run; docs/settings.md says what each setting means."""
+    return defaults(ExperimentConfig)
 
 
 def set_method(config: ml_collections.ConfigDict, method: str) -> None:

@@ -1,0 +1,65 @@
+"""Settings of a client's local training: `config.training`."""
+
+import dataclasses
+
+from f3ocus_jax.config import Section, setting
+from f3ocus_jax.models import units
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig(Section):
+    """One client's local training."""
+
+    unit: str = setting(
+        "adapter",
+        'Part of a layer that is trained: "adapter" (the one in its block), "block", "norm" or '
+        '"bias" (those of the block), or "lora" (low-rank changes of its queries and values). With '
+        '"prompt" there is one layer, the learned tokens in front of the stack.',
+        choices=units.TRAINED_UNITS,
+    )
+    learning_rate: float = setting(1e-3, "Learning rate of AdamW, for layers and head.", above=0)
+    weight_decay: float = setting(0.01, "Weight decay of AdamW.", at_least=0)
+    batch_size: int = setting(32, "Examples of one step.", at_least=1)
+    local_epochs: float = setting(
+        1.0, "Passes over the client's training split in a round; may be below 1.", above=0
+    )
+    max_local_steps: int = setting(50, "Most steps of a client in a round.", at_least=1)
+    precision: str = setting(
+        "float32",
+        '"float32", or "bfloat16" for blocks that compute with parameters of that precision; '
+        "trained parameters have float32 masters.",
+        choices=PRECISIONS,
+    )
+    rematerialise: bool = setting(
+        False,
+        "If True, the backward pass runs every block again instead of keeping what the forward "
+        "pass found; less memory, more time.",
+    )
+    accumulate: int = setting(
+        1,
+        "Parts a batch is run in, one after the other; less memory, the same gradient. Divides "
+        "`batch_size`.",
+    )
+    proximal: float = setting(
+        0.0,
+        "FedProx mu, which pulls clients back to where they started; 0 disables it.",
+        at_least=0,
+    )
+    dual_adapters: bool = setting(
+        False,
+        "If True, every client has adapters of its own beside the shared ones, and both teach each "
+        "other, as in FedDAT.",
+    )
+
+    def __post_init__(self) -> None:
+        """Checks conditions on several settings."""
+        super().__post_init__()
+        divides = self.accumulate >= 1 and self.batch_size % self.accumulate == 0
+        allowed = f"a divisor of config.training.batch_size = {self.batch_size}"
+        self.require(divides, "accumulate", allowed)
+        plain = {"unit": "adapter", "precision": "float32", "accumulate": 1, "proximal": 0}
+        for name, needed in plain.items() if self.dual_adapters else ():
+            allowed = f"{needed!r} with training.dual_adapters"
+            self.require(getattr(self, name) == needed, name, allowed)

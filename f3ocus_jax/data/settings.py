@@ -1,0 +1,75 @@
+"""Settings of the data: `config.data`."""
+
+import dataclasses
+
+from f3ocus_jax.config import Section, setting
+from f3ocus_jax.data import overlap
+
+FITS = ("stretch", "pad")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(Section):
+    """Datasets, their partition into clients, and the shape of their examples."""
+
+    datasets: tuple[str, ...] = setting(
+        ("phantom_medvqa/clients",),
+        'TFDS names with config, as in "phantom_medvqa/clients"; built where absent.',
+    )
+    partition: tuple[str, ...] = setting(
+        ("client",),
+        'Rule that deals examples to clients, one for all datasets or one each: "dataset" (one '
+        'client), "shards" (equal random parts), "dirichlet" (label shift), or a feature whose '
+        'values are the clients ("client", "modality", "anatomy", ...).',
+    )
+    clients_per_dataset: int = setting(
+        0,
+        'Clients of a dataset dealt by "shards" or "dirichlet"; 0 where none is.',
+        at_least=0,
+    )
+    dirichlet_alpha: float = setting(
+        0.5, "Concentration; the smaller, the more the clients' labels differ.", above=0
+    )
+    partition_seed: int = setting(
+        0, 'Seed of "shards" and "dirichlet", apart from the run\'s own seed.', at_least=0
+    )
+    duplicates: str = setting(
+        "exact",
+        'Images that several datasets have stay in the first of them only: "exact" compares '
+        'pixels, "near" thumbnails too, "keep" leaves all.',
+        choices=tuple(overlap.DUPLICATES),
+    )
+    data_dir: str = setting("runs/data", "Folder of built datasets.")
+    manual_dir: str = setting(
+        "", 'Folder of files that cannot or need not be downloaded; "" for none.'
+    )
+    question_length: int = setting(
+        20, "Tokens of a question, with the first and last special token.", at_least=3
+    )
+    minimum_answer_count: int = setting(
+        1, "Occurrences in training from which an answer is in the vocabulary.", at_least=1
+    )
+    answer_length: int = setting(
+        8, "Tokens of an answer that is written, with its end.", at_least=2
+    )
+    image_fit: str = setting(
+        "stretch",
+        'Way to put an image of any shape on a square canvas: "stretch" makes it a square, "pad" '
+        "keeps its aspect ratio and pads it (ViLT alone).",
+        choices=FITS,
+    )
+    canvas_size: int = setting(
+        0,
+        'Side of that square with "pad", in pixels; 0 for the model\'s image size.',
+        at_least=0,
+    )
+
+    def __post_init__(self) -> None:
+        """Checks conditions on several settings."""
+        super().__post_init__()
+        self.require(len(self.datasets) > 0, "datasets", "one dataset or more")
+        datasets = len(self.datasets)
+        allowed = f"1 rule or {datasets}, one per dataset"
+        self.require(len(self.partition) in (1, datasets), "partition", allowed)
+        allowed = f"0 where config.data.image_fit = {self.image_fit!r}"
+        self.require(self.image_fit == "pad" or self.canvas_size == 0, "canvas_size", allowed)

@@ -1,0 +1,21 @@
+"""Settings of the evaluation on test splits: `config.evaluation`."""
+
+import dataclasses
+
+from f3ocus_jax.config import Section, setting
+
+DECODINGS = ("greedy", "beam", "rank")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig(Section):
+    """Batches of the test splits, and the way answers are written."""
+
+    batch_size: int = setting(64, "Examples per device and step.", at_least=1)
+    decoding: str = setting(
+        "greedy",
+        'Way to write answers: "greedy", "beam", or "rank", which takes the likeliest of the '
+        "answer vocabulary.",
+        choices=DECODINGS,
+    )
+    beams: int = setting(3, 'Answers that "beam" keeps open.', at_least=1)

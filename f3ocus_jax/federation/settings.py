@@ -1,0 +1,203 @@
+"""Settings of a whole run, and of its rounds, choice of layers, limits and checkpoints."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from f3ocus_jax.aggregation.settings import AggregationConfig
+from f3ocus_jax.clients.backends import BACKENDS
+from f3ocus_jax.clients.settings import TrainingConfig
+from f3ocus_jax.config import Section, section, setting
+from f3ocus_jax.data.settings import DataConfig
+from f3ocus_jax.evaluation.settings import EvaluationConfig
+from f3ocus_jax.federation.layer_costs import BUDGET_UNITS
+from f3ocus_jax.hosts import DistributedConfig
+from f3ocus_jax.importance.settings import ImportanceConfig
+from f3ocus_jax.models import sizes
+from f3ocus_jax.models.settings import ModelConfig
+from f3ocus_jax.selection import PICKS, SELECTORS
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectionConfig(Section):
+    """The server's choice of who trains which layer (F³OCUS, section 3.3)."""
+
+    algorithm: str = setting("nsga2", "Algorithm of the choice.", choices=SELECTORS)
+    population: int = setting(100, "Size of the population and of the front.", at_least=2)
+    generations: int = setting(100, "Renewals of the population in a round.", at_least=1)
+    pick: str = setting("knee", "Point of the front that is used.", choices=PICKS)
+    pick_value: float = setting(
+        0.0, 'Largest variance allowed for "importance", index on the front for "index".'
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class LimitsConfig(Section):
+    """Limits on the choice of layers beyond the paper's budgets."""
+
+    forbidden: Mapping[str, tuple[int, ...]] = setting(
+        {}, "Layers that a client may not train, by its name."
+    )
+    minimum_coverage: int = setting(
+        0, "Clients that must at least train each layer in every round.", at_least=0
+    )
+    maximum_coverage: int = setting(0, "Clients that may at most; 0 for any number.")
+
+    def __post_init__(self) -> None:
+        """Checks conditions on several settings."""
+        super().__post_init__()
+        least, most = self.minimum_coverage, self.maximum_coverage
+        allowed = f"0, or at least config.limits.minimum_coverage = {least}"
+        self.require(most == 0 or most >= least, "maximum_coverage", allowed)
+
+
+@dataclasses.dataclass(frozen=True)
+class FederatedConfig(Section):
+    """The rounds, the clients that take part, and their layout on this machine."""
+
+    rounds: int = setting(30, "Rounds of the run.", at_least=0)
+    budgets: tuple[int, ...] = setting(
+        (4,),
+        "Budget of each client per round, one number for all or one per client; empty for all "
+        "layers.",
+        at_least=1,
+    )
+    budget_unit: str = setting(
+        "layers",
+        'Unit of `budgets`: "layers", "bytes" (of the layers sent) or "flops" (of their weight '
+        "gradients, per example).",
+        choices=tuple(BUDGET_UNITS),
+    )
+    absent: Mapping[str, tuple[int, ...]] = setting({}, "Rounds that a client misses, by its name.")
+    participation: float = setting(
+        1.0,
+        "Fraction of the present clients that is drawn anew for every round, at least one client.",
+        above=0,
+        at_most=1,
+    )
+    participants: int = setting(
+        0, "Clients drawn for every round, instead of a fraction; 0 for the fraction.", at_least=0
+    )
+    min_clients: int = setting(1, "Updates that a round must have; fewer end the run.", at_least=1)
+    dropout: float = setting(
+        0.0,
+        "Simulated probability that a client is lost between the choice and its update.",
+        at_least=0,
+        below=1,
+    )
+    stragglers: float = setting(
+        0.0,
+        "Simulated probability that a client manages only a part of its local steps.",
+        at_least=0,
+        below=1,
+    )
+    straggler_steps: float = setting(
+        0.5, "That part, rounded down, at least one step.", above=0, at_most=1
+    )
+    placement: str = setting(
+        "pmap",
+        'Placement of clients: "pmap" over all devices, "map" on one, "sharded" with the '
+        'parameters cut over all devices (for a model that outgrows one), "loop" in Python (for '
+        "debugging).",
+        choices=tuple(BACKENDS),
+    )
+    clients_at_once: int = setting(
+        1,
+        "Clients that one device trains side by side; 1 skips the work of frozen layers, larger "
+        "values vectorise, which pays for small models.",
+        at_least=1,
+    )
+    clients_in_memory: int = setting(
+        8,
+        "Clients of one device whose examples are held together; more pass through in groups, so "
+        "that memory does not grow with the federation. 0 for all.",
+    )
+
+    def __post_init__(self) -> None:
+        """Checks conditions on several settings."""
+        super().__post_init__()
+        at_once, in_memory = self.clients_at_once, self.clients_in_memory
+        allowed = f"0, or at least config.federated.clients_at_once = {at_once}"
+        fits = in_memory == 0 or in_memory >= at_once
+        self.require(fits, "clients_in_memory", allowed)
+        alone = not (self.participants and self.participation < 1)
+        self.require(alone, "participants", f"0 where participation = {self.participation}")
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig(Section):
+    """Rounds that stay on disk."""
+
+    directory: str = setting(
+        "",
+        'Folder, any path that Orbax takes, as in gs://bucket/run; "" for checkpoints/ in the '
+        "workdir. Several hosts must all see it.",
+    )
+    keep_last: int = setting(3, "Newest rounds that are kept.", at_least=1)
+    keep_best: int = setting(1, "Most accurate rounds that are kept.", at_least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig(Section):
+    """One federated run: everything `f3ocus_jax.train` needs to know."""
+
+    seed: int = setting(0, "Seed of everything that is drawn in the run.", at_least=0)
+    data: DataConfig = section(DataConfig)
+    model: ModelConfig = section(ModelConfig)
+    importance: ImportanceConfig = section(ImportanceConfig)
+    selection: SelectionConfig = section(SelectionConfig)
+    limits: LimitsConfig = section(LimitsConfig)
+    training: TrainingConfig = section(TrainingConfig)
+    federated: FederatedConfig = section(FederatedConfig)
+    aggregation: AggregationConfig = section(AggregationConfig)
+    distributed: DistributedConfig = section(DistributedConfig)
+    evaluation: EvaluationConfig = section(EvaluationConfig)
+    checkpoint: CheckpointConfig = section(CheckpointConfig)
+
+    def __post_init__(self) -> None:
+        """Checks conditions on several sections."""
+        super().__post_init__()
+        alone = not self.distributed.coordinator or self.federated.placement == "pmap"
+        self.require(alone, "federated.placement", '"pmap" with several hosts')
+        has_adapter = self.training.unit != "adapter" or self.model.adapter_size > 0
+        allowed = '> 0 where config.training.unit = "adapter"'
+        self.require(has_adapter, "model.adapter_size", allowed)
+        for unit, name in (("lora", "lora_rank"), ("prompt", "prompt_length")):
+            size, is_trained = getattr(self.model, name), self.training.unit == unit
+            allowed = f'> 0 where config.training.unit = "{unit}", and 0 elsewhere'
+            self.require(is_trained == (size > 0), f"model.{name}", allowed)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizationConfig(Section):
+    """Training of all weights on pooled data."""
+
+    steps: int = setting(400, "Steps of the training.", at_least=1)
+    batch_size: int = setting(32, "Examples of one step.", at_least=1)
+    learning_rate: float = setting(
+        5e-4,
+        "Peak of a cosine schedule with a linear warm-up over a tenth of the steps.",
+        above=0,
+    )
+    weight_decay: float = setting(0.05, "Weight decay of AdamW.", at_least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig(Section):
+    """One foundation model trained on pooled data: what `f3ocus_jax.pretrain` needs to know."""
+
+    seed: int = setting(0, "Seed of everything that is drawn.", at_least=0)
+    data: DataConfig = section(DataConfig, datasets=("phantom_medvqa/public",))
+    model: ModelConfig = section(ModelConfig, adapter_size=0)
+    optimization: OptimizationConfig = section(OptimizationConfig)
+    evaluation: EvaluationConfig = section(EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        """Checks conditions on several sections."""
+        super().__post_init__()
+        classifies = self.model.answering == sizes.CLASSIFY
+        self.require(classifies, "model.answering", f"{sizes.CLASSIFY!r} to pre-train")
+        without = self.model.adapter_size == 0
+        self.require(without, "model.adapter_size", "0: a foundation model has no adapters")
+        for name in ("lora_rank", "prompt_length"):
+            size = getattr(self.model, name)
+            self.require(size == 0, f"model.{name}", "0: all weights are trained")
