@@ -39,7 +39,7 @@ from f3ocus_jax.aggregation.settings import AggregationConfig
 from f3ocus_jax.clients import Choice, LocalTask, LocalUpdate, local, placement
 from f3ocus_jax.config import parsing
 from f3ocus_jax.federation import presets
-from f3ocus_jax.federation.training import make_finish, make_fold
+from f3ocus_jax.federation.stages.train import make_finish, make_fold
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.head import ANSWERS
 from f3ocus_jax.types import Batch, ServerState

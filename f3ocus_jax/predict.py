@@ -18,7 +18,7 @@ from f3ocus_jax.evaluation.written_answers import Decoding, decoding_of
 from f3ocus_jax.federation import experiment
 from f3ocus_jax.models import base, head
 from f3ocus_jax.models.foundation import Foundation
-from f3ocus_jax.report import records
+from f3ocus_jax.report import record_files
 from f3ocus_jax.types import Batch, Params
 
 
@@ -114,7 +114,7 @@ def read_thresholds(workdir: pathlib.Path, round: int, client: str) -> np.ndarra
     Raises:
       ConfigError: for a client that chose none.
     """
-    kept = records.read_records(workdir / "records.jsonl")
+    kept = record_files.read_records(workdir / "records.jsonl")
     (record,) = (each for each in kept if each.round == round)
     chosen = {each.client: each.thresholds for each in record.clients if each.thresholds}
     if client:

@@ -27,7 +27,7 @@ from f3ocus_jax.federation.round import Notify, Round
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.models import foundation as foundation_lib, head as head_lib, units
 from f3ocus_jax.models.foundation import Foundation
-from f3ocus_jax.report import figures, progress, records as records_lib, scalars, table
+from f3ocus_jax.report import figures, progress, record_files, scalars, table
 from f3ocus_jax.types import Params, RoundRecord, Rows, ServerState
 
 RUN_FILE = "run.json"
@@ -139,12 +139,12 @@ def _outlets(
     print("\n".join(parts.federation.summary.lines()), flush=True)
     records_path = workdir / "records.jsonl"
     _write_run_file(parts, workdir)
-    records_lib.rewrite_records(records_path, records)
+    record_files.rewrite_records(records_path, records)
     write_scalars = stack.enter_context(scalars.scalar_writer(workdir / "tensorboard", records))
     display = stack.enter_context(
         progress.show_progress(parts.config.federated.rounds, int(state.round))
     )
-    append = functools.partial(records_lib.append_record, records_path)
+    append = functools.partial(record_files.append_record, records_path)
     return (append, write_scalars, display.finish), display.stage
 
 

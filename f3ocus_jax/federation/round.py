@@ -24,9 +24,9 @@ from f3ocus_jax.evaluation import (
 from f3ocus_jax.evaluation.client_metrics import ClientMetrics
 from f3ocus_jax.evaluation.written_answers import Decoding
 from f3ocus_jax.federation.budgets import Budgets
-from f3ocus_jax.federation.scoring import Probing
+from f3ocus_jax.federation.stages.score import Probing
 from f3ocus_jax.federation.settings import ExperimentConfig
-from f3ocus_jax.federation.training import Outcome, Shared, Training
+from f3ocus_jax.federation.stages.train import Outcome, Shared, Training
 from f3ocus_jax.importance import Importance
 from f3ocus_jax.models import units
 from f3ocus_jax.models.base import Model

@@ -10,7 +10,7 @@ import numpy as np
 from f3ocus_jax.data.examples import ClientData, Examples
 from f3ocus_jax.federation.participation import Participation
 from f3ocus_jax.federation.settings import ExperimentConfig
-from f3ocus_jax.federation.training import Outcome, Training
+from f3ocus_jax.federation.stages.train import Outcome, Training
 from f3ocus_jax.models import units
 from f3ocus_jax.types import ServerState
 from tests.helpers.configs import read_config

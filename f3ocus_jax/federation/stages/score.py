@@ -14,7 +14,7 @@ from f3ocus_jax.data import order
 from f3ocus_jax.data.examples import ClientData, stack
 from f3ocus_jax.federation.participation import Participation
 from f3ocus_jax.federation.settings import ExperimentConfig
-from f3ocus_jax.federation.training import Shared, check_enough, optimizer, with_rows
+from f3ocus_jax.federation.stages.train import Shared, check_enough, optimizer, with_rows
 from f3ocus_jax.importance import Importance
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Array, Batch, ServerState

@@ -1,0 +1,1 @@
+"""The five stages of a round: score, select, train, aggregate, evaluate."""
