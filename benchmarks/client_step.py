@@ -114,7 +114,7 @@ def full_autodiff(model: Model, params: Params, batches_S: Batch) -> Run:
 
 def ours(model: Model, params: Params, batches_S: Batch) -> Run:
     """The same of the chosen rows, as local training does it."""
-    gradients = gradient.make_reusing_gradient(model, unit="block", loss=LOSS, skip_frozen=True)
+    gradients = gradient.make_buffered_gradient(model, unit="block", loss=LOSS, skip_frozen=True)
 
     @jax.jit
     def run(params: Params, choice: Choice, batches_S: Batch, steps: jax.Array) -> Any:

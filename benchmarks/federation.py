@@ -4,7 +4,7 @@
 
 Local training of an MLP 64-H-H-10, 10 steps of 32 examples per client, plain SGD, whose changes are
 averaged. Ours is the project's engine (`clients.placement.stream` with the fold and the server step
-of `training.py`), once around the very local step that the hand-written loops use and once around
+of `server_side.py`), once around the local step of the hand-written loops and once around
 the project's own client step. A CPU is one device per core here: "pmap" deals clients to them, all
 others run on the first device, whose matrix products use every core. Peers: the loops one would
 write by hand, FedJAX 0.0.17 and Flower 1.41 where they can be imported (`federation_peers.py`,
@@ -36,13 +36,15 @@ from benchmarks import federation_peers, reporting
 from f3ocus_jax.aggregation import server_optimizer
 from f3ocus_jax.aggregation.layerwise import TrainedLayers
 from f3ocus_jax.aggregation.settings import AggregationConfig
-from f3ocus_jax.clients import Choice, LocalTask, LocalUpdate, local, placement
+from f3ocus_jax.clients import Choice, LocalTask, local, placement
 from f3ocus_jax.config import parsing
 from f3ocus_jax.federation import presets
-from f3ocus_jax.federation.stages.train import make_finish, make_fold
+from f3ocus_jax.federation.client_side import ClientUpdate
+from f3ocus_jax.federation.server_side import make_receive, make_server_step
+from f3ocus_jax.federation.stages.train import ClientWork, make_fold
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.head import ANSWERS
-from f3ocus_jax.types import Batch, ServerState
+from f3ocus_jax.types import Batch, ClientMemory, ServerState
 
 FEATURES, CLASSES, STEPS, BATCH, RATE = 64, 10, 10, 32, 0.1
 HIDDEN = (128, 512)
@@ -144,17 +146,17 @@ def split(params: Params) -> tuple[Params, Params, Params]:
     )
 
 
-def same_step(shared: Any, one: Any) -> LocalUpdate:
+def same_step(shared: Any, one: Any) -> tuple[ClientUpdate, ClientMemory]:
     """The hand-written local training, as a client of the engine."""
     _, rows_L, head = shared
-    batch = one[0].batches_S
+    batch = one.task.batches_S
     start = jax.tree.map(lambda leaf: leaf[0], rows_L) | head[ANSWERS]
     after, losses_S = train_one(start, batch.images_BHWC, batch.labels_B)
     _, rows_R, head = split(after)
-    return LocalUpdate(rows_R, head, losses_S)
+    return ClientUpdate(rows_R, head, losses_S, jnp.bool_(True)), ClientMemory()
 
 
-def own_step(hidden: int) -> Callable[[Any, Any], LocalUpdate]:
+def own_step(hidden: int) -> Callable[[Any, Any], tuple[ClientUpdate, ClientMemory]]:
     """The project's client step on the same network."""
 
     def embed(embeddings: Any, batch: Batch) -> tuple[jax.Array, Any]:
@@ -172,22 +174,27 @@ def own_step(hidden: int) -> Callable[[Any, Any], LocalUpdate]:
     train = local.make_local_training(
         model, unit="block", loss="cross_entropy", optimizer=optax.sgd(RATE), skip_frozen=True
     )
-    return lambda shared, one: train(*shared, one[0])
+
+    def run(shared: Any, one: Any) -> tuple[ClientUpdate, ClientMemory]:
+        made = train(*shared, one.task)
+        return ClientUpdate(made.rows_R, made.head, made.losses_S, jnp.bool_(True)), ClientMemory()
+
+    return run
 
 
 def trained(count: int) -> TrainedLayers:
     return TrainedLayers(np.zeros((count, 1), np.int32), {ANSWERS: np.ones(count, bool)})
 
 
-def tasks(places: np.ndarray) -> tuple[LocalTask, TrainedLayers, np.ndarray]:
-    features, classes = examples(places)
+def tasks(indices: np.ndarray) -> ClientWork:
+    features, classes = examples(indices)
     ones = np.ones(classes.shape, np.float32)
     ids = np.zeros((*classes.shape, 1), np.int32)
     batch = Batch(features, ids, ids, classes, ones)
-    count = len(places)
+    count = len(indices)
     choice = Choice(np.zeros((count, 1), np.int32))
     task = LocalTask(choice, batch, np.full(count, STEPS, np.int32))
-    return task, trained(count), np.ones(count, np.float32)
+    return ClientWork(ClientMemory(), task, trained(count), np.ones(count, np.float32))
 
 
 def by_engine(
@@ -200,18 +207,22 @@ def by_engine(
     memory = init(rows_L, head)
     state = ServerState(rows_L, head, jnp.int32(0), np.zeros(0, bool), optimizer=memory)
     train = placement.stream(
-        function, make_fold(settings), most=clients, clients_in_memory=IN_MEMORY, **layout
+        function,
+        make_fold(*make_receive(settings)),
+        most=clients,
+        clients_in_memory=IN_MEMORY,
+        **layout,
     )
-    finish = make_finish(settings, apply, clients)
+    finish = make_server_step(settings, apply, clients)
     made = tasks(np.arange(clients)) if ready else None
 
-    def take(places: np.ndarray) -> Any:
-        return tasks(places) if made is None else made
+    def gather(indices: np.ndarray) -> Any:
+        return tasks(indices) if made is None else made
 
     def run() -> None:
         nonlocal state
-        sums, kept = train((frozen, state.rows_L, state.head), clients, take)
-        state = finish(state, sums, kept, trained(clients))
+        total, held = train((frozen, state.rows_L, state.head), clients, gather)
+        state = finish(state, total, held["received"], trained(clients))
 
     return run
 

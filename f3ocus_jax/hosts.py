@@ -63,17 +63,21 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def mine(count: int) -> np.ndarray:
+def local_clients_mask(count: int) -> np.ndarray:
     """Returns which of `count` clients belong to this host: bool [K]."""
     return np.arange(count) % jax.process_count() == jax.process_index()
 
 
-def of_this_host(clients: Sequence[Client]) -> list[Client]:
+def local_clients(clients: Sequence[Client]) -> list[Client]:
     """Returns the clients that belong to this host."""
-    return [client for client, here in zip(clients, mine(len(clients)), strict=True) if here]
+    return [
+        client
+        for client, here in zip(clients, local_clients_mask(len(clients)), strict=True)
+        if here
+    ]
 
 
-def exchange(value: Any) -> list[Any]:
+def all_gather(value: Any) -> list[Any]:
     """Gives every host what each of them holds.
 
     Args:
@@ -95,7 +99,7 @@ def exchange(value: Any) -> list[Any]:
     ]
 
 
-def of_all_clients(places: np.ndarray, values: Any) -> tuple[np.ndarray, Any]:
+def gather_clients(places: np.ndarray, values: Any) -> tuple[np.ndarray, Any]:
     """Puts together what the hosts hold of their clients.
 
     Args:
@@ -107,7 +111,7 @@ def of_all_clients(places: np.ndarray, values: Any) -> tuple[np.ndarray, Any]:
       None of no client).
     """
     own = {"places": places, "values": serialization.to_state_dict(values)}
-    held = [part for part in exchange(own) if len(part["places"])]
+    held = [part for part in all_gather(own) if len(part["places"])]
     if not held:
         return places, None
     everywhere = np.concatenate([part["places"] for part in held])

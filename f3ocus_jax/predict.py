@@ -15,7 +15,7 @@ from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.errors import ConfigError, DataError
 from f3ocus_jax.evaluation import findings_f1
 from f3ocus_jax.evaluation.written_answers import Decoding, decoding_of
-from f3ocus_jax.federation import experiment
+from f3ocus_jax.federation import run_folder
 from f3ocus_jax.models import base, head
 from f3ocus_jax.models.foundation import Foundation
 from f3ocus_jax.report import record_files
@@ -36,8 +36,8 @@ def define_flags() -> None:
 def main() -> None:
     """Prints the most probable answers, and every finding, for what the run's model is for."""
     workdir, settings = _command_line.existing_workdir(), flags.FLAGS
-    foundation, params, round = experiment.load_model(workdir, settings.round)
-    config = experiment.read_run(workdir).config
+    foundation, params, round = run_folder.load_model(workdir, settings.round)
+    config = run_folder.read_run(workdir).config
     batch = read_example(foundation, config.data, pathlib.Path(settings.image), settings.question)
     decoding = decoding_of(foundation, config.evaluation, config.data.answer_length)
     if decoding is not None:

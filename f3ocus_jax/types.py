@@ -1,4 +1,4 @@
-"""What the stages pass to each other: axis letters, batches, the state and the record of a round.
+"""Types that the stages share: axis letters, batches, states of server and clients, records.
 
 Numerical arrays carry their axes in their names, as in `scores_KL` or `logits_BC`:
 
@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 from flax import struct
 
 Array: TypeAlias = Any
@@ -29,16 +30,16 @@ class Batch:
     """Examples of one client, padded to a fixed shape.
 
     Attributes:
-      images_BHWC: uint8 in [0, 255], or float already normalised as the model wants it.
+      images_BHWC: uint8 in [0, 255], or float already normalised as the model expects.
       input_ids_BT: int32 token ids of the question.
       attention_mask_BT: int32, 1 for a token and 0 for padding.
       labels_B: int32 index into the answer vocabulary; -1 for an answer outside it, which no
-        prediction can match and no loss is taken from.
+        prediction can match and which has no loss.
       example_mask_B: float32, 1 for an example and 0 for padding.
-      targets_BF: int8, 1 for a finding that is there, 0 for one that is not, and -1 for one that
-        the example is not asked about; None in a federation that is asked about none.
-      answer_ids_BA: int32 tokens of the answer and its end, for models that write answers; else
-        None.
+      targets_BF: int8, 1 for a finding that is present, 0 for one that is absent, -1 for one that
+        the example is not labelled with; None in a federation without findings.
+      answer_ids_BA: int32 tokens of the answer and its end token, for models that write answers;
+        None otherwise.
       answer_mask_BA: int32, 1 for a token and 0 for padding; None without `answer_ids_BA`.
       image_size_B2: int32, height and width in pixels of each image, which lies in the top left
         corner of its array; the rest is padding. None where images fill their arrays.
@@ -57,57 +58,87 @@ class Batch:
 
 @struct.dataclass
 class ServerState:
-    """All that crosses a round on the server, and all that a resumed run needs.
+    """Everything the server keeps from round to round.
 
     Attributes:
-      rows_L: the selectable layers, a pytree with leading axis L.
-      head: the answer head, trained by every client.
+      rows_L: Selectable layers, a pytree with leading axis L.
+      head: Answer head, trained by every client.
       round: int32 [], rounds finished so far.
-      front_mask_PKL: the last Pareto front's layer choices, which seed the next search; rows that
-        are not in use are all False.
-      vectors_KLNC: the top eigenvector of every client's layer kernels, from which the next round's
-        search for them starts; 0 where none is known yet. None without `importance.warm_start`.
-      optimizer: state of the server's optimizer, of every layer and of the head.
-      personal_KL: layers that are each client's own and that the server of a real federation does
-        not see; None without `training.dual_adapters`.
+      front_mask_PKL: bool, layer choices of the last Pareto front, which seed the next search;
+        unused rows are all False.
+      optimizer: State of the server's optimizer, for every layer and for the head.
     """
 
     rows_L: Rows
     head: Params
     round: Array
     front_mask_PKL: Array
-    vectors_KLNC: Array | None = None
     optimizer: Any = ()
-    personal_KL: Rows = None
+
+
+@struct.dataclass
+class ClientMemory:
+    """Everything one client keeps from round to round; it never leaves the client.
+
+    The simulator holds the memories of all clients together: every array then has a leading axis K.
+
+    Attributes:
+      vectors_LNC: float32, top eigenvector of every layer's kernel, where the next round's search
+        starts; 0 where none is known yet. None if no search starts warm.
+      personal_L: The client's own layers, a pytree with leading axis L; None without
+        `training.dual_adapters`.
+    """
+
+    vectors_LNC: Array | None = None
+    personal_L: Rows = None
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOutcome:
+    """Result of one round's local training, client by client.
+
+    Attributes:
+      left_out: Reason why the client's update was not used; None if it was used or if the client
+        took no part in training.
+      losses_KS: float32, loss of every local step; 0 where none was taken.
+      steps_K: int32, local steps taken; 0 for a client that did not train.
+      straggled_K: bool, True if the client took fewer steps than planned.
+    """
+
+    left_out: list[str | None]
+    losses_KS: np.ndarray
+    steps_K: np.ndarray
+    straggled_K: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
 class ClientRecord:
-    """What one client did in one round, as written to the records.
+    """Result of one client in one round, as written to the records.
 
     Attributes:
-      client: its name.
-      train_examples: size of its training split.
-      budget: how many layers it may train.
-      left_out: why it took no part in the round, as in "absent", or why its update was not used, as
-        in "dropped out" or "step 2: the training loss is nan"; None if it was. A client that is
-        left out has no scores, layers or loss.
-      values: the score of every layer as it was measured, length L (λ_1 of its NTK for "lntk");
-        empty where no scores were taken.
-      residuals: relative Lanczos residual of every eigenvalue, length L; empty for other scores
+      client: Name of the client.
+      train_examples: Size of its training split.
+      budget: Number of layers that it may train.
+      left_out: Reason why it took no part in the round, such as "absent", or why its update was not
+        used, such as "dropped out" or "step 2: the training loss is nan"; None if its update was
+        used. A client that is left out has no scores, layers or loss.
+      values: Raw score of every layer, length L (λ_1 of its NTK for "lntk"); empty where no scores
+        were taken.
+      residuals: Relative Lanczos residual of every eigenvalue, length L; empty for other scores
         than "lntk".
-      scores: importance of every layer, length L, summing to 1.
-      own_layers: the layers the client itself would choose, ascending.
-      layers: the layers it trained, after the server's refinement, ascending.
-      train_loss: mean loss over its local steps; None in round 0.
-      test: metric name to value on its test split, as `scoring.Score.test` has them.
-      ranks: the server's refined ranking, as `selection.Selection.ranks_KL` has it: place of every
-        layer, length L, 0 for the layer the client needs most; empty where none was made.
-      thresholds: probability from which on each finding counts as present, length F; empty for a
+      scores: Importance of every layer, length L, summing to 1.
+      own_layers: Layers that the client would choose by itself, ascending.
+      layers: Layers that it trained after the server's refinement, ascending.
+      train_loss: Mean loss over its local steps; None in round 0.
+      test: Metric name to value on its test split, see `client_metrics.ClientMetrics.test`.
+      ranks: Refined ranking of the server, see `selection.Selection.ranks_KL`: rank of every layer,
+        length L, 0 for the layer that the client needs most; empty where none was made.
+      thresholds: Probability from which each finding counts as present, length F; empty for a
         client that answers questions.
-      unconverged: layers whose eigenvalue was not found to `importance.tolerance`, ascending.
-      steps: local steps it took.
-      straggled: whether these are fewer than it should have taken.
+      unconverged: Layers whose eigenvalue did not converge to the tolerance of the search,
+        ascending.
+      steps: Local steps that it took.
+      straggled: True if it took fewer steps than planned.
     """
 
     client: str
@@ -130,15 +161,16 @@ class ClientRecord:
 
 @dataclasses.dataclass(frozen=True)
 class SelectionRecord:
-    """The server's choice of one round.
+    """Result of the server's selection in one round.
 
     Attributes:
-      score: name of the score that the clients took.
-      algorithm: name of the selector.
+      score: Name of the score that the clients took.
+      algorithm: Name of the selector.
       front: (importance, variance) of every point on the front, importance ascending.
-      pick: index into `front`.
+      pick: Index into `front`.
       own_point: (importance, variance) of the clients' own choices.
-      hypervolume: of the front, inside the box [least importance, largest variance] of its seeds.
+      hypervolume: Hypervolume of the front inside the box of its seeds [least importance, largest
+        variance].
     """
 
     score: str
@@ -154,13 +186,13 @@ class RoundRecord:
     """One line of records.jsonl, the only source of tables, figures and the report.
 
     Attributes:
-      round: 0 is the starting model, evaluated before any training.
-      accuracy: mean of the clients' main test metric: accuracy, or micro F1 where a client finds
-        diseases.
-      loss: mean of the clients' test losses.
-      clients: one record each, in the federation's order.
-      selection: the server's choice; None in round 0.
-      seconds: wall time by stage ("importance", "selection", "training", "evaluation").
+      round: Round number; 0 is the starting model, evaluated before any training.
+      accuracy: Mean of the clients' main test metric: accuracy, or micro F1 for a client that
+        finds diseases.
+      loss: Mean of the clients' test losses.
+      clients: One record per client, in the federation's order.
+      selection: Result of the server's selection; None in round 0.
+      seconds: Wall time by stage ("importance", "selection", "training", "evaluation").
     """
 
     round: int

@@ -41,7 +41,7 @@ class TrainedLayers:
 
 
 @struct.dataclass
-class Sums:
+class WeightedSum:
     """Changes added up over clients.
 
     Attributes:
@@ -56,7 +56,7 @@ class Sums:
 
 
 @struct.dataclass
-class Combined:
+class AggregatedUpdate:
     """One round's change of the model.
 
     Attributes:
@@ -100,10 +100,10 @@ def difference(
         return jax.tree.map(of_leaf, before, after)
 
     rows = jax.tree.map(of_rows, rows_L, rows_R)
-    return Change(rows, by_entry(of_head, trained.heads, heads, heads_after))
+    return Change(rows, map_heads(of_head, trained.heads, heads, heads_after))
 
 
-def by_entry(function: Callable[..., Any], *heads: Mapping[str, Any]) -> dict[str, Any]:
+def map_heads(function: Callable[..., Any], *heads: Mapping[str, Any]) -> dict[str, Any]:
     """Calls a function with each entry of the head: (first's, second's, ...) -> anything."""
     return {name: function(*(each[name] for each in heads)) for name in heads[0]}
 
@@ -113,22 +113,22 @@ def is_finite(tree: Any) -> jax.Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
-def norm(change: Change) -> jax.Array:
+def global_norm(change: Change) -> jax.Array:
     """Returns the Euclidean norm of a change, layers and head together: float32 []."""
     squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(change)]
     return jnp.sqrt(jnp.sum(jnp.stack(squares)))
 
 
-def clipped(change: Change, limit: float) -> Change:
+def clip_to_norm(change: Change, limit: float) -> Change:
     """Scales a change down to a norm of at most `limit`; 0 leaves it as it is."""
     if not limit:
         return change
     # A change of norm 0 keeps its length, and no 0 / 0 is formed.
-    scale = jnp.minimum(1.0, limit / jnp.maximum(norm(change), 1e-30))
+    scale = jnp.minimum(1.0, limit / jnp.maximum(global_norm(change), 1e-30))
     return jax.tree.map(lambda leaf: scale * leaf, change)
 
 
-def no_sums(rows_L: Rows, heads: Params) -> Sums:
+def make_empty_sum(rows_L: Rows, heads: Params) -> WeightedSum:
     """Returns the sums of no client."""
 
     def zeros(leaf: jax.Array) -> jax.Array:
@@ -136,10 +136,12 @@ def no_sums(rows_L: Rows, heads: Params) -> Sums:
 
     num_layers = jax.tree.leaves(rows_L)[0].shape[0]
     change = Change(jax.tree.map(zeros, rows_L), jax.tree.map(zeros, heads))
-    return Sums(change, jnp.zeros(num_layers), by_entry(lambda head: jnp.zeros(()), heads))
+    return WeightedSum(change, jnp.zeros(num_layers), map_heads(lambda head: jnp.zeros(()), heads))
 
 
-def add(sums: Sums, change: Change, trained: TrainedLayers, weight: Array) -> Sums:
+def add_update(
+    sums: WeightedSum, change: Change, trained: TrainedLayers, weight: Array
+) -> WeightedSum:
     """Adds one client's change.
 
     Args:
@@ -164,11 +166,11 @@ def add(sums: Sums, change: Change, trained: TrainedLayers, weight: Array) -> Su
         lambda total, leaf: total + weighted(leaf), sums.change.heads, change.heads
     )
     weight_L = sums.weight_L.at[layers_R].add(weight, mode="drop")
-    weights = by_entry(lambda total, own: total + weight * own, sums.weights, trained.heads)
-    return Sums(Change(rows_L, heads), weight_L, weights)
+    weights = map_heads(lambda total, own: total + weight * own, sums.weights, trained.heads)
+    return WeightedSum(Change(rows_L, heads), weight_L, weights)
 
 
-def mean(sums: Sums) -> Combined:
+def weighted_mean(sums: WeightedSum) -> AggregatedUpdate:
     """Divides sums by their weights: the sample-weighted mean per layer (F³OCUS, section 3.1)."""
 
     def over_layers(sum_L: jax.Array) -> jax.Array:
@@ -178,9 +180,9 @@ def mean(sums: Sums) -> Combined:
         return jax.tree.map(lambda leaf: leaf / jnp.where(weight > 0, weight, 1.0), head)
 
     rows_L = jax.tree.map(over_layers, sums.change.rows)
-    heads = by_entry(over_head, sums.change.heads, sums.weights)
-    trained = by_entry(lambda weight: weight > 0, sums.weights)
-    return Combined(Change(rows_L, heads), sums.weight_L > 0, trained)
+    heads = map_heads(over_head, sums.change.heads, sums.weights)
+    trained = map_heads(lambda weight: weight > 0, sums.weights)
+    return AggregatedUpdate(Change(rows_L, heads), sums.weight_L > 0, trained)
 
 
 def align(values: jax.Array, like: jax.Array) -> jax.Array:

@@ -12,7 +12,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from f3ocus_jax.aggregation.layerwise import Change, Combined, TrainedLayers, align, by_entry
+from f3ocus_jax.aggregation.layerwise import (
+    AggregatedUpdate,
+    Change,
+    TrainedLayers,
+    align,
+    map_heads,
+)
 from f3ocus_jax.config import Component, Section, setting
 from f3ocus_jax.types import Array, Params
 
@@ -67,7 +73,7 @@ def combine(
     counted_K: Array,
     *,
     num_layers: int,
-) -> Combined:
+) -> AggregatedUpdate:
     """Combines the clients' changes layer by layer, each over the clients that trained it.
 
     Args:
@@ -78,7 +84,7 @@ def combine(
       num_layers: L.
 
     Returns:
-      Combined.
+      AggregatedUpdate.
     """
 
     def of_layer(layer: jax.Array) -> tuple[Change, jax.Array]:
@@ -95,9 +101,9 @@ def combine(
         return jax.tree.map(lambda leaf_K: centre(leaf_K, own_K & counted_K), head_K)
 
     rows_L, trained_L = jax.lax.map(of_layer, jnp.arange(num_layers))
-    heads = by_entry(of_head, changes_K.heads, trained_K.heads)
-    trained = by_entry(lambda own_K: jnp.any(own_K & counted_K), trained_K.heads)
-    return Combined(Change(rows_L, heads), trained_L, trained)
+    heads = map_heads(of_head, changes_K.heads, trained_K.heads)
+    trained = map_heads(lambda own_K: jnp.any(own_K & counted_K), trained_K.heads)
+    return AggregatedUpdate(Change(rows_L, heads), trained_L, trained)
 
 
 def _sorted(values_K: jax.Array, counted_K: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from f3ocus_jax.aggregation.layerwise import Combined, align, by_entry
+from f3ocus_jax.aggregation.layerwise import AggregatedUpdate, align, map_heads
 from f3ocus_jax.aggregation.settings import AggregationConfig
 from f3ocus_jax.types import Params, Rows
 
-Apply = Callable[[Rows, Params, Any, Combined], tuple[Rows, Params, Any]]
+Apply = Callable[[Rows, Params, Any, AggregatedUpdate], tuple[Rows, Params, Any]]
 """(rows_L, head, state, combined) -> the same three after the round."""
 
 
@@ -35,11 +35,11 @@ def make_server_optimizer(
     optimizer: optax.GradientTransformation = settings.make("optimizer", settings.learning_rate)
 
     def init(rows_L: Rows, head: Params) -> Any:
-        heads = by_entry(optimizer.init, head)
+        heads = map_heads(optimizer.init, head)
         return {"rows_L": jax.vmap(optimizer.init)(rows_L), "head": heads}
 
     def apply(
-        rows_L: Rows, head: Params, state: Any, combined: Combined
+        rows_L: Rows, head: Params, state: Any, combined: AggregatedUpdate
     ) -> tuple[Rows, Params, Any]:
         def step(params: Params, state: Any, change: Params) -> tuple[Params, Any]:
             slope = jax.tree.map(jnp.negative, change)
@@ -59,7 +59,7 @@ def make_server_optimizer(
 
             return jax.tree.map(keep, step(*entry), entry[:2])
 
-        stepped = by_entry(step_head, combined.trained, head, state["head"], change.heads)
+        stepped = map_heads(step_head, combined.trained, head, state["head"], change.heads)
         heads, memories = ({name: pair[i] for name, pair in stepped.items()} for i in range(2))
         return rows_L, heads, {"rows_L": rows_state_L, "head": memories}
 

@@ -107,7 +107,7 @@ class _Sharded(Backend):
         return jax.lax.with_sharding_constraint(total, shardings(total, self._mesh))
 
     def share(self, shared: Any) -> Any:
-        return cut(shared, list(self._mesh.devices))
+        return shard(shared, list(self._mesh.devices))
 
     def add(self, total: Any, shared: Any, some: Any, real: np.ndarray) -> tuple[Any, Any]:
         whole = NamedSharding(self._mesh, PartitionSpec())
@@ -128,7 +128,7 @@ class _Pmap(Backend):
         self._end = pmap(lambda total: jax.lax.psum(total, "device"), devices=all_devices)
 
     def share(self, shared: Any) -> Any:
-        return jax.device_put(shared, everywhere(self._devices))
+        return jax.device_put(shared, replicated_sharding(self._devices))
 
     def start(self, shared: Any) -> Any:
         empty = jax.eval_shape(self._fold.start, shared)
@@ -194,12 +194,12 @@ def _first(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[0], tree)
 
 
-def everywhere(devices: Sequence[jax.Device]) -> NamedSharding:
+def replicated_sharding(devices: Sequence[jax.Device]) -> NamedSharding:
     """Returns the sharding of what every one of these devices holds whole."""
     return NamedSharding(Mesh(np.array(devices), ("device",)), PartitionSpec())
 
 
-def cut(tree: Any, devices: Sequence[jax.Device]) -> Any:
+def shard(tree: Any, devices: Sequence[jax.Device]) -> Any:
     """Cuts arrays over devices; see `shardings`."""
     return jax.device_put(tree, shardings(tree, Mesh(np.asarray(devices), (MESH_AXIS,))))
 
@@ -217,14 +217,14 @@ def shardings(shared: Any, mesh: Mesh) -> Any:
       need. Vectors are small and stay whole, as does what cannot be cut.
     """
 
-    def cut(leaf: Any) -> NamedSharding:
+    def sharding(leaf: Any) -> NamedSharding:
         axes: list[str | None] = [None] * np.ndim(leaf)
         divided = [axis for axis, size in enumerate(np.shape(leaf)) if size % mesh.size == 0]
         if len(axes) > 1 and divided:
             axes[divided[-1]] = MESH_AXIS
         return NamedSharding(mesh, PartitionSpec(*axes))
 
-    return jax.tree.map(cut, shared)
+    return jax.tree.map(sharding, shared)
 
 
 BACKENDS: Mapping[str, Callable[[Callable, Fold, int, Any], Backend]] = {

@@ -14,7 +14,7 @@ import jax
 import optax
 
 from f3ocus_jax.clients import gradient, local
-from f3ocus_jax.clients.gradient import ClientParams, Pull, Scratch
+from f3ocus_jax.clients.gradient import ActivationBuffer, Backward, ClientParams
 from f3ocus_jax.clients.local import LocalTask, LocalUpdate, Train
 from f3ocus_jax.models import losses
 from f3ocus_jax.models.base import Model
@@ -22,7 +22,9 @@ from f3ocus_jax.types import Batch, Params, Rows
 
 TEMPERATURE = 3.0
 
-Run = Callable[[ClientParams, Batch, Scratch], tuple[jax.Array, Pull, Scratch]]
+Run = Callable[
+    [ClientParams, Batch, ActivationBuffer], tuple[jax.Array, Backward, ActivationBuffer]
+]
 """One way: (what it trains, batch, scratch) -> (logits_BC, pull, scratch)."""
 
 

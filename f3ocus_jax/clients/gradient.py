@@ -18,10 +18,10 @@ ClientParams = tuple[Rows, Params]
 LossAndGradient = Callable[
     [Params, Rows, Choice, ClientParams, Batch], tuple[jax.Array, tuple[Rows, Params]]
 ]
-Pull = Callable[[jax.Array], tuple[Rows, Params]]
+Backward = Callable[[jax.Array], tuple[Rows, Params]]
 """cotangent_BC -> (gradient_R, head gradient)."""
 
-Scratch = Any
+ActivationBuffer = Any
 """Room for what a forward pass keeps. Whatever is in it does not matter, but a loop that hands the
 same room from step to step saves filling that of all layers with zeros: of a step that trains the
 top layer alone, a fifth."""
@@ -36,14 +36,15 @@ class Forward:
       run: (the same, scratch) -> (logits_BC, pull, scratch); call `pull` before the room is reused.
     """
 
-    room: Callable[[Params, Rows, Choice, ClientParams, Batch], Scratch]
+    room: Callable[[Params, Rows, Choice, ClientParams, Batch], ActivationBuffer]
     run: Callable[
-        [Params, Rows, Choice, ClientParams, Batch, Scratch], tuple[jax.Array, Pull, Scratch]
+        [Params, Rows, Choice, ClientParams, Batch, ActivationBuffer],
+        tuple[jax.Array, Backward, ActivationBuffer],
     ]
 
 
 @dataclasses.dataclass(frozen=True)
-class Reusing:
+class BufferedGradient:
     """Differentiates a client's loss in a room that is given.
 
     Attributes:
@@ -51,10 +52,10 @@ class Reusing:
       run: (what `LossAndGradient` takes, scratch) -> (loss [], gradients, scratch).
     """
 
-    room: Callable[[Params, Rows, Choice, ClientParams, Batch], Scratch]
+    room: Callable[[Params, Rows, Choice, ClientParams, Batch], ActivationBuffer]
     run: Callable[
-        [Params, Rows, Choice, ClientParams, Batch, Scratch],
-        tuple[jax.Array, tuple[Rows, Params], Scratch],
+        [Params, Rows, Choice, ClientParams, Batch, ActivationBuffer],
+        tuple[jax.Array, tuple[Rows, Params], ActivationBuffer],
     ]
 
 
@@ -63,14 +64,14 @@ def make_gradient(model: Model, **settings: Any) -> LossAndGradient:
 
     Args:
       model: the model.
-      **settings: as `make_reusing_gradient` takes them.
+      **settings: as `make_buffered_gradient` takes them.
 
     Returns:
       (frozen, rows_L, choice, (rows_R, head), batch) -> (loss [], (gradient_R, head gradient)).
       The loss is the mean over the batch's examples; places of `rows_R` that are not in use have
       gradient 0.
     """
-    reusing = make_reusing_gradient(model, **settings)
+    reusing = make_buffered_gradient(model, **settings)
 
     def loss_and_gradient(
         frozen: Params, rows_L: Rows, choice: Choice, trained: ClientParams, batch: Batch
@@ -81,7 +82,7 @@ def make_gradient(model: Model, **settings: Any) -> LossAndGradient:
     return loss_and_gradient
 
 
-def make_reusing_gradient(
+def make_buffered_gradient(
     model: Model,
     *,
     unit: str,
@@ -89,7 +90,7 @@ def make_reusing_gradient(
     skip_frozen: bool,
     rematerialise: bool = False,
     accumulate: int = 1,
-) -> Reusing:
+) -> BufferedGradient:
     """Makes the functions that differentiate a client's loss step after step.
 
     Args:
@@ -109,7 +110,7 @@ def make_reusing_gradient(
 
     def room(
         frozen: Params, rows_L: Rows, choice: Choice, trained: ClientParams, batch: Batch
-    ) -> Scratch:
+    ) -> ActivationBuffer:
         part = jax.tree.map(lambda leaf: leaf[0], _parts(batch, accumulate))
         return forward.room(frozen, rows_L, choice, trained, part)
 
@@ -119,9 +120,9 @@ def make_reusing_gradient(
         choice: Choice,
         trained: ClientParams,
         batch: Batch,
-        scratch: Scratch,
-    ) -> tuple[jax.Array, tuple[Rows, Params], Scratch]:
-        def total(part: Batch, scratch: Scratch) -> tuple[Any, Scratch]:
+        scratch: ActivationBuffer,
+    ) -> tuple[jax.Array, tuple[Rows, Params], ActivationBuffer]:
+        def total(part: Batch, scratch: ActivationBuffer) -> tuple[Any, ActivationBuffer]:
             """Returns the sum over the examples that count, and its gradient."""
             inputs = (frozen, rows_L, choice, trained, part, scratch)
             logits_BC, pull, scratch = forward.run(*inputs)
@@ -132,7 +133,9 @@ def make_reusing_gradient(
             value, cotangent_BC = jax.value_and_grad(objective)(logits_BC)
             return (value, pull(cotangent_BC)), scratch
 
-        def add(state: tuple[Any, Scratch], part: Batch) -> tuple[tuple[Any, Scratch], None]:
+        def add(
+            state: tuple[Any, ActivationBuffer], part: Batch
+        ) -> tuple[tuple[Any, ActivationBuffer], None]:
             sums, scratch = state
             more, scratch = total(part, scratch)
             return (jax.tree.map(jnp.add, sums, more), scratch), None
@@ -146,7 +149,7 @@ def make_reusing_gradient(
         value, gradients = jax.tree.map(lambda leaf: (leaf / count).astype(leaf.dtype), sums)
         return value, gradients, scratch
 
-    return Reusing(room, run)
+    return BufferedGradient(room, run)
 
 
 def make_forward(
@@ -175,7 +178,7 @@ def make_forward(
 
     def room(
         frozen: Params, rows_L: Rows, choice: Choice, trained: ClientParams, batch: Batch
-    ) -> Scratch:
+    ) -> ActivationBuffer:
         network, hidden = stack(frozen, rows_L, choice, batch)
         shapes = jax.eval_shape(
             lambda hidden: network.linearised(trained[0], jnp.int32(0), hidden)[1], hidden
@@ -190,8 +193,8 @@ def make_forward(
         choice: Choice,
         trained: ClientParams,
         batch: Batch,
-        scratch: Scratch,
-    ) -> tuple[jax.Array, Pull, Scratch]:
+        scratch: ActivationBuffer,
+    ) -> tuple[jax.Array, Backward, ActivationBuffer]:
         rows_R, head = trained
         network, hidden = stack(frozen, rows_L, choice, batch)
         hidden, kept_L, rebuild = network.forward(rows_R, hidden, scratch)

@@ -10,7 +10,7 @@ import optax
 from flax import struct
 
 from f3ocus_jax.clients import gradient
-from f3ocus_jax.clients.gradient import ClientParams, Scratch
+from f3ocus_jax.clients.gradient import ActivationBuffer, ClientParams
 from f3ocus_jax.clients.passes import Choice
 from f3ocus_jax.models import base, units
 from f3ocus_jax.models.base import Model
@@ -85,7 +85,7 @@ def make_local_training(
       train(frozen, rows_L, head, task) -> LocalUpdate; to be called under `jax.jit`.
     """
     dtype = jnp.dtype(precision)
-    differentiate = gradient.make_reusing_gradient(
+    differentiate = gradient.make_buffered_gradient(
         model if dtype == jnp.float32 else base.in_precision(model, dtype),
         unit=unit,
         loss=loss,
@@ -109,7 +109,9 @@ def make_local_training(
 
 
 def _create_step(
-    run: Callable[[ClientParams, Batch, Scratch], tuple[jax.Array, ClientParams, Scratch]],
+    run: Callable[
+        [ClientParams, Batch, ActivationBuffer], tuple[jax.Array, ClientParams, ActivationBuffer]
+    ],
     optimizer: optax.GradientTransformation,
     proximal: float,
     start: ClientParams,

@@ -16,7 +16,7 @@ from f3ocus_jax.clients.backends import KEEP_ALL, Fold
 
 Result = TypeVar("Result")
 
-Take = Callable[[np.ndarray], Any]
+Gather = Callable[[np.ndarray], Any]
 """Places of n clients -> a pytree of what is their own, leading axis n."""
 
 GROUPS_IN_FLIGHT = 2
@@ -63,7 +63,7 @@ def stream(
     clients_at_once: int = 1,
     clients_in_memory: int = 0,
     devices: Sequence[jax.Device] | None = None,
-) -> Callable[[Any, int, Take], tuple[Any, Any]]:
+) -> Callable[[Any, int, Gather], tuple[Any, Any]]:
     """Spreads a function of one client over any number of clients, group by group.
 
     Args:
@@ -86,18 +86,18 @@ def stream(
     return lambda shared, count, take: _run(backend, size, shared, count, take)
 
 
-def spread(tree: Any, placement: str) -> Any:
+def replicate(tree: Any, placement: str) -> Any:
     """Puts what every client gets where clients run, so that no call has to move it there again."""
     if placement == "pmap":
-        return jax.device_put(tree, backends.everywhere(jax.local_devices()))
+        return jax.device_put(tree, backends.replicated_sharding(jax.local_devices()))
     if placement == "sharded":
-        return backends.cut(tree, jax.local_devices())
+        return backends.shard(tree, jax.local_devices())
     return jax.device_put(tree)
 
 
-def settle(tree: Any, placement: str) -> Any:
+def shard_state(tree: Any, placement: str) -> Any:
     """Cuts what the server keeps as the clients' totals are; uncut, JAX brings them together."""
-    return backends.cut(tree, jax.local_devices()) if placement == "sharded" else tree
+    return backends.shard(tree, jax.local_devices()) if placement == "sharded" else tree
 
 
 def _group_size(devices: int, most: int, in_memory: int, at_once: int) -> int:
@@ -108,14 +108,14 @@ def _group_size(devices: int, most: int, in_memory: int, at_once: int) -> int:
 
 
 def _run(
-    backend: backends.Backend, size: int, shared: Any, count: int, take: Take
+    backend: backends.Backend, size: int, shared: Any, count: int, take: Gather
 ) -> tuple[Any, Any]:
     shared = backend.share(shared)
     total, kept = backend.start(shared), []
     for first in range(0, count, size):
         places = np.arange(first, min(first + size, count))
         real = np.arange(size) < len(places)
-        some = jax.tree.map(lambda leaf: filled(leaf, size), take(places))
+        some = jax.tree.map(lambda leaf: pad_leading_axis(leaf, size), take(places))
         total, here = backend.add(total, shared, some, real)
         kept.append(here)
         if len(kept) > GROUPS_IN_FLIGHT:
@@ -130,7 +130,7 @@ def _run(
     return total, jax.tree.map(joined, *jax.device_get(kept))
 
 
-def filled(leaf: Any, size: int) -> np.ndarray:
+def pad_leading_axis(leaf: Any, size: int) -> np.ndarray:
     """Lengthens an array's leading axis to `size` with zeros, for places that are not used."""
     leaf = np.asarray(leaf)
     if len(leaf) == size:

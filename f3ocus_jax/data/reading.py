@@ -80,7 +80,7 @@ def read_federation(
     findings = targets.names(list(clients.values()))
     hosts, allowed = jax.process_count(), f"at most {len(clients)}, the clients"
     require(hosts <= len(clients), "distributed.hosts", hosts, allowed)
-    here_K = distributed.mine(len(clients))
+    here_K = distributed.local_clients_mask(len(clients))
     data = [
         ClientData(
             name,

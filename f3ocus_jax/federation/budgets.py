@@ -1,4 +1,4 @@
-"""What may each client train in a round? Budgets in layers, bytes or FLOPs, and other limits."""
+"""Limits of what each client may train: budgets in layers, bytes or FLOPs, and others."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from f3ocus_jax import selection
 from f3ocus_jax.config import nearest, require
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation.participation import Participation
-from f3ocus_jax.federation.settings import ExperimentConfig
+from f3ocus_jax.federation.settings import FederatedConfig, LimitsConfig
 from f3ocus_jax.selection import exact
 from f3ocus_jax.selection.problem import Limits
 
@@ -19,11 +19,11 @@ class Budgets:
     """The limits of a run.
 
     Attributes:
-      clients: their names, K of them.
-      budgets_K: int32, how many layers each may train; L where layers of unequal cost have budgets
-        of their own in `wanted`.
-      wanted: what is asked beyond these budgets, apart from absence.
-      participation: who takes part in which round.
+      clients: Names of the K clients.
+      budgets_K: int32, number of layers that each may train; L where layers of unequal cost have
+        their budgets in `wanted`.
+      wanted: Limits beyond these budgets, apart from absence.
+      participation: Participation of the clients in every round.
     """
 
     clients: tuple[str, ...]
@@ -32,22 +32,22 @@ class Budgets:
     participation: Participation
 
     @property
-    def places(self) -> int:
-        """R, the most layers that one client may train."""
+    def slots(self) -> int:
+        """R, the largest number of layers that one client may train."""
         return int(self.budgets_K.max())
 
     def limits(self, present_K: np.ndarray, scores_KL: np.ndarray) -> Limits | None:
-        """Returns what a round's choice must keep beside the budgets.
+        """Returns the limits of a round's choice, apart from the budgets.
 
         Args:
-          present_K: bool, who takes part in the round.
+          present_K: bool, True for clients that take part in the round.
           scores_KL: float, importance of every layer to every client.
 
         Returns:
-          Limits, or None where there are none in any round as planned.
+          Limits, or None if no round has any as planned.
 
         Raises:
-          InfeasibleError: if no choice keeps them.
+          InfeasibleError: if no choice satisfies them.
         """
         if self.wanted.is_empty and self.participation.everyone and present_K.all():
             return None
@@ -55,27 +55,35 @@ class Budgets:
         return selection.limits.make_limits(wanted, scores_KL, self.budgets_K, self.clients)
 
 
-def make_budgets(config: ExperimentConfig, costs_L: np.ndarray, clients: Sequence[str]) -> Budgets:
-    """Makes the limits of a run, and finds every clash in any of its rounds.
+def make_budgets(
+    costs_L: np.ndarray,
+    participation: Participation,
+    *,
+    limits: LimitsConfig,
+    algorithm: str,
+) -> Budgets:
+    """Makes the limits of a run, and checks that every round has a choice within them.
 
     Args:
-      config: of the run.
-      costs_L: of `layer_costs.layer_costs`.
-      clients: their names.
+      costs_L: Costs from `layer_costs.layer_costs`.
+      participation: Participation of the clients, with the settings of their budgets.
+      limits: Limits beyond the budgets.
+      algorithm: A key of `selection.SELECTORS`.
 
     Returns:
       Budgets.
 
     Raises:
-      ConfigError: for a budget, a client or a layer that cannot be, or limits that clash.
+      ConfigError: for an impossible budget, an unknown client or layer, or limits that contradict
+        each other.
     """
-    num_layers, names = len(costs_L), tuple(clients)
-    spendable_K = _per_client(config, len(names), costs_L)
-    _check_budgets(config, spendable_K, costs_L, names)
+    settings, names, num_layers = participation.settings, participation.clients, len(costs_L)
+    spendable_K = _per_client(settings, len(names), costs_L)
+    _check_budgets(settings, spendable_K, costs_L, names)
     shared = {
-        "allowed_KL": _allowed(config.limits.forbidden, names, num_layers),
-        "least_L": _same(config.limits.minimum_coverage, num_layers),
-        "most_L": _same(config.limits.maximum_coverage, num_layers),
+        "allowed_KL": _allowed(limits.forbidden, names, num_layers),
+        "least_L": _same(limits.minimum_coverage, num_layers),
+        "most_L": _same(limits.maximum_coverage, num_layers),
     }
     if np.ptp(costs_L) == 0:
         layers_K = np.minimum(spendable_K // costs_L[0], num_layers)
@@ -83,18 +91,17 @@ def make_budgets(config: ExperimentConfig, costs_L: np.ndarray, clients: Sequenc
     else:
         layers_K = np.full(len(names), num_layers)
         wanted = selection.Requirements(**shared, costs_L=costs_L, capacity_K=spendable_K)
-    _check_names("federated.absent", config.federated.absent, names)
-    participation = Participation(names, config.federated, config.seed)
+    _check_names("federated.absent", settings.absent, names)
     _check_participation(participation)
     budgets = Budgets(names, layers_K.astype(np.int32), wanted, participation)
-    _check_algorithm(config.selection.algorithm, wanted, len(names) * num_layers)
+    _check_algorithm(algorithm, wanted, len(names) * num_layers)
     _check_rounds(budgets, num_layers)
     return budgets
 
 
-def _per_client(config: ExperimentConfig, count: int, costs_L: np.ndarray) -> np.ndarray:
-    """Returns every client's budget in the unit of the config: float64 [K]."""
-    given = config.federated.budgets
+def _per_client(settings: FederatedConfig, count: int, costs_L: np.ndarray) -> np.ndarray:
+    """Returns spendable_K, float64: every client's budget in the unit of the config."""
+    given = settings.budgets
     if not given:
         # A little more than the sum, which is rounded.
         return np.full(count, costs_L.sum() * (1 + 1e-9))
@@ -104,9 +111,9 @@ def _per_client(config: ExperimentConfig, count: int, costs_L: np.ndarray) -> np
 
 
 def _check_budgets(
-    config: ExperimentConfig, spendable_K: np.ndarray, costs_L: np.ndarray, names: Sequence[str]
+    settings: FederatedConfig, spendable_K: np.ndarray, costs_L: np.ndarray, names: Sequence[str]
 ) -> None:
-    unit, given = config.federated.budget_unit, config.federated.budgets
+    unit, given = settings.budget_unit, settings.budgets
     if unit == "layers":
         allowed = f"at most {len(costs_L)}, the number of selectable layers"
         require(max(given, default=0) <= len(costs_L), "federated.budgets", given, allowed)
@@ -122,7 +129,7 @@ def _check_budgets(
 def _allowed(
     forbidden: Mapping[str, Sequence[int]], names: Sequence[str], num_layers: int
 ) -> np.ndarray | None:
-    """Returns who may train which layer: bool [K, L], or None if everyone may train all."""
+    """Returns allowed_KL, True where client k may train layer l; None if all may train all."""
     if not forbidden:
         return None
     _check_names("limits.forbidden", forbidden, names)
@@ -145,7 +152,7 @@ def _check_names(setting: str, given: Mapping[str, object], names: Sequence[str]
 
 
 def _check_algorithm(algorithm: str, wanted: selection.Requirements, picks: int) -> None:
-    """Refuses limits that an algorithm does not keep."""
+    """Refuses limits that an algorithm does not respect."""
     if algorithm == "own" and (wanted.least_L is not None or wanted.most_L is not None):
         raise ConfigError(
             f"config.selection.algorithm = {algorithm!r} lets every client choose by itself and "
@@ -169,7 +176,7 @@ def _check_participation(participation: Participation) -> None:
 
 
 def _check_rounds(budgets: Budgets, num_layers: int) -> None:
-    """Looks for a round that too few clients take part in, or in which no choice keeps all limits.
+    """Refuses rounds with too few clients, and rounds without a choice within all limits.
 
     Clients that will drop out or fail are not foreseen.
     """

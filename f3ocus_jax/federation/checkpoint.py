@@ -1,4 +1,4 @@
-"""How does a run survive being stopped? One Orbax item per kept round, and when it may be used."""
+"""Checkpoints of a run: one Orbax step per kept round, and the settings it is bound to."""
 
 import importlib.metadata
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation.settings import CheckpointConfig
-from f3ocus_jax.types import RoundRecord, ServerState
+from f3ocus_jax.types import ClientMemory, RoundRecord, ServerState
 
 MAY_DIFFER = (
     "checkpoint.directory",
@@ -28,13 +28,13 @@ MAY_DIFFER = (
     "federated.placement",
     "federated.rounds",
 )
-"""Settings that a resumed run may change: where things are, how they are run, and for how long."""
+"""Settings that a resumed run may change: paths, placement, and the number of rounds."""
 
 VERSIONED_PACKAGES = ("jax", "jaxlib", "flax", "optax", "evosax", "numpy")
 
 
 def directory(config: CheckpointConfig, workdir: epath.PathLike) -> epath.Path:
-    """Returns where a run's rounds are kept."""
+    """Returns the folder of a run's checkpoints."""
     return epath.Path(config.directory or epath.Path(workdir) / "checkpoints")
 
 
@@ -51,10 +51,10 @@ class Checkpoints:
         """Opens or creates the folder.
 
         Args:
-          directory: absolute path of the folder, or any other path that Orbax takes.
-          config: which rounds are kept.
-          settings: what the run was made from, as `config.flatten` gives it, plus anything else
-            that must not change while it lasts.
+          directory: Absolute path of the folder, or any other path that Orbax takes.
+          config: Number of rounds to keep.
+          settings: Settings of the run, as `parsing.flatten` returns them, plus anything else that
+            must not change during the run.
         """
         self._settings = dict(settings)
 
@@ -81,7 +81,7 @@ class Checkpoints:
         self._manager.close()
 
     def rounds(self) -> list[int]:
-        """Returns the rounds that are on disk, ascending."""
+        """Returns the rounds on disk, ascending."""
         return sorted(self._manager.all_steps())
 
     def latest(self) -> int | None:
@@ -92,16 +92,19 @@ class Checkpoints:
         """Returns the most accurate round on disk, or None."""
         return self._manager.best_step()
 
-    def save(self, state: ServerState, records: Sequence[RoundRecord]) -> None:
+    def save(
+        self, state: ServerState, memory: ClientMemory, records: Sequence[RoundRecord]
+    ) -> None:
         """Starts to write a round; returns when the arrays have been copied.
 
         Args:
-          state: the server's state after the round.
-          records: of all rounds up to it, the last one being this round's.
+          state: State of the server after the round.
+          memory: Memories of all clients after the round.
+          records: Records of all rounds up to this one.
         """
         items = ocp.args.Composite(
             # As NumPy arrays, which the first host writes for all: they hold the same state.
-            state=ocp.args.StandardSave(jax.device_get(state)),
+            state=ocp.args.StandardSave(jax.device_get(_to_item(state, memory))),
             records=ocp.args.JsonSave({"rounds": [record.to_json() for record in records]}),
             config=ocp.args.JsonSave(self._settings),
             versions=ocp.args.JsonSave(versions()),
@@ -110,16 +113,17 @@ class Checkpoints:
         self._manager.save(records[-1].round, args=items, metrics=accuracy)
 
     def restore(
-        self, template: ServerState, round: int | None = None
-    ) -> tuple[ServerState, list[RoundRecord]]:
+        self, state: ServerState, memory: ClientMemory, round: int | None = None
+    ) -> tuple[ServerState, ClientMemory, list[RoundRecord]]:
         """Reads a round back.
 
         Args:
-          template: a state of the right structure, shapes and dtypes; its values are not used.
-          round: which one; the newest unless given.
+          state: A state of the right structure, shapes and dtypes; its values are not used.
+          memory: Memories of the right structure, likewise.
+          round: Round number; the newest if None.
 
         Returns:
-          (state, records of all rounds up to it).
+          (state, memory, records of all rounds up to it).
 
         Raises:
           ConfigError: if the checkpoint was written under other settings; every setting that
@@ -131,13 +135,15 @@ class Checkpoints:
             raise FileNotFoundError(f"no checkpoint of round {round}; on disk: {self.rounds()}")
         saved = self._manager.restore(round, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
         check_settings(saved["config"], self._settings)
-        arrays = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template)
+        arrays = jax.tree.map(
+            lambda leaf: np.zeros(leaf.shape, leaf.dtype), _to_item(state, memory)
+        )
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(arrays), records=ocp.args.JsonRestore()
         )
         restored = self._manager.restore(round, args=items)
         records = [RoundRecord.from_json(record) for record in restored["records"]["rounds"]]
-        return restored["state"], records
+        return *_from_item(restored["state"]), records
 
     def wait(self) -> None:
         """Blocks until everything handed to `save` is on disk."""
@@ -145,14 +151,14 @@ class Checkpoints:
 
 
 def check_settings(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
-    """Compares the settings of a checkpoint with those of the run that wants it.
+    """Compares the settings of a checkpoint with those of the run that restores it.
 
     Args:
-      saved: settings in the checkpoint.
-      current: settings of this run.
+      saved: Settings in the checkpoint.
+      current: Settings of this run.
 
     Raises:
-      ConfigError: if one differs that is not in `MAY_DIFFER`.
+      ConfigError: if a setting differs that is not in `MAY_DIFFER`.
     """
     differing = [
         f"{name} was {saved.get(name)!r}, is {current.get(name)!r}"
@@ -164,6 +170,25 @@ def check_settings(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None
             f"the checkpoint was written under another config: {'; '.join(differing)}; "
             "restore the old value or start in a new workdir"
         )
+
+
+def _to_item(state: ServerState, memory: ClientMemory) -> dict[str, Any]:
+    """Returns one checkpoint item of everything that a resume needs."""
+    return {
+        "rows_L": state.rows_L,
+        "head": state.head,
+        "round": state.round,
+        "front_mask_PKL": state.front_mask_PKL,
+        "vectors_KLNC": memory.vectors_LNC,
+        "optimizer": state.optimizer,
+        "personal_KL": memory.personal_L,
+    }
+
+
+def _from_item(item: Mapping[str, Any]) -> tuple[ServerState, ClientMemory]:
+    names = ("rows_L", "head", "round", "front_mask_PKL", "optimizer")
+    state = ServerState(**{name: item[name] for name in names})
+    return state, ClientMemory(item["vectors_KLNC"], item["personal_KL"])
 
 
 def versions() -> dict[str, str]:

@@ -1,29 +1,30 @@
-"""Who takes part in a round, and who fails in it? A function of (seed, round, client) alone.
+"""Participation of clients in a round: a function of (seed, round, client) alone.
 
-Absence, sampling, dropping out and straggling are simulated here from the config, so that a resumed
-run meets the same clients again.
+Absence, sampling, dropping out and straggling are simulated from the config, so that a resumed run
+has the same clients again.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from f3ocus_jax.data import order
+from f3ocus_jax.errors import RoundError
 from f3ocus_jax.federation.settings import FederatedConfig
 
 ABSENT, NOT_SAMPLED, DROPPED_OUT = "absent", "not sampled", "dropped out"
-"""Reasons for which a client is left out of a round, beside its own numerical failures."""
+"""Reasons why a client is left out of a round, apart from numerical failures."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Participation:
-    """The comings and goings of a run's clients.
+    """Participation of a run's clients in every round.
 
     Attributes:
-      clients: their names, K of them.
-      settings: `config.federated`.
-      seed: of the run.
+      clients: Names of the K clients.
+      settings: The settings `config.federated`.
+      seed: Seed of the run.
     """
 
     clients: tuple[str, ...]
@@ -32,52 +33,84 @@ class Participation:
 
     @property
     def everyone(self) -> bool:
-        """Whether every client takes part in every round."""
+        """True if every client takes part in every round."""
         return not self.settings.absent and self._wanted(len(self.clients)) == len(self.clients)
 
     @property
     def most(self) -> int:
-        """The most clients that can take part in one round."""
+        """Largest number of clients that can take part in one round."""
         return self._wanted(len(self.clients))
 
     def present(self, number: int) -> np.ndarray:
-        """Returns who takes part in a round: bool [K]; some may still drop out."""
+        """Returns present_K, True for clients that take part in a round; some may drop out."""
         return np.array([reason is None for reason in self.reasons(number)])
 
     def reasons(self, number: int) -> list[str | None]:
-        """Returns why each client is left out of a round; None if it takes part."""
+        """Returns the reason why each client is left out of a round; None if it takes part."""
         absent: Mapping[str, tuple[int, ...]] = self.settings.absent
         here = [
-            place for place, name in enumerate(self.clients) if number not in absent.get(name, ())
+            index for index, name in enumerate(self.clients) if number not in absent.get(name, ())
         ]
         wanted = self._wanted(len(here))
         draw = order.generator(self.seed, number, "", "participation")
         sampled = set(here if wanted == len(here) else draw.permutation(here)[:wanted].tolist())
         return [
-            None if place in sampled else NOT_SAMPLED if place in here else ABSENT
-            for place in range(len(self.clients))
+            None if index in sampled else NOT_SAMPLED if index in here else ABSENT
+            for index in range(len(self.clients))
         ]
 
     def dropped(self, number: int) -> np.ndarray:
-        """Returns whose update of a round never arrives: bool [K]."""
+        """Returns dropped_K, True for clients whose update of a round never arrives."""
         return self._drawn(number, "dropout", self.settings.dropout)
 
     def straggles(self, number: int) -> np.ndarray:
-        """Returns who manages only `config.federated.straggler_steps` of its steps: bool [K]."""
+        """Returns slow_K, True for clients that take a part of their steps (`straggler_steps`)."""
         return self._drawn(number, "straggler", self.settings.stragglers)
 
     def steps(self, number: int, planned_K: np.ndarray) -> np.ndarray:
-        """Returns how many of its planned steps each client takes in a round: int32 [K], >= 1."""
+        """Returns steps_K, int32 >= 1: the steps of a round that each client takes."""
         fewer_K = np.maximum(1, np.floor(self.settings.straggler_steps * planned_K))
         return np.where(self.straggles(number), fewer_K, planned_K).astype(np.int32)
 
     def _wanted(self, available: int) -> int:
-        """Returns how many of the clients that are there are drawn."""
+        """Returns the number of clients that are drawn from the available ones."""
         if self.settings.participants:
             return min(self.settings.participants, available)
-        share = int(np.rint(self.settings.participation * available))
-        return min(max(share, 1), available)
+        count = int(np.rint(self.settings.participation * available))
+        return min(max(count, 1), available)
 
     def _drawn(self, number: int, purpose: str, rate: float) -> np.ndarray:
         draws = [order.generator(self.seed, number, name, purpose) for name in self.clients]
         return np.array([draw.random() < rate for draw in draws])
+
+
+def check_enough(
+    number: int,
+    names: Sequence[str],
+    present: int,
+    left_out: Sequence[str | None],
+    min_clients: int,
+) -> None:
+    """Raises an error if too few clients are left in a round.
+
+    Args:
+      number: Round number.
+      names: Names of the K clients.
+      present: Number of clients that took part in the stage.
+      left_out: Reason why each client's result cannot be used; None for all others.
+      min_clients: Smallest number of clients in a round.
+
+    Raises:
+      RoundError: if fewer are left; names the round and the failed clients.
+    """
+    failed = [
+        f"client {name}, {reason}" for name, reason in zip(names, left_out, strict=True) if reason
+    ]
+    left = present - len(failed)
+    if left < min_clients:
+        raise RoundError(
+            f"round {number}, {'; '.join(failed)}: {left} clients are left, but "
+            f"config.federated.min_clients = {min_clients}; the checkpoints of earlier rounds "
+            "stay; if losses are not finite, start again with a lower config.training."
+            "learning_rate in a new workdir"
+        )

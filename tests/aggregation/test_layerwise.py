@@ -35,12 +35,12 @@ def trained_by(layers_KR, rows_KR, layer, counted_K):
 def summed(layers_KR, weights_K, rows_KR, heads_K):
     """Adds the clients up one by one, as they come in."""
     rows_L, heads = {"w": jnp.zeros((LAYERS, 2, 3))}, {"a": {"b": jnp.zeros(4)}, "none": {}}
-    sums = aggregation.no_sums(rows_L, heads)
+    sums = aggregation.make_empty_sum(rows_L, heads)
     for layers_R, weight, rows_R, one in zip(layers_KR, weights_K, rows_KR, heads_K, strict=True):
         change = Change({"w": rows_R}, {"a": {"b": one}, "none": {}})
         trained = TrainedLayers(layers_R, {"a": True, "none": False})
-        sums = jax.jit(aggregation.add)(sums, change, trained, weight)
-    return aggregation.mean(sums)
+        sums = jax.jit(aggregation.add_update)(sums, change, trained, weight)
+    return aggregation.weighted_mean(sums)
 
 
 def test_the_running_mean_is_the_sample_weighted_mean_over_those_who_trained_a_layer():
@@ -93,10 +93,10 @@ def test_a_difference_is_taken_in_float32_and_is_zero_in_unused_places(dtype):
 @pytest.mark.parametrize(("limit", "length"), [(0.0, 13.0), (20.0, 13.0), (6.5, 6.5)])
 def test_clipping_shortens_a_change_and_keeps_its_direction(limit, length):
     change = Change({"w": jnp.array([[3.0, 4.0]])}, {"a": {"b": jnp.array([12.0])}})
-    clipped = aggregation.clipped(change, limit)
-    assert float(aggregation.norm(clipped)) == pytest.approx(length)
+    clipped = aggregation.clip_to_norm(change, limit)
+    assert float(aggregation.global_norm(clipped)) == pytest.approx(length)
     np.testing.assert_allclose(clipped.heads["a"]["b"], 12.0 * length / 13.0, rtol=1e-6)
-    still = aggregation.clipped(jax.tree.map(jnp.zeros_like, change), 1.0)
+    still = aggregation.clip_to_norm(jax.tree.map(jnp.zeros_like, change), 1.0)
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(still))
 
 
@@ -162,7 +162,7 @@ def test_a_head_is_averaged_over_the_clients_of_its_task_alone():
     draw = np.random.default_rng(2)
     heads_K = draw.normal(size=(3, 4)).astype(np.float32)
     rows_L, start = {"w": jnp.zeros((LAYERS, 2))}, {"w": jnp.zeros(4)}
-    sums = aggregation.no_sums(rows_L, {"a": start, "b": start, "c": start})
+    sums = aggregation.make_empty_sum(rows_L, {"a": start, "b": start, "c": start})
     for task, weight, head in zip("aba", [1.0, 2.0, 5.0], heads_K, strict=True):
         trained = TrainedLayers(jnp.array([LAYERS]), {name: name == task for name in "abc"})
         change = aggregation.difference(
@@ -172,8 +172,8 @@ def test_a_head_is_averaged_over_the_clients_of_its_task_alone():
             {"w": jnp.zeros((1, 2))},
             {name: {"w": jnp.asarray(head)} for name in "abc"},
         )
-        sums = aggregation.add(sums, change, trained, weight)
-    combined = aggregation.mean(sums)
+        sums = aggregation.add_update(sums, change, trained, weight)
+    combined = aggregation.weighted_mean(sums)
     of_a = np.average(heads_K[[0, 2]].astype(np.float64), axis=0, weights=[1, 5])
     np.testing.assert_allclose(combined.change.heads["a"]["w"], of_a, rtol=1e-6)
     np.testing.assert_allclose(combined.change.heads["b"]["w"], heads_K[1], rtol=1e-6)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from f3ocus_jax.aggregation import server_optimizer
-from f3ocus_jax.aggregation.layerwise import Change, Combined
+from f3ocus_jax.aggregation.layerwise import AggregatedUpdate, Change
 from f3ocus_jax.aggregation.optimizers import OPTIMIZERS
 from f3ocus_jax.aggregation.settings import AggregationConfig
 from f3ocus_jax.config import parsing
@@ -69,7 +69,7 @@ def rounds(seed=0):
         rows = draw.normal(size=(LAYERS, 2, 4)).astype(np.float32)
         rows[~trained_L] = 0.0
         head = draw.normal(size=5).astype(np.float32) * bool(layers)
-        yield Combined(
+        yield AggregatedUpdate(
             Change({"w": rows}, {"a": {"b": head}}), trained_L, {"a": np.bool_(len(layers) > 0)}
         )
 

@@ -7,6 +7,7 @@ from f3ocus_jax.cost.flops import StepFlops
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import budgets
 from f3ocus_jax.federation.layer_costs import layer_costs
+from f3ocus_jax.federation.participation import Participation
 from tests.helpers.configs import read_config
 
 CLIENTS = ["brain", "eye", "lung"]
@@ -22,14 +23,20 @@ def in_bytes(*given, **settings):
     return config(federated__budgets=given, federated__budget_unit="bytes", **settings)
 
 
+def made_budgets(settings, costs_L, clients):
+    participation = Participation(tuple(clients), settings.federated, settings.seed)
+    algorithm = settings.selection.algorithm
+    return budgets.make_budgets(costs_L, participation, limits=settings.limits, algorithm=algorithm)
+
+
 def test_one_budget_serves_all_clients():
-    assert budgets.make_budgets(config(), np.ones(4), CLIENTS).budgets_K.tolist() == [2, 2, 2]
+    assert made_budgets(config(), np.ones(4), CLIENTS).budgets_K.tolist() == [2, 2, 2]
 
 
 def test_a_budget_per_client_is_theirs_in_order():
-    made = budgets.make_budgets(config(federated__budgets=(1, 4, 2)), np.ones(4), CLIENTS)
+    made = made_budgets(config(federated__budgets=(1, 4, 2)), np.ones(4), CLIENTS)
     assert made.budgets_K.tolist() == [1, 4, 2]
-    assert made.places == 4
+    assert made.slots == 4
 
 
 @pytest.mark.parametrize(
@@ -38,30 +45,30 @@ def test_a_budget_per_client_is_theirs_in_order():
 )
 def test_budgets_must_fit_clients_and_layers(given, message):
     with pytest.raises(ConfigError, match=message):
-        budgets.make_budgets(config(federated__budgets=given), np.ones(4), CLIENTS)
+        made_budgets(config(federated__budgets=given), np.ones(4), CLIENTS)
 
 
 def test_bytes_of_equal_layers_are_counted_in_layers():
     """250 bytes pay for two layers of 100, 10 000 for no more than all four."""
-    made = budgets.make_budgets(in_bytes(100, 250, 10_000), EQUAL_L, CLIENTS)
+    made = made_budgets(in_bytes(100, 250, 10_000), EQUAL_L, CLIENTS)
     assert made.budgets_K.tolist() == [1, 2, 4]
     assert made.limits(np.ones(3, bool), np.ones((3, 4))) is None
 
 
 def test_bytes_of_unequal_layers_stay_capacities():
-    made = budgets.make_budgets(in_bytes(100, 300, 1000), UNEQUAL_L, CLIENTS)
+    made = made_budgets(in_bytes(100, 300, 1000), UNEQUAL_L, CLIENTS)
     limits = made.limits(np.ones(3, bool), np.tile([1.0, 2.0, 3.0, 4.0], (3, 1)))
     assert limits.start_KL.tolist() == [
         [True, False, False, False],
         [False, False, True, False],
         [True, True, True, True],
     ]
-    assert made.places == 4
+    assert made.slots == 4
 
 
 def test_a_capacity_below_the_cheapest_layer_names_the_client():
     with pytest.raises(ConfigError, match="at least 100 bytes, the cheapest layer, for client eye"):
-        budgets.make_budgets(in_bytes(100, 99, 200), EQUAL_L, CLIENTS)
+        made_budgets(in_bytes(100, 99, 200), EQUAL_L, CLIENTS)
 
 
 def test_layer_costs_count_what_travels_and_what_is_computed():
@@ -72,7 +79,7 @@ def test_layer_costs_count_what_travels_and_what_is_computed():
 
 
 def test_an_absent_client_trains_nothing_in_that_round_alone():
-    made = budgets.make_budgets(config(federated__absent={"eye": (2,)}), np.ones(4), CLIENTS)
+    made = made_budgets(config(federated__absent={"eye": (2,)}), np.ones(4), CLIENTS)
     assert made.participation.present(1).tolist() == [True, True, True]
     present_K = made.participation.present(2)
     assert present_K.tolist() == [True, False, True]
@@ -86,23 +93,23 @@ def test_an_absent_client_trains_nothing_in_that_round_alone():
 def test_a_round_without_any_client_is_refused():
     absent = dict.fromkeys(CLIENTS, (2,))
     with pytest.raises(ConfigError, match="leaves no client in round 2"):
-        budgets.make_budgets(config(federated__absent=absent), np.ones(4), CLIENTS)
+        made_budgets(config(federated__absent=absent), np.ones(4), CLIENTS)
 
 
 def test_a_clash_in_a_later_round_is_found_at_the_start():
     settings = {"federated__absent": {"eye": (2,)}, "limits__minimum_coverage": 1}
-    budgets.make_budgets(config(federated__budgets=(2,), **settings), np.ones(4), CLIENTS)
+    made_budgets(config(federated__budgets=(2,), **settings), np.ones(4), CLIENTS)
     settings["federated__absent"] = {"eye": (2,), "lung": (2,)}
     with pytest.raises(ConfigError, match=r"config.limits, round 2: .*at least 1 for layer"):
-        budgets.make_budgets(config(federated__budgets=(2,), **settings), np.ones(4), CLIENTS)
+        made_budgets(config(federated__budgets=(2,), **settings), np.ones(4), CLIENTS)
 
 
 def test_exact_takes_few_layers_of_unequal_cost():
     """Three clients with 4 layers are 12 picks, fifteen with 4 are 60; the limit is 48."""
     settings = in_bytes(400, selection__algorithm="exact")
-    assert budgets.make_budgets(settings, UNEQUAL_L, CLIENTS).wanted.costs_L is not None
+    assert made_budgets(settings, UNEQUAL_L, CLIENTS).wanted.costs_L is not None
     many = [f"hospital {number}" for number in range(15)]
     with pytest.raises(
         ConfigError, match=r"at most 48 clients x layers of unequal cost, here .* 60"
     ):
-        budgets.make_budgets(settings, UNEQUAL_L, many)
+        made_budgets(settings, UNEQUAL_L, many)

@@ -7,8 +7,9 @@ from etils import epath
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation.checkpoint import MAY_DIFFER, Checkpoints, check_settings, directory
 from f3ocus_jax.federation.settings import CheckpointConfig
-from f3ocus_jax.types import ClientRecord, RoundRecord, ServerState
+from f3ocus_jax.types import ClientMemory, ClientRecord, RoundRecord, ServerState
 
+MEMORY = ClientMemory(np.arange(6, dtype=np.float32).reshape(1, 3, 2, 1), {"bias": np.ones((1, 3))})
 SETTINGS = {"seed": 0, "federated.rounds": 3, "federated.budgets": [1, 2]}
 
 
@@ -33,15 +34,16 @@ def saved(folder, accuracies, **kept):
     with Checkpoints(folder, config, SETTINGS) as checkpoints:
         for number, accuracy in enumerate(accuracies):
             records.append(record(number, accuracy))
-            checkpoints.save(state(number), records)
+            checkpoints.save(state(number), MEMORY, records)
     return config
 
 
 def test_a_round_comes_back_bit_for_bit_with_all_records(tmp_path):
     config = saved(tmp_path, [0.1, 0.2, 0.3])
     with Checkpoints(tmp_path, config, SETTINGS) as checkpoints:
-        restored, records = checkpoints.restore(state(0))
-    for leaf, expected in zip(jax.tree.leaves(restored), jax.tree.leaves(state(2)), strict=True):
+        *restored, records = checkpoints.restore(state(0), MEMORY)
+    known = jax.tree.leaves((state(2), MEMORY))
+    for leaf, expected in zip(jax.tree.leaves(restored), known, strict=True):
         np.testing.assert_array_equal(leaf, expected)
         assert leaf.dtype == expected.dtype
     assert records == [record(number, 0.1 * (number + 1)) for number in range(2)] + [record(2, 0.3)]
@@ -62,7 +64,7 @@ def test_the_newest_and_the_best_rounds_are_kept(tmp_path):
         assert checkpoints.rounds() == [1, 3, 4]
         assert checkpoints.best() == 1
         assert checkpoints.latest() == 4
-        restored, _ = checkpoints.restore(state(0), checkpoints.best())
+        restored, *_ = checkpoints.restore(state(0), MEMORY, checkpoints.best())
     assert int(restored.round) == 1
 
 
@@ -73,7 +75,7 @@ def test_another_config_is_refused_and_every_difference_named(tmp_path):
         Checkpoints(tmp_path, config, changed) as checkpoints,
         pytest.raises(ConfigError) as caught,
     ):
-        checkpoints.restore(state(0))
+        checkpoints.restore(state(0), MEMORY)
     assert "seed was 0, is 1" in str(caught.value)
     assert "federated.budgets was [1, 2], is [2, 2]" in str(caught.value)
     assert "rounds" not in str(caught.value)
@@ -85,7 +87,7 @@ def test_a_round_that_is_not_there_is_named(tmp_path):
         Checkpoints(tmp_path, config, SETTINGS) as checkpoints,
         pytest.raises(FileNotFoundError, match=r"no checkpoint of round 7; on disk: \[0\]"),
     ):
-        checkpoints.restore(state(0), 7)
+        checkpoints.restore(state(0), MEMORY, 7)
 
 
 @pytest.mark.parametrize("name", MAY_DIFFER)

@@ -7,7 +7,7 @@ import pytest
 from f3ocus_jax.errors import ConfigError, DataError
 from f3ocus_jax.federation import experiment
 from f3ocus_jax.federation.checkpoint import Checkpoints
-from f3ocus_jax.federation.round import layers_of
+from f3ocus_jax.federation.stages.train import layers_of
 from f3ocus_jax.types import RoundRecord
 from tests.helpers.configs import read_config
 from tfds_medvqa.build import BuildError, prepare
@@ -90,7 +90,7 @@ def test_layers_of_a_mask_are_ascending_and_padded_with_l():
 def test_a_round_changes_the_chosen_layers_and_the_head_and_nothing_else(data_dir, unit):
     config = read_config("tiny", data_dir, training__unit=unit, federated__budgets=(1,))
     parts = experiment.assemble(config)
-    state, record = parts.rounds.run(parts.start, lambda *_: None)
+    state, _, record = experiment.next_round(parts, parts.start, parts.memory)
     chosen = {layer for client in record.clients for layer in client.layers}
     assert RoundRecord.from_json(record.to_json()) == record
     for before, after in zip(
@@ -108,17 +108,17 @@ def test_a_warm_start_survives_a_stop_and_what_has_not_converged_is_recorded(dat
     warm = {"importance__warm_start": True, "importance__method": "lanczos"}
     absent = {"federated__absent": {"oct": (2,)}, "importance__max_iterations": 2}
     parts = experiment.assemble(read_config("tiny", data_dir, **warm, **absent))
-    first, record = parts.rounds.run(parts.start, lambda *_: None)
+    first, memory, record = experiment.next_round(parts, parts.start, parts.memory)
     for client in record.clients:
         far = [layer for layer, residual in enumerate(client.residuals) if residual > 1e-4]
         assert client.unconverged == far
     assert any(client.unconverged for client in record.clients)
     with Checkpoints(tmp_path, parts.config.checkpoint, parts.settings) as checkpoints:
-        checkpoints.save(first, [record])
+        checkpoints.save(first, memory, [record])
         checkpoints.wait()
-        restored, _ = checkpoints.restore(parts.start)
-    (straight, expected), (resumed, found) = (
-        parts.rounds.run(state, lambda *_: None) for state in (first, restored)
+        restored = checkpoints.restore(parts.start, parts.memory)[:2]
+    (*straight, expected), (*resumed, found) = (
+        experiment.next_round(parts, *states) for states in ((first, memory), restored)
     )
     for leaf, other in zip(jax.tree.leaves(straight), jax.tree.leaves(resumed), strict=True):
         np.testing.assert_array_equal(leaf, other)
@@ -126,16 +126,16 @@ def test_a_warm_start_survives_a_stop_and_what_has_not_converged_is_recorded(dat
     again = np.array([[c.residuals for c in r.clients if c.residuals] for r in (record,)])
     later = np.array([c.residuals for c in expected.clients if c.residuals])
     assert np.median(later) < np.median(again)
-    away = next(place for place, c in enumerate(expected.clients) if c.left_out == "absent")
-    np.testing.assert_array_equal(straight.vectors_KLNC[away], first.vectors_KLNC[away])
-    assert np.any(first.vectors_KLNC[away] != 0)
+    away = next(index for index, c in enumerate(expected.clients) if c.left_out == "absent")
+    np.testing.assert_array_equal(straight[1].vectors_LNC[away], memory.vectors_LNC[away])
+    assert np.any(memory.vectors_LNC[away] != 0)
 
 
 @pytest.mark.parametrize("score", ["lntk", "grasp", "random"])
 def test_own_choice_trains_every_client_s_own_layers(data_dir, score):
     settings = {"selection__algorithm": "own", "importance__score": score}
     parts = experiment.assemble(read_config("tiny", data_dir, **settings))
-    _, record = parts.rounds.run(parts.start, lambda *_: None)
+    _, _, record = experiment.next_round(parts, parts.start, parts.memory)
     assert (record.selection.score, record.selection.algorithm) == (score, "own")
     assert len({tuple(client.values) for client in record.clients}) == len(record.clients)
     for client in record.clients:
@@ -154,9 +154,9 @@ def test_limits_hold_in_a_round_with_an_absent_client(data_dir):
         "limits__maximum_coverage": 5,
     }
     parts = experiment.assemble(read_config("tiny", data_dir, **settings))
-    state = parts.start
+    state, memory = parts.start, parts.memory
     for number in (1, 2):
-        state, record = parts.rounds.run(state, lambda *_: None)
+        state, memory, record = experiment.next_round(parts, state, memory)
         clients = {client.client: client for client in record.clients}
         assert 3 not in clients["oct"].layers
         picks_L = np.bincount([layer for c in record.clients for layer in c.layers], minlength=4)

@@ -9,7 +9,7 @@ import pytest
 from f3ocus_jax import predict
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation.written_answers import decoding_of
-from f3ocus_jax.federation import experiment
+from f3ocus_jax.federation import experiment, run_folder
 from f3ocus_jax.models import FAMILIES, base
 from f3ocus_jax.models.huggingface import directory as huggingface
 from f3ocus_jax.report import figures
@@ -76,7 +76,7 @@ def check_run(records, workdir):
         assert len(client.layers) == client.budget
         assert np.isfinite(client.train_loss)
 
-    foundation, params, _ = experiment.load_model(workdir, records[-1].round)
+    foundation, params, _ = run_folder.load_model(workdir, records[-1].round)
     exported = huggingface.load(workdir / "model", key=jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, exported.params, params)
     assert exported.config == foundation.sizes
@@ -116,7 +116,7 @@ def test_a_federation_whose_model_writes_its_answers(family, data_dir, tmp_path)
         assert 0 <= client.test["bleu1"] <= 1
     assert both[-1].loss < both[0].loss
 
-    foundation, params, _ = experiment.load_model(tmp_path, 2)
+    foundation, params, _ = run_folder.load_model(tmp_path, 2)
     assert params["head"] == {}
     exported = huggingface.load(tmp_path / "model", key=jax.random.key(0), answering="generate")
     jax.tree.map(np.testing.assert_array_equal, exported.params, params)
@@ -135,7 +135,7 @@ def test_a_federation_whose_model_writes_its_answers(family, data_dir, tmp_path)
 def test_every_search_chooses_the_layers_of_a_model_that_writes(algorithm, data_dir):
     settings = {"model__answering": "generate", "selection__algorithm": algorithm}
     parts = experiment.assemble(tiny("blip2-opt", data_dir, **settings))
-    _, record = parts.rounds.run(parts.start, lambda *_: None)
+    _, _, record = experiment.next_round(parts, parts.start, parts.memory)
     assert record.selection.algorithm == algorithm
     assert all(len(client.layers) == client.budget for client in record.clients)
 
@@ -168,7 +168,7 @@ def test_the_vision_stack_of_blip_is_trained_as_blocks(data_dir):
     )
     parts = experiment.assemble(config)
     assert parts.foundation.sizes.image_size == 48
-    state, record = parts.rounds.run(parts.start, lambda *_: None)
+    state, _, record = experiment.next_round(parts, parts.start, parts.memory)
     chosen = {layer for client in record.clients for layer in client.layers}
     for name in ("query", "output"):
         before, after = (s.rows_L[name]["kernel"] for s in (parts.start, state))

@@ -89,8 +89,11 @@ def test_stragglers_take_their_part_of_the_steps_and_one_at_least():
     ],
 )
 def test_a_round_that_cannot_have_enough_clients_is_refused_at_the_start(settings, message):
+    parsed = config(**settings)
+    participation = Participation(CLIENTS[:3], parsed.federated, parsed.seed)
+    algorithm = parsed.selection.algorithm
     with pytest.raises(ConfigError, match=message):
-        budgets.make_budgets(config(**settings), np.ones(4), CLIENTS[:3])
+        budgets.make_budgets(np.ones(4), participation, limits=parsed.limits, algorithm=algorithm)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from flax import traverse_util
 
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.federation import experiment, presets
+from f3ocus_jax.federation import costs, experiment, presets, run_folder
 from f3ocus_jax.models import base, units
 from f3ocus_jax.models.blocks import prompts
 from f3ocus_jax.models.huggingface import companions, directory as huggingface, peft_layout
@@ -24,7 +24,7 @@ SLOW = ("adap", "bias", "ln", "promptfl")
 @pytest.mark.parametrize("method", marked(METHODS, SLOW))
 def test_a_round_trains_its_unit_in_every_layer_and_nothing_else(method, data_dir):
     parts = experiment.assemble(read_config(f"tiny_{method}", data_dir))
-    state, record = parts.rounds.run(parts.start, lambda *_: None)
+    state, _, record = experiment.next_round(parts, parts.start, parts.memory)
     layers = range(parts.foundation.model.num_layers)
     assert {tuple(client.layers) for client in record.clients} == {tuple(layers)}
     assert all(np.isfinite(client.train_loss) for client in record.clients)
@@ -36,10 +36,11 @@ def test_adapters_of_a_client_are_its_own_and_stay_when_it_misses_a_round(data_d
     config = read_config("tiny_feddat", data_dir, federated__absent={"fundus": (2,)})
     parts = experiment.assemble(config)
     fundus = [client.name for client in parts.federation.clients].index("fundus")
-    first, record = parts.rounds.run(parts.start, lambda *_: None)
-    second, _ = parts.rounds.run(first, lambda *_: None)
+    state, first, record = experiment.next_round(parts, parts.start, parts.memory)
+    _, second, _ = experiment.next_round(parts, state, first)
     before, after, later = (
-        np.asarray(jax.tree.leaves(state.personal_KL)[-1]) for state in (parts.start, first, second)
+        np.asarray(jax.tree.leaves(memory.personal_L)[-1])
+        for memory in (parts.memory, first, second)
     )
     assert len(after) == len(parts.federation.clients)
     others = np.arange(len(after)) != fundus
@@ -48,8 +49,10 @@ def test_adapters_of_a_client_are_its_own_and_stay_when_it_misses_a_round(data_d
     np.testing.assert_array_equal(later[fundus], after[fundus])
     assert (later != after).any(axis=tuple(range(1, after.ndim)))[others].all()
     (cost, *_), (plain, *_) = (
-        experiment.costs(of, state, [record])
-        for of, state in ((parts, first), plain_round(data_dir))
+        costs.count_client_costs(
+            of.foundation, of.federation.clients, of.config.training, server, [record]
+        )
+        for of, server in ((parts, state), plain_round(data_dir))
     )
     assert cost.megabits_up == plain.megabits_up  # only one of the two adapters travels
     assert cost.trainable_parameters == 2 * plain.trainable_parameters
@@ -74,7 +77,7 @@ def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(method, 
     assert [record.round for record in both] == [0, 1, 2]
     assert without_times(first) == without_times(whole)[:2]
     assert without_times(both) == without_times(whole)
-    foundation, params, _ = experiment.load_model(tmp_path / "whole", 2)
+    foundation, params, _ = run_folder.load_model(tmp_path / "whole", 2)
     unit = presets.PEFT_UNITS[method]
     check_that_only_the_unit_moved(unit, foundation.params, params)
     check_the_exported_model(tmp_path / "whole", params, data_dir, variant)

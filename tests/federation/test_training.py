@@ -1,5 +1,6 @@
 """One round's training stage: streaming, uneven clients, failures, and what becomes of updates."""
 
+import dataclasses
 import functools
 
 import jax
@@ -18,25 +19,24 @@ from tests.helpers.training_stage import (
     LAYERS,
     LAYERS_KR,
     SIZES,
-    stage,
-    start,
+    cached_stages,
     train_round,
 )
 
 
 def run(present_K=None, broken=False, number=1, **settings):
     """Trains one round; returns (state before, state after, outcome)."""
-    training, shared = stage(broken, tuple(settings.items()))
-    state = start(training, shared, number)
-    return state, *train_round(training, shared, state, present_K)
+    stages = cached_stages(broken, tuple(settings.items()))
+    state = dataclasses.replace(stages.start, round=jnp.int32(number - 1))
+    return state, *train_round(stages, state, present_K)
 
 
 @functools.cache
 def changes_one_by_one():
     """Every client's change when it trains alone: lists of (layers, head), float64."""
     rows, heads = [], []
-    for place in range(CLIENTS):
-        before, after, _ = run(np.arange(CLIENTS) == place, federated__placement="map")
+    for index in range(CLIENTS):
+        before, after, _ = run(np.arange(CLIENTS) == index, federated__placement="map")
         difference = functools.partial(
             jax.tree.map, lambda a, b: np.asarray(b, np.float64) - np.asarray(a, np.float64)
         )
@@ -201,9 +201,9 @@ def test_the_proximal_term_adds_mu_times_the_way_gone_to_the_gradient():
 def test_no_more_clients_are_gathered_at_a_time_than_asked_for_and_nothing_recompiles():
     asked, traces = [], []
 
-    def take(places):
-        asked.append(len(places))
-        return np.float32(places)
+    def gather(indices):
+        asked.append(len(indices))
+        return np.float32(indices)
 
     def double(shared, one):
         traces.append(1)
@@ -215,14 +215,14 @@ def test_no_more_clients_are_gathered_at_a_time_than_asked_for_and_nothing_recom
     run = placement.stream(
         double, fold, most=50, placement="pmap", clients_in_memory=3, devices=jax.devices()[:2]
     )
-    total, kept_K = run(jnp.float32(2), 50, take)
+    total, kept_K = run(jnp.float32(2), 50, gather)
     assert max(asked) == 6
     assert float(total) == 2 * sum(range(50))
     np.testing.assert_array_equal(kept_K, 2 * np.arange(50))
     before = len(traces)
     for count in (1, 7, 50):
-        assert float(run(jnp.float32(2), count, take)[0]) == count * (count - 1)
+        assert float(run(jnp.float32(2), count, gather)[0]) == count * (count - 1)
     assert len(traces) == before
-    total, kept_K = run(jnp.float32(2), 0, take)
+    total, kept_K = run(jnp.float32(2), 0, gather)
     assert float(total) == 0
     assert kept_K is None

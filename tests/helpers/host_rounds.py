@@ -18,7 +18,7 @@ from tests.helpers import training_stage
 def only_mine(clients: list[ClientData]) -> list[ClientData]:
     """Takes the examples of other hosts' clients away."""
     kept = []
-    for client, here in zip(clients, distributed.mine(len(clients)), strict=True):
+    for client, here in zip(clients, distributed.local_clients_mask(len(clients)), strict=True):
         away = Elsewhere(len(client.train), client.task)
         kept.append(client if here else dataclasses.replace(client, train=away, test=away))
     return kept
@@ -27,16 +27,15 @@ def only_mine(clients: list[ClientData]) -> list[ClientData]:
 def main(address: str, hosts: str, host: str, rule: str, file: str) -> None:
     alone = int(hosts) == 1
     distributed.start(DistributedConfig("" if alone else address, int(hosts), int(host)))
-    training, shared = training_stage.stage(False, (("aggregation__rule", rule),))
-    training.clients = only_mine(training.clients)
-    state = training_stage.start(training, shared)
-    losses = []
+    data = only_mine(training_stage.clients())
+    stages = training_stage.make_stages(data, aggregation__rule=rule)
+    state, losses = stages.start, []
     for number in (1, 2):
         # In the second round one host has no client at all.
-        present_K = np.arange(len(training.clients)) % 2 == 0 if number == 2 else None
-        state, outcome = training_stage.train_round(training, shared, state, present_K)
+        present_K = np.arange(len(data)) % 2 == 0 if number == 2 else None
+        state, outcome = training_stage.train_round(stages, state, present_K)
         losses.append(outcome.losses_KS)
-    leaves = {f"leaf {place}": leaf for place, leaf in enumerate(jax.tree.leaves(state))}
+    leaves = {f"leaf {index}": leaf for index, leaf in enumerate(jax.tree.leaves(state))}
     np.savez(file, losses=np.stack(losses), **leaves)
     print(f"{jax.process_count()} hosts, {jax.device_count()} devices")
 

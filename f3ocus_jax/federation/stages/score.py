@@ -1,4 +1,4 @@
-"""How does a round score the layers of its clients?"""
+"""Score stage: every client measures the importance of its layers (F³OCUS, section 3.2)."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,125 +7,137 @@ from typing import Any
 import jax
 import numpy as np
 
-from f3ocus_jax import hosts, importance
-from f3ocus_jax.clients import placement
-from f3ocus_jax.config import choose
-from f3ocus_jax.data import order
+from f3ocus_jax import hosts
+from f3ocus_jax.clients import batches, placement
 from f3ocus_jax.data.examples import ClientData, stack
-from f3ocus_jax.federation.participation import Participation
-from f3ocus_jax.federation.settings import ExperimentConfig
-from f3ocus_jax.federation.stages.train import Shared, check_enough, optimizer, with_rows
+from f3ocus_jax.federation.client_side import ClientSide, Shared
+from f3ocus_jax.federation.participation import Participation, check_enough
+from f3ocus_jax.federation.settings import FederatedConfig
+from f3ocus_jax.federation.stages.client_axis import put_clients, take_clients
 from f3ocus_jax.importance import Importance
-from f3ocus_jax.models.base import Model
-from f3ocus_jax.types import Array, Batch, ServerState
+from f3ocus_jax.importance.settings import ImportanceConfig
+from f3ocus_jax.types import ClientMemory, Params, ServerState
 
 
-class Probing:
-    """The compiled scoring stage of a run."""
+@dataclasses.dataclass(frozen=True)
+class ScoredClients:
+    """Result of the score stage.
 
-    def __init__(
-        self,
-        config: ExperimentConfig,
-        model: Model,
-        clients: list[ClientData],
-        participation: Participation,
-    ) -> None:
-        """Makes the stage.
+    Attributes:
+      importance: Importance with leading axis K. Layers of a client without scores share its
+        importance equally, and its other arrays are 0.
+      left_out: Reason why each client takes no part in the rest of the round; None if it does.
+      present_K: bool, True for clients that do.
+    """
 
-        Args:
-          config: of the run.
-          model: the model.
-          clients: the federation.
-          participation: who takes part when.
-
-        Raises:
-          ConfigError: for an unknown score.
-        """
-        self.config, self.clients, self.participation = config, clients, participation
-        self._mine_K = hosts.mine(len(clients))
-        self._score = placement.stream(
-            score_one(config, model),
-            placement.KEEP_ALL,
-            most=min(participation.most, int(self._mine_K.sum())),
-            placement=config.federated.placement,
-            clients_in_memory=config.federated.clients_in_memory,
-        )
-
-    def run(
-        self, shared: Shared, state: ServerState, key: jax.Array
-    ) -> tuple[Importance, list[str | None], Array | None]:
-        """Scores the clients that take part; the others' layers all get the same share.
-
-        Args:
-          shared: what every client gets.
-          state: of the server before the round.
-          key: for scores that draw.
-
-        Returns:
-          (scores of all clients, why the score of a client cannot be used, their eigenvectors for
-          the next round's start: those of a client that was not scored stay).
-
-        Raises:
-          RoundError: if fewer than `config.federated.min_clients` scores can be used.
-        """
-        number, count = int(state.round) + 1, len(self.clients)
-        places = np.flatnonzero(self.participation.present(number) & self._mine_K)
-        keys_K = jax.random.key_data(jax.random.split(key, count))
-        warm = () if state.vectors_KLNC is None else (np.asarray(state.vectors_KLNC),)
-
-        def take(some: np.ndarray) -> tuple[Any, ...]:
-            who = places[some]
-            batches = stack([self._probe(number, self.clients[place]) for place in who])
-            return batches, keys_K[who], *(vectors_KLNC[who] for vectors_KLNC in warm)
-
-        _, own = self._score(shared, len(places), take)
-        places, found = hosts.of_all_clients(places, own)
-        scored = Importance(**found)
-        failed = self._failed(number, places, scored)
-        vectors = None if not warm else with_rows(warm[0], places, scored.vectors_LNC)
-        return _for_all(scored, places, count), failed, vectors
-
-    def _probe(self, number: int, client: ClientData) -> Batch:
-        settings = self.config.importance
-        drawn_in = 0 if settings.warm_start else number  # eigenvectors belong to the examples
-        draw = order.generator(self.config.seed, drawn_in, client.name, "probe")
-        return client.train.batch(draw.permutation(len(client.train))[: settings.probe_examples])
-
-    def _failed(self, number: int, places: np.ndarray, scored: Importance) -> list[str | None]:
-        """Says of every client why its score cannot be used."""
-        failed: list[str | None] = [None] * len(self.clients)
-        for place, values_L in zip(places, scored.values_L, strict=True):
-            for layer in np.flatnonzero(~np.isfinite(values_L))[:1]:
-                name = self.config.importance.score
-                failed[place] = f"layer {layer}: the score {name} is {values_L[layer]}"
-        check_enough(number, self.clients, len(places), failed, self.config)
-        return failed
+    importance: Importance
+    left_out: list[str | None]
+    present_K: np.ndarray
 
 
-def score_one(config: ExperimentConfig, model: Model) -> Callable[..., Importance]:
-    """Makes one client's scoring: (shared, (probe, key data, start if warm)) -> Importance."""
-    score = choose("importance.score", config.importance.score, importance.SCORES)(
-        model,
-        unit=config.training.unit,
-        loss=config.model.loss,
-        optimizer=optimizer(config.training),
-        **dataclasses.asdict(config.importance),
+ScoreStage = Callable[
+    [ServerState, ClientMemory, int, jax.Array], tuple[ScoredClients, ClientMemory]
+]
+"""(state, memory, round number, key) -> (scored clients, memory)."""
+
+
+def make_score_stage(
+    client_side: ClientSide,
+    frozen: Params,
+    clients: list[ClientData],
+    participation: Participation,
+    *,
+    importance: ImportanceConfig,
+    federated: FederatedConfig,
+    seed: int,
+) -> ScoreStage:
+    """Makes the stage that scores the layers of all clients that take part.
+
+    Args:
+      client_side: The client's half of a round.
+      frozen: Parameters that no client trains.
+      clients: All K clients.
+      participation: Participation of the clients in every round.
+      importance: Settings of the score.
+      federated: Settings of the placement, and the smallest number of clients.
+      seed: Seed of the run.
+
+    Returns:
+      The stage. It raises RoundError if fewer than `federated.min_clients` scores are usable.
+    """
+    local_K = hosts.local_clients_mask(len(clients))
+    score_clients = placement.stream(
+        lambda shared, one: _score_one(client_side, shared, one),
+        placement.KEEP_ALL,
+        most=min(participation.most, int(local_K.sum())),
+        placement=federated.placement,
+        clients_in_memory=federated.clients_in_memory,
     )
 
-    def run(shared: Shared, one: tuple[Any, ...]) -> Importance:
-        batch, key_data, *warm = one
-        return score(*shared, batch, jax.random.wrap_key_data(key_data), *warm)
+    def score(
+        state: ServerState, memory: ClientMemory, number: int, key: jax.Array
+    ) -> tuple[ScoredClients, ClientMemory]:
+        indices = np.flatnonzero(participation.present(number) & local_K)
+        keys_K = jax.random.key_data(jax.random.split(key, len(clients)))
+        # Eigenvectors belong to their examples.
+        drawn_in = number if memory.vectors_LNC is None else 0
 
-    return run
+        def gather(some: np.ndarray) -> tuple[Any, ...]:
+            who = indices[some]
+            probes = [_probe(clients[index], importance, seed, drawn_in) for index in who]
+            warm = ClientMemory(vectors_LNC=take_clients(memory.vectors_LNC, who))
+            return warm, stack(probes), keys_K[who]
+
+        shared = (frozen, state.rows_L, state.head)
+        _, own = score_clients(shared, len(indices), gather)
+        indices, found = hosts.gather_clients(indices, own)
+        scored = Importance(**found["importance"])
+        failed = _failures(indices, scored, len(clients), importance.score)
+        names = [client.name for client in clients]
+        check_enough(number, names, len(indices), failed, federated.min_clients)
+        vectors = put_clients(memory.vectors_LNC, indices, found["memory"]["vectors_LNC"])
+        left_out = _first_reasons(participation.reasons(number), failed)
+        present_K = np.array([reason is None for reason in left_out])
+        scored = _extend_to_all(scored, indices, len(clients))
+        memory = dataclasses.replace(memory, vectors_LNC=vectors)
+        return ScoredClients(scored, left_out, present_K), memory
+
+    return score
 
 
-def _for_all(scored: Importance, places: np.ndarray, count: int) -> Importance:
-    """Gives clients that were not scored equal shares, and values and residuals of 0."""
+def _score_one(client_side: ClientSide, shared: Shared, one: tuple[Any, ...]) -> dict[str, Any]:
+    memory, batch, key_data = one
+    key = jax.random.wrap_key_data(key_data)
+    importance, memory = client_side.score(shared, memory, batch, key)
+    return {"importance": importance, "memory": memory}
 
-    def widen(leaf: np.ndarray) -> np.ndarray:
-        return with_rows(np.zeros((count, *leaf.shape[1:]), leaf.dtype), places, leaf)
 
-    others_K = np.isin(np.arange(count), places, invert=True)
-    wide = jax.tree.map(widen, scored)
-    wide.scores_L[others_K] = 1.0 / wide.scores_L.shape[1]
-    return wide
+def _probe(client: ClientData, settings: ImportanceConfig, seed: int, number: int) -> Any:
+    return batches.draw_probe_batch(
+        client, seed=seed, number=number, examples=settings.probe_examples
+    )
+
+
+def _failures(indices: np.ndarray, scored: Importance, count: int, score: str) -> list[str | None]:
+    """Returns the reason why each client's scores cannot be used; None if they can."""
+    failed: list[str | None] = [None] * count
+    for index, values_L in zip(indices, np.asarray(scored.values_L), strict=True):
+        for layer in np.flatnonzero(~np.isfinite(values_L))[:1]:
+            failed[index] = f"layer {layer}: the score {score} is {values_L[layer]}"
+    return failed
+
+
+def _first_reasons(first: list[str | None], second: list[str | None]) -> list[str | None]:
+    return [one or other for one, other in zip(first, second, strict=True)]
+
+
+def _extend_to_all(scored: Importance, indices: np.ndarray, count: int) -> Importance:
+    """Extends the scores of some clients to all: equal scores, and 0 for the rest."""
+
+    def extend(leaf: np.ndarray) -> np.ndarray:
+        return put_clients(np.zeros((count, *leaf.shape[1:]), leaf.dtype), indices, leaf)
+
+    extended = jax.tree.map(extend, scored)
+    others_K = np.isin(np.arange(count), indices, invert=True)
+    extended.scores_L[others_K] = 1.0 / extended.scores_L.shape[1]
+    return extended

@@ -1,0 +1,228 @@
+"""Parts of a federated run, built from its config: data, model, limits, stages, first states."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from f3ocus_jax import _xla
+from f3ocus_jax.aggregation import server_optimizer
+from f3ocus_jax.clients import placement
+from f3ocus_jax.config import parsing
+from f3ocus_jax.data.examples import ClientData
+from f3ocus_jax.data.reading import Federation, read_federation
+from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.evaluation import inference, written_answers
+from f3ocus_jax.evaluation.written_answers import Decoding, decoding_of
+from f3ocus_jax.federation import budgets as budgets_lib, costs
+from f3ocus_jax.federation.budgets import Budgets
+from f3ocus_jax.federation.client_side import make_client_side
+from f3ocus_jax.federation.layer_costs import layer_costs
+from f3ocus_jax.federation.participation import Participation
+from f3ocus_jax.federation.round import Stages
+from f3ocus_jax.federation.server_side import make_server_side
+from f3ocus_jax.federation.settings import ExperimentConfig
+from f3ocus_jax.federation.stages.aggregate import make_aggregate_stage
+from f3ocus_jax.federation.stages.evaluate import make_evaluate_stage
+from f3ocus_jax.federation.stages.score import make_score_stage
+from f3ocus_jax.federation.stages.select import make_select_stage
+from f3ocus_jax.federation.stages.train import make_train_stage
+from f3ocus_jax.models import foundation as foundation_lib, head as head_lib, units
+from f3ocus_jax.models.base import Model
+from f3ocus_jax.models.foundation import Foundation
+from f3ocus_jax.types import ClientMemory, Params, Rows, ServerState
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Parts of a run.
+
+    Attributes:
+      config: Settings of the run.
+      federation: Data of the clients.
+      foundation: The model, its tokenizer and the weights that the run starts from.
+      budgets: Limits of every client, and its participation.
+      stages: Compiled stages of a round.
+      start: State of the server before round 1.
+      memory: Memories of the clients before round 1.
+      settings: Settings that a checkpoint of this run is bound to.
+    """
+
+    config: ExperimentConfig
+    federation: Federation
+    foundation: Foundation
+    budgets: Budgets
+    stages: Stages
+    start: ServerState
+    memory: ClientMemory
+    settings: Mapping[str, Any]
+
+    def params(self, state: ServerState) -> Params:
+        """Returns all parameters of the model in a state."""
+        unit = self.config.training.unit
+        # Not the frozen parameters of the stages, which are laid out over devices.
+        frozen, _, _ = units.split(self.foundation.params, unit)
+        return units.join(frozen, state.rows_L, state.head, unit)
+
+
+def assemble(config: ExperimentConfig) -> Parts:
+    """Builds the parts of a run; every error in its settings, data or weights is raised here.
+
+    Args:
+      config: Settings of the run.
+
+    Returns:
+      The parts.
+
+    Raises:
+      ConfigError: for settings that do not fit the data or the weights.
+      DataError: for data that cannot be used.
+      WeightsError: for weights that cannot be used.
+      CompilerError: for a compiler that computes wrong gradients.
+    """
+    _xla.check()
+    tokenizer, frame = foundation_lib.inputs(config.model, config.data)
+    federation = read_federation(config.data, frame=frame, tokenizer=tokenizer)
+    _check_probe(config.importance.probe_examples, federation.clients)
+    answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
+    foundation = foundation_lib.load(config.model, answers, key, federation.findings)
+    decoding = decoding_of(foundation, config.evaluation, config.data.answer_length)
+    if decoding is not None:
+        federation = decoding.teach(federation)
+    clients = federation.clients
+    frozen, start, memory = make_start(config, foundation, len(clients))
+    budgets = _make_budgets(config, clients, foundation, start.rows_L)
+    stages = make_stages(config, foundation.model, frozen, clients, budgets, decoding)
+    settings = bound_settings(config, foundation)
+    return Parts(config, federation, foundation, budgets, stages, start, memory, settings)
+
+
+def make_stages(
+    config: ExperimentConfig,
+    model: Model,
+    frozen: Params,
+    clients: list[ClientData],
+    budgets: Budgets,
+    decoding: Decoding | None = None,
+) -> Stages:
+    """Makes the stages of a run's rounds.
+
+    Args:
+      config: Settings of the run.
+      model: The model.
+      frozen: Parameters that no client trains.
+      clients: All K clients.
+      budgets: Limits of every client, and its participation.
+      decoding: Settings of written answers; None for a model with an answer head.
+
+    Returns:
+      The stages.
+
+    Raises:
+      ConfigError: for an unknown score, selection algorithm, pick, loss or server optimizer.
+    """
+    federated, seed, participation = config.federated, config.seed, budgets.participation
+    client_side = make_client_side(
+        model,
+        importance=config.importance,
+        training=config.training,
+        loss=config.model.loss,
+        skip_frozen=federated.clients_at_once == 1,
+    )
+    server_side = make_server_side(
+        budgets, selection=config.selection, aggregation=config.aggregation
+    )
+    frozen = placement.replicate(frozen, federated.placement)
+    shared: dict[str, Any] = {"federated": federated, "seed": seed}
+    settings, slots = config.training, budgets.slots
+    every = (frozen, clients, participation)
+    predict = _make_predict(config, model, clients, decoding)
+    return Stages(
+        score=make_score_stage(client_side, *every, importance=config.importance, **shared),
+        select=make_select_stage(server_side),
+        train=make_train_stage(
+            client_side, server_side, *every, training=settings, slots=slots, **shared
+        ),
+        aggregate=make_aggregate_stage(server_side, placement_name=federated.placement),
+        evaluate=make_evaluate_stage(predict, frozen, clients, unit=settings.unit),
+    )
+
+
+def make_start(
+    config: ExperimentConfig, foundation: Foundation, clients: int
+) -> tuple[Params, ServerState, ClientMemory]:
+    """Returns (frozen parameters, state of the server, memories of the clients) before round 1."""
+    frozen, rows_L, head = units.split(foundation.params, config.training.unit)
+    layers = foundation.model.num_layers
+    init, _ = server_optimizer.make_server_optimizer(config.aggregation)
+    state = ServerState(
+        rows_L=rows_L,
+        head=head,
+        round=jnp.int32(0),
+        front_mask_PKL=np.zeros((config.selection.population, clients, layers), bool),
+        optimizer=init(rows_L, head),
+    )
+    memory = ClientMemory(
+        vectors_LNC=_no_vectors(config, head, clients, layers),
+        personal_L=_copies(rows_L, clients) if config.training.dual_adapters else None,
+    )
+    return frozen, state, memory
+
+
+def bound_settings(config: ExperimentConfig, foundation: Foundation) -> dict[str, Any]:
+    """Returns the settings that a checkpoint is bound to."""
+    return parsing.flatten(config) | {"weights fingerprint": foundation.fingerprint}
+
+
+def _make_predict(
+    config: ExperimentConfig, model: Model, clients: list[ClientData], decoding: Decoding | None
+) -> inference.Predict:
+    layout: dict[str, Any] = {
+        "batch_size": config.evaluation.batch_size,
+        "placement_name": config.federated.placement,
+    }
+    if decoding is None:
+        return inference.make_predict(model, loss=config.model.loss, **layout)
+    return written_answers.make_written_predict(model, decoding, clients, **layout)
+
+
+def _make_budgets(
+    config: ExperimentConfig, clients: list[ClientData], foundation: Foundation, rows_L: Rows
+) -> Budgets:
+    names = tuple(client.name for client in clients)
+    step = costs.count_step_flops(foundation, clients, clients[0].task, config.training)
+    return budgets_lib.make_budgets(
+        layer_costs(config.federated.budget_unit, rows_L, step),
+        Participation(names, config.federated, config.seed),
+        limits=config.limits,
+        algorithm=config.selection.algorithm,
+    )
+
+
+def _copies(rows_L: Rows, clients: int) -> Rows:
+    """Gives every client layers of its own, which start equal to the shared ones."""
+    return jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], clients, axis=0), rows_L)
+
+
+def _no_vectors(
+    config: ExperimentConfig, heads: Params, clients: int, layers: int
+) -> np.ndarray | None:
+    """Returns the eigenvectors before round 1: 0, or None in a run that never starts warm."""
+    settings = config.importance
+    if not settings.warm_start:
+        return None
+    on_loss = settings.kernel == "loss"
+    outputs = 1 if on_loss else sum(head_lib.classes(head) for head in heads.values())
+    return np.zeros((clients, layers, settings.probe_examples, outputs), np.float32)
+
+
+def _check_probe(wanted: int, clients: list[ClientData]) -> None:
+    for client in clients:
+        if wanted > len(client.train):
+            raise ConfigError(
+                f"config.importance.probe_examples = {wanted}, must be at most "
+                f"{len(client.train)}, the training examples of client {client.name}"
+            )

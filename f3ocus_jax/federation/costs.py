@@ -1,0 +1,73 @@
+"""Costs of a run, counted and not measured: operations of training steps, traffic per client."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from f3ocus_jax import hosts
+from f3ocus_jax.clients.settings import TrainingConfig
+from f3ocus_jax.cost import flops, traffic
+from f3ocus_jax.data.examples import ClientData
+from f3ocus_jax.models import head as head_lib
+from f3ocus_jax.models.foundation import Foundation
+from f3ocus_jax.types import RoundRecord, ServerState
+
+
+def count_step_flops(
+    foundation: Foundation, clients: Sequence[ClientData], task: str, training: TrainingConfig
+) -> flops.StepFlops:
+    """Counts a training step of one task's clients, with the head of that task alone.
+
+    Args:
+      foundation: The model and its weights.
+      clients: All K clients, whose batches have the same shapes.
+      task: Task of the clients to count.
+      training: Settings of local training.
+
+    Returns:
+      The operations of a step.
+    """
+    name = head_lib.OF_TASK[task]
+    heads = foundation.params["head"]  # {} in a model that writes its answers
+    params = {**foundation.params, "head": {n: heads[n] for n in heads if n == name}}
+    batch = hosts.local_clients(clients)[0].train.batch(np.zeros(1, np.int64))
+    counted = flops.step_flops(foundation.model, params, batch, training.unit)
+    if not training.dual_adapters:
+        return counted
+    both = {"personal": params["adapters"], "shared": params["adapters"]}
+    mixed = flops.step_flops(foundation.model, {**params, "adapters": both}, batch, "mixed")
+    return counted.beside(mixed)
+
+
+def count_client_costs(
+    foundation: Foundation,
+    clients: Sequence[ClientData],
+    training: TrainingConfig,
+    state: ServerState,
+    records: list[RoundRecord],
+) -> list[traffic.ClientCost]:
+    """Counts the costs of a run's rounds for each client.
+
+    Args:
+      foundation: The model and its weights.
+      clients: All K clients.
+      training: Settings of local training.
+      state: State of the server after any round.
+      records: Records of the rounds.
+
+    Returns:
+      One cost per client.
+    """
+    counted = {
+        task: count_step_flops(foundation, clients, task, training)
+        for task in {client.task for client in clients}
+    }
+    sizes = {head_lib.OF_TASK[client.task]: 0 for client in clients}
+    sizes |= {name: traffic.parameter_count(head) for name, head in state.head.items()}
+    return traffic.client_costs(
+        records,
+        traffic.row_parameters(state.rows_L),
+        [sizes[head_lib.OF_TASK[client.task]] for client in clients],
+        [counted[client.task] for client in clients],
+        rows_per_layer=2 if training.dual_adapters else 1,
+    )

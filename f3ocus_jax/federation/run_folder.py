@@ -1,0 +1,108 @@
+"""Folder of a run: run.json, checkpoints, and the model that they hold."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from f3ocus_jax.config import parsing
+from f3ocus_jax.federation import assembly, checkpoint
+from f3ocus_jax.federation.assembly import Parts
+from f3ocus_jax.federation.settings import ExperimentConfig
+from f3ocus_jax.models import foundation as foundation_lib, units
+from f3ocus_jax.models.foundation import Foundation
+from f3ocus_jax.types import ClientMemory, Params, ServerState
+
+RUN_FILE = "run.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFile:
+    """Content of run.json, with which a run's model can be used without its data.
+
+    Attributes:
+      config: Settings with which the run was last started.
+      clients: Names of the clients.
+      answers: Answer vocabulary; empty if no client answers questions.
+      findings: Names of the findings; empty if no client finds diseases.
+    """
+
+    config: ExperimentConfig
+    clients: list[str]
+    answers: list[str]
+    findings: list[str]
+
+
+def read_run(workdir: pathlib.Path) -> RunFile:
+    """Reads run.json of a workdir."""
+    content = json.loads((workdir / RUN_FILE).read_text())
+    config = parsing.parse(ExperimentConfig, content["config"])
+    names = ("clients", "answers", "findings")
+    return RunFile(config, *(content[name] for name in names))
+
+
+def write_run(parts: Parts, workdir: pathlib.Path) -> None:
+    """Writes run.json in one step: a reader finds the old file or the new one."""
+    content = {
+        "config": dataclasses.asdict(parts.config),
+        "clients": [client.name for client in parts.federation.clients],
+        "answers": list(parts.federation.vocabulary.answers),
+        "findings": list(parts.federation.findings),
+    }
+    temporary = workdir / f"{RUN_FILE}.tmp"
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.replace(workdir / RUN_FILE)
+
+
+def load_state(
+    workdir: pathlib.Path,
+    state: ServerState,
+    memory: ClientMemory,
+    settings: Mapping[str, Any],
+    round: int | None,
+) -> ServerState:
+    """Reads the server's state from a checkpoint of a run.
+
+    Args:
+      workdir: Folder of the run.
+      state: A state of the same shapes.
+      memory: Memories of the same shapes.
+      settings: Settings that the checkpoint must have been written under.
+      round: Round number; the most accurate if None.
+
+    Raises:
+      FileNotFoundError: if that round is not on disk.
+      ConfigError: if it was written under other settings or weights.
+    """
+    kept = read_run(workdir).config.checkpoint
+    folder = checkpoint.directory(kept, workdir)
+    with checkpoint.Checkpoints(folder, kept, settings) as checkpoints:
+        round = checkpoints.best() if round is None else round
+        return checkpoints.restore(state, memory, round)[0]
+
+
+def load_model(workdir: pathlib.Path, round: int | None) -> tuple[Foundation, Params, int]:
+    """Loads a run's model without its data.
+
+    Args:
+      workdir: Folder of the run.
+      round: Round number; the most accurate if None.
+
+    Returns:
+      (foundation, all parameters of the model after that round, the round).
+
+    Raises:
+      FileNotFoundError: if that round is not on disk.
+      ConfigError, WeightsError: if the weights that the run started from have changed or are gone.
+    """
+    made = read_run(workdir)
+    unit = made.config.training.unit
+    key = jax.random.key(made.config.seed)
+    foundation = foundation_lib.load(made.config.model, made.answers, key, made.findings)
+    frozen, state, memory = assembly.make_start(made.config, foundation, len(made.clients))
+    settings = assembly.bound_settings(made.config, foundation)
+    state = load_state(workdir, state, memory, settings, round)
+    return foundation, units.join(frozen, state.rows_L, state.head, unit), int(state.round)
