@@ -104,7 +104,7 @@ def test_groups_of_any_size_anywhere_give_the_mean_of_clients_trained_alone(layo
 
 @pytest.mark.parametrize("rule", [median, trimmed_mean])
 def test_robust_rules_combine_the_clients_coordinate_by_coordinate(rule):
-    settings = {"aggregation__rule": rule.__name__, "aggregation__trimmed_share": 0.3}
+    settings = {"aggregation__rule": rule.__name__, "aggregation__trimmed_mean__share": 0.3}
     before, after, _ = run(**settings, federated__clients_in_memory=1)
     assert_changed_by(before, after, combined(rule), 2e-6)
 
