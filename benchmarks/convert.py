@@ -77,8 +77,8 @@ def measure(case: str, folder: pathlib.Path) -> None:
         huggingface.load(folder, key=jax.random.key(0), answers=("yes", "no"), dtype=dtype)
     else:
         size = max(path.stat().st_size for path in folder.glob("*.safetensors"))
-        wishes = convert.Wishes(dtype=dtype, shard_bytes=size)
-        convert.convert(folder, None, folder.with_name("converted"), wishes=wishes)
+        target = convert.Target(dtype=dtype, shard_bytes=size)
+        convert.convert(folder, None, folder.with_name("converted"), target=target)
     seconds = time.perf_counter() - start
     # Not ru_maxrss, which a process takes over from the one that started it.
     status = pathlib.Path("/proc/self/status").read_text()

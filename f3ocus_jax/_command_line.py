@@ -1,4 +1,4 @@
-"""What do all commands of this package share? Flags, a workdir, and errors of one line."""
+"""Parts that all commands share: flags, the workdir, errors of one line."""
 
 import os
 import pathlib
@@ -10,9 +10,9 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from f3ocus_jax.config import nearest
+from f3ocus_jax.config import nearest, shipped
 from f3ocus_jax.errors import CompilerError, ConfigError, DataError, RoundError, WeightsError
-from tfds_medvqa.build import BuildError
+from tfds_medvqa.common.errors import BuildError
 
 EXPECTED_ERRORS = (
     BuildError,
@@ -23,25 +23,26 @@ EXPECTED_ERRORS = (
     RoundError,
     WeightsError,
 )
-"""What a user can cause and mend; anything else is a defect and keeps its traceback."""
+"""Errors that a user can cause and mend; any other is a defect and keeps its traceback."""
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 
 
 def run_with_config(main: Callable[[ml_collections.ConfigDict], None]) -> None:
-    """Runs a command that takes `--config FILE[:VARIANT]` and `--config.section.name=value`.
+    """Runs a command that takes `--config` and `--config.section.name=value`.
 
     Args:
-      main: the command, to be called with the settings.
+      main: The command; takes the settings.
     """
-    config = config_flags.DEFINE_config_file("config", None, "config file", lock_config=True)
+    help_text = f"config FILE[:VARIANT] or NAME[:VARIANT]; names: {', '.join(shipped.names())}"
+    config = config_flags.DEFINE_config_file("config", None, help_text, lock_config=True)
     flags.mark_flag_as_required("config")
     run(lambda: main(config.value))
 
 
 def define_round() -> None:
     """Adds `--round`, which chooses a checkpoint."""
-    help_text = "which checkpoint; the most accurate one unless given"
+    help_text = "round of the checkpoint; the most accurate one unless given"
     flags.DEFINE_integer("round", None, help_text, lower_bound=0)
 
 
@@ -49,7 +50,7 @@ def run(main: Callable[[], None]) -> None:
     """Runs a command; an error that a user can mend ends it with one line and exit status 1.
 
     Args:
-      main: the command, to be called once flags are parsed.
+      main: The command; called once flags are parsed.
     """
 
     def guarded(arguments: Sequence[str]) -> None:
@@ -60,6 +61,9 @@ def run(main: Callable[[], None]) -> None:
         except EXPECTED_ERRORS as error:
             stop(str(error))
 
+    for name in ("workdir", "config", "round"):
+        if name in flags.FLAGS:  # so that --help lists it, although it is defined here
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     logging.set_verbosity(logging.WARNING)
     app.run(guarded, flags_parser=_parse_flags)
 
@@ -75,7 +79,7 @@ def prepare_workdir() -> pathlib.Path:
     """Returns the absolute path of --workdir, made if absent.
 
     Raises:
-      OSError: if nothing can be written there.
+      OSError: If nothing can be written there.
     """
     workdir = pathlib.Path(WORKDIR.value).absolute()
     try:
@@ -88,31 +92,41 @@ def prepare_workdir() -> pathlib.Path:
     return workdir
 
 
-def existing_workdir() -> pathlib.Path:
-    """Returns the absolute path of --workdir.
-
-    Raises:
-      FileNotFoundError: if no run was started there.
-    """
-    workdir = pathlib.Path(WORKDIR.value).absolute()
-    if not (workdir / "run.json").is_file():
-        raise FileNotFoundError(
-            f"--workdir={WORKDIR.value} holds no run (no run.json); start one with "
-            "python -m f3ocus_jax.train"
-        )
-    return workdir
-
-
 def _parse_flags(arguments: Sequence[str]) -> list[str]:
     try:
-        return flags.FLAGS(arguments)
+        return flags.FLAGS(_with_config_files(arguments))
+    except ConfigError as error:
+        stop(f"--config: {error}")
     except flags.Error as error:
-        stop(str(error))
+        stop(_cause(error))
     except (AttributeError, KeyError) as error:
         stop(_unknown_override(arguments, str(error)))
     except (OSError, ValueError, TypeError, ImportError, SyntaxError) as error:
-        stop(f"--config cannot be read: {error}")
+        stop(f"--config cannot be read: {_cause(error)}")
     raise AssertionError("unreachable")
+
+
+def _cause(error: Exception) -> str:
+    """Returns the message of an error without the traceback that ml_collections puts into it."""
+    message = str(error).strip()
+    if "Traceback (most recent call last)" not in message:
+        return message
+    flag, last = message.partition(": ")[0], message.splitlines()[-1]
+    return f"{flag}: {last.partition(': ')[2] or last}"
+
+
+def _with_config_files(arguments: Sequence[str]) -> list[str]:
+    """Replaces the value of --config by the file that it names."""
+    located = list(arguments)
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name not in ("--config", "-config") or "config" not in flags.FLAGS:
+            continue
+        if equals:
+            located[index] = f"--config={shipped.locate(value)}"
+        elif index + 1 < len(arguments):
+            located[index + 1] = shipped.locate(arguments[index + 1])
+    return located
 
 
 def _unknown_override(arguments: Sequence[str], message: str) -> str:

@@ -1,37 +1,36 @@
-"""What must the compiler not do? XLA for CPUs, as of jaxlib 0.10.2, adds some sums up wrongly.
+"""XLA flag that keeps jaxlib 0.10 from compiling some sums wrongly on CPUs.
 
-A sum over the last axis of a product whose other factor is broadcast along the first axis is handed
-to YNNPACK as one fusion, which is right in the first slice alone: the gradient of a LayerNorm or an
-RMSNorm under `jax.vmap` is off by tens of per cent in arrays of half a million numbers (it is right
-up to 280 000). The flag and the fusion are those of CPUs alone.
+jaxlib 0.10 hands a sum over the last axis of a product, whose other factor is broadcast along the
+first axis, to YNNPACK as one fusion. The result is right in the first slice alone: the gradient of
+a LayerNorm or an RMSNorm under `jax.vmap` is off by tens of per cent in arrays of half a million
+numbers (it is right up to 280 000). The flag and the fusion exist for CPUs alone.
+
+This module must not import JAX: `import f3ocus_jax` imports it.
 """
 
 import importlib.metadata
 import os
 from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
-
 from f3ocus_jax.errors import CompilerError
 
 FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 WITHOUT_SUMS = f"{FLAG}=-reduce"
-"""Keeps the fusions of matrix products, which are right and fast."""
+"""Disables the fusion of sums and keeps those of matrix products, which are right and fast."""
 
 
 def set_flags() -> None:
-    """Tells XLA not to fuse sums on CPUs; works until JAX is first asked for its devices."""
+    """Disables the fusion of sums on CPUs; has an effect until JAX first uses a device."""
     add_flags([], of_affected=[WITHOUT_SUMS])
 
 
 def add_flags(flags: Sequence[str], *, of_affected: Sequence[str]) -> None:
-    """Adds to the environment's `XLA_FLAGS` those that it has no value of.
+    """Adds flags to the environment variable `XLA_FLAGS`, except those that it already sets.
 
     Args:
-      flags: such as "--xla_backend_optimization_level=0".
-      of_affected: flags for jaxlib 0.10 alone; other versions may not know them, and a flag that is
-        unknown ends the program.
+      flags: Flags such as "--xla_backend_optimization_level=0".
+      of_affected: Flags for jaxlib 0.10 alone. Other versions may not know them, and an unknown
+        flag ends the program.
     """
     affected = importlib.metadata.version("jaxlib").startswith("0.10.")
     for flag in [*flags, *(of_affected if affected else ())]:
@@ -44,8 +43,10 @@ def check() -> None:
     """Compares a compiled gradient that is known to go wrong with the same one, uncompiled.
 
     Raises:
-      CompilerError: if they differ.
+      CompilerError: If they differ.
     """
+    import jax
+    import jax.numpy as jnp
 
     def normalised(x: jax.Array) -> jax.Array:
         return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-5)

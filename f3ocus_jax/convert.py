@@ -1,9 +1,8 @@
-"""python -m f3ocus_jax.convert --checkpoint MODEL --workdir OUT [--tokenizer DIR].
+"""Convert a checkpoint for config.model.weights: f3ocus convert --checkpoint MODEL --workdir OUT.
 
-How does a checkpoint become a directory that config.model.weights takes? MODEL is a Hugging Face
-directory or one file of it, in safetensors or of torch, or a .pth of ALBEF's authors. Tensors go
-from file to file one by one. What is torch's is read as data only (`weights_only=True`), with the
-extra `parity`.
+MODEL is a Hugging Face directory or one file of it, in safetensors or torch format, or a .pth file
+of ALBEF's authors. Tensors are copied one by one, so memory does not limit the size of a model.
+Torch files are read as data only (`weights_only=True`) and need the extra `parity`.
 """
 
 import dataclasses
@@ -31,14 +30,14 @@ from f3ocus_jax.models.sizes import Sizes
 
 
 @dataclasses.dataclass(frozen=True)
-class Wishes:
-    """What a converted checkpoint shall be.
+class Target:
+    """Form of a converted checkpoint.
 
     Attributes:
-      image_size: side of the images in pixels, to which the positions of patches are resized; 0
-        for the checkpoint's own.
-      dtype: one of `WEIGHT_DTYPES`.
-      shard_bytes: how large a file gets before another is begun.
+      image_size: Side of the images in pixels, to which the positions of patches are resized; 0
+        keeps the checkpoint's.
+      dtype: One of `WEIGHT_DTYPES`.
+      shard_bytes: Largest size of a file, in bytes.
     """
 
     image_size: int = 0
@@ -47,21 +46,21 @@ class Wishes:
 
 
 def define_flags() -> None:
-    """Adds what is converted, and what it shall be."""
+    """Adds the checkpoint and the form of what is written."""
     text = "Hugging Face directory, or one file: .safetensors, .bin, .pt, .pth"
     flags.DEFINE_string("checkpoint", None, text, required=True)
     flags.DEFINE_string(
         "tokenizer", None, "folder with tokenizer.json or vocab.txt; the checkpoint's unless given"
     )
     flags.DEFINE_string("sizes", None, "folder with config.json; the checkpoint's unless given")
-    flags.DEFINE_integer("head_width", 64, "of an attention head of ALBEF's .pth", lower_bound=1)
-    flags.DEFINE_integer("image_size", 0, "side in pixels; 0 for the checkpoint's", lower_bound=0)
-    flags.DEFINE_enum("dtype", STORED, WEIGHT_DTYPES, "of the weights that are written")
-    flags.DEFINE_integer("shard_bytes", shards.SHARD_BYTES, "of a file at most", lower_bound=1)
+    flags.DEFINE_integer("head_width", 64, "dimensions of a head of ALBEF's .pth", lower_bound=1)
+    flags.DEFINE_integer("image_size", 0, "side in pixels; 0 keeps the checkpoint's", lower_bound=0)
+    flags.DEFINE_enum("dtype", STORED, WEIGHT_DTYPES, "dtype of the written weights")
+    flags.DEFINE_integer("shard_bytes", shards.SHARD_BYTES, "largest size of a file", lower_bound=1)
 
 
 def main() -> None:
-    """Converts a checkpoint and says what it was."""
+    """Converts a checkpoint and prints its size."""
     settings = flags.FLAGS
     convert(
         pathlib.Path(settings.checkpoint),
@@ -69,7 +68,7 @@ def main() -> None:
         _command_line.prepare_workdir(),
         sizes=pathlib.Path(settings.sizes) if settings.sizes else None,
         head_width=settings.head_width,
-        wishes=Wishes(settings.image_size, settings.dtype, settings.shard_bytes),
+        target=Target(settings.image_size, settings.dtype, settings.shard_bytes),
     )
 
 
@@ -80,22 +79,24 @@ def convert(
     *,
     sizes: pathlib.Path | None = None,
     head_width: int = 64,
-    wishes: Wishes = Wishes(),
+    target: Target = Target(),
 ) -> None:
-    """Writes a directory of a model; one without answer head gets it from the run that uses it.
+    """Writes a checkpoint as a Hugging Face directory.
+
+    A model without an answer head gets one from the run that uses it.
 
     Args:
-      source: the checkpoint. One of torch in a folder without config.json is taken for ALBEF's,
-        whose sizes its tensors tell.
-      tokenizer: folder with tokenizer.json or vocab.txt; the checkpoint's if None.
-      folder: where the directory is written, another one than the checkpoint's.
-      sizes: folder with config.json; the checkpoint's if None.
-      head_width: dimensions of an attention head of ALBEF's.
-      wishes: what it shall be.
+      source: Checkpoint. A torch file in a folder without config.json is read as ALBEF's, and its
+        sizes follow from its tensors.
+      tokenizer: Folder with tokenizer.json or vocab.txt; the checkpoint's if None.
+      folder: Folder to write, another one than the checkpoint's.
+      sizes: Folder with config.json; the checkpoint's if None.
+      head_width: Dimensions of an attention head of ALBEF's.
+      target: Form of the written checkpoint.
 
     Raises:
-      WeightsError: for a checkpoint that cannot be used; lists what is missing or left over.
-      ConfigError: for a tokenizer that cannot be read, or sizes that cannot be.
+      WeightsError: If the checkpoint cannot be used; lists what is missing or left over.
+      ConfigError: If the tokenizer cannot be read, or sizes are impossible.
     """
     home = source if source.is_dir() else source.parent
     if folder.resolve() == home.resolve():
@@ -104,8 +105,8 @@ def convert(
     located, config, words = _read(source, described, tokenizer or home, head_width)
     stored = huggingface.locate(config, located, source)
     resized = config
-    if wishes.image_size:
-        resized = huggingface.family_of(config).with_image_size(config, wishes.image_size)
+    if target.image_size:
+        resized = huggingface.family_of(config).with_image_size(config, target.image_size)
     is_described = (described / CONFIG_FILE).is_file()
     settings = tensor_files.read_json(described / CONFIG_FILE) if is_described else {}
     resized, adapters = companions.read_adapters(described, resized, None, jax.random.key(0))
@@ -113,12 +114,12 @@ def convert(
     huggingface.write(
         folder,
         resized,
-        _changed(stored, resized, wishes.dtype),
+        _changed(stored, resized, target.dtype),
         words,
         heads=companions.read_heads(described, huggingface.head_shapes(config, classes)),
         adapters=adapters,
         settings=settings,
-        shard_bytes=wishes.shard_bytes,
+        shard_bytes=target.shard_bytes,
     )
     count = sum(int(np.prod(tensor.shape)) for tensor in stored.values())
     print(f"{count:,} parameters, images of {resized.image_size} px; written to {folder}")
@@ -127,7 +128,7 @@ def convert(
 def _read(
     source: pathlib.Path, described: pathlib.Path, tokenizer: pathlib.Path, head_width: int
 ) -> tuple[Stored, Sizes, Tokenizer]:
-    """Returns where a checkpoint's tensors are, its sizes and its tokenizer."""
+    """Returns the locations of a checkpoint's tensors, its sizes and its tokenizer."""
     located: Stored = sources.locate(source)
     is_albef = source.suffix == ".pth" and not (described / CONFIG_FILE).is_file()
     if is_albef:
@@ -139,7 +140,7 @@ def _read(
 
 
 def _changed(stored: Stored, config: Sizes, dtype: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Streams tensors as they shall be written; their positions fit the sizes."""
+    """Yields tensors in the dtype to write, positions resized to the image size."""
     family = huggingface.family_of(config)
     path, method = family.positions
     position = next(kind for kind in family.tensors(config) if path in kind.paths)

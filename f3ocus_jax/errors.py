@@ -2,19 +2,19 @@
 
 
 class ConfigError(ValueError):
-    """A setting that is not possible: the message says what was given and what is allowed."""
+    """An impossible setting; the message says what was given and what is allowed."""
 
 
 class DataError(ValueError):
-    """A dataset that cannot be used: the message names the dataset, split and example."""
+    """Data that cannot be used; the message names the dataset, split and example, or the file."""
 
 
 class WeightsError(ValueError):
-    """Weights that cannot be used: the message names the file and what is wrong with it."""
+    """Weights that cannot be used; the message names the file and what is wrong with it."""
 
 
 class RoundError(RuntimeError):
-    """A round that failed: the message names round, clients and step or layer."""
+    """A round that failed; the message names round, clients and step or layer."""
 
 
 class CompilerError(RuntimeError):

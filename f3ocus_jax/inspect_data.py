@@ -1,4 +1,4 @@
-"""python -m f3ocus_jax.inspect_data: checks a federation's data and draws it on one page."""
+"""Check a federation's data on one page: f3ocus inspect_data --config task1 --workdir runs/page."""
 
 import ml_collections
 from absl import flags
@@ -14,16 +14,16 @@ PAGE = "data.html"
 
 
 def define_flags() -> None:
-    """Adds how large the pictures are, which no model's size need decide."""
-    help_text = "side of the pictures, in pixels; one that a run stretches to shares its cache"
+    """Adds the size of the pictures on the page, which is independent of any model."""
+    help_text = "side of the pictures, in pixels; a run with the same size shares the cache"
     flags.DEFINE_integer("image_size", 64, help_text, lower_bound=8)
 
 
 def main(raw: ml_collections.ConfigDict) -> None:
-    """Writes the page, and prints who holds what.
+    """Writes the page and prints a summary of each client's data.
 
     Args:
-      raw: the config file's settings, with the command line's overrides.
+      raw: Settings of the config file, with the command line's overrides.
     """
     config = parsing.parse(DataConfig, raw.data, "data.")
     workdir = _command_line.prepare_workdir()

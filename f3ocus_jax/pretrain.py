@@ -1,7 +1,7 @@
-"""python -m f3ocus_jax.pretrain: where does a foundation model come from, if none can be had?
+"""Train a foundation model: f3ocus pretrain --config pretrain --workdir runs/foundation.
 
 Trains all weights of a model on a pooled public dataset and writes a Hugging Face directory that
-`config.model.weights` of a federated run takes.
+`config.model.weights` of a federated run takes. Use it where no pre-trained weights are available.
 """
 
 import functools
@@ -28,14 +28,14 @@ from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params
 
 REPORTS = 10
-"""How often the loss is printed."""
+"""Number of times that the loss is printed."""
 
 
 def main(raw: ml_collections.ConfigDict) -> None:
     """Runs the command.
 
     Args:
-      raw: the config file's settings, with the command line's overrides.
+      raw: Settings of the config file, with the command line's overrides.
     """
     pretrain(parsing.parse(PretrainConfig, raw), _command_line.prepare_workdir())
 
@@ -44,18 +44,18 @@ def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
     """Trains a foundation model and writes it.
 
     Args:
-      config: of the run.
-      workdir: where the Hugging Face directory is written.
+      config: Run configuration.
+      workdir: Folder of the written Hugging Face directory.
 
     Returns:
       The main metric on the pooled test split, in [0, 1].
 
     Raises:
-      ConfigError: for datasets of different tasks.
-      RoundError: if the loss becomes NaN; nothing is written then.
+      ConfigError: If the datasets are for different tasks.
+      RoundError: If the loss becomes NaN; nothing is written then.
     """
-    tokenizer, frame = foundation_lib.inputs(config.model, config.data)
-    federation = read_federation(config.data, frame=frame, tokenizer=tokenizer)
+    tokenizer, canvas = foundation_lib.inputs(config.model, config.data)
+    federation = read_federation(config.data, frame=canvas, tokenizer=tokenizer)
     pooled = pool(federation.clients)
     answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
     foundation = foundation_lib.load(config.model, answers, key, federation.findings)
@@ -66,18 +66,18 @@ def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
         batch_size=config.evaluation.batch_size,
         placement_name="pmap",
     )
-    (score,) = client_metrics.score(predict, params, [pooled])
+    (metrics,) = client_metrics.score(predict, params, [pooled])
     foundation.save(workdir, params)
-    reached, measure = accuracy.main(score.test), accuracy.main_name([score.test])
+    reached, measure = accuracy.main(metrics.test), accuracy.main_name([metrics.test])
     print(f"test {measure} {reached:.1%} on {len(pooled.test)} examples; written to {workdir}")
     return reached
 
 
 def pool(clients: list[ClientData]) -> ClientData:
-    """Makes one client of all.
+    """Pools the data of all clients as one client.
 
     Raises:
-      ConfigError: if some answer questions and others find diseases.
+      ConfigError: If some clients answer questions and others find diseases.
     """
     tasks = sorted({client.task for client in clients})
     if len(tasks) > 1:
@@ -97,16 +97,16 @@ def fit(model: Model, params: Params, examples: Examples, config: PretrainConfig
     """Minimises the loss over all weights.
 
     Args:
-      model: the model.
-      params: its start.
-      examples: to train on.
-      config: of the run.
+      model: Model to train.
+      params: Parameters before training.
+      examples: Training examples.
+      config: Run configuration.
 
     Returns:
       The trained parameters.
 
     Raises:
-      RoundError: if the loss is not finite.
+      RoundError: If the loss is not finite.
     """
     settings = config.optimization
     step, optimizer = _make_step(model, config.model.loss, settings)

@@ -1,4 +1,4 @@
-"""python -m f3ocus_jax.train --config configs/x.py --workdir runs/x: runs a federation.
+"""Run a federation: f3ocus train --config phantom --workdir runs/x.
 
 The same command again resumes a run that was stopped. On several hosts every host runs it, see
 docs/federation.md.
@@ -6,21 +6,19 @@ docs/federation.md.
 
 import ml_collections
 
-from f3ocus_jax import _command_line, hosts
+import f3ocus_jax
+from f3ocus_jax import _command_line
 from f3ocus_jax.config import parsing
-from f3ocus_jax.federation import experiment
-from f3ocus_jax.federation.settings import ExperimentConfig
 
 
 def main(raw: ml_collections.ConfigDict) -> None:
     """Runs the command.
 
     Args:
-      raw: the config file's settings, with the command line's overrides.
+      raw: Settings of the config file, with the command line's overrides.
     """
-    config = parsing.parse(ExperimentConfig, raw)
-    hosts.start(config.distributed)
-    experiment.run(config, _command_line.prepare_workdir())
+    config = parsing.parse(f3ocus_jax.ExperimentConfig, raw)
+    f3ocus_jax.run(config, _command_line.prepare_workdir())
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ ORDER = (
     "evaluation",
     "report",
     "federation",
+    "runs",
     "_command_line",
 )
 """Folders and shared modules from the bottom up; the foundations below and commands above."""
@@ -55,7 +56,8 @@ def imported_modules(path):
 def test_imports_go_one_way(path):
     module = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     if module == "__init__":
-        assert imported_modules(path) == {"_xla"}
+        # The others are for type checkers; tests/api shows that none is imported when this runs.
+        assert imported_modules(path) == {"_xla", "federation", "importance", "runs", "selection"}
         return
     for name in imported_modules(path):
         assert stage_of(name) <= stage_of(module), f"{module} must not import {name}"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from f3ocus_jax import convert
-from f3ocus_jax.convert import Wishes
+from f3ocus_jax.convert import Target
 from f3ocus_jax.data.text import load_tokenizer
 from f3ocus_jax.errors import ConfigError, WeightsError
 from f3ocus_jax.models import FAMILIES
@@ -69,8 +69,8 @@ def tensors(folder):
 def test_shards_go_in_and_out_with_every_bit_and_dtype(family, tmp_path):
     config, params = write(family, tmp_path / "theirs")
     assert (tmp_path / "theirs" / tensor_files.INDEX_FILE).is_file()
-    wishes = Wishes(shard_bytes=2 * SHARD_BYTES)
-    convert.convert(tmp_path / "theirs", None, tmp_path / "ours", wishes=wishes)
+    target = Target(shard_bytes=2 * SHARD_BYTES)
+    convert.convert(tmp_path / "theirs", None, tmp_path / "ours", target=target)
     theirs, ours = tensors(tmp_path / "theirs"), tensors(tmp_path / "ours")
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
@@ -89,7 +89,7 @@ def test_shards_go_in_and_out_with_every_bit_and_dtype(family, tmp_path):
 @pytest.mark.parametrize(("dtype", "expected"), [("float32", "float32"), ("bfloat16", "bfloat16")])
 def test_weights_become_the_dtype_that_is_asked_for(dtype, expected, tmp_path):
     write("vilt", tmp_path / "theirs", dtype="float16")
-    convert.convert(tmp_path / "theirs", None, tmp_path / "ours", wishes=Wishes(dtype=dtype))
+    convert.convert(tmp_path / "theirs", None, tmp_path / "ours", target=Target(dtype=dtype))
     assert {value.dtype.name for value in tensors(tmp_path / "ours").values()} == {expected}
     read = huggingface.load(tmp_path / "theirs", key=KEY, dtype=dtype)
     assert read.params["blocks"]["query"]["kernel"].dtype == expected
@@ -120,7 +120,7 @@ def test_one_file_is_converted_with_sizes_and_tokenizer_from_elsewhere(tmp_path)
 @pytest.mark.parametrize("family", TINY)
 def test_positions_are_resized_as_a_run_would_resize_them(family, tmp_path):
     write(family, tmp_path / "theirs", dtype="float32")
-    convert.convert(tmp_path / "theirs", None, tmp_path / "ours", wishes=Wishes(image_size=24))
+    convert.convert(tmp_path / "theirs", None, tmp_path / "ours", target=Target(image_size=24))
     ours = huggingface.load(tmp_path / "ours", key=KEY)
     expected = huggingface.load(tmp_path / "theirs", key=KEY, image_size=24)
     assert ours.config == expected.config
@@ -187,9 +187,9 @@ def test_reading_holds_the_model_and_one_shard_converting_one_shard_in_and_out(t
     rest = 500_000  # JSON, names, Python
     read = _peak(lambda: huggingface.load(tmp_path / "theirs", key=KEY, adapter_size=None))
     assert read < model + shard + rest
-    wishes = Wishes(shard_bytes=10**6)
+    target = Target(shard_bytes=10**6)
     made = _peak(
-        lambda: convert.convert(tmp_path / "theirs", None, tmp_path / "ours", wishes=wishes)
+        lambda: convert.convert(tmp_path / "theirs", None, tmp_path / "ours", target=target)
     )
     assert made < 3 * shard + rest
     assert companions.adapted_stack(tmp_path / "ours") == config.selectable

@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from f3ocus_jax import predict
+from f3ocus_jax import predict, runs
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.evaluation import findings_f1
+from f3ocus_jax.evaluation import answering, findings_f1
+from f3ocus_jax.evaluation.answering import Answer
 from f3ocus_jax.federation import experiment, run_folder
 from f3ocus_jax.models.huggingface import directory as huggingface
 from tests.helpers.configs import read_config, without_times
@@ -81,18 +82,20 @@ def test_the_model_of_a_mixed_run_is_written_with_both_heads(mixed):
 
 def test_prediction_says_what_is_present_by_a_client_s_thresholds(mixed):
     workdir, records = mixed
-    first = predict.read_thresholds(workdir, 2, FINDERS[0])
+    finished = runs.load(workdir, 2)
+    first = finished.thresholds(FINDERS[0])
     assert first.tolist() == records[-1].clients[3].thresholds
     both = np.array([client.thresholds for client in records[-1].clients[3:]])
-    mean = predict.read_thresholds(workdir, 2, "")
+    mean = finished.thresholds()
     for finding, values in enumerate(both.T):
         known = values[values < findings_f1.NEVER]
         expected = known.mean() if len(known) else findings_f1.NEVER
         np.testing.assert_allclose(mean[finding], expected)
     with pytest.raises(ConfigError, match="has no thresholds; choose open_i/reports 1 of 2"):
-        predict.read_thresholds(workdir, 2, "slake/english")
-    logits_F = np.array([0.0, 2.0, -2.0])
-    lines = list(predict.describe_findings(logits_F, "abc", np.array([0.5, 0.9, 0.1])))
+        finished.thresholds("slake/english")
+    probabilities_F = jax.nn.sigmoid(np.array([0.0, 2.0, -2.0]))
+    found = answering.find(np.asarray(probabilities_F), "abc", np.array([0.5, 0.9, 0.1]))
+    lines = list(predict.describe(Answer("", {}, *found), decoding=""))
     assert [line.split() for line in lines] == [
         ["88.1%", "absent", "b"],
         ["50.0%", "present", "a"],

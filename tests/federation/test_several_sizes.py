@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from f3ocus_jax import predict
-from f3ocus_jax.data import cache
+from f3ocus_jax.data import cache, questions
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
 from f3ocus_jax.errors import ConfigError
@@ -89,8 +88,12 @@ def test_predict_sees_what_the_run_saw(parts, manual_dir):
     train = parts.federation.clients[0].train
     seen = train.batch(np.arange(1))
     (path,) = manual_dir.glob(f"*/{train.image_ids[0]}*")
-    asked = predict.read_example(
-        parts.foundation, parts.config.data, path, question=train.questions[0]
+    asked = questions.make_batch(
+        [(path, train.questions[0])],
+        canvas=parts.foundation.frame(parts.config.data),
+        tokenizer=parts.foundation.tokenizer,
+        question_length=parts.config.data.question_length,
+        findings=len(parts.foundation.findings),
     )
     for name in ("images_BHWC", "image_size_B2", "input_ids_BT", "attention_mask_BT"):
         np.testing.assert_array_equal(getattr(asked, name), getattr(seen, name), err_msg=name)

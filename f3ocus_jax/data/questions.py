@@ -1,0 +1,122 @@
+"""Batches of images and questions that belong to no dataset."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from f3ocus_jax.data import images as images_lib
+from f3ocus_jax.data.images import Canvas
+from f3ocus_jax.data.text import Tokenizer
+from f3ocus_jax.errors import DataError
+from f3ocus_jax.types import Batch
+
+Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray
+"""Path of a PNG or JPEG file, PIL image, or uint8 array [height, width] or [height, width, 3]."""
+
+
+def pair(
+    pictures: Picture | Sequence[Picture], questions: str | Sequence[str]
+) -> list[tuple[Picture, str]]:
+    """Pairs images with questions; a single one of either is used for all of the other.
+
+    Args:
+      pictures: One image, several, or a uint8 array [B, height, width, 3].
+      questions: One question, or several.
+
+    Returns:
+      B pairs.
+
+    Raises:
+      DataError: If there are several of both and their numbers differ.
+    """
+    images = _as_list(pictures)
+    texts = [questions] if isinstance(questions, str) else list(questions)
+    if len(images) == 1:
+        images = images * len(texts)
+    elif len(texts) == 1:
+        texts = texts * len(images)
+    if len(images) != len(texts):
+        raise DataError(
+            f"{len(images)} images and {len(texts)} questions; give as many of both, or one"
+        )
+    return list(zip(images, texts, strict=True))
+
+
+def make_batch(
+    pairs: Sequence[tuple[Picture, str]],
+    *,
+    canvas: Canvas,
+    tokenizer: Tokenizer,
+    question_length: int,
+    findings: int,
+) -> Batch:
+    """Makes a batch that asks for all that a model can tell.
+
+    Args:
+      pairs: B images and their questions.
+      canvas: Canvas that images are put on.
+      tokenizer: Tokenizer of the questions.
+      question_length: T, tokens per question.
+      findings: F, findings that the model can tell; 0 for none.
+
+    Returns:
+      The batch; its labels and targets are 0 and mean nothing.
+
+    Raises:
+      DataError: If an image cannot be used.
+      FileNotFoundError: If there is no such file.
+    """
+    placed = [images_lib.place(read_picture(picture), canvas) for picture, _ in pairs]
+    input_ids_BT, mask_BT = tokenizer.encode([question for _, question in pairs], question_length)
+    count = len(pairs)
+    return Batch(
+        images_BHWC=np.stack([pixels_HWC for pixels_HWC, _ in placed]),
+        input_ids_BT=input_ids_BT,
+        attention_mask_BT=mask_BT,
+        labels_B=np.zeros(count, np.int32),
+        example_mask_B=np.ones(count, np.float32),
+        targets_BF=np.zeros((count, findings), np.int8) if findings else None,
+        image_size_B2=np.array([size for _, size in placed], np.int32)
+        if canvas.keeps_aspect
+        else None,
+    )
+
+
+def read_picture(picture: Picture) -> Image.Image:
+    """Returns an image as eight-bit colour.
+
+    Args:
+      picture: Path, PIL image or uint8 array.
+
+    Raises:
+      DataError: If a file is no image, or an array has another dtype or shape.
+      FileNotFoundError: If there is no such file.
+    """
+    if isinstance(picture, Image.Image):
+        return picture.convert("RGB")
+    if isinstance(picture, np.ndarray):
+        is_image = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[-1] == 3)
+        if picture.dtype != np.uint8 or not is_image or not picture.size:
+            raise DataError(
+                f"image of dtype {picture.dtype} and shape {picture.shape}, "
+                "must be uint8 [height, width] or [height, width, 3]"
+            )
+        return Image.fromarray(picture).convert("RGB")
+    try:
+        return images_lib.decode(pathlib.Path(picture).read_bytes())
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{picture} cannot be read as an image: {error}") from error
+
+
+def _as_list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
+    if isinstance(pictures, np.ndarray):
+        return list(pictures) if pictures.ndim == 4 else [pictures]
+    if isinstance(pictures, str | os.PathLike | Image.Image):
+        return [pictures]
+    return list(pictures)

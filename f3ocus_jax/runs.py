@@ -1,0 +1,227 @@
+"""Starting runs and using finished ones: the functions behind `f3ocus_jax.run` and `load`."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from f3ocus_jax import hosts
+from f3ocus_jax.config import parsing, shipped
+from f3ocus_jax.data import questions as questions_lib
+from f3ocus_jax.data.questions import Picture
+from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.evaluation import answering, findings_f1
+from f3ocus_jax.evaluation.answering import Answer, Ask
+from f3ocus_jax.evaluation.written_answers import decoding_of
+from f3ocus_jax.federation import assembly, checkpoint, experiment, run_folder
+from f3ocus_jax.federation.settings import ExperimentConfig
+from f3ocus_jax.models.foundation import Foundation
+from f3ocus_jax.report import record_files
+from f3ocus_jax.types import Params, RoundRecord
+
+
+def run(
+    config: ExperimentConfig | ConfigDict | str | os.PathLike[str],
+    workdir: str | os.PathLike[str],
+) -> list[RoundRecord]:
+    """Simulates a federation to its last round; the same call again resumes a stopped run.
+
+    Args:
+      config: Settings, or a config file: its path or the name of a shipped one, with or without a
+        variant, as in "phantom:tiny".
+      workdir: Folder of the run, made if absent. It gets records.jsonl, checkpoints/, figures/,
+        tensorboard/, the final table and the final model.
+
+    Returns:
+      One record per round; the first is round 0, the model before any training.
+
+    Raises:
+      ConfigError: If there is no such config, or a setting is impossible.
+      DataError: If data cannot be used.
+      WeightsError: If weights cannot be used.
+      RoundError: If a round fails numerically; the checkpoints of earlier rounds stay.
+      CompilerError: If the compiler gives wrong gradients.
+    """
+    if isinstance(config, str | os.PathLike):
+        config = shipped.read(config)
+    if not isinstance(config, ExperimentConfig):
+        config = parsing.parse(ExperimentConfig, config)
+    hosts.start(config.distributed)
+    folder = pathlib.Path(workdir).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    return experiment.run(config, folder)
+
+
+def load(workdir: str | os.PathLike[str], round: int | None = None) -> "FinishedRun":
+    """Opens a run at one of its checkpoints.
+
+    Args:
+      workdir: Folder of the run.
+      round: Round of the checkpoint; the most accurate one on disk if None.
+
+    Returns:
+      The run; its weights are read when they are first used.
+
+    Raises:
+      FileNotFoundError: If the folder holds no run, or no checkpoint of that round.
+    """
+    folder = pathlib.Path(workdir).absolute()
+    if not (folder / run_folder.RUN_FILE).is_file():
+        raise FileNotFoundError(
+            f"{workdir} holds no run (no {run_folder.RUN_FILE}); start one with f3ocus train"
+        )
+    config = run_folder.read_run(folder).config
+    kept = checkpoint.directory(config.checkpoint, folder)
+    with checkpoint.Checkpoints(kept, config.checkpoint, {}) as checkpoints:
+        chosen = checkpoints.best() if round is None else round
+        if chosen is None or chosen not in checkpoints.rounds():
+            raise FileNotFoundError(
+                f"{workdir} has no checkpoint of round {chosen}; on disk: {checkpoints.rounds()}"
+            )
+    return FinishedRun(folder, config, chosen)
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """A run at one of its checkpoints.
+
+    Attributes:
+      workdir: Folder of the run.
+      config: Settings of the run.
+      round: Round of the checkpoint.
+    """
+
+    workdir: pathlib.Path
+    config: ExperimentConfig
+    round: int
+
+    def answer(
+        self,
+        images: Picture | Sequence[Picture],
+        questions: str | Sequence[str],
+        *,
+        client: str = "",
+        top: int = 5,
+    ) -> list[Answer]:
+        """Asks the model questions about images; a single image or question goes with all others.
+
+        Args:
+          images: One or more images: paths of PNG or JPEG files, PIL images, or uint8 arrays
+            [height, width] or [height, width, 3]; or one uint8 array [B, height, width, 3].
+          questions: One or more questions, or the reports that go with the images.
+          client: Client whose thresholds decide which findings are present; "" for the mean over
+            the clients that saw the finding.
+          top: Number of answers to give with their probabilities; 0 spares a model that writes
+            its answers from ranking the vocabulary.
+
+        Returns:
+          One answer per pair of image and question. An answer head gives the likeliest answers of
+          the vocabulary, a model that writes also the text that it wrote, and a model that finds
+          diseases each finding with its probability and the findings that are present.
+
+        Raises:
+          ConfigError: If that client has no thresholds.
+          DataError: If an image cannot be used, or images and questions differ in number.
+          FileNotFoundError: If an image file does not exist.
+          WeightsError: If the weights that the run started from are gone.
+        """
+        foundation, params, ask = self._model
+        thresholds_F = self.thresholds(client) if foundation.findings else np.zeros(0)
+        pairs = questions_lib.pair(images, questions)
+        at_once = min(len(pairs), self.config.evaluation.batch_size)
+        answers: list[Answer] = []
+        for start in range(0, len(pairs), max(at_once, 1)):
+            chunk = pairs[start : start + at_once]
+            padding = [chunk[-1]] * (at_once - len(chunk))  # one shape compiles once
+            batch = questions_lib.make_batch(
+                [*chunk, *padding],
+                canvas=foundation.frame(self.config.data),
+                tokenizer=foundation.tokenizer,
+                question_length=self.config.data.question_length,
+                findings=len(foundation.findings),
+            )
+            outputs = ask(params, batch, top)
+            described = answering.describe(outputs, foundation, thresholds_F, top)
+            answers.extend(described[: len(chunk)])
+        return answers
+
+    def evaluate(
+        self,
+        *,
+        data_dir: str | os.PathLike[str] | None = None,
+        manual_dir: str | os.PathLike[str] | None = None,
+    ) -> dict[str, Mapping[str, float]]:
+        """Measures the model on the test split of each client of the run.
+
+        Args:
+          data_dir: Folder of the built datasets; the run's own if None.
+          manual_dir: Folder of the datasets' source files; the run's own if None.
+
+        Returns:
+          Client to metrics: "accuracy" (or "f1_micro" and "f1_macro" of findings), "examples",
+          "loss" in nats, and accuracies by kind of question; fractions in [0, 1].
+
+        Raises:
+          ConfigError: If the data or weights are others than those the run was made with.
+          DataError: If data cannot be used.
+          WeightsError: If the weights that the run started from are gone.
+        """
+        data = self.config.data
+        data = dataclasses.replace(
+            data,
+            data_dir=data.data_dir if data_dir is None else os.fspath(data_dir),
+            manual_dir=data.manual_dir if manual_dir is None else os.fspath(manual_dir),
+        )
+        parts = assembly.assemble(dataclasses.replace(self.config, data=data))
+        state = run_folder.load_state(
+            self.workdir, parts.start, parts.memory, parts.settings, self.round
+        )
+        metrics = parts.stages.evaluate(state)
+        clients = parts.federation.clients
+        return {client.name: each.test for client, each in zip(clients, metrics, strict=True)}
+
+    def thresholds(self, client: str = "") -> np.ndarray:
+        """Returns the probability from which on each finding counts as present.
+
+        Args:
+          client: Client that chose them; "" for the mean over the clients that saw the finding.
+
+        Returns:
+          thresholds_F; `findings_f1.NEVER`, above any probability, for a finding nobody saw.
+
+        Raises:
+          ConfigError: If that client has no thresholds.
+        """
+        kept = record_files.read_records(self.workdir / "records.jsonl")
+        (record,) = (each for each in kept if each.round == self.round)
+        chosen = {each.client: each.thresholds for each in record.clients if each.thresholds}
+        if client:
+            if client not in chosen:
+                raise ConfigError(
+                    f"client {client!r} has no thresholds; choose {', '.join(chosen)}"
+                )
+            return np.array(chosen[client])
+        values_KF = np.array(list(chosen.values()))
+        saw_KF = values_KF < findings_f1.NEVER
+        total_F = np.where(saw_KF, values_KF, 0.0).sum(axis=0)
+        mean_F = total_F / np.maximum(saw_KF.sum(axis=0), 1)
+        return np.where(saw_KF.any(axis=0), mean_F, findings_f1.NEVER)
+
+    @functools.cached_property
+    def decoding(self) -> str:
+        """How the model writes its answers, such as "greedy"; "" for one with an answer head."""
+        is_writer = self._model[0].model.generator is not None
+        return self.config.evaluation.decoding if is_writer else ""
+
+    @functools.cached_property
+    def _model(self) -> tuple[Foundation, Params, Ask]:
+        """The model with the parameters of this round, and how to ask it."""
+        foundation, params, _ = run_folder.load_model(self.workdir, self.round)
+        settings = self.config.evaluation
+        decoding = decoding_of(foundation, settings, self.config.data.answer_length)
+        return foundation, jax.device_put(params), answering.make_ask(foundation, decoding)
