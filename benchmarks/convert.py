@@ -36,7 +36,7 @@ def write(folder: pathlib.Path, *, width: int, layers: int, shard_bytes: int) ->
     from f3ocus_jax.data.text import load_tokenizer
     from f3ocus_jax.models import FAMILIES
     from f3ocus_jax.models.blocks.clip import ClipConfig
-    from f3ocus_jax.models.blocks.llama import LlamaConfig
+    from f3ocus_jax.models.blocks.llama_config import LlamaConfig
     from f3ocus_jax.models.huggingface import directory as huggingface, layout
     from f3ocus_jax.models.llava import model as llava
     from f3ocus_jax.models.llava.config import LlavaConfig

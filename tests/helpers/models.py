@@ -12,7 +12,7 @@ from f3ocus_jax.models.blip2.config import Blip2Config, Blip2VisionConfig
 from f3ocus_jax.models.blip2.qformer import QFormerConfig
 from f3ocus_jax.models.blocks.bert import TextConfig
 from f3ocus_jax.models.blocks.clip import ClipConfig
-from f3ocus_jax.models.blocks.llama import LlamaConfig
+from f3ocus_jax.models.blocks.llama_config import LlamaConfig
 from f3ocus_jax.models.blocks.opt import OptConfig
 from f3ocus_jax.models.blocks.t5_config import T5Config
 from f3ocus_jax.models.blocks.vision import VisionConfig

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from f3ocus_jax.data.text import load_tokenizer
 from f3ocus_jax.models import FAMILIES, sizes
-from f3ocus_jax.models.blocks.llama import LlamaConfig
+from f3ocus_jax.models.blocks.llama_config import LlamaConfig
 from f3ocus_jax.models.huggingface import directory as huggingface, layout, tensor_files
 from f3ocus_jax.models.llava import tensors as llava_layout
 from f3ocus_jax.models.llava.config import LlavaConfig

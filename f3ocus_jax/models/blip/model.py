@@ -79,7 +79,7 @@ def _embed(config: GroundedConfig, params: Params, batch: Batch) -> tuple[jax.Ar
     """Runs what is below the selectable stack."""
     bert.check_length(batch.input_ids_BT, config.max_position_embeddings, config.NAME)
     stage, text = config.stage, config.text_config
-    images_BHWC = vision.pixels(config, batch, config.NAME)
+    images_BHWC = vision.prepare_images(config, batch, config.NAME)
     bias_B11T = layers.padding_bias(jnp.asarray(batch.attention_mask_BT))
     image_BSD = vision.embed(config.vision_config, params, images_BHWC)
     text_BTD = bert.embed(text, params["text_embeddings"], jnp.asarray(batch.input_ids_BT))

@@ -8,7 +8,7 @@ from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.models import sizes
 from f3ocus_jax.models.blip2.qformer import QFormerConfig
 from f3ocus_jax.models.blocks import clip
-from f3ocus_jax.models.blocks.llama import LlamaConfig
+from f3ocus_jax.models.blocks.llama_config import LlamaConfig
 from f3ocus_jax.models.blocks.opt import OptConfig
 from f3ocus_jax.models.blocks.t5_config import T5Config
 from f3ocus_jax.models.blocks.vision import CHANNELS, VisionConfig

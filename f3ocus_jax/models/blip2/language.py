@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
-from f3ocus_jax.models.blocks import llama, opt, t5
+from f3ocus_jax.models.blocks import llama, opt, t5, t5_decoder
 from f3ocus_jax.models.blocks.language_model import LanguageModel
 from f3ocus_jax.models.blocks.layers import Adapt, identity
-from f3ocus_jax.models.blocks.llama import LlamaConfig
+from f3ocus_jax.models.blocks.llama_config import LlamaConfig
 from f3ocus_jax.models.blocks.opt import OptConfig
 from f3ocus_jax.models.blocks.t5_config import T5Config
 from f3ocus_jax.models.generation import causal_generator, generator as generator_lib
@@ -120,10 +120,10 @@ def _of_t5(config: T5Config) -> Reader:
     ) -> jax.Array:
         decoder, tokens = above["decoder"], ids_BT.shape[1]
         positions_BT = jnp.arange(tokens)[None]
-        attention_inputs = t5.make_decoder_attention_inputs(
+        attention_inputs = t5_decoder.make_attention_inputs(
             config, decoder, positions_BT, tokens, hidden_BTD, mask_BT
         )
-        return t5.prefill(config, decoder, words, ids_BT, attention_inputs)[0]
+        return t5_decoder.prefill(config, decoder, words, ids_BT, attention_inputs)[0]
 
     def pool(above: Params, words: Params, hidden_BTD: jax.Array, mask_BT: jax.Array) -> jax.Array:
         start_BT = jnp.full((len(hidden_BTD), 1), config.decoder_start_token_id, jnp.int32)
@@ -168,11 +168,11 @@ def make_t5_generator(
         states_BTD, mask_BT = encoded(params, batch)
         above, words = params["readout"], params["embeddings"]["words"]
         position_BT = jnp.zeros((1, 1), jnp.int32)
-        attention_inputs = t5.make_decoder_attention_inputs(
+        attention_inputs = t5_decoder.make_attention_inputs(
             config, above["decoder"], position_BT, 1, states_BTD, mask_BT
         )
         start_BT = jnp.full((len(states_BTD), 1), config.decoder_start_token_id, jnp.int32)
-        hidden_BTD, cache_L = t5.prefill(
+        hidden_BTD, cache_L = t5_decoder.prefill(
             config, above["decoder"], words, start_BT, attention_inputs
         )
         cache_length_B = jnp.ones(len(states_BTD), jnp.int32)
@@ -192,10 +192,10 @@ def make_t5_generator(
         positions_BT = cache_length_B[:, None] + jnp.arange(ids_BT.shape[1])[None]
         slots = state.cache_L.self_attention.key.shape[3]
         decoder = above["decoder"]
-        attention_inputs = t5.make_decoder_attention_inputs(
+        attention_inputs = t5_decoder.make_attention_inputs(
             config, decoder, positions_BT, slots, *state.encoder_B
         )
-        hidden_BTD, cache_L = t5.decode_step(
+        hidden_BTD, cache_L = t5_decoder.decode_step(
             config, decoder, words, ids_BT, attention_inputs, state.cache_L, cache_length_B
         )
         further = GenerationState(cache_L, state.encoder_B, cache_length_B + ids_BT.shape[1])

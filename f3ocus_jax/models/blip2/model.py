@@ -104,7 +104,7 @@ def _embed(config: Blip2Config, params: Params, batch: Batch) -> tuple[jax.Array
 
 def _images(config: Blip2Config, params: Params, batch: Batch) -> jax.Array:
     bert.check_length(batch.input_ids_BT, config.max_position_embeddings, "BLIP-2")
-    images_BHWC = vision.pixels(config, batch, "BLIP-2")
+    images_BHWC = vision.prepare_images(config, batch, "BLIP-2")
     # Float32 pixels would widen all states of a bfloat16 image encoder.
     return images_BHWC.astype(params["vision_embeddings"]["patch"]["kernel"].dtype)
 

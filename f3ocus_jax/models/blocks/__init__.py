@@ -1,1 +1,1 @@
-"""Building blocks that model families share."""
+"""Building blocks that the model families share."""

@@ -1,4 +1,4 @@
-"""Which functions stand between two linear maps, and what do they keep for the backward pass?"""
+"""Activation functions, written to keep little for the backward pass."""
 
 import math
 from collections.abc import Callable
@@ -11,14 +11,14 @@ import jax.numpy as jnp
 def gelu(inputs: jax.Array) -> jax.Array:
     """Gaussian error linear unit, x Φ(x), in its exact form (Hendrycks & Gimpel, 2016).
 
-    Differentiation keeps one array, the slope, where `jax.nn.gelu` keeps three: of all that a block
-    keeps for its backward pass these are the largest.
+    Differentiation keeps one array, the slope, where `jax.nn.gelu` keeps three. These are the
+    largest arrays that a block keeps for its backward pass.
 
     Args:
-      inputs: float, any shape.
+      inputs: Float array of any shape.
 
     Returns:
-      The same shape and dtype.
+      Activations, of the same shape and dtype.
     """
     return inputs * _normal_distribution(inputs)
 
@@ -26,9 +26,9 @@ def gelu(inputs: jax.Array) -> jax.Array:
 @gelu.defjvp
 def _gelu_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
     (inputs,), (tangent,) = primals, tangents
-    below = _normal_distribution(inputs)
+    distribution = _normal_distribution(inputs)
     density = jnp.exp(-0.5 * jnp.square(inputs)) / math.sqrt(2.0 * math.pi)
-    return inputs * below, tangent * (below + inputs * density)
+    return inputs * distribution, tangent * (distribution + inputs * density)
 
 
 def _normal_distribution(inputs: jax.Array) -> jax.Array:
@@ -44,7 +44,7 @@ def quick_gelu(inputs: jax.Array) -> jax.Array:
 
 
 def gelu_new(inputs: jax.Array) -> jax.Array:
-    """Returns the gelu as approximated through tanh, which T5 and GPT were trained with."""
+    """Returns the tanh approximation of the gelu, which T5 and GPT were trained with."""
     return jax.nn.gelu(inputs, approximate=True)
 
 
@@ -55,3 +55,4 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,
 }
+"""Activations by their names in Hugging Face's configs."""

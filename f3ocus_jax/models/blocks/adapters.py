@@ -1,4 +1,4 @@
-"""What is added to a frozen block so that it can be tuned with few parameters?"""
+"""Bottleneck adapters, which tune a frozen block with few parameters."""
 
 import functools
 
@@ -13,30 +13,30 @@ from f3ocus_jax.types import Rows
 class BottleneckAdapter(nn.Module):
     """Two linear maps around a ReLU, added to their own input (Houlsby et al., 2019).
 
-    The second map starts at zero, so that a fresh adapter changes nothing.
+    The second map starts at zero, so that a fresh adapter is the identity.
 
     Attributes:
-      bottleneck: width between the two maps.
+      bottleneck: Width between the two maps.
     """
 
     bottleneck: int
 
     @nn.compact
     def __call__(self, hidden_BTD: jax.Array) -> jax.Array:
-        """Returns hidden_BTD plus its correction, of the same shape."""
+        """Returns hidden_BTD plus the adapter's output, of the same shape."""
         inner_BTA = nn.relu(nn.Dense(self.bottleneck, name="down")(hidden_BTD))
         up = nn.Dense(hidden_BTD.shape[-1], kernel_init=nn.initializers.zeros, name="up")
         return hidden_BTD + up(inner_BTA)
 
 
 def init_stack(key: jax.Array, *, layers: int, width: int, bottleneck: int) -> Rows:
-    """Makes one fresh adapter per block.
+    """Initialises one adapter per block.
 
     Args:
-      key: typed random key.
-      layers: L.
-      width: D, of the hidden states.
-      bottleneck: width between the two maps; 0 for no adapters.
+      key: Typed random key.
+      layers: L, number of blocks.
+      width: D, width of the hidden states.
+      bottleneck: Width between the two maps; 0 for no adapters.
 
     Returns:
       Adapters with leading axis L, each the identity; `{}` for bottleneck 0.
@@ -55,12 +55,12 @@ def apply(adapter: Rows, hidden_BTD: jax.Array) -> jax.Array:
     """Runs one adapter.
 
     Args:
-      adapter: one row of the stack; `{}` for none. One of several adapters by name runs them side
-        by side and gives their mean, as FedDAT mixes two.
-      hidden_BTD: output of a feed-forward part, before its residual sum.
+      adapter: One row of the stack; `{}` for none. A dict of several adapters by name runs them
+        side by side and averages their outputs, as FedDAT mixes two.
+      hidden_BTD: Output of a feed-forward layer, before its residual sum.
 
     Returns:
-      hidden_BTD, corrected.
+      hidden_BTD, adapted.
     """
     if not adapter:
         return hidden_BTD
@@ -72,13 +72,13 @@ def apply(adapter: Rows, hidden_BTD: jax.Array) -> jax.Array:
 
 
 def apply_keeping_dtype(adapter: Rows, hidden_BTD: jax.Array) -> jax.Array:
-    """Runs one adapter of a model that may be in bfloat16, which adapters are wider than.
+    """Runs one float32 adapter of a model that may be in bfloat16.
 
     Args:
-      adapter: as of `apply`.
-      hidden_BTD: as of `apply`.
+      adapter: Adapter as in `apply`.
+      hidden_BTD: Hidden states as in `apply`.
 
     Returns:
-      hidden_BTD, corrected, of its own dtype.
+      hidden_BTD, adapted, of its own dtype.
     """
     return apply(adapter, hidden_BTD).astype(hidden_BTD.dtype)

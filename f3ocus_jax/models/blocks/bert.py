@@ -1,4 +1,4 @@
-"""What is a text stack of BERT's kind (Devlin et al., 2019), with or without cross-attention?"""
+"""Text transformers like BERT (Devlin et al., 2019), with or without cross-attention."""
 
 import dataclasses
 
@@ -15,20 +15,20 @@ from f3ocus_jax.types import Params, Rows
 
 @dataclasses.dataclass(frozen=True)
 class TextConfig:
-    """Sizes of a text stack by their Hugging Face names; the defaults are transformers' for BLIP.
+    """Sizes of a text transformer by their Hugging Face names, with the defaults of BLIP.
 
     Attributes:
-      vocab_size: entries of the tokenizer's vocabulary.
+      vocab_size: Entries of the tokenizer's vocabulary.
       hidden_size: D.
-      num_hidden_layers: blocks.
-      num_attention_heads: heads, each of D / heads dimensions.
-      intermediate_size: width of the feed-forward part.
-      max_position_embeddings: longest text, in tokens.
-      hidden_act: activation of the feed-forward part, a key of `ACTIVATIONS`.
-      layer_norm_eps: of every LayerNorm.
-      bos_token_id: the token that starts a generated text.
-      sep_token_id: the token that ends one.
-      pad_token_id: the token after the end.
+      num_hidden_layers: Number of blocks.
+      num_attention_heads: Number of heads, each of D / heads dimensions.
+      intermediate_size: Width of the feed-forward layer.
+      max_position_embeddings: Longest text, in tokens.
+      hidden_act: Activation of the feed-forward layer, a key of `ACTIVATIONS`.
+      layer_norm_eps: Epsilon of every LayerNorm.
+      bos_token_id: Token id that starts a generated text.
+      sep_token_id: Token id that ends a generated text.
+      pad_token_id: Token id after the end.
     """
 
     vocab_size: int = 30524
@@ -54,18 +54,18 @@ class TextConfig:
 
     @property
     def token_types(self) -> int:
-        """Kinds of text segment that have an embedding, of which only the first is used."""
+        """Number of segment types that have an embedding; only the first one is used."""
         return 0
 
 
 class TextEmbeddings(nn.Module):
-    """Token ids to hidden states."""
+    """Embeds token ids."""
 
     config: TextConfig
 
     @nn.compact
     def __call__(self, input_ids_BT: jax.Array, positions_BT: jax.Array | None = None) -> jax.Array:
-        """Returns hidden_BTD; the tokens' positions count from 0 where none are given."""
+        """Returns hidden_BTD; positions count from 0 if None."""
         config = self.config
         normal = nn.initializers.normal(config.hidden_size**-0.5)
         word = self.param("word", normal, (config.vocab_size, config.hidden_size))
@@ -83,7 +83,7 @@ class TextEmbeddings(nn.Module):
 
 
 class BertBlock(nn.Module):
-    """One transformer block with its norms behind the residual sums."""
+    """One post-norm transformer block: its norms follow the residual sums."""
 
     sizes: BlockSizes
 
@@ -99,30 +99,33 @@ class BertBlock(nn.Module):
         """Runs the block.
 
         Args:
-          hidden_BTD: its input.
-          bias: [B, 1, 1 or T, T], added to the scores of self-attention; None if all tokens see
-            each other.
-          states_BSD: what cross-attention looks at; None for a block without it.
-          states_bias: [B, 1, 1, S], added to its scores; None if all states are visible.
-          adapt: applied to the feed-forward part's output before the residual sum.
+          hidden_BTD: Input of the block.
+          bias: [B, 1, 1 or T, T], added to the logits of self-attention; None if all tokens
+            attend to each other.
+          states_BSD: Encoder states that cross-attention attends to; None for a block without it.
+          states_bias: [B, 1, 1, S], added to the logits of cross-attention; None if all states
+            are visible.
+          adapt: Applied to the feed-forward layer's output before the residual sum.
 
         Returns:
           hidden_BTD.
         """
         epsilon = self.sizes.layer_norm_eps
-        looked_BTD = layers.attention(self.sizes, hidden_BTD, hidden_BTD, bias)
-        hidden_BTD = layers.layer_norm(epsilon, "attention_norm")(hidden_BTD + looked_BTD)
+        attended_BTD = layers.attention(self.sizes, hidden_BTD, hidden_BTD, bias)
+        hidden_BTD = layers.layer_norm(epsilon, "attention_norm")(hidden_BTD + attended_BTD)
         if states_BSD is not None:
-            looked_BTD = layers.attention(
+            attended_BTD = layers.attention(
                 self.sizes, hidden_BTD, states_BSD, states_bias, prefix="cross_"
             )
-            hidden_BTD = layers.layer_norm(epsilon, "cross_attention_norm")(hidden_BTD + looked_BTD)
-        fed_BTD = adapt(layers.feed_forward(self.sizes, hidden_BTD))
-        return layers.layer_norm(epsilon, "feed_forward_norm")(hidden_BTD + fed_BTD)
+            hidden_BTD = layers.layer_norm(epsilon, "cross_attention_norm")(
+                hidden_BTD + attended_BTD
+            )
+        output_BTD = adapt(layers.feed_forward(self.sizes, hidden_BTD))
+        return layers.layer_norm(epsilon, "feed_forward_norm")(hidden_BTD + output_BTD)
 
 
 class LanguageModelHead(nn.Module):
-    """Hidden states to scores of the next token, through the word embeddings."""
+    """Computes the logits of the next token, through the word embeddings."""
 
     config: TextConfig
 
@@ -143,7 +146,7 @@ def embed(
     input_ids_BT: jax.Array,
     positions_BT: jax.Array | None = None,
 ) -> jax.Array:
-    """Returns the hidden_BTD of token ids; see `TextEmbeddings`."""
+    """Returns hidden_BTD, the embedded token ids; see `TextEmbeddings`."""
     return modules.apply(TextEmbeddings(config), params, input_ids_BT, positions_BT)
 
 
@@ -158,7 +161,7 @@ def apply_block(
     adapt: Adapt = identity,
     name: str | None = None,
 ) -> jax.Array:
-    """Runs one block; see `BertBlock`. In a row of several blocks each has a name."""
+    """Runs one block; see `BertBlock`. A row of several blocks tells them apart by name."""
     inputs = (hidden_BTD, bias, states_BSD, states_bias, adapt)
     return modules.apply(BertBlock(config, name=name), row, *inputs)
 
@@ -180,18 +183,18 @@ def run(
 
 
 def init_embeddings(config: TextConfig, key: jax.Array) -> Params:
-    """Draws fresh embeddings."""
+    """Initialises embeddings."""
     return modules.init(TextEmbeddings(config), key, jnp.zeros((1, 1), jnp.int32))
 
 
 def init_blocks(config: TextConfig, key: jax.Array, layers: int, states_width: int | None) -> Rows:
-    """Draws fresh blocks.
+    """Initialises blocks.
 
     Args:
-      config: sizes.
-      key: typed random key.
-      layers: how many.
-      states_width: of what cross-attention looks at; None for blocks without it.
+      config: Sizes.
+      key: Typed random key.
+      layers: Number of blocks.
+      states_width: Width of the states of cross-attention; None for blocks without it.
 
     Returns:
       Blocks with a leading layer axis.
@@ -207,7 +210,7 @@ def init_blocks(config: TextConfig, key: jax.Array, layers: int, states_width: i
 
 
 def check_length(input_ids_BT: jax.Array, longest: int, model: str) -> None:
-    """Raises ValueError for questions of more tokens than a model takes."""
+    """Raises ValueError if questions have more tokens than the model takes."""
     length = input_ids_BT.shape[1]
     if length > longest:
         raise ValueError(

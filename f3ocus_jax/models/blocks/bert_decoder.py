@@ -1,4 +1,4 @@
-"""How likely is a text, token by token, given an encoded question? A decoder of BERT's blocks."""
+"""A text decoder of BERT's blocks, which generates answers from an encoded question."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from f3ocus_jax.types import Params, Rows
 
 
 class DecoderBlock(nn.Module):
-    """One of BERT's blocks with cross-attention, which keeps keys and values."""
+    """A BERT block with causal self-attention, cross-attention, and cached keys and values."""
 
     config: TextConfig
 
@@ -29,31 +29,29 @@ class DecoderBlock(nn.Module):
         """Runs the block.
 
         Args:
-          hidden_BTD: its input.
-          bias_B1TS: added to the scores of self-attention; S counts the input's tokens, or the
-            memory's places.
-          states_BSD: the encoded question; not looked at where there is a memory.
-          states_bias: [B, 1, 1, S], hides its padding.
-          past: the tokens before, and each example's place for the input's first token.
+          hidden_BTD: Input of the block.
+          bias_B1TS: Added to the logits of self-attention; S counts the input's tokens, or the
+            cache's slots.
+          states_BSD: Encoded question; not used if its keys and values are cached.
+          states_bias: [B, 1, 1, S], hides the question's padding.
+          prefix: Cached tokens before the input; None if the input starts the text.
 
         Returns:
           (hidden_BTD, cache with the input's keys and values).
         """
         config = self.config
-        own = self.remember("", hidden_BTD)
+        cache = self.keys_and_values("", hidden_BTD)
         if prefix is not None:
-            own = prefix[0].self_attention.update(own, prefix[1])
-        mixed_BTD = self.mix("", hidden_BTD, own, bias_B1TS)
-        hidden_BTD = self.norm("attention_norm", hidden_BTD + mixed_BTD)
-        seen = (
-            prefix[0].cross_attention
-            if prefix and prefix[0].cross_attention
-            else self.remember("cross_", states_BSD)
-        )
-        mixed_BTD = self.mix("cross_", hidden_BTD, seen, states_bias)
-        hidden_BTD = self.norm("cross_attention_norm", hidden_BTD + mixed_BTD)
-        fed_BTD = layers.feed_forward(config, hidden_BTD)
-        return self.norm("feed_forward_norm", hidden_BTD + fed_BTD), DecoderCache(own, seen)
+            cache = prefix[0].self_attention.update(cache, prefix[1])
+        attended_BTD = self.attend("", hidden_BTD, cache, bias_B1TS)
+        hidden_BTD = self.norm("attention_norm", hidden_BTD + attended_BTD)
+        states_cache = prefix[0].cross_attention if prefix else None
+        states_cache = states_cache or self.keys_and_values("cross_", states_BSD)
+        attended_BTD = self.attend("cross_", hidden_BTD, states_cache, states_bias)
+        hidden_BTD = self.norm("cross_attention_norm", hidden_BTD + attended_BTD)
+        output_BTD = layers.feed_forward(config, hidden_BTD)
+        hidden_BTD = self.norm("feed_forward_norm", hidden_BTD + output_BTD)
+        return hidden_BTD, DecoderCache(cache, states_cache)
 
     def norm(self, name: str, hidden_BTD: jax.Array) -> jax.Array:
         """Applies a norm."""
@@ -65,40 +63,38 @@ class DecoderBlock(nn.Module):
         projected = layers.linear(config.hidden_size, name, hidden_BTD)
         return causal_attention.split_heads(projected, config.num_attention_heads)
 
-    def remember(self, prefix: str, states_BSD: jax.Array) -> KeyValueCache:
-        """Returns the keys and values of states."""
+    def keys_and_values(self, kind: str, states_BSD: jax.Array) -> KeyValueCache:
+        """Returns the keys and values of states; `kind` is "" or "cross_"."""
         return KeyValueCache(
-            *(self.heads(f"{prefix}{name}", states_BSD) for name in ("key", "value"))
+            *(self.heads(f"{kind}{name}", states_BSD) for name in ("key", "value"))
         )
 
-    def mix(
-        self, prefix: str, hidden_BTD: jax.Array, cache: KeyValueCache, bias: jax.Array
+    def attend(
+        self, kind: str, hidden_BTD: jax.Array, cache: KeyValueCache, bias: jax.Array
     ) -> jax.Array:
-        """Lets every token look at what is in a cache."""
-        mixed_BTD = causal_attention.attend(self.heads(f"{prefix}query", hidden_BTD), cache, bias)
-        return layers.linear(self.config.hidden_size, f"{prefix}attention_output", mixed_BTD)
+        """Attends to cached keys and values; `kind` is "" or "cross_"."""
+        mixed_BTD = causal_attention.attend(self.heads(f"{kind}query", hidden_BTD), cache, bias)
+        return layers.linear(self.config.hidden_size, f"{kind}attention_output", mixed_BTD)
 
 
 def init(config: TextConfig, key: jax.Array, states_width: int) -> Params:
-    """Draws a fresh decoder.
+    """Initialises a decoder.
 
     Args:
-      config: its sizes.
-      key: typed random key.
-      states_width: of the states it looks at.
+      config: Sizes.
+      key: Typed random key.
+      states_width: Width of the states of cross-attention.
 
     Returns:
-      Embeddings, blocks with a leading layer axis, and the map to scores.
+      "embeddings", "blocks" with a leading layer axis, and "scores", the language-model head.
     """
-    of_words, of_blocks, of_scores = jax.random.split(key, 3)
-    embeddings = bert.init_embeddings(config, of_words)
+    words_key, blocks_key, head_key = jax.random.split(key, 3)
+    embeddings = bert.init_embeddings(config, words_key)
     hidden_BTD = jnp.zeros((1, 1, config.hidden_size))
     return {
         "embeddings": embeddings,
-        "blocks": bert.init_blocks(config, of_blocks, config.num_hidden_layers, states_width),
-        "scores": modules.init(
-            LanguageModelHead(config), of_scores, hidden_BTD, embeddings["word"]
-        ),
+        "blocks": bert.init_blocks(config, blocks_key, config.num_hidden_layers, states_width),
+        "scores": modules.init(LanguageModelHead(config), head_key, hidden_BTD, embeddings["word"]),
     }
 
 
@@ -109,17 +105,17 @@ def prefill(
     states_BSD: jax.Array,
     states_bias: jax.Array,
 ) -> tuple[jax.Array, DecoderCache]:
-    """Scores the token that follows each token of a text, which sees those before it.
+    """Runs the decoder on a text from its first token on, and keeps keys and values.
 
     Args:
-      config: sizes.
-      params: of a decoder.
-      ids_BT: the text's tokens; padding behind them is seen by padding alone.
-      states_BSD: the encoded question.
+      config: Sizes.
+      params: Parameters of the decoder.
+      ids_BT: int32, token ids of the text, padded on the right.
+      states_BSD: Encoded question.
       states_bias: [B, 1, 1, S], hides the question's padding.
 
     Returns:
-      (logits_BTV, unnormalised, memory of the text with leading layer axis).
+      (logits_BTV of the token that follows each token, cache with leading layer axis).
     """
     positions_BT = jnp.arange(ids_BT.shape[1])[None]
     bias_B1TT = causal_attention.causal_mask(positions_BT, ids_BT.shape[1])
@@ -129,7 +125,7 @@ def prefill(
         return modules.apply(DecoderBlock(config), row, hidden, bias_B1TT, states_BSD, states_bias)
 
     hidden_BTD, cache_L = jax.lax.scan(step, hidden_BTD, params["blocks"])
-    return _scores(config, params, hidden_BTD), cache_L
+    return _logits(config, params, hidden_BTD), cache_L
 
 
 def decode_step(
@@ -141,16 +137,16 @@ def decode_step(
     cache_L: DecoderCache,
     cache_length_B: jax.Array,
 ) -> tuple[jax.Array, DecoderCache]:
-    """Scores the tokens that follow further tokens of a text; see `prefill`.
+    """Runs the decoder on the next tokens of a text; see `prefill`.
 
     Args:
-      config: sizes.
-      params: of a decoder.
-      ids_BT: the further tokens.
-      states_BSD: the encoded question.
+      config: Sizes.
+      params: Parameters of the decoder.
+      ids_BT: int32, token ids of the next tokens.
+      states_BSD: Encoded question.
       states_bias: [B, 1, 1, S], hides the question's padding.
-      cache_L: of the tokens before, with room for these.
-      cache_length_B: int32, the first further token's place in it.
+      cache_L: Keys and values of the tokens so far, with free slots for the next ones.
+      cache_length_B: int32, the number of tokens so far.
 
     Returns:
       (logits_BTV, cache with these tokens).
@@ -165,9 +161,9 @@ def decode_step(
         return modules.apply(DecoderBlock(config), row, *inputs)
 
     hidden_BTD, cache_L = jax.lax.scan(step, hidden_BTD, (params["blocks"], cache_L))
-    return _scores(config, params, hidden_BTD), cache_L
+    return _logits(config, params, hidden_BTD), cache_L
 
 
-def _scores(config: TextConfig, params: Params, hidden_BTD: jax.Array) -> jax.Array:
+def _logits(config: TextConfig, params: Params, hidden_BTD: jax.Array) -> jax.Array:
     word_VD = params["embeddings"]["word"]
     return modules.apply(LanguageModelHead(config), params["scores"], hidden_BTD, word_VD)

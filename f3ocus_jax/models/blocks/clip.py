@@ -1,6 +1,6 @@
-"""What is CLIP's image encoder (Radford et al., 2021), as far as a vision-language model uses it?
+"""The image encoder of CLIP (Radford et al., 2021), as far as vision-language models use it.
 
-Patches without a bias, a norm in front of the blocks, and the pre-norm blocks of `vision`.
+Its patch embedding has no bias, a norm precedes the blocks, and the blocks are those of `vision`.
 """
 
 import dataclasses
@@ -17,18 +17,18 @@ from f3ocus_jax.types import Params, Rows
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
-"""Of the pixels of CLIP's training images."""
+"""Mean and standard deviation per channel of CLIP's training images, in [0, 1]."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipConfig(VisionConfig):
-    """Sizes by their Hugging Face names; the defaults are transformers' for a config.json."""
+    """Sizes by their Hugging Face names, with the defaults of transformers."""
 
     model_type: str = "clip_vision_model"
     hidden_act: str = "quick_gelu"
     image_size: int = 224
     patch_size: int = 32
-    projection_dim: int = 512  # of a map that no vision-language model here uses
+    projection_dim: int = 512  # no vision-language model here uses this projection
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -36,13 +36,13 @@ class ClipConfig(VisionConfig):
 
 
 class ClipEmbeddings(nn.Module):
-    """An image to tokens."""
+    """Embeds an image as tokens."""
 
     config: ClipConfig
 
     @nn.compact
     def __call__(self, images_BHWC: jax.Array) -> jax.Array:
-        """Returns hidden_BTD: the class token, then the patches in raster order."""
+        """Returns hidden_BTD: the class token, then the patches in row-major order."""
         config, width = self.config, self.config.hidden_size
         normal = nn.initializers.normal(width**-0.5)
         class_token_1D = self.param("class_token", normal, (1, width))
@@ -55,24 +55,24 @@ class ClipEmbeddings(nn.Module):
 
 
 def init_embeddings(config: ClipConfig, key: jax.Array) -> Params:
-    """Draws fresh embeddings."""
+    """Initialises embeddings."""
     images_BHWC = jnp.zeros((1, config.image_size, config.image_size, vision.CHANNELS))
     return modules.init(ClipEmbeddings(config), key, images_BHWC)
 
 
 def init_block(config: ClipConfig, key: jax.Array) -> Rows:
-    """Draws one fresh block."""
+    """Initialises one block."""
     hidden_BTD = jnp.zeros((1, 1, config.hidden_size))
     return modules.init(vision.PreNormBlock(config), key, hidden_BTD, None, identity)
 
 
 def embed(config: ClipConfig, params: Params, images_BHWC: jax.Array) -> jax.Array:
-    """Makes the tokens of normalised images.
+    """Embeds normalised images as tokens.
 
     Args:
-      config: sizes.
-      params: of `ClipEmbeddings`.
-      images_BHWC: normalised images.
+      config: Sizes.
+      params: Parameters of `ClipEmbeddings`.
+      images_BHWC: Normalised images, float.
 
     Returns:
       hidden_BTD, of the parameters' dtype.

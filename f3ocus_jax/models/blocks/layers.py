@@ -1,6 +1,6 @@
-"""Which maps are transformer blocks made of? Linear, LayerNorm, attention, feed-forward.
+"""Layers of transformer blocks: linear, LayerNorm, attention, feed-forward.
 
-The functions make their parameters in the compact flax module that calls them.
+The functions create their parameters in the compact flax module that calls them.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
 
 Adapt = Callable[[jax.Array], jax.Array]
-"""Applied to the feed-forward part's output before its residual sum."""
+"""Function of the feed-forward layer's output, applied before its residual sum."""
 
 
 def identity(hidden_BTD: jax.Array) -> jax.Array:
-    """Adapts nothing."""
+    """Returns its input; the `Adapt` of a block without adapters."""
     return hidden_BTD
 
 
@@ -30,32 +30,32 @@ class BlockSizes(Protocol):
 
     @property
     def num_attention_heads(self) -> int:
-        """Heads, each of D / heads dimensions."""
+        """Number of heads, each of D / heads dimensions."""
 
     @property
     def intermediate_size(self) -> int:
-        """Width of the feed-forward part."""
+        """Width of the feed-forward layer."""
 
     @property
     def hidden_act(self) -> str:
-        """Its activation, a key of `ACTIVATIONS`."""
+        """Activation of the feed-forward layer, a key of `ACTIVATIONS`."""
 
     @property
     def layer_norm_eps(self) -> float:
-        """Of every LayerNorm."""
+        """Epsilon of every LayerNorm."""
 
 
 def linear(width: int, name: str, hidden_BTD: jax.Array, *, use_bias: bool = True) -> jax.Array:
     """Applies a linear map to every token.
 
     Args:
-      width: of the result.
-      name: of its parameters.
-      hidden_BTD: tokens.
-      use_bias: whether it has one.
+      width: Width of the result.
+      name: Name of the parameters.
+      hidden_BTD: Hidden states of the tokens.
+      use_bias: True if the map has a bias.
 
     Returns:
-      The tokens mapped, [B, T, width].
+      [B, T, width].
     """
     batch, tokens, _ = hidden_BTD.shape
     # As one matrix, the gradient of the weights needs no transposed copies: a tenth less time.
@@ -79,16 +79,16 @@ def attention(
     prefix: str = "",
     use_bias: bool = True,
 ) -> jax.Array:
-    """Lets every token look at states; at the tokens themselves in self-attention.
+    """Computes multi-head attention; self-attention if both inputs are the same array.
 
     Args:
-      sizes: of the block.
-      hidden_BTD: the tokens that look.
-      states_BSD: what they look at, of any width.
-      bias_B11S: added to the scores of every head and query; None if all states are visible. An
-        axis of 1 stands for all.
-      prefix: of the parameters' names.
-      use_bias: whether queries, keys and values have a bias.
+      sizes: Sizes of the block.
+      hidden_BTD: Tokens that the queries are of.
+      states_BSD: States that keys and values are of, of any width.
+      bias_B11S: Added to the attention logits of every head and query; None if all states are
+        visible. An axis of 1 stands for all.
+      prefix: Prefix of the parameters' names.
+      use_bias: True if queries, keys and values have a bias.
 
     Returns:
       hidden_BTD, before the residual sum.
@@ -96,22 +96,22 @@ def attention(
     heads, width = sizes.num_attention_heads, sizes.hidden_size
     batch, tokens, _ = hidden_BTD.shape
     # Reshaped once, so that the backward pass keeps one copy for all maps of the same tokens.
-    looking = hidden_BTD.reshape(batch * tokens, -1)
+    query_rows = hidden_BTD.reshape(batch * tokens, -1)
     is_self = states_BSD is hidden_BTD
-    looked_at = looking if is_self else states_BSD.reshape(-1, states_BSD.shape[-1])
+    state_rows = query_rows if is_self else states_BSD.reshape(-1, states_BSD.shape[-1])
 
     def project(name: str, rows: jax.Array) -> jax.Array:
         projected = nn.Dense(width, use_bias=use_bias, name=f"{prefix}{name}")(rows)
         # Heads lead before the products: on a CPU this halves the time of attention.
         return projected.reshape(batch, -1, heads, width // heads).swapaxes(1, 2)
 
-    query = project("query", looking)
-    key, value = project("key", looked_at), project("value", looked_at)
-    scores = (query * (width // heads) ** -0.5) @ key.swapaxes(-1, -2)
+    query = project("query", query_rows)
+    key, value = project("key", state_rows), project("value", state_rows)
+    logits = (query * (width // heads) ** -0.5) @ key.swapaxes(-1, -2)
     if bias_B11S is not None:
-        scores = scores + bias_B11S
-    shares = jax.nn.softmax(scores.astype(jnp.float32), axis=-1).astype(value.dtype)
-    mixed = (shares @ value).swapaxes(1, 2)
+        logits = logits + bias_B11S
+    attention_weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(value.dtype)
+    mixed = (attention_weights @ value).swapaxes(1, 2)
     return linear(width, f"{prefix}attention_output", mixed.reshape(batch, tokens, width))
 
 
@@ -119,8 +119,8 @@ def feed_forward(sizes: BlockSizes, hidden_BTD: jax.Array) -> jax.Array:
     """Maps every token through a wider layer and back.
 
     Args:
-      sizes: of the block.
-      hidden_BTD: tokens.
+      sizes: Sizes of the block.
+      hidden_BTD: Hidden states of the tokens.
 
     Returns:
       hidden_BTD, before the residual sum.
@@ -131,18 +131,18 @@ def feed_forward(sizes: BlockSizes, hidden_BTD: jax.Array) -> jax.Array:
 
 
 def padding_bias(mask_BT: jax.Array) -> jax.Array:
-    """Makes the term that hides padding from attention.
+    """Makes the attention bias that hides padding.
 
     Args:
       mask_BT: 1 for a token and 0 for padding.
 
     Returns:
-      bias_B11T, float32: 0 for a token, and for padding a number that no softmax survives.
+      bias_B11T, float32: 0 for a token, the lowest finite number for padding.
     """
     hidden_BT = jnp.where(mask_BT > 0, 0.0, jnp.finfo(jnp.float32).min)
     return hidden_BT[:, None, None, :]
 
 
 def prepend_visible(bias_B11T: jax.Array, tokens: int) -> jax.Array:
-    """Makes room for so many tokens in front, which are visible, in a term of `padding_bias`."""
+    """Extends the bias of `padding_bias` by so many visible tokens in front."""
     return jnp.pad(bias_B11T, ((0, 0), (0, 0), (0, 0), (tokens, 0)))

@@ -1,8 +1,8 @@
-"""How is a frozen linear map changed by two thin ones? Low-rank adaptation (Hu et al., 2022).
+"""Low-rank adaptation of frozen linear maps, LoRA (Hu et al., 2022).
 
-The change is added while a block runs, from outside of the block, so that every family has it: the
-maps of queries and values are found by their names. Nothing of their size is computed or kept. It
-can be added to the maps themselves, exactly, where a model shall do without it.
+The low-rank change is added while a block runs, from outside of the block, so that every family has
+it: the maps of queries and values are found by their names. Nothing of the size of their weights is
+computed or kept. `merge` adds the change to the weights themselves, exactly.
 """
 
 import contextlib
@@ -18,30 +18,30 @@ from f3ocus_jax.models.huggingface.layout import Path
 from f3ocus_jax.types import Rows
 
 ADAPTED = ("query", "value")
-"""Ends of the names of the maps that are changed; "cross_query" is one of them."""
+"""Suffixes of the names of the adapted maps; "cross_query" matches, too."""
 
 
 def init_stack(key: jax.Array, blocks: Rows, rank: int) -> Rows:
-    """Draws fresh changes of all blocks, which change nothing: their second map is zero.
+    """Initialises the low-rank changes of all blocks, whose second map is zero.
 
     Args:
-      key: typed random key.
-      blocks: leading axis L.
-      rank: width between the two maps.
+      key: Typed random key.
+      blocks: Parameters of the blocks, leading axis L.
+      rank: Width between the two maps.
 
     Returns:
       {map: {"down": [L, in, rank], "up": [L, rank, out]}}, float32, nested as the blocks are. The
       change is their product: its usual factor, alpha / rank, is 1.
 
     Raises:
-      ValueError: if the blocks have no map of these names.
+      ValueError: If no map of the blocks has such a name.
     """
     flat = traverse_util.flatten_dict(blocks)
     maps = {path[:-1]: leaf for path, leaf in sorted(flat.items()) if _is_adapted(path)}
     if not maps:
         raise ValueError(f"blocks have the maps {sorted(blocks)}, none ends in {ADAPTED}")
 
-    def draw(key: jax.Array, kernel: jax.Array) -> Rows:
+    def init(key: jax.Array, kernel: jax.Array) -> Rows:
         depth, width, outputs = kernel.shape
         bound = width**-0.5
         down = jax.random.uniform(key, (depth, width, rank), minval=-bound, maxval=bound)
@@ -49,7 +49,7 @@ def init_stack(key: jax.Array, blocks: Rows, rank: int) -> Rows:
 
     keys = jax.random.split(key, len(maps))
     pairs = zip(keys, maps.items(), strict=True)
-    return traverse_util.unflatten_dict({path: draw(key, kernel) for key, (path, kernel) in pairs})
+    return traverse_util.unflatten_dict({path: init(key, kernel) for key, (path, kernel) in pairs})
 
 
 def _is_adapted(path: Path) -> bool:
@@ -57,10 +57,10 @@ def _is_adapted(path: Path) -> bool:
 
 
 def applied(row: Rows | None) -> contextlib.AbstractContextManager[None]:
-    """Returns a context in which the linear maps of a block are changed.
+    """Returns a context in which the linear maps of a block are adapted.
 
     Args:
-      row: one row of the stack; None to change nothing.
+      row: One row of the stack; None to change nothing.
     """
     if row is None:
         return contextlib.nullcontext()
@@ -82,23 +82,23 @@ def applied(row: Rows | None) -> contextlib.AbstractContextManager[None]:
 
 
 def _maps(row: Rows, module: nn.Module) -> Rows | None:
-    """Returns the change of a linear map; None for what is not changed."""
+    """Returns the low-rank maps of a module; None if it is not adapted."""
     if not isinstance(module, nn.Dense):
         return None
-    # A row that holds several blocks tells them apart by the name of the module around the map.
-    around = row.get(getattr(module.parent, "name", None), row)
-    return around.get(module.name)
+    # A row of several blocks tells them apart by the name of the module around the map.
+    enclosing = row.get(getattr(module.parent, "name", None), row)
+    return enclosing.get(module.name)
 
 
 def merge(blocks: Rows, rows: Rows) -> Rows:
-    """Adds the changes to the maps.
+    """Adds the low-rank changes to the weights.
 
     Args:
-      blocks: leading axis L.
-      rows: of `init_stack`.
+      blocks: Parameters of the blocks, leading axis L.
+      rows: Low-rank changes as made by `init_stack`.
 
     Returns:
-      Blocks that do without them.
+      Parameters of equivalent blocks without low-rank changes.
     """
     merged, flat = traverse_util.flatten_dict(blocks), traverse_util.flatten_dict(rows)
     for path in {path[:-1] for path in flat}:

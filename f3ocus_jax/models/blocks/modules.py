@@ -1,4 +1,4 @@
-"""How is a flax module used as two pure functions, one that draws parameters and one that runs?"""
+"""A flax module as two pure functions: one initialises parameters, one applies them."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from f3ocus_jax.types import Params
 
 
 def init(module: nn.Module, key: jax.Array, *inputs: Any) -> Params:
-    """Returns fresh parameters of a module for inputs of these shapes."""
+    """Returns initial parameters of a module for inputs of these shapes."""
     return module.init(key, *inputs)["params"]
 
 
 def apply(module: nn.Module, params: Params, *inputs: Any) -> Any:
-    """Returns a module's output; it keeps no state and draws nothing."""
+    """Returns the output of a module without state and randomness."""
     return module.apply({"params": params}, *inputs)

@@ -1,6 +1,6 @@
-"""What is OPT (Zhang et al., 2022)? Causal pre-norm blocks with learned positions.
+"""OPT (Zhang et al., 2022): causal pre-norm blocks with learned positions.
 
-The word embeddings are the map to scores, too.
+The word embeddings are the output projection, too.
 """
 
 import dataclasses
@@ -19,29 +19,29 @@ from f3ocus_jax.models.blocks.layers import Adapt, identity
 from f3ocus_jax.types import Params, Rows
 
 OFFSET = 2
-"""The first position's row among the embeddings of positions; those before it are never used."""
+"""Row of the first position among the position embeddings; earlier rows are never used."""
 
 
 @dataclasses.dataclass(frozen=True)
 class OptConfig:
-    """Sizes of an OPT by their Hugging Face names; the defaults are transformers'.
+    """Sizes of an OPT by their Hugging Face names, with the defaults of transformers.
 
     Attributes:
       model_type: "opt".
-      vocab_size: entries of the tokenizer's vocabulary.
+      vocab_size: Entries of the tokenizer's vocabulary.
       hidden_size: D.
-      num_hidden_layers: blocks.
-      num_attention_heads: heads, each of D / heads dimensions.
-      ffn_dim: width of the feed-forward part.
-      activation_function: its activation, a key of `ACTIVATIONS`.
-      max_position_embeddings: longest sequence, in tokens.
-      word_embed_proj_dim: width of the word embeddings: D, or 0 for D.
-      do_layer_norm_before: True: norms stand in front of attention and feed-forward part.
-      enable_bias: True: every map has a bias.
-      layer_norm_elementwise_affine: True: norms have a scale and a bias.
-      tie_word_embeddings: True: the word embeddings are the map to scores.
-      eos_token_id: the token that ends a generated text.
-      pad_token_id: the token after the end.
+      num_hidden_layers: Number of blocks.
+      num_attention_heads: Number of heads, each of D / heads dimensions.
+      ffn_dim: Width of the feed-forward layer.
+      activation_function: Activation of the feed-forward layer, a key of `ACTIVATIONS`.
+      max_position_embeddings: Longest sequence, in tokens.
+      word_embed_proj_dim: Width of the word embeddings: D, or 0 for D.
+      do_layer_norm_before: Must be True: norms precede attention and the feed-forward layer.
+      enable_bias: Must be True: every linear map has a bias.
+      layer_norm_elementwise_affine: Must be True: norms have a scale and a bias.
+      tie_word_embeddings: Must be True: the word embeddings are the output projection.
+      eos_token_id: Token id that ends a generated text.
+      pad_token_id: Token id after the end.
     """
 
     model_type: str = "opt"
@@ -81,22 +81,22 @@ class OptConfig:
 
     @property
     def intermediate_size(self) -> int:
-        """Width of the feed-forward part."""
+        """Width of the feed-forward layer."""
         return self.ffn_dim
 
     @property
     def hidden_act(self) -> str:
-        """Its activation."""
+        """Activation of the feed-forward layer."""
         return self.activation_function
 
     @property
     def layer_norm_eps(self) -> float:
-        """Of every LayerNorm; torch's default."""
+        """Epsilon of every LayerNorm, torch's default."""
         return 1e-5
 
 
 class OptBlock(nn.Module):
-    """One block."""
+    """One OPT block."""
 
     config: OptConfig
 
@@ -111,10 +111,10 @@ class OptBlock(nn.Module):
         """Runs the block.
 
         Args:
-          hidden_BTD: its input.
-          bias_B1TS: added to the attention scores; S counts the input's tokens, or the cache's
-            places.
-          adapt: applied to the feed-forward part's output before the residual sum.
+          hidden_BTD: Input of the block.
+          bias_B1TS: Added to the attention logits; S counts the input's tokens, or the cache's
+            slots.
+          adapt: Applied to the feed-forward layer's output before the residual sum.
           prefix: Cached tokens before the input; None if the input starts the text.
 
         Returns:
@@ -139,9 +139,9 @@ class OptBlock(nn.Module):
 
 
 def init(config: OptConfig, key: jax.Array) -> dict[str, Params]:
-    """Draws a fresh model."""
-    of_words, of_positions, of_blocks, of_norm = jax.random.split(key, 4)
-    width, deviation = config.hidden_size, config.hidden_size**-0.5
+    """Initialises all parts of a model."""
+    words_key, positions_key, blocks_key, norm_key = jax.random.split(key, 4)
+    width, std = config.hidden_size, config.hidden_size**-0.5
     hidden_BTD, bias = jnp.zeros((1, 1, width)), jnp.zeros((1, 1, 1, 1))
 
     def init_block(key: jax.Array) -> Rows:
@@ -150,16 +150,18 @@ def init(config: OptConfig, key: jax.Array) -> dict[str, Params]:
     positions = (config.max_position_embeddings + OFFSET, width)
     return {
         "words": {
-            "word": deviation * jax.random.normal(of_words, (config.vocab_size, width)),
-            "position": deviation * jax.random.normal(of_positions, positions),
+            "word": std * jax.random.normal(words_key, (config.vocab_size, width)),
+            "position": std * jax.random.normal(positions_key, positions),
         },
-        "language_blocks": stacks.draw(init_block, of_blocks, config.num_hidden_layers),
-        "language_norm": modules.init(vision.FinalNorm(config.layer_norm_eps), of_norm, hidden_BTD),
+        "language_blocks": stacks.draw(init_block, blocks_key, config.num_hidden_layers),
+        "language_norm": modules.init(
+            vision.FinalNorm(config.layer_norm_eps), norm_key, hidden_BTD
+        ),
     }
 
 
 def make_language_model(config: OptConfig) -> LanguageModel:
-    """Returns the model as functions of its parts."""
+    """Makes the language model as functions of its parts."""
 
     def add_positions(words: Params, hidden_BTD: jax.Array, positions_BT: jax.Array) -> jax.Array:
         return hidden_BTD + jnp.take(words["position"], positions_BT + OFFSET, axis=0)

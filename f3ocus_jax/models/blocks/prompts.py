@@ -1,7 +1,8 @@
-"""How are learned tokens put in front of a frozen stack? As in PromptFL (Guo et al., 2023).
+"""Learned prompt tokens in front of a frozen stack, as in PromptFL (Guo et al., 2023).
 
-To the rest of the system a model with a prompt is a model with one selectable layer, the prompt,
-and one block, which is the whole stack: it is scored, chosen, sent and averaged as any layer is.
+To the rest of the system, a model with a prompt is a model with one selectable layer, the prompt,
+and one block, which is the whole stack. The prompt is scored, selected, sent and averaged like any
+other layer.
 """
 
 import dataclasses
@@ -14,23 +15,23 @@ from f3ocus_jax.models import base
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Params, Rows
 
-DEVIATION = 0.02
-"""Of a fresh prompt's elements, as in CoOp (Zhou et al., 2022), which PromptFL builds on."""
+INIT_STD = 0.02
+"""Standard deviation of an initial prompt, as in CoOp (Zhou et al., 2022), PromptFL's basis."""
 
 
 def make_prompted_model(model: Model, *, tokens: int, width: int) -> Model:
     """Makes the model that runs with a prompt in front of its selectable stack.
 
     Args:
-      model: without a prompt.
-      tokens: P, of a fresh prompt.
-      width: D, of the selectable stack's hidden states.
+      model: Model without a prompt.
+      tokens: P, number of tokens of an initial prompt.
+      width: D, width of the selectable stack's hidden states.
 
     Returns:
-      The model; `add_prompt` makes its parameters of the other's.
+      The model with a prompt; `add_prompt` makes its parameters.
 
     Raises:
-      ValueError: if the model's blocks cannot be given more tokens.
+      ValueError: If the model's blocks take no further tokens.
     """
     extend = model.extend
     if extend is None:
@@ -48,32 +49,32 @@ def make_prompted_model(model: Model, *, tokens: int, width: int) -> Model:
         return hidden[:, length:]
 
     def init(key: jax.Array) -> Params:
-        of_model, of_prompt = jax.random.split(key)
-        return add_prompt(model.init(of_model), init_prompt(of_prompt, tokens, width))
+        model_key, prompt_key = jax.random.split(key)
+        return add_prompt(model.init(model_key), init_prompt(prompt_key, tokens, width))
 
     return dataclasses.replace(model, num_layers=1, init=init, block=block, extend=None)
 
 
 def init_prompt(key: jax.Array, tokens: int, width: int) -> jax.Array:
-    """Draws a fresh prompt.
+    """Initialises a prompt.
 
     Args:
-      key: typed random key.
-      tokens: P.
-      width: D, of the selectable stack's hidden states.
+      key: Typed random key.
+      tokens: P, number of tokens.
+      width: D, width of the selectable stack's hidden states.
 
     Returns:
       tokens_PD.
     """
-    return DEVIATION * jax.random.normal(key, (tokens, width))
+    return INIT_STD * jax.random.normal(key, (tokens, width))
 
 
 def add_prompt(params: Params, tokens_PD: jax.Array) -> Params:
-    """Returns parameters of the model with a prompt.
+    """Returns the parameters of the model with a prompt.
 
     Args:
-      params: of the model without one.
-      tokens_PD: the prompt.
+      params: Parameters of the model without a prompt.
+      tokens_PD: Prompt.
     """
     rows = {key: params[key] for key in base.ROW_KEYS if key in params}
     others = {key: params[key] for key in params if key not in base.ROW_KEYS}
@@ -82,6 +83,6 @@ def add_prompt(params: Params, tokens_PD: jax.Array) -> Params:
 
 
 def remove_prompt(params: Params) -> tuple[Params, jax.Array]:
-    """Undoes `add_prompt`."""
+    """Returns (parameters of the model without a prompt, prompt); undoes `add_prompt`."""
     rows = jax.tree.map(lambda leaf: leaf[0], params["blocks"])
     return {**params, **rows}, params["adapters"]["tokens"][0]

@@ -1,7 +1,7 @@
-"""What is T5 (Raffel et al., 2020)? An encoder and a decoder that know distances, not positions.
+"""T5 (Raffel et al., 2020): an encoder and a decoder with relative positions.
 
-How far two tokens are apart is a bias of their attention score. The first block of encoder and of
-decoder holds it, and the others use it, too.
+The distance between two tokens adds a bias to their attention logit. The first block of the encoder
+and of the decoder holds this bias, and the other blocks use it, too.
 """
 
 import functools
@@ -9,8 +9,6 @@ import functools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
-from flax import struct
 
 from f3ocus_jax.models import stacks
 from f3ocus_jax.models.blocks import causal_attention, layers, modules
@@ -18,27 +16,13 @@ from f3ocus_jax.models.blocks.activations import ACTIVATIONS
 from f3ocus_jax.models.blocks.key_value_cache import DecoderCache, DecoderPrefix, KeyValueCache
 from f3ocus_jax.models.blocks.layers import Adapt, identity
 from f3ocus_jax.models.blocks.llama import RmsNorm
+from f3ocus_jax.models.blocks.relative_positions import relative_position_bias
 from f3ocus_jax.models.blocks.t5_config import T5Config
-from f3ocus_jax.types import Array, Params, Rows
-
-
-@struct.dataclass
-class DecoderAttentionInputs:
-    """What a decoder's blocks look at.
-
-    Attributes:
-      bias_BHTS: added to the scores of self-attention.
-      states_BSD: the encoded question.
-      states_bias_B11S: hides its padding.
-    """
-
-    bias_BHTS: Array
-    states_BSD: Array
-    states_bias_B11S: Array
+from f3ocus_jax.types import Params, Rows
 
 
 class T5Block(nn.Module):
-    """One block; with states to look at, one of the decoder."""
+    """One T5 block; with states for cross-attention, a block of the decoder."""
 
     config: T5Config
 
@@ -55,39 +39,35 @@ class T5Block(nn.Module):
         """Runs the block.
 
         Args:
-          hidden_BTD: its input.
-          bias_BHTS: added to the scores of self-attention.
-          states_BSD: what cross-attention looks at; None for a block without it.
-          states_bias: [B, 1, 1, S], added to its scores.
-          adapt: applied to the feed-forward part's output before the residual sum.
+          hidden_BTD: Input of the block.
+          bias_BHTS: Added to the logits of self-attention.
+          states_BSD: Encoder states that cross-attention attends to; None for a block without it.
+          states_bias: [B, 1, 1, S], added to the logits of cross-attention.
+          adapt: Applied to the feed-forward layer's output before the residual sum.
           prefix: Cached tokens before the input; None if the input starts the text.
 
         Returns:
           (hidden_BTD, cache with the input's keys and values).
         """
         normed_BTD = self.norm("attention_norm", hidden_BTD)
-        own = self.remember("", normed_BTD)
+        cache, states_cache = self.keys_and_values("", normed_BTD), None
         if prefix is not None:
-            own = prefix[0].self_attention.update(own, prefix[1])
-        hidden_BTD = hidden_BTD + self.mix("", normed_BTD, own, bias_BHTS)
-        seen = None
+            cache = prefix[0].self_attention.update(cache, prefix[1])
+        hidden_BTD = hidden_BTD + self.attend("", normed_BTD, cache, bias_BHTS)
         if states_BSD is not None and states_bias is not None:
             normed_BTD = self.norm("cross_attention_norm", hidden_BTD)
-            seen = (
-                prefix[0].cross_attention
-                if prefix and prefix[0].cross_attention
-                else self.remember("cross_", states_BSD)
-            )
-            hidden_BTD = hidden_BTD + self.mix("cross_", normed_BTD, seen, states_bias)
-        fed_BTD = self.feed_forward(self.norm("feed_forward_norm", hidden_BTD))
-        return hidden_BTD + adapt(fed_BTD), DecoderCache(own, seen)
+            states_cache = prefix[0].cross_attention if prefix else None
+            states_cache = states_cache or self.keys_and_values("cross_", states_BSD)
+            hidden_BTD = hidden_BTD + self.attend("cross_", normed_BTD, states_cache, states_bias)
+        output_BTD = self.feed_forward(self.norm("feed_forward_norm", hidden_BTD))
+        return hidden_BTD + adapt(output_BTD), DecoderCache(cache, states_cache)
 
     def norm(self, name: str, hidden_BTD: jax.Array) -> jax.Array:
         """Applies a norm."""
         return RmsNorm(self.config.layer_norm_epsilon, name=name)(hidden_BTD)
 
     def linear(self, width: int, name: str, hidden_BTD: jax.Array) -> jax.Array:
-        """Applies a linear map, none of which has a bias."""
+        """Applies a linear map without a bias."""
         return layers.linear(width, name, hidden_BTD, use_bias=False)
 
     def heads(self, name: str, hidden_BTD: jax.Array) -> jax.Array:
@@ -96,19 +76,19 @@ class T5Block(nn.Module):
         projected = self.linear(config.num_heads * config.d_kv, name, hidden_BTD)
         return causal_attention.split_heads(projected, config.num_heads)
 
-    def remember(self, prefix: str, states_BSD: jax.Array) -> KeyValueCache:
-        """Returns the keys and values of states."""
+    def keys_and_values(self, kind: str, states_BSD: jax.Array) -> KeyValueCache:
+        """Returns the keys and values of states; `kind` is "" or "cross_"."""
         return KeyValueCache(
-            *(self.heads(f"{prefix}{name}", states_BSD) for name in ("key", "value"))
+            *(self.heads(f"{kind}{name}", states_BSD) for name in ("key", "value"))
         )
 
-    def mix(
-        self, prefix: str, normed_BTD: jax.Array, cache: KeyValueCache, bias: jax.Array
+    def attend(
+        self, kind: str, normed_BTD: jax.Array, cache: KeyValueCache, bias: jax.Array
     ) -> jax.Array:
-        """Lets every token look at what is in a cache; T5 does not scale the scores."""
-        query = self.heads(f"{prefix}query", normed_BTD)
+        """Attends to cached keys and values without scaling the logits, as T5 does."""
+        query = self.heads(f"{kind}query", normed_BTD)
         mixed_BTD = causal_attention.attend(query, cache, bias, scale=1.0)
-        return self.linear(self.config.d_model, f"{prefix}attention_output", mixed_BTD)
+        return self.linear(self.config.d_model, f"{kind}attention_output", mixed_BTD)
 
     def feed_forward(self, normed_BTD: jax.Array) -> jax.Array:
         """Maps every token through a wider layer and back, gated in newer models."""
@@ -124,53 +104,54 @@ class T5Block(nn.Module):
 
 
 def init(config: T5Config, key: jax.Array) -> dict[str, Params]:
-    """Draws a fresh model.
+    """Initialises all parts of a model.
 
     Args:
-      config: sizes.
-      key: typed random key.
+      config: Sizes.
+      key: Typed random key.
 
     Returns:
-      Its parts: words (embeddings, and the encoder's bias), language_blocks and language_norm of
-      the encoder, decoder, and scores.
+      "words" (embeddings, and the encoder's relative position bias), "language_blocks" and
+      "language_norm" of the encoder, "decoder", and "scores", the language-model head.
     """
-    of_words, of_bias, of_encoder, of_decoder, of_scores = jax.random.split(key, 5)
+    words_key, bias_key, encoder_key, decoder_key, head_key = jax.random.split(key, 5)
     buckets = (config.relative_attention_num_buckets, config.num_heads)
     words = (config.vocab_size, config.d_model)
-    deviation = config.d_model**-0.5
-    of_encoder_bias, of_decoder_bias = jax.random.split(of_bias)
+    std = config.d_model**-0.5
+    encoder_bias_key, decoder_bias_key = jax.random.split(bias_key)
     blocks = functools.partial(_init_blocks, config)
     scale_D = {"scale": jnp.ones(config.d_model)}
     return {
         "words": {
-            "word": deviation * jax.random.normal(of_words, words),
-            "bias": deviation * jax.random.normal(of_encoder_bias, buckets),
+            "word": std * jax.random.normal(words_key, words),
+            "bias": std * jax.random.normal(encoder_bias_key, buckets),
         },
-        "language_blocks": blocks(of_encoder, config.num_layers, looks=False),
+        "language_blocks": blocks(encoder_key, config.num_layers, cross_attention=False),
         "language_norm": scale_D,
         "decoder": {
-            "bias": deviation * jax.random.normal(of_decoder_bias, buckets),
-            "blocks": blocks(of_decoder, config.num_decoder_layers, looks=True),
+            "bias": std * jax.random.normal(decoder_bias_key, buckets),
+            "blocks": blocks(decoder_key, config.num_decoder_layers, cross_attention=True),
             "norm": scale_D,
         },
-        "scores": {"kernel": deviation * jax.random.normal(of_scores, words).T},
+        "scores": {"kernel": std * jax.random.normal(head_key, words).T},
     }
 
 
 def encoder_bias(config: T5Config, words: Params, mask_BT: jax.Array) -> jax.Array:
-    """Lets the encoder's tokens look at all that are no padding.
+    """Computes the encoder's attention bias: relative positions, and padding hidden.
 
     Args:
-      config: sizes.
-      words: the part of that name.
+      config: Sizes.
+      words: Part "words" of the model.
       mask_BT: 1 for a token and 0 for padding.
 
     Returns:
-      bias_BHTT, added to the scores.
+      bias_BHTT, added to the attention logits.
     """
-    places_T = jnp.arange(mask_BT.shape[1])
-    apart_1TT = (places_T[None] - places_T[:, None])[None]
-    return _bias(config, words["bias"], apart_1TT, both_ways=True) + layers.padding_bias(mask_BT)
+    positions_T = jnp.arange(mask_BT.shape[1])
+    distance_1TT = (positions_T[None] - positions_T[:, None])[None]
+    bias_1HTT = relative_position_bias(config, words["bias"], distance_1TT, bidirectional=True)
+    return bias_1HTT + layers.padding_bias(mask_BT)
 
 
 def apply_block(
@@ -185,140 +166,13 @@ def apply_block(
 
 
 def norm(config: T5Config, params: Params, hidden_BTD: jax.Array) -> jax.Array:
-    """Norms what the last block gave."""
+    """Applies the norm after the last block."""
     return modules.apply(RmsNorm(config.layer_norm_epsilon), params, hidden_BTD)
 
 
-def prefill(
-    config: T5Config,
-    decoder: Params,
-    words: Params,
-    ids_BT: jax.Array,
-    attention_inputs: DecoderAttentionInputs,
-) -> tuple[jax.Array, DecoderCache]:
-    """Reads the first tokens of a text.
-
-    Args:
-      config: sizes.
-      decoder: the part of that name.
-      words: the part of that name.
-      ids_BT: the tokens, of which the first is the start.
-      attention_inputs: from `make_decoder_attention_inputs`, for places 0 to T - 1.
-
-    Returns:
-      (hidden_BTD, normed, cache with leading layer axis).
-    """
-    hidden_BTD = jnp.take(words["word"], ids_BT, axis=0)
-
-    def step(hidden: jax.Array, row: Rows) -> tuple[jax.Array, DecoderCache]:
-        looked_at = (
-            attention_inputs.bias_BHTS,
-            attention_inputs.states_BSD,
-            attention_inputs.states_bias_B11S,
-        )
-        return modules.apply(T5Block(config), row, hidden, *looked_at, identity)
-
-    hidden_BTD, cache_L = jax.lax.scan(step, hidden_BTD, decoder["blocks"])
-    return norm(config, decoder["norm"], hidden_BTD), cache_L
-
-
-def decode_step(
-    config: T5Config,
-    decoder: Params,
-    words: Params,
-    ids_BT: jax.Array,
-    attention_inputs: DecoderAttentionInputs,
-    cache_L: DecoderCache,
-    cache_length_B: jax.Array,
-) -> tuple[jax.Array, DecoderCache]:
-    """Reads further tokens of a text; see `prefill`.
-
-    Args:
-      config: sizes.
-      decoder: the part of that name.
-      words: the part of that name.
-      ids_BT: the tokens.
-      attention_inputs: from `make_decoder_attention_inputs`,
-        for these tokens and all slots of the cache.
-      cache_L: of the tokens before, with room for these.
-      cache_length_B: int32, the first of these tokens' place in it.
-
-    Returns:
-      (hidden_BTD, normed, cache with these tokens).
-    """
-    hidden_BTD = jnp.take(words["word"], ids_BT, axis=0)
-
-    def step(hidden: jax.Array, rows: tuple[Rows, DecoderCache]) -> tuple[jax.Array, DecoderCache]:
-        row, cache = rows
-        looked_at = (
-            attention_inputs.bias_BHTS,
-            attention_inputs.states_BSD,
-            attention_inputs.states_bias_B11S,
-        )
-        prefix = (cache, cache_length_B)
-        return modules.apply(T5Block(config), row, hidden, *looked_at, identity, prefix)
-
-    hidden_BTD, cache_L = jax.lax.scan(step, hidden_BTD, (decoder["blocks"], cache_L))
-    return norm(config, decoder["norm"], hidden_BTD), cache_L
-
-
-def make_decoder_attention_inputs(
-    config: T5Config,
-    decoder: Params,
-    positions_BT: jax.Array,
-    places: int,
-    states_BSD: jax.Array,
-    states_mask_BS: jax.Array,
-) -> DecoderAttentionInputs:
-    """Lets the decoder's tokens look at themselves, those before them, and the encoded question.
-
-    Args:
-      config: sizes.
-      decoder: the part of that name.
-      positions_BT: int32, where the tokens are in their text; B may be 1 for all examples.
-      places: how many places of the text there are to look at, from 0 on.
-      states_BSD: the encoded question.
-      states_mask_BS: 1 for a token of it and 0 for padding.
-
-    Returns:
-      Their attention_inputs.
-    """
-    apart_BTS = jnp.arange(places)[None, None] - positions_BT[..., None]
-    bias_BHTS = _bias(config, decoder["bias"], apart_BTS, both_ways=False)
-    bias_BHTS = bias_BHTS + causal_attention.causal_mask(positions_BT, places)
-    return DecoderAttentionInputs(bias_BHTS, states_BSD, layers.padding_bias(states_mask_BS))
-
-
-def _bias(
-    config: T5Config, bias_VH: jax.Array, apart_BTS: jax.Array, *, both_ways: bool
-) -> jax.Array:
-    """Looks up the bias of distances, [B, H, T, S]; positive ones are to later tokens."""
-    buckets = config.relative_attention_num_buckets // (2 if both_ways else 1)
-    farthest = config.relative_attention_max_distance
-    table = jnp.asarray(_buckets(buckets, farthest))
-    bucket_BTS = table[jnp.minimum(jnp.abs(apart_BTS), farthest)]
-    if both_ways:
-        bucket_BTS = bucket_BTS + jnp.where(apart_BTS > 0, buckets, 0)
-    else:
-        bucket_BTS = jnp.where(apart_BTS > 0, 0, bucket_BTS)
-    return jnp.moveaxis(jnp.take(bias_VH, bucket_BTS, axis=0), -1, 1)
-
-
-@functools.cache
-def _buckets(buckets: int, farthest: int) -> np.ndarray:
-    """Returns the bucket of every distance from 0 on: exact ones first, then logarithmic ones."""
-    exact = buckets // 2
-    apart = np.arange(farthest + 1)
-    # In float32, as torch takes them: some distances are on the border of two buckets.
-    shares = np.log(np.maximum(apart, 1).astype(np.float32) / np.float32(exact))
-    shares = shares / np.float32(np.log(farthest / exact)) * np.float32(buckets - exact)
-    far = np.minimum(exact + shares.astype(np.int32), buckets - 1)
-    return np.where(apart < exact, apart, far).astype(np.int32)
-
-
-def _init_blocks(config: T5Config, key: jax.Array, count: int, *, looks: bool) -> Rows:
+def _init_blocks(config: T5Config, key: jax.Array, count: int, *, cross_attention: bool) -> Rows:
     hidden_BTD, bias = jnp.zeros((1, 1, config.d_model)), jnp.zeros((1, 1, 1, 1))
-    states = hidden_BTD if looks else None
+    states = hidden_BTD if cross_attention else None
 
     def init_block(key: jax.Array) -> Rows:
         return modules.init(T5Block(config), key, hidden_BTD, bias, states, bias, identity)

@@ -1,4 +1,4 @@
-"""How large is a T5, and which sizes are possible?"""
+"""Sizes of a T5."""
 
 import dataclasses
 
@@ -8,26 +8,27 @@ from f3ocus_jax.models import sizes
 
 @dataclasses.dataclass(frozen=True)
 class T5Config:
-    """Sizes of a T5 by their Hugging Face names; the defaults are transformers'.
+    """Sizes of a T5 by their Hugging Face names, with the defaults of transformers.
 
     Attributes:
       model_type: "t5".
-      vocab_size: entries of the tokenizer's vocabulary.
+      vocab_size: Entries of the tokenizer's vocabulary.
       d_model: D.
-      d_kv: dimensions of a head.
-      d_ff: width of the feed-forward part.
-      num_layers: blocks of the encoder.
-      num_decoder_layers: blocks of the decoder; 0 for as many.
-      num_heads: heads.
-      relative_attention_num_buckets: kinds of distance that are told apart.
-      relative_attention_max_distance: from here on, all distances are alike.
-      layer_norm_epsilon: of every norm.
+      d_kv: Dimensions of a head.
+      d_ff: Width of the feed-forward layer.
+      num_layers: Number of blocks of the encoder.
+      num_decoder_layers: Number of blocks of the decoder; 0 for as many as the encoder has.
+      num_heads: Number of heads.
+      relative_attention_num_buckets: Number of buckets of distances between tokens.
+      relative_attention_max_distance: Distance, in tokens, from which on all share one bucket.
+      layer_norm_epsilon: Epsilon of every norm.
       feed_forward_proj: "relu", "gated-gelu" or "gated-silu".
-      n_positions: longest question, in tokens, by convention; nothing in the model bounds it.
-      tie_word_embeddings: False: the map to scores is a matrix of its own, as flan-T5 has it.
-      eos_token_id: the token that ends a generated text.
-      pad_token_id: the token after the end.
-      decoder_start_token_id: the token that starts a generated text.
+      n_positions: Longest question, in tokens, by convention; nothing in the model bounds it.
+      tie_word_embeddings: Must be False: the output projection is a matrix of its own, as in
+        flan-T5.
+      eos_token_id: Token id that ends a generated text.
+      pad_token_id: Token id after the end.
+      decoder_start_token_id: Token id that starts a generated text.
     """
 
     model_type: str = "t5"
@@ -79,7 +80,7 @@ class T5Config:
 
     @property
     def num_hidden_layers(self) -> int:
-        """Blocks of the encoder."""
+        """Number of blocks of the encoder."""
         return self.num_layers
 
     @property
@@ -89,7 +90,7 @@ class T5Config:
 
     @property
     def activation(self) -> tuple[str, bool]:
-        """(activation of the feed-forward part, whether it gates another map)."""
+        """(activation of the feed-forward layer, True if it gates a second linear map)."""
         is_gated = self.feed_forward_proj.startswith("gated-")
         name = self.feed_forward_proj.removeprefix("gated-")
         return ("gelu_new" if name == "gelu" else name), is_gated

@@ -1,4 +1,4 @@
-"""What is a vision transformer (Dosovitskiy et al., 2021)? Patches and pre-norm blocks."""
+"""Vision transformers (Dosovitskiy et al., 2021): patch embeddings and pre-norm blocks."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ CHANNELS = 3
 
 @dataclasses.dataclass(frozen=True)
 class VisionConfig:
-    """Sizes of a vision transformer by their Hugging Face names; the defaults are transformers'.
+    """Sizes of a vision transformer by their Hugging Face names, with the defaults of transformers.
 
     Attributes:
       hidden_size: D.
-      num_hidden_layers: blocks.
-      num_attention_heads: heads, each of D / heads dimensions.
-      intermediate_size: width of the feed-forward part.
-      hidden_act: its activation, a key of `ACTIVATIONS`.
-      layer_norm_eps: of every LayerNorm.
-      image_size: side of the square image, in pixels.
-      patch_size: side of a patch, in pixels.
+      num_hidden_layers: Number of blocks.
+      num_attention_heads: Number of heads, each of D / heads dimensions.
+      intermediate_size: Width of the feed-forward layer.
+      hidden_act: Activation of the feed-forward layer, a key of `ACTIVATIONS`.
+      layer_norm_eps: Epsilon of every LayerNorm.
+      image_size: Side of the square image, in pixels.
+      patch_size: Side of a patch, in pixels.
     """
 
     hidden_size: int = 768
@@ -51,28 +51,28 @@ class VisionConfig:
 
     @property
     def num_patches(self) -> int:
-        """Patches of an image."""
+        """Number of patches of an image."""
         return (self.image_size // self.patch_size) ** 2
 
 
 class VisionEmbeddings(nn.Module):
-    """An image to tokens."""
+    """Embeds an image as tokens."""
 
     config: VisionConfig
 
     @nn.compact
     def __call__(self, images_BHWC: jax.Array) -> jax.Array:
-        """Returns hidden_BTD: the class token, then the patches in raster order."""
+        """Returns hidden_BTD: the class token, then the patches in row-major order."""
         config = self.config
         normal = nn.initializers.normal(config.hidden_size**-0.5)
         class_token = self.param("class_token", normal, (1, config.hidden_size))
         position = self.param("position", normal, (config.num_patches + 1, config.hidden_size))
-        hidden_BTD = image_tokens(images_BHWC, class_token, config.patch_size)
+        hidden_BTD = embed_patches(images_BHWC, class_token, config.patch_size)
         return hidden_BTD + position[None]
 
 
 class PreNormBlock(nn.Module):
-    """One transformer block with its norms in front of attention and feed-forward part."""
+    """One pre-norm transformer block: norms precede attention and the feed-forward layer."""
 
     sizes: BlockSizes
     qkv_bias: bool = True
@@ -82,9 +82,9 @@ class PreNormBlock(nn.Module):
         """Runs the block.
 
         Args:
-          hidden_BTD: its input.
-          bias: [B, 1, 1, T], added to the attention scores of every head and query, or None.
-          adapt: applied to the feed-forward part's output before the residual sum.
+          hidden_BTD: Input of the block.
+          bias: [B, 1, 1, T], added to the attention logits of every head and query, or None.
+          adapt: Applied to the feed-forward layer's output before the residual sum.
 
         Returns:
           hidden_BTD.
@@ -99,7 +99,7 @@ class PreNormBlock(nn.Module):
 
 
 class FinalNorm(nn.Module):
-    """The norm after the last block, which pre-norm blocks leave to do."""
+    """The norm after the last of the pre-norm blocks."""
 
     epsilon: float
 
@@ -110,16 +110,16 @@ class FinalNorm(nn.Module):
 
 
 def init(config: VisionConfig, key: jax.Array) -> Params:
-    """Draws a fresh image encoder.
+    """Initialises an image encoder.
 
     Args:
-      config: sizes.
-      key: typed random key.
+      config: Sizes.
+      key: Typed random key.
 
     Returns:
-      The parts vision_embeddings, vision_blocks (with a leading layer axis) and vision_norm.
+      "vision_embeddings", "vision_blocks" (with a leading layer axis) and "vision_norm".
     """
-    of_embeddings, of_blocks, of_norm = jax.random.split(key, 3)
+    embeddings_key, blocks_key, norm_key = jax.random.split(key, 3)
     images_BHWC = jnp.zeros((1, config.image_size, config.image_size, CHANNELS))
     hidden_BTD = jnp.zeros((1, 1, config.hidden_size))
 
@@ -127,14 +127,14 @@ def init(config: VisionConfig, key: jax.Array) -> Params:
         return modules.init(PreNormBlock(config), key, hidden_BTD, None, identity)
 
     return {
-        "vision_embeddings": modules.init(VisionEmbeddings(config), of_embeddings, images_BHWC),
-        "vision_blocks": stacks.draw(init_block, of_blocks, config.num_hidden_layers),
-        "vision_norm": modules.init(FinalNorm(config.layer_norm_eps), of_norm, hidden_BTD),
+        "vision_embeddings": modules.init(VisionEmbeddings(config), embeddings_key, images_BHWC),
+        "vision_blocks": stacks.draw(init_block, blocks_key, config.num_hidden_layers),
+        "vision_norm": modules.init(FinalNorm(config.layer_norm_eps), norm_key, hidden_BTD),
     }
 
 
 def embed(config: VisionConfig, parts: Params, images_BHWC: jax.Array) -> jax.Array:
-    """Returns the hidden_BTD of normalised images."""
+    """Returns hidden_BTD, the embedded normalised images."""
     return modules.apply(VisionEmbeddings(config), parts["vision_embeddings"], images_BHWC)
 
 
@@ -146,27 +146,27 @@ def apply_block(
 
 
 def final_norm(config: VisionConfig, parts: Params, hidden_BTD: jax.Array) -> jax.Array:
-    """Norms what the last block gave."""
+    """Applies the norm after the last block."""
     return modules.apply(FinalNorm(config.layer_norm_eps), parts["vision_norm"], hidden_BTD)
 
 
 def encode(config: VisionConfig, parts: Params, hidden_BTD: jax.Array) -> jax.Array:
-    """Runs all blocks and the norm, where the stack is not selectable."""
+    """Runs all blocks and the final norm of a stack that is not selectable."""
     rows = parts["vision_blocks"]
     hidden_BTD = stacks.run(lambda row, hidden: apply_block(config, row, hidden), rows, hidden_BTD)
     return final_norm(config, parts, hidden_BTD)
 
 
-def image_tokens(images_BHWC: jax.Array, class_token_1D: jax.Array, patch_size: int) -> jax.Array:
-    """Makes an image's tokens without their positions; call it inside a compact module.
+def embed_patches(images_BHWC: jax.Array, class_token_1D: jax.Array, patch_size: int) -> jax.Array:
+    """Embeds images as tokens without positions; to be called inside a compact module.
 
     Args:
-      images_BHWC: normalised images.
-      class_token_1D: the token in front.
-      patch_size: side of a patch, in pixels.
+      images_BHWC: Normalised images.
+      class_token_1D: Token that precedes the patches.
+      patch_size: Side of a patch, in pixels.
 
     Returns:
-      hidden_BTD: the class token, then the patches in raster order.
+      hidden_BTD: the class token, then the patches in row-major order.
     """
     width = class_token_1D.shape[-1]
     patches_BTD = nn.Dense(width, name="patch")(patches(images_BHWC, patch_size))
@@ -175,61 +175,61 @@ def image_tokens(images_BHWC: jax.Array, class_token_1D: jax.Array, patch_size: 
 
 
 def patches(images_BHWC: jax.Array, size: int) -> jax.Array:
-    """Cuts images into flattened patches, rows first: [B, patches, size · size · channels]."""
+    """Cuts images into flattened patches in row-major order: [B, T, size · size · channels]."""
     batch, height, width, channels = images_BHWC.shape
     grid = images_BHWC.reshape(batch, height // size, size, width // size, size, channels)
     return grid.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, size * size * channels)
 
 
-def pixels(config: Sizes, batch: Batch, model: str) -> jax.Array:
-    """Checks a batch's images and scales them as a model was trained on.
+def prepare_images(config: Sizes, batch: Batch, model: str) -> jax.Array:
+    """Checks the shape of a batch's images and normalises them for a model.
 
     Args:
-      config: sizes of the model.
+      config: Sizes of the model.
       batch: B examples.
-      model: its name in messages.
+      model: Name of the model in messages.
 
     Returns:
-      images_BHWC, float32 of uint8 images, and float ones unchanged.
+      images_BHWC: float32 for uint8 images; float images pass unchanged.
 
     Raises:
-      ValueError: if the images have another shape than the model takes.
+      ValueError: If the images have another shape than the model takes.
     """
-    check_image(batch.images_BHWC, config.image_size, CHANNELS, model)
+    check_image_shape(batch.images_BHWC, config.image_size, CHANNELS, model)
     return normalise(jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std)
 
 
 def normalise(
     images_BHWC: jax.Array, mean: Sequence[float], deviation: Sequence[float]
 ) -> jax.Array:
-    """Scales integer pixels as a model was trained on; float pixels pass unchanged.
+    """Normalises integer pixels to the range a model was trained on; float pixels pass unchanged.
 
     Args:
       images_BHWC: uint8 in [0, 255], or float.
-      mean: subtracted from a channel's share of 255; one number per channel, or one for all.
-      deviation: what the difference is divided by.
+      mean: Mean of the pixels in [0, 1]; one number per channel, or one for all.
+      deviation: Standard deviation of the pixels in [0, 1], like `mean`.
 
     Returns:
       images_BHWC, float32.
     """
     if not jnp.issubdtype(images_BHWC.dtype, jnp.integer):
         return images_BHWC
-    shares = images_BHWC.astype(jnp.float32) / 255.0
+    scaled = images_BHWC.astype(jnp.float32) / 255.0
     per_channel = (1, 1, 1, -1)
-    return (shares - jnp.array(mean).reshape(per_channel)) / jnp.array(deviation).reshape(
+    return (scaled - jnp.array(mean).reshape(per_channel)) / jnp.array(deviation).reshape(
         per_channel
     )
 
 
-def inside(size_B2: jax.Array, shape: tuple[int, int]) -> jax.Array:
-    """Tells where images are that lie in the top left corner of a canvas.
+def image_mask(size_B2: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Masks the area of images that lie in the top left corner of a canvas.
 
     Args:
       size_B2: int32, height and width of the images.
-      shape: height and width of the canvas, in the same unit.
+      shape: Height and width of the canvas, in the same unit.
 
     Returns:
-      bool [B, height, width].
+      bool [B, height, width], True inside of an image.
     """
     rows_BH, columns_BW = (
         jnp.arange(length)[None] < size_B2[:, axis, None] for axis, length in enumerate(shape)
@@ -237,8 +237,8 @@ def inside(size_B2: jax.Array, shape: tuple[int, int]) -> jax.Array:
     return rows_BH[:, :, None] & columns_BW[:, None, :]
 
 
-def check_image(images_BHWC: jax.Array, side: int, channels: int, model: str) -> None:
-    """Raises ValueError for images of another shape than a model takes."""
+def check_image_shape(images_BHWC: jax.Array, side: int, channels: int, model: str) -> None:
+    """Raises ValueError if images have another shape than the model takes."""
     expected = (side, side, channels)
     if images_BHWC.shape[1:] != expected:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from f3ocus_jax.models.blocks.llama import LlamaConfig
+from f3ocus_jax.models.blocks.llama_config import LlamaConfig
 from f3ocus_jax.models.blocks.opt import OptConfig
 from f3ocus_jax.models.blocks.t5_config import T5Config
 from f3ocus_jax.models.huggingface import layout

@@ -9,7 +9,7 @@ from f3ocus_jax.models import sizes
 from f3ocus_jax.models.blocks import clip
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
 from f3ocus_jax.models.blocks.clip import ClipConfig
-from f3ocus_jax.models.blocks.llama import LlamaConfig
+from f3ocus_jax.models.blocks.llama_config import LlamaConfig
 from f3ocus_jax.models.blocks.vision import CHANNELS
 
 STACKS = ("language", "vision")

@@ -97,7 +97,7 @@ def make_model(config: LlavaConfig) -> Model:
 def _embed(config: LlavaConfig, params: Params, batch: Batch) -> tuple[jax.Array, Context]:
     """Runs what is below the selectable stack."""
     bert.check_length(batch.input_ids_BT, config.max_position_embeddings, "LLaVA")
-    images_BHWC = vision.pixels(config, batch, "LLaVA")
+    images_BHWC = vision.prepare_images(config, batch, "LLaVA")
     image_BPD = clip.embed(config.vision_config, params["vision_embeddings"], images_BHWC)
     text_BTD = _words(params["words"], batch)
     context = _context(config, batch, text_BTD)

@@ -56,11 +56,11 @@ class Embeddings(nn.Module):
             layers.layer_norm(config.layer_norm_eps, "text_norm")(text_BTD) + modality[None, :1]
         )
 
-        image_BTD = vision.image_tokens(images_BHWC, class_token_1D, config.patch_size)
+        image_BTD = vision.embed_patches(images_BHWC, class_token_1D, config.patch_size)
         if grid_B2 is None:
             position_BTD = position[None]
         else:
-            position_BTD = positions.resize_each(position, grid_B2, _patches(config, images_BHWC))
+            position_BTD = positions.resize_batch(position, grid_B2, _patches(config, images_BHWC))
         image_BTD = image_BTD + (position_BTD + modality[None, 1:2])
         return jnp.concatenate([text_BTD, image_BTD], axis=1)
 
@@ -97,7 +97,7 @@ def make_model(config: ViltConfig) -> Model:
             jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std
         )
         if batch.image_size_B2 is None:
-            vision.check_image(images_BHWC, config.image_size, config.num_channels, "ViLT")
+            vision.check_image_shape(images_BHWC, config.image_size, config.num_channels, "ViLT")
             grid_B2, patch_mask_BP = None, jnp.ones((len(images_BHWC), config.num_patches), bool)
         else:
             size_B2 = jnp.asarray(batch.image_size_B2)
@@ -180,10 +180,10 @@ def _without_padding(
             f"the images' canvas has shape {images_BHWC.shape[1:]}, this ViLT takes edges that are "
             f"multiples of {config.patch_size}, and {config.num_channels} channels"
         )
-    is_image_BHW = vision.inside(size_B2, (height, width))
+    is_image_BHW = vision.image_mask(size_B2, (height, width))
     images_BHWC = jnp.where(is_image_BHW[..., None], images_BHWC, 0.0)
     grid_B2 = -(-size_B2 // config.patch_size)
-    mask_BIJ = vision.inside(grid_B2, _patches(config, images_BHWC))
+    mask_BIJ = vision.image_mask(grid_B2, _patches(config, images_BHWC))
     return images_BHWC, grid_B2, mask_BIJ.reshape(len(mask_BIJ), -1)
 
 

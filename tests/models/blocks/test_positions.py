@@ -43,7 +43,7 @@ def test_positions_for_each_image_are_those_for_it_alone():
     """Of rows and columns apart, by scipy; a grid of the old size keeps every bit."""
     old, grids = grid(4), [(4, 4), (2, 6), (6, 1), (5, 5), (1, 3)]
     each = np.asarray(
-        jax.jit(positions.resize_each, static_argnums=2)(old, np.array(grids), (6, 7))
+        jax.jit(positions.resize_batch, static_argnums=2)(old, np.array(grids), (6, 7))
     )
     assert each.shape == (5, 1 + 42, 3)
     np.testing.assert_array_equal(each[:, 0], np.repeat(old[:1], 5, axis=0))

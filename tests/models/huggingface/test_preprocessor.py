@@ -115,7 +115,7 @@ def test_vilt_s_processor_makes_the_same_padded_pixels_and_mask(tmp_path):
         assert size == (mask_HW[:, 0].sum(), mask_HW[0].sum())
     sizes_B2 = np.array([size for _, size in placed])
     assert (len(set(map(tuple, sizes_B2.tolist()))), sizes_B2.max()) == (5, 52)
-    canvas_BHW = vision.inside(sizes_B2, (52, 52))
+    canvas_BHW = vision.image_mask(sizes_B2, (52, 52))
     np.testing.assert_array_equal(canvas_BHW[:, :height, :width], mask_BHW)
     ours_BHWC = normalised([canvas_HWC for canvas_HWC, _ in placed], config)
     ours_BHWC = np.where(canvas_BHW[..., None], ours_BHWC, 0)

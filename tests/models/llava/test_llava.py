@@ -10,7 +10,7 @@ from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.models import FAMILIES, base, sizes
 from f3ocus_jax.models.blocks import llama
 from f3ocus_jax.models.blocks.clip import ClipConfig
-from f3ocus_jax.models.blocks.llama import LlamaConfig, RopeConfig
+from f3ocus_jax.models.blocks.llama_config import LlamaConfig, RopeConfig
 from f3ocus_jax.models.huggingface import directory as huggingface
 from f3ocus_jax.models.llava import model as llava
 from f3ocus_jax.models.llava.config import LlavaConfig, standardise
