@@ -31,7 +31,7 @@ from benchmarks import client_step, importance_peers, reporting
 from benchmarks.importance_peers import Arrays, Case
 from f3ocus_jax import importance
 from f3ocus_jax.clients import LocalTask, local
-from f3ocus_jax.importance import lntk
+from f3ocus_jax.importance import LntkOptions, ScoreContext, lntk
 from f3ocus_jax.importance.plan import EXPECTED_ITERATIONS, KernelPlan
 from f3ocus_jax.models import units
 from f3ocus_jax.types import Params
@@ -167,12 +167,11 @@ def a_round(width: int, unit: str) -> dict[str, Callable[[], Any]]:
     rows_L = jax.tree.map(lambda leaf: leaf + 0.02 * normal(draw, leaf), rows_L)
     moved_L = jax.tree.map(lambda leaf: leaf * (1 + CHANGE * normal(draw, leaf)), rows_L)
     common = {"unit": unit, "loss": "cross_entropy"}
-    limits = {"memory_limit": 2.0**30, "tolerance": 1e-4, "max_iterations": 64}
-    score = jax.jit(
-        lntk.make_lntk(model, kernel="outputs", method="auto", warm_start=True, **common, **limits)
-    )
+    optimizer = optax.adamw(1e-3)
+    context = ScoreContext(model, unit, "cross_entropy", optimizer, "sum", probe_batches=1)
+    score = jax.jit(lntk.make_lntk(context, LntkOptions(memory_limit=2**30, warm_start=True)))
     train = jax.jit(
-        local.make_local_training(model, optimizer=optax.adamw(1e-3), skip_frozen=True, **common)
+        local.make_local_training(model, optimizer=optimizer, skip_frozen=True, **common)
     )
     batches_S = jax.tree.map(lambda leaf: jnp.stack([leaf] * MEASURED_STEPS), batch)
     choice = client_step.choice_of(client_step.CHOICES["4_spread"])

@@ -29,7 +29,8 @@ class Section:
 
     A setting whose choices are a registry of `Component` adds their options as subsections: with
     `rule: str = setting("mean", "...", choices=RULES)` the options of "trimmed_mean" are the
-    subsection `trimmed_mean`, always there, whichever rule is chosen.
+    subsection `trimmed_mean`, always there, whichever rule is chosen. A class may also declare such
+    a subsection itself, for type checkers.
     """
 
     def __init_subclass__(cls) -> None:
@@ -40,10 +41,15 @@ class Section:
             choices = field.metadata[SETTING].choices if SETTING in field.metadata else None
             for name, component in choices.items() if isinstance(choices, Mapping) else ():
                 if isinstance(component, Component) and component.options is not None:
-                    if hasattr(cls, name):
-                        raise TypeError(f"{cls.__name__} has a field {name} already")
-                    cls.__annotations__[name] = component.options
-                    setattr(cls, name, section(component.options))
+                    cls._add_options(name, component.options)
+
+    @classmethod
+    def _add_options(cls, name: str, options: "type[Section]") -> None:
+        declared = cls.__annotations__.setdefault(name, options)
+        if declared is not options:
+            raise TypeError(f"{cls.__name__}.{name} must be the options of {name}")
+        if name not in vars(cls):
+            setattr(cls, name, section(options))
 
     def __post_init__(self) -> None:
         """Checks every declared range and choice."""

@@ -30,6 +30,7 @@ from f3ocus_jax.federation.stages.evaluate import make_evaluate_stage
 from f3ocus_jax.federation.stages.score import make_score_stage
 from f3ocus_jax.federation.stages.select import make_select_stage
 from f3ocus_jax.federation.stages.train import make_train_stage
+from f3ocus_jax.importance.lntk import LOSS
 from f3ocus_jax.models import foundation as foundation_lib, head as head_lib, units
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.foundation import Foundation
@@ -212,9 +213,9 @@ def _no_vectors(
 ) -> np.ndarray | None:
     """Returns the eigenvectors before round 1: 0, or None in a run that never starts warm."""
     settings = config.importance
-    if not settings.warm_start:
+    if not settings.lntk.warm_start:
         return None
-    on_loss = settings.kernel == "loss"
+    on_loss = settings.lntk.kernel == LOSS
     outputs = 1 if on_loss else sum(head_lib.classes(head) for head in heads.values())
     return np.zeros((clients, layers, settings.probe_examples, outputs), np.float32)
 

@@ -13,12 +13,10 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from f3ocus_jax import importance
 from f3ocus_jax.aggregation.layerwise import is_finite
 from f3ocus_jax.clients import LocalTask, feddat, local
 from f3ocus_jax.clients.settings import TrainingConfig
-from f3ocus_jax.config import choose
-from f3ocus_jax.importance import Importance
+from f3ocus_jax.importance import Importance, ScoreContext
 from f3ocus_jax.importance.settings import ImportanceConfig
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Array, Batch, ClientMemory, Params, Rows
@@ -80,9 +78,6 @@ def make_client_side(
 
     Returns:
       The client's functions.
-
-    Raises:
-      ConfigError: for an unknown score or loss.
     """
     return ClientSide(
         score=_make_score(model, importance, training, loss),
@@ -98,13 +93,15 @@ def make_local_optimizer(settings: TrainingConfig) -> optax.GradientTransformati
 def _make_score(
     model: Model, settings: ImportanceConfig, training: TrainingConfig, loss: str
 ) -> Score:
-    measure = choose("importance.score", settings.score, importance.SCORES)(
-        model,
+    context = ScoreContext(
+        model=model,
         unit=training.unit,
         loss=loss,
         optimizer=make_local_optimizer(training),
-        **dataclasses.asdict(settings),
+        reduction=settings.reduction,
+        probe_batches=settings.probe_batches,
     )
+    measure = settings.make("score", context)
 
     def score(
         shared: Shared, memory: ClientMemory, batch: Batch, key: jax.Array

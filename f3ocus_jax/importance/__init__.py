@@ -1,36 +1,43 @@
-"""What is each layer worth to one client?"""
+"""Importance of each layer to one client (F³OCUS, section 3.2)."""
 
-from collections.abc import Callable
 from functools import partial
 
-from f3ocus_jax.importance import fedselect, lntk, probe, saliency, score, spt, without_data
+from f3ocus_jax.config import Component
+from f3ocus_jax.importance import probe, saliency, without_data
+from f3ocus_jax.importance.fedselect import FedSelectOptions, make_fedselect
+from f3ocus_jax.importance.lntk import LntkOptions, make_lntk
 from f3ocus_jax.importance.network import Network
 from f3ocus_jax.importance.opaque import layerwise_ntk_of
-from f3ocus_jax.importance.score import Importance, Score
+from f3ocus_jax.importance.score import Importance, Score, ScoreContext, shifted_fractions
 from f3ocus_jax.importance.spectrum import Spectrum, layerwise_ntk, layerwise_trace, make_plan
+from f3ocus_jax.importance.spt import SptOptions, make_spt
 
-SCORES: dict[str, Callable[..., Score]] = {
-    "lntk": lntk.make_lntk,
-    "random": without_data.make_random,
-    "last": without_data.make_last,
-    "magnitude": without_data.make_magnitude,
-    "synflow": without_data.make_synflow,
-    "snip": partial(probe.make_probe, saliency.snip),
-    "grasp": partial(probe.make_probe, saliency.grasp, to_shares=score.shifted_shares),
-    "gradflow": partial(probe.make_probe, saliency.gradflow),
-    "gradflow_preserve": partial(probe.make_probe, saliency.gradflow_preserve),
-    "fishmask": partial(probe.make_probe, saliency.fishmask),
-    "rgn": partial(probe.make_probe, saliency.rgn),
-    "spt": spt.make_spt,
-    "fedselect": fedselect.make_fedselect,
+SCORES = {
+    "lntk": Component(LntkOptions, make_lntk),
+    "random": Component(None, without_data.make_random),
+    "last": Component(None, without_data.make_last),
+    "magnitude": Component(None, without_data.make_magnitude),
+    "synflow": Component(None, without_data.make_synflow),
+    "snip": Component(None, partial(probe.make_probe, saliency.snip)),
+    "grasp": Component(
+        None, partial(probe.make_probe, saliency.grasp, to_fractions=shifted_fractions)
+    ),
+    "gradflow": Component(None, partial(probe.make_probe, saliency.gradflow)),
+    "gradflow_preserve": Component(None, partial(probe.make_probe, saliency.gradflow_preserve)),
+    "fishmask": Component(None, partial(probe.make_probe, saliency.fishmask)),
+    "rgn": Component(None, partial(probe.make_probe, saliency.rgn)),
+    "spt": Component(SptOptions, make_spt),
+    "fedselect": Component(FedSelectOptions, make_fedselect),
 }
-"""Every score by name: make(model, **settings) -> Score, which takes the settings it needs."""
+"""Scores by name: make(ScoreContext[, options]) -> Score."""
 
 __all__ = [
     "SCORES",
     "Importance",
+    "LntkOptions",
     "Network",
     "Score",
+    "ScoreContext",
     "Spectrum",
     "layerwise_ntk",
     "layerwise_ntk_of",

@@ -1,50 +1,74 @@
-"""How strongly does each layer move the network's outputs, or its loss? λ_1 of its kernel."""
+"""LNTK: the largest eigenvalue of each layer's neural tangent kernel (F³OCUS, section 3.2)."""
+
+import dataclasses
 
 import jax
 
+from f3ocus_jax.config import Section, setting
 from f3ocus_jax.importance import network as network_lib
-from f3ocus_jax.importance.score import Importance, Score, shares
+from f3ocus_jax.importance.methods import METHODS
+from f3ocus_jax.importance.plan import AUTO
+from f3ocus_jax.importance.score import Importance, Score, ScoreContext, fractions
 from f3ocus_jax.importance.spectrum import layerwise_ntk
 from f3ocus_jax.models import head as head_lib, losses
-from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params, Rows
 
+OUTPUTS, LOSS = "outputs", "loss"
+"""Kernels."""
 
-def make_lntk(
-    model: Model,
-    *,
-    unit: str,
-    loss: str,
-    kernel: str,
-    method: str,
-    memory_limit: float,
-    tolerance: float,
-    max_iterations: int,
-    warm_start: bool = False,
-    **_: object,
-) -> Score:
+
+@dataclasses.dataclass(frozen=True)
+class LntkOptions(Section):
+    """Options of LNTK."""
+
+    kernel: str = setting(
+        OUTPUTS,
+        'Kernel: "outputs" for J Jᵀ over all answers of all examples, [n·k, n·k], "loss" for that '
+        "of the examples' losses, [n, n].",
+        choices=(OUTPUTS, LOSS),
+    )
+    method: str = setting(
+        AUTO,
+        'Method that finds eigenvalues (docs/importance.md); "auto" takes the one with the fewest '
+        "counted operations.",
+        choices=(AUTO, *METHODS),
+    )
+    memory_limit: int = setting(
+        2**32,
+        'Memory beside the parameters that "auto" stays within where it can.',
+        at_least=0,
+        unit="bytes",
+    )
+    tolerance: float = setting(
+        1e-4, "Relative Lanczos residual at which an eigenvalue is accepted.", above=0, below=1
+    )
+    max_iterations: int = setting(
+        64,
+        "Lanczos iterations after which an eigenvalue is reported as not converged.",
+        at_least=1,
+    )
+    warm_start: bool = setting(
+        False,
+        "If True, every client keeps its probe examples for the whole run, and each search for "
+        "their eigenvectors starts from the last round's.",
+    )
+
+
+def make_lntk(context: ScoreContext, options: LntkOptions) -> Score:
     """Makes the function that scores all layers of one client.
 
     Args:
-      model: the model.
-      unit: a key of `trainable.UNITS`, what a layer's parameters are.
-      loss: a key of `losses.LOSSES`, of which the loss kernel is.
-      kernel: "outputs" for J Jᵀ over all answers, [N·C, N·C], or "loss" for the kernel of the
-        examples' losses, [N, N].
-      method: a key of `methods.METHODS`, or "auto".
-      memory_limit: bytes, as `spectrum.layerwise_ntk` takes it.
-      tolerance: relative Lanczos residual at which an eigenvalue is accepted.
-      max_iterations: Lanczos iterations at most.
-      warm_start: whether eigenvectors are returned, and those of the last round taken.
+      context: Model, unit and loss.
+      options: Kernel, and the method that finds its eigenvalues.
 
     Returns:
       score(frozen, rows_L, head, batch, key) -> Importance. `batch` holds the N probe examples;
       masked ones do not count, nor do outputs of another task. `key` draws the start vector. With
-      `warm_start` a sixth argument holds the last eigenvectors of the same examples, [L, N, C], 0
-      where there are none.
+      `options.warm_start` a sixth argument holds the last eigenvectors of the same examples,
+      [L, N, C], 0 where there are none.
     """
-    on_loss = kernel == "loss"
-    read = network_lib.loss_of(loss) if on_loss else network_lib.outputs
+    model, on_loss = context.model, options.kernel == LOSS
+    read = network_lib.loss_of(context.loss) if on_loss else network_lib.outputs
 
     def mask(batch: Batch, network: network_lib.Network) -> jax.Array:
         if on_loss:
@@ -59,24 +83,24 @@ def make_lntk(
         key: jax.Array,
         warm_LNC: jax.Array | None = None,
     ) -> Importance:
-        network = network_lib.of_model(model, unit, frozen, rows_L, head, batch, read=read)
+        network = network_lib.of_model(model, context.unit, frozen, rows_L, head, batch, read=read)
         found = layerwise_ntk(
             network,
             mask=mask(batch, network),
-            method=method,
-            memory_limit=memory_limit,
-            tolerance=tolerance,
-            max_iterations=max_iterations,
+            method=options.method,
+            memory_limit=options.memory_limit,
+            tolerance=options.tolerance,
+            max_iterations=options.max_iterations,
             key=key,
             warm_LNC=warm_LNC,
         )
         return Importance(
-            scores_L=shares(found.values_LM[:, 0]),
+            scores_L=fractions(found.values_LM[:, 0]),
             values_L=found.values_LM[:, 0],
             residuals_L=found.residuals_LM[:, 0],
             iterations_L=found.iterations_LM[:, 0],
             converged_L=found.converged_LM[:, 0],
-            vectors_LNC=found.vectors_LMNC[:, 0] if warm_start else None,
+            vectors_LNC=found.vectors_LMNC[:, 0] if options.warm_start else None,
         )
 
     return score

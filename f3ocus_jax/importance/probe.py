@@ -1,4 +1,4 @@
-"""How does one client's loss change with its layers? Derivatives for all of them at once.
+"""Derivatives of one client's loss with respect to all of its layers at once.
 
 Every gradient score is a few lines over the same three quantities: one gradient, one product with
 the Hessian, and gradients of parts of the probe examples, of which only one is held at a time.
@@ -12,9 +12,8 @@ from typing import TypeAlias, TypeVar
 import jax
 import jax.numpy as jnp
 
-from f3ocus_jax.importance.score import Score, as_score, shares
+from f3ocus_jax.importance.score import Score, ScoreContext, as_score, fractions
 from f3ocus_jax.models import base, losses, units
-from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params, Rows
 
 Carry = TypeVar("Carry")
@@ -25,11 +24,11 @@ class Probe:
     """One client's layers, its probe examples, and the loss that connects them.
 
     Attributes:
-      rows_L: the selectable layers.
-      head: the answer head.
-      batch: the N probe examples.
-      batches_J: the same examples in J batches, leading axis J, from `deal`.
-      loss: (rows_L, head, batch) -> [], the mean over the examples that count.
+      rows_L: Selectable layers.
+      head: Answer head.
+      batch: N probe examples.
+      batches_J: The same examples in J batches, leading axis J, made by `deal`.
+      loss: (rows_L, head, batch) -> [], mean over the examples that count.
       reduction: "sum" or "mean" over a layer's elements.
     """
 
@@ -53,18 +52,18 @@ class Probe:
         return jax.jvp(gradient, (self.rows_L,), (gradient(self.rows_L),))[1]
 
     def gradient_at(self, batch: Batch, rows_L: Rows) -> Rows:
-        """Returns the gradient of a batch's mean loss at other layers than the client's."""
+        """Returns the gradient of a batch's mean loss at given layers."""
         return jax.grad(self.loss)(rows_L, self.head, batch)
 
     def mean_over(self, parts: Batch, of_gradient: Callable[[Rows], Carry]) -> Carry:
-        """Averages something that is taken from the gradient of each part of the examples.
+        """Averages a function of the gradient over parts of the examples.
 
         Args:
-          parts: batches with a leading axis, of which empty ones do not count.
-          of_gradient: gradient -> any pytree of arrays.
+          parts: Batches with a leading axis; empty ones do not count.
+          of_gradient: Maps a gradient to any pytree of arrays.
 
         Returns:
-          Its mean; 0 if no part counts.
+          Mean of that pytree; 0 if no part counts.
         """
         counted = jnp.sum(losses.weights(parts), axis=-1) > 0
 
@@ -80,35 +79,26 @@ class Probe:
 
 
 Values: TypeAlias = Callable[[Probe], jax.Array]
-"""probe -> values_L, the raw score of every layer."""
+"""Maps a probe to values_L, the raw score of every layer."""
 
 
 def make_probe(
     values: Values,
-    model: Model,
+    context: ScoreContext,
     *,
-    unit: str,
-    loss: str,
-    reduction: str,
-    probe_batches: int,
-    to_shares: Callable[[jax.Array], jax.Array] = shares,
-    **_: object,
+    to_fractions: Callable[[jax.Array], jax.Array] = fractions,
 ) -> Score:
-    """Makes a score from what it takes of the probe.
+    """Makes a score from a function of the probe.
 
     Args:
-      values: the raw score.
-      model: the model.
-      unit: a key of `trainable.UNITS`, what a layer's parameters are.
-      loss: a key of `losses.LOSSES`.
-      reduction: "sum" or "mean" over a layer's elements.
-      probe_batches: J, how many batches the probe examples are dealt to.
-      to_shares: values_L -> scores_L; monotone.
+      values: Raw score.
+      context: Model, unit, loss, reduction and batches.
+      to_fractions: Maps values_L to scores_L; monotone.
 
     Returns:
       A Score.
     """
-    per_example = losses.make_loss(loss)
+    model, unit, per_example = context.model, context.unit, losses.make_loss(context.loss)
 
     def measure(
         frozen: Params, rows_L: Rows, head: Params, batch: Batch, key: jax.Array
@@ -119,16 +109,16 @@ def make_probe(
             logits_BC = base.apply(model, units.join(frozen, rows_L, head, unit), batch)
             return losses.masked_mean(per_example(logits_BC, batch), batch)
 
-        probe = Probe(rows_L, head, batch, deal(batch, probe_batches), mean_loss, reduction)
-        return values(probe)
+        batches_J = deal(batch, context.probe_batches)
+        return values(Probe(rows_L, head, batch, batches_J, mean_loss, context.reduction))
 
-    return as_score(measure, to_shares)
+    return as_score(measure, to_fractions)
 
 
 def deal(batch: Batch, batches: int) -> Batch:
     """Deals the examples to batches in turn, those that count before the others.
 
-    Which examples share a batch does then not depend on how much padding there is.
+    The examples of a batch then do not depend on the amount of padding.
 
     Args:
       batch: N examples.
@@ -138,16 +128,16 @@ def deal(batch: Batch, batches: int) -> Batch:
       A Batch with leading axis J and ⌈N / J⌉ examples each.
     """
     examples = batch.labels_B.shape[0]
-    places = -(-examples // batches) * batches
+    slots = -(-examples // batches) * batches
     order = jnp.argsort(losses.weights(batch) == 0, stable=True)
-    order = jnp.pad(order, (0, places - examples), mode="edge")
+    order = jnp.pad(order, (0, slots - examples), mode="edge")
 
     def take(leaf: jax.Array) -> jax.Array:
         leaf = jnp.asarray(leaf)[order]
         return leaf.reshape(-1, batches, *leaf.shape[1:]).swapaxes(0, 1)
 
     taken = jax.tree.map(take, batch)
-    real = (jnp.arange(places) < examples).reshape(-1, batches).swapaxes(0, 1)
+    real = (jnp.arange(slots) < examples).reshape(-1, batches).swapaxes(0, 1)
     return taken.replace(example_mask_B=jnp.where(real, taken.example_mask_B, 0.0))
 
 

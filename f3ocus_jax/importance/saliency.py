@@ -1,7 +1,7 @@
-"""What do a client's gradients say about each layer?
+"""Saliency scores from a client's gradients.
 
-Each function is one published score of single parameters, summed over a layer's elements (or
-averaged, as `reduction` says). θ are the layer's parameters, ḡ the gradient of the mean loss over
+Each function is one published score of single parameters, summed or averaged over a layer's
+elements, as `reduction` says. θ are the layer's parameters, ḡ the gradient of the mean loss over
 all probe examples, H the Hessian of that loss.
 """
 
@@ -15,10 +15,10 @@ from f3ocus_jax.types import Rows
 
 
 def snip(probe: Probe) -> jax.Array:
-    """Returns Σ |θ · ḡ|, by how much the loss moves when a weight goes (Lee et al. 2019).
+    """Returns Σ |θ · ḡ|, first-order change of the loss without a weight (Lee et al. 2019).
 
     Args:
-      probe: of one client.
+      probe: Layers and probe examples of one client.
 
     Returns:
       values_L, >= 0, in nats.
@@ -28,13 +28,13 @@ def snip(probe: Probe) -> jax.Array:
 
 
 def grasp(probe: Probe) -> jax.Array:
-    """Returns Σ θ · (H ḡ): how much the gradient's norm would fall without the layer.
+    """Returns Σ θ · (H ḡ), fall of the gradient's norm without the layer.
 
     Wang et al. (2020) score −θ · (H g) and remove the largest; with the sign turned, the largest
     is kept. Their temperature on the logits is left at 1.
 
     Args:
-      probe: of one client.
+      probe: Layers and probe examples of one client.
 
     Returns:
       values_L, of either sign.
@@ -43,10 +43,10 @@ def grasp(probe: Probe) -> jax.Array:
 
 
 def gradflow(probe: Probe) -> jax.Array:
-    """Returns ‖ḡ_l‖₂, the gradient that flows into a layer (Lubana and Dick 2021).
+    """Returns ‖ḡ_l‖₂, gradient flow into a layer (Lubana and Dick 2021).
 
     Args:
-      probe: of one client.
+      probe: Layers and probe examples of one client.
 
     Returns:
       values_L, >= 0.
@@ -57,10 +57,10 @@ def gradflow(probe: Probe) -> jax.Array:
 def gradflow_preserve(probe: Probe) -> jax.Array:
     """Returns |Σ θ · (H ḡ)|, the change of gradient flow in either direction.
 
-    Lubana and Dick (2021), who keep what changes it most: `grasp` without its sign.
+    Lubana and Dick (2021) keep what changes it most: `grasp` without its sign.
 
     Args:
-      probe: of one client.
+      probe: Layers and probe examples of one client.
 
     Returns:
       values_L, >= 0.
@@ -72,7 +72,7 @@ def fishmask(probe: Probe) -> jax.Array:
     """Returns the mean over examples of ‖g_{n,l}‖₂², the empirical Fisher (Sung et al. 2021).
 
     Args:
-      probe: of one client.
+      probe: Layers and probe examples of one client.
 
     Returns:
       values_L, >= 0.
@@ -91,7 +91,7 @@ def rgn(probe: Probe) -> jax.Array:
     whose parameters are all 0 has none, and gets 0.
 
     Args:
-      probe: of one client.
+      probe: Layers and probe examples of one client.
 
     Returns:
       values_L, >= 0.

@@ -21,10 +21,13 @@ from tfds_medvqa.phantom_medvqa.phantom_medvqa_dataset_builder import Builder
         ({"federated__budgets": (1, 2)}, "must be 1 number or 9, one per client"),
         ({"selection__algorithm": "nsga3"}, "is unknown; choose .*nsga2"),
         ({"importance__score": "snipp"}, "is unknown; choose .*snip"),
-        ({"importance__kernel": "logits"}, "must be one of .*loss"),
-        ({"importance__method": "fast"}, "must be one of .*auto"),
-        ({"importance__memory_limit": -1}, "must be >= 0, in bytes"),
-        ({"importance__warm_start": True, "importance__score": "snip"}, "must be False, or True"),
+        ({"importance__lntk__kernel": "logits"}, "must be one of .*loss"),
+        ({"importance__lntk__method": "fast"}, "must be one of .*auto"),
+        ({"importance__lntk__memory_limit": -1}, "must be >= 0, in bytes"),
+        (
+            {"importance__lntk__warm_start": True, "importance__score": "snip"},
+            "must be False, or True",
+        ),
         ({"selection__pick": "best"}, "is unknown; choose .*knee"),
         ({"model__family": "clip"}, "is unknown; choose .*vilt"),
         ({"model__loss": "hinge"}, "is unknown; choose binary_cross_entropy, cross_entropy"),
@@ -105,8 +108,8 @@ def test_a_round_changes_the_chosen_layers_and_the_head_and_nothing_else(data_di
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_warm_start_survives_a_stop_and_what_has_not_converged_is_recorded(data_dir, tmp_path):
-    warm = {"importance__warm_start": True, "importance__method": "lanczos"}
-    absent = {"federated__absent": {"oct": (2,)}, "importance__max_iterations": 2}
+    warm = {"importance__lntk__warm_start": True, "importance__lntk__method": "lanczos"}
+    absent = {"federated__absent": {"oct": (2,)}, "importance__lntk__max_iterations": 2}
     parts = experiment.assemble(read_config("tiny", data_dir, **warm, **absent))
     first, memory, record = experiment.next_round(parts, parts.start, parts.memory)
     for client in record.clients:

@@ -10,12 +10,11 @@ import pytest
 from f3ocus_jax import importance
 from f3ocus_jax.models import base, units
 from tests.helpers.oracles import dense_kernel, toy_batch, toy_model
-from tests.helpers.scores import SCORE_OPTIONS
+from tests.helpers.scores import make_score
 
 LAYERS, ANSWERS, FINDINGS, EXAMPLES = 3, 2, 3, 4
 MODEL = toy_model(layers=LAYERS, width=4, answers=ANSWERS + FINDINGS)
 PARAMS = jax.tree.map(lambda leaf: 0.5 * leaf, MODEL.init(jax.random.key(0)))
-SETTINGS = SCORE_OPTIONS | {"unit": "adapter", "max_iterations": 40}
 
 
 def questions():
@@ -34,7 +33,7 @@ def findings(seed=0):
 
 @functools.cache
 def scorer(name):
-    return jax.jit(importance.SCORES[name](MODEL, **SETTINGS))
+    return jax.jit(make_score(name, MODEL))
 
 
 def taken(name, batch):
@@ -80,7 +79,7 @@ def test_answers_alone_are_scored_as_without_a_head_for_findings():
     cut = units.split({**PARAMS, "head": head}, "adapter")
     batch = questions()
     for name in ("lntk", "snip", "fishmask"):
-        score = jax.jit(importance.SCORES[name](alone, **SETTINGS))
+        score = jax.jit(make_score(name, alone))
         expected = score(*cut, batch.replace(targets_BF=None), jax.random.key(3)).values_L
         np.testing.assert_allclose(taken(name, batch).values_L, expected, rtol=1e-4)
 

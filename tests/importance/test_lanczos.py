@@ -71,7 +71,7 @@ def test_residual_says_when_it_has_not_converged():
 def test_the_default_cap_is_enough_where_many_eigenvalues_are_close_to_the_largest():
     close = [1.0, *np.linspace(0.99, 0.85, 40)]
     matrix = kernel_with([*close, *np.geomspace(0.84, 1e-4, 259)])
-    default = phantom.get_config().importance
+    default = phantom.get_config().importance.lntk
     pair = solve(matrix, default.tolerance, default.max_iterations)
     assert pair.residual <= default.tolerance
     assert pair.iterations > 32

@@ -5,22 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from f3ocus_jax import importance
 from f3ocus_jax.importance import linearised, network as network_lib
 from f3ocus_jax.importance.methods import METHODS
 from f3ocus_jax.models import base, units
 from tests.helpers.oracles import dense_kernel, toy_batch, toy_model
+from tests.helpers.scores import make_score
 
 UNITS = ("adapter", "block")
 LOSS = "cross_entropy"
-SETTINGS = {
-    "loss": LOSS,
-    "kernel": "outputs",
-    "method": "auto",
-    "memory_limit": 2**30,
-    "tolerance": 1e-5,
-    "max_iterations": 40,
-}
 
 
 def layer_kernels(model, params, batch, unit, read=network_lib.outputs):
@@ -45,7 +37,7 @@ def largest(kernels):
 
 
 def scored(model, params, batch, unit, **settings):
-    score = importance.SCORES["lntk"](model, unit=unit, **SETTINGS | settings)
+    score = make_score("lntk", model, unit=unit, **settings)
     return jax.jit(score)(*units.split(params, unit), batch, jax.random.key(3))
 
 

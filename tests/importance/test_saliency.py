@@ -7,22 +7,21 @@ import numpy as np
 import optax
 import pytest
 
-from f3ocus_jax import importance
 from f3ocus_jax.importance import probe as probe_lib, spt
 from f3ocus_jax.models import base, units
 from f3ocus_jax.models.vilt import model as vilt
 from tests.helpers.models import random_params, tiny_batch, tiny_vilt
 from tests.helpers.oracles import toy_batch, toy_model
+from tests.helpers.scores import make_score
 
 LAYERS, EXAMPLES, BATCHES = 3, 5, 2
 MODEL = toy_model(layers=LAYERS, width=4)
 BATCH = toy_batch(EXAMPLES)
 UNITS = ("adapter", "block")
-SETTINGS = {"loss": "cross_entropy", "reduction": "sum", "probe_batches": BATCHES}
 
 
 def taken(name, unit, batch=BATCH, params=None, model=MODEL, **changes):
-    score = importance.SCORES[name](model, unit=unit, **SETTINGS | changes)
+    score = make_score(name, model, unit=unit, probe_batches=BATCHES, **changes)
     params = model.init(jax.random.key(0)) if params is None else params
     return np.asarray(jax.jit(score)(*units.split(params, unit), batch, jax.random.key(1)).values_L)
 
@@ -147,7 +146,7 @@ def test_spt_counts_the_top_of_all_elements(unit, share):
     if np.sort(squared)[-places] == 0:
         pytest.skip("more places than elements with a gradient: see the test of ties")
     np.testing.assert_allclose(
-        taken("spt", unit, spt_share=share), by_layer(top).sum(axis=1), rtol=1e-6
+        taken("spt", unit, share=share), by_layer(top).sum(axis=1), rtol=1e-6
     )
 
 
@@ -194,7 +193,7 @@ def test_spt_names_a_gradient_that_is_not_finite():
 def test_fedselect_agrees_with_plain_gradient_descent(unit):
     """One step of it moves a layer by the learning rate times its gradient, exactly."""
     expected = 0.1 * norm(Dense(unit).gradient(batches()[0]))
-    found = taken("fedselect", unit, optimizer=optax.sgd(0.1), fedselect_steps=1)
+    found = taken("fedselect", unit, optimizer=optax.sgd(0.1), steps=1)
     np.testing.assert_allclose(found, expected, rtol=2e-4)
 
 
@@ -215,7 +214,7 @@ def test_fedselect_trains_on_the_batches_in_turn_with_the_head():
         trained = jax.tree.map(lambda w, g: w - 0.5 * g, trained, jax.jit(jax.grad(loss))(trained))
     moved = jax.tree.map(lambda a, b: np.asarray(a - b).reshape(LAYERS, -1), trained[0], rows_L)
     expected = np.linalg.norm(np.concatenate(jax.tree.leaves(moved), axis=1), axis=1)
-    found = taken("fedselect", unit, optimizer=optax.sgd(0.5), fedselect_steps=3)
+    found = taken("fedselect", unit, optimizer=optax.sgd(0.5), steps=3)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 

@@ -12,7 +12,7 @@ from f3ocus_jax.clients import placement
 from f3ocus_jax.importance import score as score_lib
 from f3ocus_jax.models import units
 from tests.helpers.oracles import toy_batch, toy_model
-from tests.helpers.scores import SCORE_OPTIONS
+from tests.helpers.scores import make_score
 
 LAYERS, CLIENTS, UNITS = 3, 5, ("adapter", "block")
 MODEL = toy_model(layers=LAYERS, width=4)
@@ -25,7 +25,7 @@ every_score = pytest.mark.parametrize("name", importance.SCORES)
 @functools.cache
 def scorer(name, unit="adapter"):
     """A compiled score, shared by the tests; `traces` counts how often it was traced."""
-    score, traces = importance.SCORES[name](MODEL, unit=unit, **SCORE_OPTIONS), []
+    score, traces = make_score(name, MODEL, unit=unit), []
 
     def counted(*arguments):
         traces.append(1)
@@ -141,10 +141,10 @@ def test_a_single_example_and_batches_of_unequal_size(name, examples):
 
 
 def test_signed_values_keep_their_order_and_the_ratios_of_their_differences():
-    scores_L = np.asarray(score_lib.shifted_shares(jnp.array([-2.0, 0.0, 4.0, -1.0])))
+    scores_L = np.asarray(score_lib.shifted_fractions(jnp.array([-2.0, 0.0, 4.0, -1.0])))
     np.testing.assert_allclose(scores_L, np.array([0, 2, 6, 1]) / 9, rtol=1e-6)
-    np.testing.assert_array_equal(score_lib.shifted_shares(jnp.full(4, -3.0)), np.full(4, 0.25))
+    np.testing.assert_array_equal(score_lib.shifted_fractions(jnp.full(4, -3.0)), np.full(4, 0.25))
 
 
 def test_shares_of_nothing_are_uniform():
-    np.testing.assert_array_equal(score_lib.shares(jnp.zeros(4)), np.full(4, 0.25))
+    np.testing.assert_array_equal(score_lib.fractions(jnp.zeros(4)), np.full(4, 0.25))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from f3ocus_jax import importance
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.importance.methods import METHODS
 from f3ocus_jax.models import base, units
@@ -18,6 +17,7 @@ from f3ocus_jax.models.vilt.config import ViltConfig
 from f3ocus_jax.types import Batch
 from tests.helpers.models import random_params, tiny_batch, tiny_vilt
 from tests.helpers.paths import MODEL_FIXTURES
+from tests.helpers.scores import make_score
 
 pytestmark = pytest.mark.usefixtures("full_precision")
 
@@ -178,9 +178,7 @@ def test_a_larger_canvas_changes_neither_logits_nor_any_gradient_of_theirs():
 def test_a_larger_canvas_does_not_change_scores(method):
     model = vilt.make_model(tiny_vilt())
     parts = units.split(random_params(model), "adapter")
-    settings = {"loss": "cross_entropy", "kernel": "outputs", "method": method}
-    limits = {"memory_limit": 2**30, "tolerance": 1e-5, "max_iterations": 40}
-    score = jax.jit(importance.SCORES["lntk"](model, unit="adapter", **settings, **limits))
+    score = jax.jit(make_score("lntk", model, method=method))
     small, large = (score(*parts, several_sizes(s), jax.random.key(0)).values_L for s in (24, 40))
     assert min(small) > 0
     assert_same(large, small)
