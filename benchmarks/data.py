@@ -39,7 +39,7 @@ from f3ocus_jax.data.examples import Examples
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_federation
 from f3ocus_jax.data.settings import DataConfig
-from f3ocus_jax.data.text import load_tokenizer
+from f3ocus_jax.data.tokenizer import load_tokenizer
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.models import foundation as foundation_lib, units
 from tests.tfds_medvqa import medmnist_files

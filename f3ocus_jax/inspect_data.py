@@ -5,7 +5,7 @@ from absl import flags
 
 from f3ocus_jax import _command_line
 from f3ocus_jax.config import parsing
-from f3ocus_jax.data import quality
+from f3ocus_jax.data import html_page
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
 from f3ocus_jax.data.settings import DataConfig
@@ -29,7 +29,7 @@ def main(raw: ml_collections.ConfigDict) -> None:
     workdir = _command_line.prepare_workdir()
     clients, summary = read_tables(config, Canvas(flags.FLAGS.image_size))
     title = f"Data of {', '.join(config.datasets)}"
-    (workdir / PAGE).write_text(quality.page(title, clients, summary), encoding="utf-8")
+    (workdir / PAGE).write_text(html_page.page(title, clients, summary), encoding="utf-8")
     print("\n".join(summary.lines()))
     print(f"written to {workdir / PAGE}")
 

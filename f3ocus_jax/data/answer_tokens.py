@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from f3ocus_jax.data.examples import ClientData, Examples
-from f3ocus_jax.data.text import Tokenizer
+from f3ocus_jax.data.tokenizer import Tokenizer
 from tfds_medvqa.common.answers import normalise
 
 

@@ -17,7 +17,7 @@ from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.data.summary import Summary
 from f3ocus_jax.data.table import Table
-from f3ocus_jax.data.text import Tokenizer
+from f3ocus_jax.data.tokenizer import Tokenizer
 from f3ocus_jax.errors import DataError
 from tfds_medvqa.build import build
 from tfds_medvqa.common.errors import BuildError

@@ -11,7 +11,7 @@ import numpy as np
 from f3ocus_jax.config import choose, require
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.settings import DataConfig
-from f3ocus_jax.data.text import Tokenizer, load_tokenizer
+from f3ocus_jax.data.tokenizer import Tokenizer, load_tokenizer
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.models import FAMILIES, head as head_lib, losses, sizes as sizes_lib, units
 from f3ocus_jax.models.base import Model

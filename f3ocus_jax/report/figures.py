@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from f3ocus_jax.evaluation import accuracy as metrics
-from f3ocus_jax.report import canvas, layer_figures
+from f3ocus_jax.report import layer_figures, style
 from f3ocus_jax.types import RoundRecord, SelectionRecord
 
 MAX_NAMED = 18
@@ -33,7 +33,7 @@ def write_all(
     """
     folder = pathlib.Path(directory)
     return [
-        canvas.save(draw(records), folder / f"{name}.png")
+        style.save(draw(records), folder / f"{name}.png")
         for name, (draw, usable) in FIGURES.items()
         if usable(records)
     ]
@@ -48,7 +48,7 @@ def searched(records: Sequence[RoundRecord]) -> list[tuple[int, SelectionRecord]
     ]
 
 
-@canvas.styled
+@style.styled
 def accuracy(records: Sequence[RoundRecord]) -> Figure:
     """Draws test accuracy, or micro F1, over rounds, every client and their mean.
 
@@ -58,7 +58,7 @@ def accuracy(records: Sequence[RoundRecord]) -> Figure:
     Returns:
       A figure with one panel.
     """
-    figure = canvas.new_figure(6.4, 3.8)
+    figure = style.new_figure(6.4, 3.8)
     axes = figure.subplots()
     values_RK = np.array([[metrics.main(c.test) for c in record.clients] for record in records])
     _draw_curves(axes, records, values_RK, [record.accuracy for record in records])
@@ -68,7 +68,7 @@ def accuracy(records: Sequence[RoundRecord]) -> Figure:
     return figure
 
 
-@canvas.styled
+@style.styled
 def loss(records: Sequence[RoundRecord]) -> Figure:
     """Draws training and test loss over rounds, every client and their mean.
 
@@ -78,7 +78,7 @@ def loss(records: Sequence[RoundRecord]) -> Figure:
     Returns:
       A figure with two panels; training starts in round 1.
     """
-    figure = canvas.new_figure(9.0, 3.8)
+    figure = style.new_figure(9.0, 3.8)
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     train_RK = np.array(
         [
@@ -95,7 +95,7 @@ def loss(records: Sequence[RoundRecord]) -> Figure:
     return figure
 
 
-@canvas.styled
+@style.styled
 def pareto_front(records: Sequence[RoundRecord]) -> Figure:
     """Draws importance against variance: the last front, its pick, and the clients' own choice.
 
@@ -106,12 +106,12 @@ def pareto_front(records: Sequence[RoundRecord]) -> Figure:
       A figure with one panel; better is up and to the left, earlier fronts are faint.
     """
     shown = searched(records)
-    figure = canvas.new_figure(6.8, 3.8)
+    figure = style.new_figure(6.8, 3.8)
     axes = figure.subplots()
     for index, (_, selection) in enumerate(shown[:-1]):
         axes.plot(
             *_variance_and_importance(selection.front),
-            color=canvas.OTHER,
+            color=style.OTHER,
             alpha=0.3 + 0.7 * (index + 1) / len(shown),
             linewidth=0.8,
             label="fronts of earlier rounds" if index == 0 else None,
@@ -121,7 +121,7 @@ def pareto_front(records: Sequence[RoundRecord]) -> Figure:
         _variance_and_importance(points)
         for points in (last.front, [last.front[last.pick]], [last.own_point])
     )
-    blue, red = canvas.CLIENT_COLOURS[0], canvas.CHOSEN
+    blue, red = style.CLIENT_COLOURS[0], style.CHOSEN
     axes.plot(*front, "o-", color=blue, markersize=4, label=f"front of round {last_round}")
     axes.plot(*own, "D", color="black", markersize=7, label=f"clients' own choices ({last.score})")
     axes.plot(*pick, "*", color=red, markersize=15, markeredgecolor="white", label="the pick")
@@ -148,21 +148,21 @@ def _draw_curves(
     """Draws one thin line per client and a bold one for the mean; NaN leaves a gap."""
     rounds = [record.round for record in records]
     marker = "o" if len(rounds) <= 12 else ""
-    names = canvas.client_names(records)
+    names = style.client_names(records)
     few = len(names) <= MAX_NAMED
     for k, name in enumerate(names):
         axes.plot(
             rounds,
             values_RK[:, k],
-            color=canvas.client_colour(k) if few else canvas.OTHER,
-            linestyle=canvas.client_line(k) if few else "-",
+            color=style.client_colour(k) if few else style.OTHER,
+            linestyle=style.client_line(k) if few else "-",
             marker=marker,
             markersize=2.5,
             linewidth=1.0 if few else 0.4,
             label=name if few else f"{len(names)} clients" if k == 0 else None,
         )
     axes.plot(
-        rounds, mean_R, color=canvas.MEAN, marker=marker, markersize=4, linewidth=2.4, label="mean"
+        rounds, mean_R, color=style.MEAN, marker=marker, markersize=4, linewidth=2.4, label="mean"
     )
     axes.set_xlabel("round")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

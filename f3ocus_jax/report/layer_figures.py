@@ -11,7 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from f3ocus_jax.report import canvas
+from f3ocus_jax.report import style
 from f3ocus_jax.types import ClientRecord, RoundRecord
 
 RANK_COLOURS = "cividis_r"
@@ -59,7 +59,7 @@ def ranks(scores_L: Sequence[float], chosen: Sequence[int] = ()) -> np.ndarray:
     return ranks_L
 
 
-@canvas.styled
+@style.styled
 def layer_ranks(records: Sequence[RoundRecord]) -> Figure:
     """Draws every client's layer ranks over rounds, before and after refinement.
 
@@ -74,27 +74,27 @@ def layer_ranks(records: Sequence[RoundRecord]) -> Figure:
       A figure with a pair of heatmaps per client.
     """
     shown = scored(records)
-    names = canvas.client_names(shown)
+    names = style.client_names(shown)
     num_layers = _num_layers(shown)
-    rows, columns = canvas.panel_grid(min(len(names), canvas.MAX_PANELS))
+    rows, columns = style.panel_grid(min(len(names), style.MAX_PANELS))
     width = float(np.clip(0.06 * len(shown), 1.2, 2.0))
     height = float(np.clip(0.11 * num_layers, 1.4, 4.2))
-    figure = canvas.new_figure(columns * (2 * width + 0.4) + 1.1, rows * (height + 0.6) + 0.6)
+    figure = style.new_figure(columns * (2 * width + 0.4) + 1.1, rows * (height + 0.6) + 0.6)
     ratios = (columns * (2 * width + 0.4), 0.8)
     page, bar = figure.subfigures(1, 2, width_ratios=ratios, squeeze=False).ravel()
     pages = page.subfigures(rows, columns, squeeze=False).ravel()
-    for k, name in enumerate(names[: canvas.MAX_PANELS]):
+    for k, name in enumerate(names[: style.MAX_PANELS]):
         clients = [record.clients[k] for record in shown]
         _draw_pair(pages[k], clients, [record.round for record in shown], num_layers)
         pages[k].suptitle(name, x=0.27 / (2 * width + 0.4), ha="left", fontweight="bold")
     _draw_colour_bar(bar, Normalize(1, num_layers))
-    figure.suptitle("Layer ranks before and after refinement" + canvas.too_many_clients(names))
+    figure.suptitle("Layer ranks before and after refinement" + style.too_many_clients(names))
     page.supxlabel("round")
     page.supylabel("layer (0 = first block)")
     return figure
 
 
-@canvas.styled
+@style.styled
 def layer_picks(records: Sequence[RoundRecord]) -> Figure:
     """Draws how often each layer was picked, by the clients themselves and after refinement.
 
@@ -109,19 +109,19 @@ def layer_picks(records: Sequence[RoundRecord]) -> Figure:
     """
     shown = trained(records)
     num_layers = _num_layers(shown)
-    figure = canvas.new_figure(float(np.clip(0.22 * num_layers + 1.5, 5, 11)), 4.4)
+    figure = style.new_figure(float(np.clip(0.22 * num_layers + 1.5, 5, 11)), 4.4)
     panels = figure.subplots(2, sharex=True, sharey=True)
     before_RL = _picks([[client.own_layers for client in r.clients] for r in shown], num_layers)
     after_RL = _picks([[client.layers for client in r.clients] for r in shown], num_layers)
     for axes, name, picks_RL, colour in (
-        (panels[0], "Before: each client's own choice", before_RL, canvas.CLIENT_COLOURS[0]),
-        (panels[1], "After: the server's refinement", after_RL, canvas.CHOSEN),
+        (panels[0], "Before: each client's own choice", before_RL, style.CLIENT_COLOURS[0]),
+        (panels[1], "After: the server's refinement", after_RL, style.CHOSEN),
     ):
         axes.bar(np.arange(num_layers), picks_RL.mean(axis=0), color=colour, width=0.8)
         axes.axhline(picks_RL.mean(), color="black", linewidth=0.9, linestyle="--")
         axes.set_title(f"{name} (variance {picks_RL.var(axis=1).mean():.2f})", loc="left")
         axes.grid(axis="y")
-    panels[1].set_xticks(canvas.layer_ticks(num_layers, 24))
+    panels[1].set_xticks(style.layer_ticks(num_layers, 24))
     panels[1].set_xlim(-0.6, num_layers - 0.4)
     panels[1].set_xlabel("layer (0 = first block)")
     figure.supylabel(f"clients per round (mean of {len(shown)} rounds)")
@@ -129,7 +129,7 @@ def layer_picks(records: Sequence[RoundRecord]) -> Figure:
     return figure
 
 
-@canvas.styled
+@style.styled
 def layer_values(records: Sequence[RoundRecord]) -> Figure:
     """Draws every client's raw scores (λ_1 for LNTK), in the last round that has them.
 
@@ -140,30 +140,30 @@ def layer_values(records: Sequence[RoundRecord]) -> Figure:
       A figure with one bar chart per client on a shared axis.
     """
     record = with_values(records)[-1]
-    names = canvas.client_names([record])
+    names = style.client_names([record])
     num_layers = _num_layers([record])
-    panels = min(len(names), canvas.MAX_PANELS)
-    rows, columns = canvas.panel_grid(panels)
+    panels = min(len(names), style.MAX_PANELS)
+    rows, columns = style.panel_grid(panels)
     width = float(np.clip(0.12 * num_layers, 2.2, 4.2))
-    figure = canvas.new_figure(max(columns * width, 3.9) + 1.4, rows * 1.6 + 0.8)
+    figure = style.new_figure(max(columns * width, 3.9) + 1.4, rows * 1.6 + 0.8)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, client in zip(grid, record.clients[:panels], strict=False):
         chosen_L = np.isin(np.arange(num_layers), client.layers)
-        colours = np.where(chosen_L, canvas.CHOSEN, canvas.OTHER)
+        colours = np.where(chosen_L, style.CHOSEN, style.OTHER)
         bars = np.arange(len(client.values))
         axes.bar(bars, client.values, color=colours.tolist()[: len(bars)], width=0.8)
         axes.set_title(client.client, loc="left")
-        axes.set_xticks(canvas.layer_ticks(num_layers, 8))
+        axes.set_xticks(style.layer_ticks(num_layers, 8))
         axes.grid(axis="y")
     _scale_bars(grid[0], [value for client in record.clients for value in client.values])
     _hide_unused(grid, panels, columns)
     figure.legend(
-        handles=[Patch(color=canvas.CHOSEN), Patch(color=canvas.OTHER)],
+        handles=[Patch(color=style.CHOSEN), Patch(color=style.OTHER)],
         labels=["trained", "frozen"],
         loc="outside right upper",
     )
     score = record.selection.score if record.selection else ""
-    figure.suptitle(f"Score per layer, round {record.round}" + canvas.too_many_clients(names))
+    figure.suptitle(f"Score per layer, round {record.round}" + style.too_many_clients(names))
     figure.supxlabel("layer (0 = first block)")
     figure.supylabel(VALUE_LABELS.get(score, score or "score"))
     return figure
@@ -180,7 +180,7 @@ def _draw_pair(
     for axes, title, refined in ((before, "before", False), (after, "after", True)):
         _draw_ranks(axes, clients, num_layers, refined)
         axes.set_title(title, loc="left")
-        canvas.label_rounds(axes, rounds)
+        style.label_rounds(axes, rounds)
 
 
 def _draw_ranks(
@@ -203,7 +203,7 @@ def _draw_ranks(
         for layer in layers
     ]
     axes.add_collection(PatchCollection(marks, facecolor="black", linewidth=0))
-    axes.set_yticks(canvas.layer_ticks(len(ranks_LR)))
+    axes.set_yticks(style.layer_ticks(len(ranks_LR)))
 
 
 def _draw_colour_bar(page: SubFigure, colours: Normalize) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from f3ocus_jax.cost.traffic import ClientCost, megabits
 from f3ocus_jax.evaluation import accuracy
-from f3ocus_jax.report import layout
+from f3ocus_jax.report import text_table
 from f3ocus_jax.types import RoundRecord
 
 COLUMNS = (
@@ -106,7 +106,7 @@ def print_table(summarised: Mapping[str, Any], console: Console | None = None) -
     console = console or Console()
     cells = _cells(summarised)
     costs = [index for index, heading in enumerate(cells[0]) if heading in COST_HEADINGS]
-    layout.print_cells(cells, console, cut=costs[0])
+    text_table.print_cells(cells, console, cut=costs[0])
     console.print(_totals(summarised), markup=False, highlight=False)
 
 
@@ -129,7 +129,7 @@ def print_accuracies(
     mean = _mean([{"client": client, **report} for client, report in reports.items()])
     rows = [*({"client": client, **report} for client, report in reports.items()), mean]
     body = [[row["client"], *(_format_metric(name, row) for name in names)] for row in rows]
-    layout.print_cells([["Client", *headings], *body], console or Console())
+    text_table.print_cells([["Client", *headings], *body], console or Console())
 
 
 def write_table(
@@ -147,7 +147,7 @@ def write_table(
     folder = pathlib.Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     markdown, data = folder / "table.md", folder / "table.json"
-    text = f"{layout.markdown(_cells(summarised))}\n\n{_totals(summarised)}\n\n{NOTE}\n"
+    text = f"{text_table.markdown(_cells(summarised))}\n\n{_totals(summarised)}\n\n{NOTE}\n"
     markdown.write_text(text, encoding="utf-8")
     data.write_text(json.dumps(summarised, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return [markdown, data]

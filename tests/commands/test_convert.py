@@ -12,7 +12,7 @@ import pytest
 
 from f3ocus_jax import convert
 from f3ocus_jax.convert import Target
-from f3ocus_jax.data.text import load_tokenizer
+from f3ocus_jax.data.tokenizer import load_tokenizer
 from f3ocus_jax.errors import ConfigError, WeightsError
 from f3ocus_jax.models import FAMILIES
 from f3ocus_jax.models.huggingface import (

@@ -7,7 +7,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
 from f3ocus_jax.data.answer_tokens import AnswerTable, AnswerTokens
-from f3ocus_jax.data.text import Tokenizer, load_tokenizer
+from f3ocus_jax.data.tokenizer import Tokenizer, load_tokenizer
 
 
 @pytest.fixture

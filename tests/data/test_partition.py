@@ -9,7 +9,7 @@ import pytest
 from f3ocus_jax.data import partition, summary as summary_lib
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_federation, read_tables
-from f3ocus_jax.data.text import load_tokenizer
+from f3ocus_jax.data.tokenizer import load_tokenizer
 from f3ocus_jax.errors import ConfigError, DataError
 from tests.helpers.tables import DUMMY, data_config, dummy, table
 from tfds_medvqa.common.errors import BuildError

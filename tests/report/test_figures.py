@@ -11,7 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.text import Text
 from PIL import Image
 
-from f3ocus_jax.report import canvas, figures, layer_figures
+from f3ocus_jax.report import figures, layer_figures, style
 from f3ocus_jax.types import RoundRecord
 
 MakeRecords = Callable[..., list[RoundRecord]]
@@ -48,7 +48,7 @@ def visible_texts(figure):
 @pytest.mark.parametrize("name", figures.FIGURES)
 def test_no_text_overlaps_another_or_leaves_the_page(make_records, size, name):
     draw, _ = figures.FIGURES[name]
-    with canvas.common_style():
+    with style.common_style():
         figure = draw(make_records(**SIZES[size]))
         texts = visible_texts(figure)
         boxes = [text.get_window_extent().padded(-1) for text in texts]

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from f3ocus_jax.data.text import Tokenizer
+from f3ocus_jax.data.tokenizer import Tokenizer
 from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models.blip.albef import DECODER, TEXT, AlbefConfig, AlbefTextConfig
 from f3ocus_jax.models.blocks.vision import VisionConfig

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from f3ocus_jax.data.text import QUESTION
+from f3ocus_jax.data.tokenizer import QUESTION
 from f3ocus_jax.models import sizes
 from f3ocus_jax.models.blip import tensors as grounded_layout
 from f3ocus_jax.models.blip2 import model, tensors

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from f3ocus_jax.data.text import Tokenizer
+from f3ocus_jax.data.tokenizer import Tokenizer
 from f3ocus_jax.errors import ConfigError, WeightsError
 from f3ocus_jax.models import FAMILIES, head as head_lib, sizes as sizes_lib
 from f3ocus_jax.models.blocks import positions

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from f3ocus_jax.data.text import IMAGE_TOKEN, QUESTION
+from f3ocus_jax.data.tokenizer import IMAGE_TOKEN, QUESTION
 from f3ocus_jax.models import sizes
 from f3ocus_jax.models.family import Family, Published
 from f3ocus_jax.models.llava import model, tensors

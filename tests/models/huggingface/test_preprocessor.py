@@ -13,7 +13,7 @@ from transformers.models.vilt.image_processing_pil_vilt import get_resize_output
 
 from f3ocus_jax.data import images
 from f3ocus_jax.data.images import Canvas
-from f3ocus_jax.data.text import load_tokenizer
+from f3ocus_jax.data.tokenizer import load_tokenizer
 from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models import FAMILIES
 from f3ocus_jax.models.blip.config import CLIP_MEAN, CLIP_STD

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import transformers
 
-from f3ocus_jax.data.text import EMBEDDED_VOCABULARY, SPECIAL_TOKENS, load_tokenizer
+from f3ocus_jax.data.tokenizer import EMBEDDED_VOCABULARY, SPECIAL_TOKENS, load_tokenizer
 from f3ocus_jax.errors import ConfigError
 
 QUESTIONS = [
