@@ -33,7 +33,7 @@ CASES = ("load stored", "load float32", "convert stored")
 
 def write(folder: pathlib.Path, *, width: int, layers: int, shard_bytes: int) -> None:
     """Writes a directory of a LLaVA that is nearly all language model."""
-    from f3ocus_jax.data.tokenizer import load_tokenizer
+    from f3ocus_jax.data.tokenizer_files import load_tokenizer
     from f3ocus_jax.models import FAMILIES
     from f3ocus_jax.models.blocks.clip import ClipConfig
     from f3ocus_jax.models.blocks.llama_config import LlamaConfig

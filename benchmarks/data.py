@@ -39,7 +39,7 @@ from f3ocus_jax.data.examples import Examples
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_federation
 from f3ocus_jax.data.settings import DataConfig
-from f3ocus_jax.data.tokenizer import load_tokenizer
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.models import foundation as foundation_lib, units
 from tests.tfds_medvqa import medmnist_files
@@ -109,7 +109,7 @@ def measure(folder: pathlib.Path, known: dict[str, records.Record]) -> list[dict
             cache.load(builder, f"medvqa_fl/{NAME}", split, Canvas(SIZE))
         clock.row(case, total)
     federation = read_federation(
-        data_config(folder), frame=Canvas(SIZE), tokenizer=load_tokenizer()
+        data_config(folder), canvas=Canvas(SIZE), tokenizer=load_tokenizer()
     )
     clock.row("deal", total)
     clients, draw = [client.train for client in federation.clients], np.random.default_rng(0)

@@ -14,7 +14,8 @@ import numpy as np
 from absl import flags
 
 from f3ocus_jax import _command_line
-from f3ocus_jax.data.tokenizer import Tokenizer, load_tokenizer
+from f3ocus_jax.data.tokenizer import Tokenizer
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.models.blip import albef_checkpoint
 from f3ocus_jax.models.blocks import positions

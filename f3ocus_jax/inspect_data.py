@@ -29,7 +29,7 @@ def main(raw: ml_collections.ConfigDict) -> None:
     workdir = _command_line.prepare_workdir()
     clients, summary = read_tables(config, Canvas(flags.FLAGS.image_size))
     title = f"Data of {', '.join(config.datasets)}"
-    (workdir / PAGE).write_text(html_page.page(title, clients, summary), encoding="utf-8")
+    (workdir / PAGE).write_text(html_page.make_page(title, clients, summary), encoding="utf-8")
     print("\n".join(summary.lines()))
     print(f"written to {workdir / PAGE}")
 

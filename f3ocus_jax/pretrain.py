@@ -18,7 +18,7 @@ import optax
 from f3ocus_jax import _command_line
 from f3ocus_jax.config import parsing
 from f3ocus_jax.data import order
-from f3ocus_jax.data.examples import ClientData, Examples, concatenate
+from f3ocus_jax.data.examples import ClientData, Examples, concatenate_examples
 from f3ocus_jax.data.reading import read_federation
 from f3ocus_jax.errors import ConfigError, RoundError
 from f3ocus_jax.evaluation import accuracy, client_metrics, inference
@@ -55,7 +55,7 @@ def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
       RoundError: If the loss becomes NaN; nothing is written then.
     """
     tokenizer, canvas = foundation_lib.inputs(config.model, config.data)
-    federation = read_federation(config.data, frame=canvas, tokenizer=tokenizer)
+    federation = read_federation(config.data, canvas=canvas, tokenizer=tokenizer)
     pooled = pool(federation.clients)
     answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
     foundation = foundation_lib.load(config.model, answers, key, federation.findings)
@@ -66,9 +66,9 @@ def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
         batch_size=config.evaluation.batch_size,
         placement_name="pmap",
     )
-    (metrics,) = client_metrics.score(predict, params, [pooled])
+    (metrics,) = client_metrics.evaluate_clients(predict, params, [pooled])
     foundation.save(workdir, params)
-    reached, measure = accuracy.main(metrics.test), accuracy.main_name([metrics.test])
+    reached, measure = accuracy.main_metric(metrics.test), accuracy.main_metric_name([metrics.test])
     print(f"test {measure} {reached:.1%} on {len(pooled.test)} examples; written to {workdir}")
     return reached
 
@@ -87,9 +87,9 @@ def pool(clients: list[ClientData]) -> ClientData:
     validation = [client.validation for client in clients if client.validation is not None]
     return ClientData(
         "public",
-        concatenate([client.train for client in clients]),
-        concatenate([client.test for client in clients]),
-        concatenate(validation) if validation else None,
+        concatenate_examples([client.train for client in clients]),
+        concatenate_examples([client.test for client in clients]),
+        concatenate_examples(validation) if validation else None,
     )
 
 
@@ -112,7 +112,7 @@ def fit(model: Model, params: Params, examples: Examples, config: PretrainConfig
     step, optimizer = _make_step(model, config.model.loss, settings)
     state = optimizer.init(params)
     indices_SB, mask_SB = order.training_indices(
-        order.generator(config.seed, 0, "public", "training"),
+        order.make_generator(config.seed, 0, "public", "training"),
         len(examples),
         settings.steps,
         settings.batch_size,

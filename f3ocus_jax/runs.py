@@ -17,7 +17,7 @@ from f3ocus_jax.data.questions import Picture
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation import answering, findings_f1
 from f3ocus_jax.evaluation.answering import Answer, Ask
-from f3ocus_jax.evaluation.written_answers import decoding_of
+from f3ocus_jax.evaluation.written_answers import make_answer_decoder
 from f3ocus_jax.federation import assembly, checkpoint, experiment, run_folder
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.models.foundation import Foundation
@@ -140,7 +140,7 @@ class FinishedRun:
             padding = [chunk[-1]] * (at_once - len(chunk))  # one shape compiles once
             batch = questions_lib.make_batch(
                 [*chunk, *padding],
-                canvas=foundation.frame(self.config.data),
+                canvas=foundation.canvas(self.config.data),
                 tokenizer=foundation.tokenizer,
                 question_length=self.config.data.question_length,
                 findings=len(foundation.findings),
@@ -223,5 +223,5 @@ class FinishedRun:
         """The model with the parameters of this round, and how to ask it."""
         foundation, params, _ = run_folder.load_model(self.workdir, self.round)
         settings = self.config.evaluation
-        decoding = decoding_of(foundation, settings, self.config.data.answer_length)
+        decoding = make_answer_decoder(foundation, settings, self.config.data.answer_length)
         return foundation, jax.device_put(params), answering.make_ask(foundation, decoding)

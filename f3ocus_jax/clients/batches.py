@@ -18,7 +18,7 @@ def draw_probe_batch(client: ClientData, *, seed: int, number: int, examples: in
     Returns:
       One batch of N examples.
     """
-    draw = order.generator(seed, number, client.name, "probe")
+    draw = order.make_generator(seed, number, client.name, "probe")
     return client.train.batch(draw.permutation(len(client.train))[:examples])
 
 
@@ -37,7 +37,7 @@ def draw_training_batches(
     Returns:
       Batches with leading axis S.
     """
-    draw = order.generator(seed, number, client.name, "training")
+    draw = order.make_generator(seed, number, client.name, "training")
     return client.train.batch(*order.training_indices(draw, len(client.train), steps, batch_size))
 
 

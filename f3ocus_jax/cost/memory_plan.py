@@ -1,22 +1,21 @@
-"""How many clients of a model fit a machine, and how large may their batches be?
+"""Memory plan of a federation: how many clients of a model fit a machine, and their largest batch.
 
-All of it is worked out from shapes, without making the model: parameters and what is trained to the
-byte, activations as the residuals of every block that the backward pass may need, and a working
-space of a few of the largest arrays.
+The plan is computed from shapes, without creating the model. Parameters and trained state are
+exact; activations are estimated as the residuals of every block that the backward pass may need,
+plus a working space of a few of the largest arrays.
 """
 
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.extend import core
 
 from f3ocus_jax.cost import step_memory
+from f3ocus_jax.cost.jaxpr_counts import largest_array
 from f3ocus_jax.models import base, units
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.sizes import Sizes
@@ -24,20 +23,20 @@ from f3ocus_jax.types import Batch, Params
 
 GIBIBYTE = 2**30
 RESERVE = 0.1
-"""Share of a device's memory that is left to the runtime and to gaps between arrays."""
+"""Fraction of a device's memory that is left to the runtime and to fragmentation."""
 
 WORKING_ARRAYS = 4
-"""How many arrays as large as the largest one are alive at once, as XLA's own counts show."""
+"""Number of arrays of the largest size that are alive at once, according to XLA's analysis."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What a federation runs on.
+    """Machine that a federation runs on.
 
     Attributes:
-      name: of it.
-      devices: how many.
-      device_bytes: memory of each.
+      name: Name of the machine.
+      devices: Number of devices.
+      device_bytes: Memory of each device, in bytes.
     """
 
     name: str
@@ -55,15 +54,15 @@ MACHINES = (
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """What a client trains on.
+    """Training settings of a client.
 
     Attributes:
-      unit: a key of `trainable.UNITS`.
-      adapter_size: bottleneck of the adapters.
-      layers: how many layers a client trains.
-      batch_size: B.
-      question_length: T of the question.
-      dtype: of the frozen parameters.
+      unit: Key of `units.UNITS`, the trainable part of a layer.
+      adapter_size: Bottleneck of the adapters.
+      layers: Number of layers that a client trains.
+      batch_size: B, examples per step.
+      question_length: T, tokens of a question.
+      dtype: Name of the frozen parameters' dtype.
     """
 
     unit: str = "adapter"
@@ -79,12 +78,12 @@ class MemoryPlan:
     """Memory of one model under one workload, in bytes.
 
     Attributes:
-      parameters: how many the whole model has, with adapters and answer head.
-      frozen: what no client trains, shared by all clients of a device.
-      server: the selectable layers and the head as the server has them, float32.
-      client: what one client trains, its gradient and its optimizer state, float32.
-      activations: of one client's training step.
-      batch_size: B of that step.
+      parameters: Number of parameters of the whole model, with adapters and answer head.
+      frozen: Frozen parameters, shared by all clients of a device.
+      server: Selectable layers and head on the server, float32.
+      client: Trained parameters of one client, their gradient and optimizer state, float32.
+      activations: Activations of one client's training step.
+      batch_size: B, examples of that step.
     """
 
     parameters: int
@@ -95,26 +94,30 @@ class MemoryPlan:
     batch_size: int
 
     def clients(self, machine: Machine) -> int:
-        """Returns how many clients fit side by side, every device holding all parameters."""
+        """Returns the number of clients that fit together, every device holding all parameters."""
         free = machine.device_bytes * (1 - RESERVE) - self.server - self.frozen
         return max(0, int(free // (self.client + self.activations))) * machine.devices
 
     def largest_batch(self, machine: Machine, *, sharded: bool = False) -> int:
-        """Returns the examples per step of a single client, the frozen parameters on every device,
-        or an equal part of them on each; activations grow with the examples.
+        """Returns the largest batch of a single client.
+
+        Args:
+          machine: Machine to fit.
+          sharded: If True, the frozen parameters are sharded over the devices; otherwise every
+            device holds all of them.
         """
         parts = machine.devices if sharded else 1
         free = machine.device_bytes * (1 - RESERVE) - self.server - self.frozen / parts
         return max(0, int((free - self.client) * self.batch_size // self.activations))
 
 
-def plan(sizes: Sizes, make_model: Any, workload: Workload) -> MemoryPlan:
-    """Works out the memory of a model.
+def plan_memory(sizes: Sizes, make_model: Any, workload: Workload) -> MemoryPlan:
+    """Plans the memory of a model.
 
     Args:
-      sizes: of the model, with the workload's adapters.
-      make_model: sizes -> the model.
-      workload: what a client trains.
+      sizes: Sizes of the model, with the workload's adapters.
+      make_model: Maps sizes to the model.
+      workload: Training settings of a client.
 
     Returns:
       The plan.
@@ -124,7 +127,7 @@ def plan(sizes: Sizes, make_model: Any, workload: Workload) -> MemoryPlan:
     frozen, rows_L, head = units.split(params, workload.unit)
     frozen = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, workload.dtype), frozen)
     held = units.join(frozen, rows_L, head, workload.unit)
-    batch = shapes_of_batch(sizes, workload)
+    batch = batch_shapes(sizes, workload)
     step = step_memory.step_bytes(
         model, held, batch, unit=workload.unit, optimizer=optax.adamw(1.0)
     )
@@ -153,32 +156,17 @@ def _from_stack(model: Model, params: Params, hidden: jax.Array, context: Any) -
     return model.readout(params["readout"], params["head"], hidden, context)
 
 
-def largest_array(function: Any, *inputs: Any) -> int:
-    """Returns the bytes of the largest array that a function makes on the way."""
-    return max(_sizes(jax.make_jaxpr(function)(*inputs).jaxpr))
+def batch_shapes(sizes: Sizes, workload: Workload) -> Batch:
+    """Returns the shapes of a model's batch."""
 
+    def zeros() -> Batch:
+        side, count, length = sizes.image_size, workload.batch_size, workload.question_length
+        return Batch(
+            images_BHWC=jnp.zeros((count, side, side, 3), jnp.uint8),
+            input_ids_BT=jnp.zeros((count, length), jnp.int32),
+            attention_mask_BT=jnp.zeros((count, length), jnp.int32),
+            labels_B=jnp.zeros(count, jnp.int32),
+            example_mask_B=jnp.zeros(count, jnp.float32),
+        )
 
-def _sizes(jaxpr: Any) -> Iterator[int]:
-    for equation in jaxpr.eqns:
-        inner = list(core.jaxprs_in_params(equation.params))
-        for part in inner:
-            yield from _sizes(part)
-        if not inner:
-            for variable in equation.outvars:
-                yield math.prod(variable.aval.shape) * variable.aval.dtype.itemsize
-
-
-def shapes_of_batch(sizes: Sizes, workload: Workload) -> Batch:
-    """Returns the shapes of a batch for a model."""
-
-    def shape(*axes: int, dtype: str = "int32") -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((workload.batch_size, *axes), dtype)
-
-    side = sizes.image_size
-    return Batch(
-        images_BHWC=shape(side, side, 3, dtype="uint8"),
-        input_ids_BT=shape(workload.question_length),
-        attention_mask_BT=shape(workload.question_length),
-        labels_B=shape(),
-        example_mask_B=shape(dtype="float32"),
-    )
+    return jax.eval_shape(zeros)

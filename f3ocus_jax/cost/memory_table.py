@@ -1,6 +1,6 @@
-"""python -m f3ocus_jax.cost.memory_table: which published model fits which machine, as Markdown?
+"""`python -m f3ocus_jax.cost.memory_table`: memory of the published models, as a Markdown table.
 
-docs/memory.md is what this prints; a test compares them.
+docs/memory.md is the output of this command; a test compares them.
 """
 
 from f3ocus_jax.cost import memory_plan
@@ -10,23 +10,24 @@ from f3ocus_jax.models.published import PUBLISHED
 
 MEBIBYTE = 2**20
 LARGE = 1_000_000_000
-"""Parameters from which a model is held in bfloat16 and gets a smaller batch."""
+"""Number of parameters from which a model is held in bfloat16 and gets a smaller batch."""
 
 ABOUT = f"""# Memory of a federation
 
-Output of `python -m f3ocus_jax.cost.memory_table`, worked out from shapes alone: no model is made.
-Four adapter layers of bottleneck 48 per client, questions of 40 tokens, AdamW. Frozen parameters
-are float32, or bfloat16 from {LARGE:,} parameters on; what is trained is float32. "Server"
-is all adapters and the answer head; "client" is what one client trains, its gradient and its
-optimizer state. Activations are those of one training step of the batch; they grow with it. On a
-machine stands how many such clients fit side by side, and in brackets the largest batch of a
-single client; {memory_plan.RESERVE:.0%} of each device is left free. On several devices the second
-bracket has the frozen parameters sharded over them.
+Output of `python -m f3ocus_jax.cost.memory_table`, computed from shapes alone: no model is created.
+Each client trains four adapter layers of bottleneck 48 with AdamW, on questions of 40 tokens.
+Frozen parameters are float32, or bfloat16 for models of {LARGE:,} parameters or more; trained
+parameters are float32. "Server" is all adapters and the answer head; "client" is the trained
+parameters of one client, their gradient and their optimizer state. Activations are those of one
+training step with the given batch size, and grow with it. The columns of machines give the number
+of such clients that fit together and, in brackets, the largest batch of a single client;
+{memory_plan.RESERVE:.0%} of each device is left free. Where a machine has several devices, the
+second bracket is the largest batch with the frozen parameters sharded over them.
 """
 
 
-def table() -> str:
-    """Returns the page."""
+def make_page() -> str:
+    """Returns the page in Markdown."""
     heads = [
         "model",
         "parameters, with adapters and head",
@@ -38,15 +39,15 @@ def table() -> str:
         *(_machine(machine) for machine in MACHINES),
     ]
     lines = [ABOUT, _line(heads), _line(["---"] * len(heads))]
-    lines += [_line(_row(name, plan_of(name))) for name in sorted(PUBLISHED)]
+    lines += [_line(_row(name, plan_published(name))) for name in sorted(PUBLISHED)]
     return "\n".join(lines) + "\n"
 
 
-def plan_of(name: str) -> MemoryPlan:
-    """Returns the plan of a published model under the table's workload.
+def plan_published(name: str) -> MemoryPlan:
+    """Returns the memory plan of a published model under the table's workload.
 
     Args:
-      name: a key of `PUBLISHED`.
+      name: Key of `PUBLISHED`.
     """
     family, model = PUBLISHED[name]
     is_large = model.parameters >= LARGE
@@ -54,7 +55,7 @@ def plan_of(name: str) -> MemoryPlan:
         batch_size=2 if is_large else 32, dtype="bfloat16" if is_large else "float32"
     )
     sizes = published.sizes(name, adapter_size=workload.adapter_size)
-    return memory_plan.plan(sizes, family.make_model, workload)
+    return memory_plan.plan_memory(sizes, family.make_model, workload)
 
 
 def _row(name: str, plan: MemoryPlan) -> list[str]:
@@ -87,4 +88,4 @@ def _line(cells: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    print(table(), end="")
+    print(make_page(), end="")

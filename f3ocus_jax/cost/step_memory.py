@@ -1,4 +1,4 @@
-"""How much memory does one client's training step take? Counted from shapes, nothing runs."""
+"""Memory of one client's training step, counted from shapes; nothing is computed."""
 
 import dataclasses
 import functools
@@ -20,12 +20,12 @@ class StepBytes:
     """Bytes of the parts of a training step.
 
     Attributes:
-      parameters: of the whole model, which all clients of a device share.
-      row: one chosen layer as the client holds it: its copy, gradient and optimizer state.
-      head: the same of the answer head.
-      activations: what the forward pass keeps for the backward pass. The program has room for all
-        layers, whichever are chosen.
-      working: what one block needs while it runs.
+      parameters: Parameters of the whole model, which all clients of a device share.
+      row: One chosen layer of a client: its copy, gradient and optimizer state.
+      head: Answer head of a client: its copy, gradient and optimizer state.
+      activations: Residuals of the forward pass for the backward pass. The program has room for
+        all layers, regardless of the choice.
+      working: Working space of one block.
     """
 
     parameters: int
@@ -35,7 +35,7 @@ class StepBytes:
     working: int
 
     def peak(self, layers: int) -> int:
-        """Adds up a step that has room for so many chosen layers."""
+        """Returns the bytes of a step with the given number of chosen layers."""
         held = layers * self.row + self.head
         return self.parameters + held + self.activations + self.working
 
@@ -52,15 +52,15 @@ def step_bytes(
     """Counts the parts of a training step.
 
     Args:
-      model: the model.
-      params: its parameters, or their shapes.
-      batch: the examples that are run at once, or their shapes.
-      unit: a key of `trainable.UNITS`.
-      optimizer: of local training.
-      rematerialise: whether only the blocks' inputs are kept.
+      model: Model to count.
+      params: Parameters of the model, or their shapes.
+      batch: Examples of one step, or their shapes.
+      unit: Key of `units.UNITS`, the trainable part of a layer.
+      optimizer: Optimizer of local training.
+      rematerialise: If True, only the inputs of blocks are kept for the backward pass.
 
     Returns:
-      The parts; compared with XLA's own analysis in the tests.
+      The parts, in bytes; tests compare them with XLA's memory analysis.
     """
 
     def kept(params: Params, batch: Batch, rematerialise: bool) -> Any:
@@ -91,5 +91,5 @@ def step_bytes(
 
 
 def tree_bytes(tree: Any) -> int:
-    """Adds up the bytes of a pytree of arrays; shapes suffice."""
+    """Returns the bytes of a pytree of arrays or shapes."""
     return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

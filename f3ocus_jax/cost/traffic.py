@@ -1,4 +1,4 @@
-"""What a round costs a client: parameters it trains, bits it sends and gets, work per example."""
+"""Cost of a round for a client: trained parameters, bits sent and received, FLOPs per example."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,20 +10,21 @@ from f3ocus_jax.cost.flops import StepFlops
 from f3ocus_jax.types import Params, RoundRecord, Rows
 
 BITS_PER_PARAMETER = 32
-"""Parameters travel as float32, as in the paper's table (MBit = 32 bit x parameters)."""
+"""Parameters are sent as float32, as in the paper's table (MBit = 32 bit x parameters)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ClientCost:
-    """What one round costs one client, mean over the rounds trained; the head is counted apart.
+    """Cost of one round for one client, mean over the rounds trained; the head is separate.
 
     Attributes:
-      client: its name.
-      megabits_up: of the layers it sends, in 10^6 bits; without the head.
-      megabits_down: of the layers it gets, in 10^6 bits; without the head.
-      trainable_parameters: of the layers it trains; without the head.
-      head_parameters: of its task's head, which it trains, sends and gets as well.
-      gigaflops_per_example: of one training step, in 10^9 operations.
+      client: Name of the client.
+      megabits_up: Size of the layers it sends, in 10^6 bits; without the head.
+      megabits_down: Size of the layers it receives, in 10^6 bits; without the head.
+      trainable_parameters: Number of parameters of the layers it trains; without the head.
+      head_parameters: Number of parameters of its task's head, which it trains, sends and receives
+        too.
+      gigaflops_per_example: Operations of one training step per example, in 10^9.
     """
 
     client: str
@@ -35,7 +36,7 @@ class ClientCost:
 
 
 def parameter_count(tree: Params) -> int:
-    """Counts the numbers in a pytree of arrays (shapes suffice)."""
+    """Returns the number of elements in a pytree of arrays or shapes."""
     return sum(int(np.prod(np.shape(leaf))) for leaf in jax.tree.leaves(tree))
 
 
@@ -43,7 +44,7 @@ def row_parameters(rows_L: Rows) -> np.ndarray:
     """Counts the parameters of every selectable layer.
 
     Args:
-      rows_L: a pytree whose leaves share a leading axis L.
+      rows_L: Pytree whose leaves share a leading axis L.
 
     Returns:
       parameters_L, int64.
@@ -64,21 +65,21 @@ def megabits(parameters: float) -> float:
 
     The paper's table is close to this, not equal: 12, 4 and 36 adapters of 74 544 parameters are
     28.6, 9.5 and 85.9 MBit here, 28.8, 9.7 and 86.1 there (0.90, 0.30 and 2.69 million
-    parameters). All six of its figures come out when the same 5 479 to 6 511 parameters are added
-    to each; the paper does not name them. We count what is sent and add nothing.
+    parameters). All six of its numbers agree if the same 5 479 to 6 511 parameters are added to
+    each; the paper does not name them. This function counts the parameters sent and adds nothing.
     """
     return BITS_PER_PARAMETER * parameters / 1e6
 
 
 def traffic(parameters_L: np.ndarray, mask_KL: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Counts the bits of the layers that travel in one round; the head comes on top.
+    """Counts the bits of the layers that are sent in one round, without the head.
 
-    Up go the layers a client trained. Down come the layers that any client trained, since every
-    client scores and evaluates the whole global model; the rest is as it was.
+    A client sends the layers that it trained. It receives the layers that any client trained,
+    since every client scores and evaluates the whole global model; the other layers are unchanged.
 
     Args:
-      parameters_L: parameters of every layer.
-      mask_KL: bool, who trained which layer.
+      parameters_L: Number of parameters of every layer.
+      mask_KL: bool, True where client k trained layer l.
 
     Returns:
       (megabits_up_K, megabits_down_K), float64, in 10^6 bits.
@@ -96,14 +97,14 @@ def client_costs(
     step_flops_K: Sequence[StepFlops],
     rows_per_layer: int = 1,
 ) -> list[ClientCost]:
-    """Adds up what the rounds of a run cost each client, mean over the rounds that trained.
+    """Computes the cost of a run's rounds for each client, mean over the rounds that trained.
 
     Args:
-      records: of the run; round 0 trains nothing and is left out.
-      parameters_L: parameters of every layer, from `row_parameters`.
-      head_parameters_K: of the head that each client trains.
-      step_flops_K: of the model, head and unit that each trains, from `step_flops`.
-      rows_per_layer: 2 where a client trains a row of its own beside the one it sends.
+      records: Records of the run; round 0 trains nothing and is left out.
+      parameters_L: Number of parameters of every layer, from `row_parameters`.
+      head_parameters_K: Number of parameters of the head that each client trains.
+      step_flops_K: FLOPs of each client's training step, from `flops.step_flops`.
+      rows_per_layer: Rows trained per layer; 2 if a client also trains a row of its own.
 
     Returns:
       One cost per client, in the records' order; zero traffic and layers if no round trained.

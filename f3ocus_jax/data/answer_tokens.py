@@ -1,4 +1,4 @@
-"""How do answers become tokens that a model can write, and tokens answers?"""
+"""Conversion between answers and the tokens that a model writes."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from tfds_medvqa.common.answers import normalise
 
 
 @dataclasses.dataclass(frozen=True)
-class AnswerTokens:
-    """Rows of tokens of one length: the normalised answer, its end, padding.
+class AnswerTokenizer:
+    """Turns answers into rows of one length: the normalised answer, its end token, padding.
 
     Attributes:
-      tokenizer: of questions and answers.
-      length: A, tokens of a row; longer answers lose their last ones, and keep the end.
-      end: the token that ends an answer.
-      padding: the token behind the end.
+      tokenizer: Tokenizer of questions and answers.
+      length: A, tokens of a row; a longer answer loses its last tokens and keeps its end token.
+      end: Token id that ends an answer.
+      padding: Token id that fills up a row.
     """
 
     tokenizer: Tokenizer
@@ -30,7 +30,7 @@ class AnswerTokens:
         """Encodes N answers.
 
         Args:
-          answers: in any spelling that `normalise` takes away.
+          answers: N texts; they are normalised first.
 
         Returns:
           (ids_NA, mask_NA), int32; the mask is 1 for a token and for the end, 0 for padding.
@@ -45,48 +45,50 @@ class AnswerTokens:
         return ids_NA, mask_NA
 
     def decode(self, ids_NA: np.ndarray) -> list[str]:
-        """Returns the normalised text of every row up to its end."""
+        """Returns the normalised text of every row up to its end token."""
         rows = [row.tolist() for row in np.asarray(ids_NA)]
         kept = [row[: row.index(self.end)] if self.end in row else row for row in rows]
         return [normalise(text) for text in self.tokenizer.decode(kept)]
 
-    def spell(self, answers: Sequence[str]) -> list[str]:
-        """Returns answers as they read when they have been tokens, whatever their length."""
+    def round_trip(self, answers: Sequence[str]) -> list[str]:
+        """Returns answers as they read after encoding and decoding, without truncation."""
         pieces = self.tokenizer.encode_answers([normalise(answer) for answer in answers])
         return [normalise(text) for text in self.tokenizer.decode(pieces)]
 
-    def add(self, client: ClientData) -> ClientData:
+    def add_tokens(self, client: ClientData) -> ClientData:
         """Returns a client whose examples have the tokens of their answers."""
         return dataclasses.replace(
-            client, train=self._add(client.train), test=self._add(client.test)
+            client, train=self._add_tokens(client.train), test=self._add_tokens(client.test)
         )
 
-    def _add(self, examples: Examples) -> Examples:
+    def _add_tokens(self, examples: Examples) -> Examples:
         ids_NA, mask_NA = self.encode(examples.answers)
         return dataclasses.replace(examples, answer_ids_NA=ids_NA, answer_mask_NA=mask_NA)
 
 
-class AnswerTable:
-    """Numbers for answers: those of the vocabulary are its classes, others follow."""
+class AnswerIndex:
+    """Index of every answer: the vocabulary's are its classes, other answers follow."""
 
-    def __init__(self, vocabulary: Sequence[str], answers: Sequence[str], tokens: AnswerTokens):
-        """Makes the table.
+    def __init__(
+        self, vocabulary: Sequence[str], answers: Sequence[str], tokenizer: AnswerTokenizer
+    ):
+        """Builds the index.
 
         Args:
-          vocabulary: answers whose number is their place.
-          answers: others that shall have one, such as those of test questions.
-          tokens: how they are spelt.
+          vocabulary: Answers whose index is their position.
+          answers: Further answers to index, such as those of test questions.
+          tokenizer: Tokenizer that the model writes answers with.
         """
-        self._spell = tokens.spell
-        self._numbers: dict[str, int] = {}
+        self._round_trip = tokenizer.round_trip
+        self._indices: dict[str, int] = {}
         others = sorted({normalise(answer) for answer in answers} - set(vocabulary))
-        for number, spelling in enumerate(tokens.spell([*vocabulary, *others])):
-            self._numbers.setdefault(spelling, number)
+        for index, text in enumerate(tokenizer.round_trip([*vocabulary, *others])):
+            self._indices.setdefault(text, index)
 
-    def numbers(self, answers: Sequence[str]) -> np.ndarray:
-        """Returns the number of each answer, int32 [N]; -1 for one that is not in the table."""
-        return self.written(self._spell(answers))
+    def lookup(self, answers: Sequence[str]) -> np.ndarray:
+        """Returns the index of each answer, int32 [N]; -1 for an answer that is not indexed."""
+        return self.lookup_decoded(self._round_trip(answers))
 
-    def written(self, texts: Sequence[str]) -> np.ndarray:
-        """Returns the same of texts that have been tokens."""
-        return np.array([self._numbers.get(text, -1) for text in texts], np.int32)
+    def lookup_decoded(self, texts: Sequence[str]) -> np.ndarray:
+        """Returns the index of each text decoded from tokens, int32 [N]; -1 if not indexed."""
+        return np.array([self._indices.get(text, -1) for text in texts], np.int32)

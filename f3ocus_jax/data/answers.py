@@ -1,4 +1,4 @@
-"""Which answers can the clients of a federation give?"""
+"""Answer vocabulary of a federation: the classes of the answer head."""
 
 import collections
 import dataclasses
@@ -14,7 +14,7 @@ class AnswerVocabulary:
     """The classes of the answer head.
 
     Attributes:
-      answers: normalised, each once; the place of an answer is its class.
+      answers: Normalised answers, each once; the position of an answer is its class.
     """
 
     answers: tuple[str, ...]
@@ -32,9 +32,9 @@ class AnswerVocabulary:
         """Makes the vocabulary of a federation.
 
         Args:
-          clients: the training answers of every client; never test answers, which would tell the
-            model what it will be asked.
-          minimum_count: how often an answer must occur in all clients together.
+          clients: Training answers of every client; never test answers, which would leak into
+            the model.
+          minimum_count: Least number of occurrences of an answer over all clients.
 
         Returns:
           The vocabulary, sorted, so that the order of clients and examples does not matter.
@@ -60,5 +60,5 @@ class AnswerVocabulary:
         return len(self.answers)
 
     def index(self, answer: str) -> int:
-        """Returns the class of an answer, in any spelling `normalise` takes away; -1 if unknown."""
+        """Returns the class of an answer, which is normalised first; -1 if it is unknown."""
         return self._classes.get(normalise(answer), -1)

@@ -1,4 +1,4 @@
-"""How is every image of a built dataset decoded and resized once, and never again?"""
+"""Cache of a built dataset: every image decoded and resized once, memory-mapped afterwards."""
 
 import dataclasses
 import hashlib
@@ -16,59 +16,63 @@ import tensorflow_datasets as tfds
 
 from f3ocus_jax.data import images
 from f3ocus_jax.data.images import Canvas, StoredImages
-from f3ocus_jax.data.table import OF_DATASET, TEXTS, Column, Table
+from f3ocus_jax.data.table import DATASET_COLUMNS, TEXT_COLUMNS, Column, Table
 from f3ocus_jax.errors import DataError
 
+STORED_COLUMNS = [name for name in TEXT_COLUMNS if name not in DATASET_COLUMNS]
+"""Columns of the cache, one file each; the others are the same for a whole dataset."""
+
 FORMAT = 2
-"""Raised whenever what is written changes, so that older caches are made anew."""
+"""Version of the cache; increased whenever the written files change, so that older caches are
+rebuilt."""
 
 
-def load(builder: tfds.core.DatasetBuilder, dataset: str, split: str, frame: Canvas) -> Table:
+def load(builder: tfds.core.DatasetBuilder, dataset: str, split: str, canvas: Canvas) -> Table:
     """Reads one split, from its cache if there is one.
 
-    The cache lies in the built dataset's folder, one for every split and frame. It is written
-    beside its place and renamed at the end, so that one that was stopped is never taken for whole,
-    and made anew when the built dataset changes.
+    The built dataset's folder holds one cache for every split and canvas. It is written to a
+    temporary folder that is renamed at the end, so that an interrupted cache is never used, and
+    rebuilt when the built dataset changes.
 
     Args:
-      builder: of a dataset that is built.
-      dataset: its name with config, for the column of this name and for messages.
-      split: such as "train".
-      frame: the canvas the images are put on.
+      builder: Builder of a dataset that is built.
+      dataset: Name of the dataset with its config, for the column of this name and for messages.
+      split: Name of the split, such as "train".
+      canvas: Canvas that the images are fitted to.
 
     Returns:
-      The examples; their images stay in a file and are mapped into memory.
+      The examples; their images stay in a file and are memory-mapped.
 
     Raises:
       DataError: for an example that cannot be decoded.
       OSError: if the cache cannot be written.
     """
-    root = pathlib.Path(builder.data_dir) / f"arrays_{_name(frame)}"
-    folder, identity = root / split, _identity(builder, frame)
+    root = pathlib.Path(builder.data_dir) / f"arrays_{_name(canvas)}"
+    folder, identity = root / split, _identity(builder, canvas)
     if not _is_whole(folder, identity):
         root.mkdir(exist_ok=True)
         unfinished = root / f"incomplete.{split}.{os.getpid()}"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
-        _write(builder, dataset, split, frame, unfinished)
+        _write(builder, dataset, split, canvas, unfinished)
         (unfinished / "identity.json").write_text(json.dumps(identity))
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
     findings = ", ".join((builder.info.metadata or {}).get("findings", ()))
-    return _read(folder, dataset, findings, frame)
+    return _read(folder, dataset, findings, canvas)
 
 
-def _name(frame: Canvas) -> str:
-    padded = f"_padded_{frame.shortest_edge}_{frame.multiple}" if frame.keeps_aspect else ""
-    return f"{frame.side}px{padded}"
+def _name(canvas: Canvas) -> str:
+    padded = f"_padded_{canvas.shortest_edge}_{canvas.multiple}" if canvas.keeps_aspect else ""
+    return f"{canvas.side}px{padded}"
 
 
-def _identity(builder: tfds.core.DatasetBuilder, frame: Canvas) -> dict[str, Any]:
-    """What a cache was made of and for."""
+def _identity(builder: tfds.core.DatasetBuilder, canvas: Canvas) -> dict[str, Any]:
+    """Returns the files and the canvas that a cache was made from."""
     files = sorted(pathlib.Path(builder.data_dir).glob("*.array_record*"))
     return {
         "format": FORMAT,
-        "frame": dataclasses.asdict(frame),
+        "frame": dataclasses.asdict(canvas),
         "files": [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files],
     }
 
@@ -79,19 +83,23 @@ def _is_whole(folder: pathlib.Path, identity: Mapping[str, Any]) -> bool:
 
 
 def _write(
-    builder: tfds.core.DatasetBuilder, dataset: str, split: str, frame: Canvas, folder: pathlib.Path
+    builder: tfds.core.DatasetBuilder,
+    dataset: str,
+    split: str,
+    canvas: Canvas,
+    folder: pathlib.Path,
 ) -> None:
     """Streams all examples; an image that several examples share is decoded and written once."""
     rows: dict[bytes, int] = {}
     files: list[bytes] = []
     hashes: list[int] = []
     sizes: list[tuple[int, int]] = []
-    texts: dict[str, list[str]] = {name: [] for name in TEXTS if name not in OF_DATASET}
+    texts: dict[str, list[str]] = {name: [] for name in STORED_COLUMNS}
     with (
         (folder / "pixels.bin").open("wb") as pixels,
         (folder / "thumbnails.bin").open("wb") as thumbnails,
     ):
-        for record in _decoded(builder, dataset, split, frame):
+        for record in _decoded(builder, dataset, split, canvas):
             if "pixels" in record:
                 rows[record["file"]] = len(rows)
                 hashes.append(record["hash"])
@@ -105,19 +113,19 @@ def _write(
     np.save(folder / "pixel_hash.npy", np.array(hashes, np.int64))
     np.save(folder / "image_size.npy", np.array(sizes, np.int32))
     for name, column in texts.items():
-        _write_column(folder, name, Column.of(column))
+        _write_column(folder, name, Column.from_texts(column))
 
 
 def _decoded(
-    builder: tfds.core.DatasetBuilder, dataset: str, split: str, frame: Canvas
+    builder: tfds.core.DatasetBuilder, dataset: str, split: str, canvas: Canvas
 ) -> Iterator[dict[str, Any]]:
     """Yields every example, read by several threads ahead of time.
 
-    The thread that meets an image first decodes it, so that its pixels may come with a later
-    example than its first.
+    The first thread that reads an image decodes it, so that its pixels may come with a later
+    example than the first one.
     """
     source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-    met: set[bytes] = set()
+    seen: set[bytes] = set()
     lock = threading.Lock()
 
     def read(index: int) -> dict[str, Any]:
@@ -125,9 +133,9 @@ def _decoded(
             record = source[int(index)]
             file = hashlib.blake2b(record["image"], digest_size=16).digest()
             with lock:
-                is_new = file not in met
-                met.add(file)
-            return _texts(record) | {"file": file} | (_pixels(record, frame) if is_new else {})
+                is_new = file not in seen
+                seen.add(file)
+            return _texts(record) | {"file": file} | (_pixels(record, canvas) if is_new else {})
         except (OSError, SyntaxError, ValueError, RuntimeError) as error:
             raise DataError(
                 f"{dataset}, split {split}, example {index}: cannot be read ({error}); "
@@ -138,13 +146,13 @@ def _decoded(
 
 
 def _texts(record: Mapping[str, Any]) -> dict[str, str]:
-    texts = {name: record[name].decode() for name in TEXTS if name not in ("label", *OF_DATASET)}
+    texts = {name: record[name].decode() for name in STORED_COLUMNS if name != "label"}
     return texts | {"label": " ".join(map(str, record["label"]))}
 
 
-def _pixels(record: Mapping[str, Any], frame: Canvas) -> dict[str, Any]:
-    image = images.decode(record["image"])
-    canvas_HWC, size = images.place(image, frame)
+def _pixels(record: Mapping[str, Any], canvas: Canvas) -> dict[str, Any]:
+    image = images.decode_rgb(record["image"])
+    canvas_HWC, size = images.fit_to_canvas(image, canvas)
     return {
         "hash": images.pixel_hash(image),
         "pixels": canvas_HWC.tobytes(),
@@ -158,11 +166,11 @@ def _write_column(folder: pathlib.Path, name: str, column: Column) -> None:
     np.save(folder / f"{name}.npy", column.code_N)
 
 
-def _read(folder: pathlib.Path, dataset: str, findings: str, frame: Canvas) -> Table:
+def _read(folder: pathlib.Path, dataset: str, findings: str, canvas: Canvas) -> Table:
     row_N, hash_M = np.load(folder / "row.npy"), np.load(folder / "pixel_hash.npy")
-    shape = (len(hash_M), frame.side, frame.side, 3)
+    shape = (len(hash_M), canvas.side, canvas.side, 3)
     pixels = np.memmap(folder / "pixels.bin", np.uint8, "r", shape=shape)
-    size_N2 = np.load(folder / "image_size.npy")[row_N] if frame.keeps_aspect else None
+    size_N2 = np.load(folder / "image_size.npy")[row_N] if canvas.keeps_aspect else None
     area = images.THUMBNAIL_SIDE**2
     thumbnail_MD = np.memmap(folder / "thumbnails.bin", np.uint8, "r", shape=(len(hash_M), area))
     columns = {
@@ -170,10 +178,9 @@ def _read(folder: pathlib.Path, dataset: str, findings: str, frame: Canvas) -> T
             tuple(json.loads((folder / f"{name}.json").read_text())),
             np.load(folder / f"{name}.npy"),
         )
-        for name in TEXTS
-        if name not in OF_DATASET
+        for name in STORED_COLUMNS
     }
-    for name, value in zip(OF_DATASET, (dataset, findings), strict=True):
+    for name, value in zip(DATASET_COLUMNS, (dataset, findings), strict=True):
         columns[name] = Column((value,), np.zeros(len(row_N), np.int32))
     images_N, thumbnails_N = (
         StoredImages((store,), np.zeros(len(row_N), np.int32), row_N)

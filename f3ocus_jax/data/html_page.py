@@ -1,4 +1,4 @@
-"""What does a federation's data look like, as one HTML page that needs nothing else?"""
+"""Self-contained HTML page about a federation's data: sizes, label counts and example images."""
 
 import base64
 import html
@@ -11,8 +11,8 @@ from PIL import Image
 from f3ocus_jax.data.summary import ClientSummary, Summary
 from f3ocus_jax.data.table import Table
 
-PICTURES = 12
-"""Examples on a client's contact sheet."""
+MAX_PICTURES = 12
+"""Largest number of examples on a client's contact sheet."""
 LONGEST_CAPTION = 110
 
 STYLE = """
@@ -32,19 +32,19 @@ figcaption { font-size: .82rem; } figcaption b { display: block; }
 """
 
 
-def page(
+def make_page(
     title: str, clients: Mapping[str, Mapping[str, Table]], summary: Summary, seed: int = 0
 ) -> str:
     """Makes the page.
 
     Args:
-      title: of the page.
-      clients: client to split to examples.
-      summary: who holds what.
-      seed: of the examples that are shown.
+      title: Title of the page.
+      clients: Client to split to examples.
+      summary: Counts of the federation.
+      seed: Seed for the choice of the examples shown.
 
     Returns:
-      HTML, with pictures and style inside.
+      HTML with embedded images and styles.
     """
     parts = [
         f"<h1>{html.escape(title)}</h1>",
@@ -78,7 +78,7 @@ def _sizes(summary: Summary) -> str:
 
 
 def _sharing(summary: Summary) -> str:
-    """Says what was dropped and what test images are trained on."""
+    """Lists dropped images, and test images that are also in training splits."""
     found = [
         f"<b>{html.escape(dataset)}</b>: {images} images ({examples} examples) were dropped, an "
         "earlier dataset has them too."
@@ -125,10 +125,10 @@ def _histogram(name: str, counts: Mapping[str, int], total: int, others: int) ->
 
 
 def _sheet(table: Table, seed: int) -> str:
-    """Shows some training examples, of different images where there are enough."""
+    """Shows some training examples, each of another image if there are enough."""
     order = np.random.default_rng(seed).permutation(len(table))
     _, first = np.unique(table.pixel_hash_N[order], return_index=True)
-    chosen = table.take(order[np.sort(first)][:PICTURES])
+    chosen = table.take(order[np.sort(first)][:MAX_PICTURES])
     pixels_NHWC = chosen.images[np.arange(len(chosen))]
     captions = zip(chosen.texts("question"), chosen.texts("answer"), strict=True)
     figures = [
@@ -156,6 +156,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
         return f"<{tag}{' class=number' if number else ''}>{html.escape(text)}</{tag}>"
 
     texts = 3  # client, task and datasets are words, the rest are numbers
-    lines = ["".join(cell(name, "th", place >= texts) for place, name in enumerate(head))]
-    lines += ["".join(cell(v, "td", place >= texts) for place, v in enumerate(r)) for r in rows]
+    lines = ["".join(cell(name, "th", i >= texts) for i, name in enumerate(head))]
+    lines += ["".join(cell(value, "td", i >= texts) for i, value in enumerate(r)) for r in rows]
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

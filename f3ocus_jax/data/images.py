@@ -1,4 +1,4 @@
-"""How are images held without holding them in memory?"""
+"""Images: decoding, fitting to a canvas, hashing, and storage in memory-mapped files."""
 
 import dataclasses
 import hashlib
@@ -10,19 +10,20 @@ from PIL import Image
 
 THUMBNAIL_SIDE = 16
 
-LONGEST = 1333 / 800
-"""Longer edge of an image over its shorter one at most, as ViLT's image processor has it."""
+MAX_ASPECT_RATIO = 1333 / 800
+"""Largest ratio of an image's longer edge to its shorter one, as in ViLT's image processor."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Canvas:
-    """The square canvas that images are put on.
+    """Square canvas that images are fitted to.
 
     Attributes:
-      side: of the canvas, in pixels.
-      shortest_edge: 0 for images that are stretched over the whole canvas. Else images keep their
-        aspect ratio, and this is the shorter edge of one that fits, in pixels.
-      multiple: what both edges of such an image are cut to a multiple of, and the side is one of.
+      side: Side of the canvas, in pixels.
+      shortest_edge: 0 for images that are stretched over the whole canvas. Otherwise images keep
+        their aspect ratio, and this is the shorter edge of an image that fits, in pixels.
+      multiple: Both edges of such an image are cut down to a multiple of this many pixels; the
+        side is a multiple too.
     """
 
     side: int
@@ -31,28 +32,28 @@ class Canvas:
 
     @property
     def keeps_aspect(self) -> bool:
-        """Whether images keep their aspect ratio, so that they differ in size."""
+        """True if images keep their aspect ratio, so that they differ in size."""
         return self.shortest_edge > 0
 
-    def edges(self, height: int, width: int) -> tuple[int, int]:
-        """Tells how large an image becomes, in pixels.
+    def fitted_size(self, height: int, width: int) -> tuple[int, int]:
+        """Returns the size of an image on the canvas.
 
-        As transformers' ViltImageProcessor does, rounding included; an image that is too long for
-        the canvas is made smaller than there, and one too thin for a patch gets one.
+        Sizes are those of transformers' ViltImageProcessor, rounding included, except that an
+        image too long for the canvas is made smaller, and one thinner than a patch gets one patch.
 
         Args:
-          height: of the image.
-          width: of the image.
+          height: Height of the image, in pixels.
+          width: Width of the image, in pixels.
 
         Returns:
-          (height, width) on the canvas.
+          (height, width) on the canvas, in pixels.
         """
         if not self.keeps_aspect:
             return self.side, self.side
         short, scale = min(height, width), self.shortest_edge / min(height, width)
         edges = [self.shortest_edge if e == short else scale * e for e in (height, width)]
-        # What is cut off to a multiple may be beyond the canvas.
-        longest = min(int(LONGEST * self.shortest_edge), self.side + self.multiple - 1)
+        # The part that is cut off to a multiple may lie beyond the canvas.
+        longest = min(int(MAX_ASPECT_RATIO * self.shortest_edge), self.side + self.multiple - 1)
         if max(edges) > longest:
             scale = longest / max(edges)
             edges = [scale * edge for edge in edges]
@@ -62,13 +63,13 @@ class Canvas:
 
 @dataclasses.dataclass(frozen=True)
 class StoredImages:
-    """N images that are read from files when they are asked for; several may be the same one.
+    """N images that are read from files on demand; several may be the same image.
 
     Attributes:
-      stores: memory-mapped uint8 arrays [images, ...] of one shape beyond the first axis, such as
-        [height, width, 3].
-      store_N: int32, which of the stores an image is in.
-      row_N: int32, where in it.
+      stores: Memory-mapped uint8 arrays [images, ...] whose shapes agree beyond the first axis,
+        such as [height, width, 3].
+      store_N: int32 index into `stores`.
+      row_N: int32 row of the image in its store.
     """
 
     stores: tuple[np.ndarray, ...]
@@ -82,25 +83,25 @@ class StoredImages:
         """Reads images.
 
         Args:
-          indices: int, of any shape.
+          indices: int array of any shape.
 
         Returns:
-          uint8, the shape of `indices` followed by that of an image.
+          uint8; the shape of `indices` followed by that of an image.
         """
         store, row = self.store_N[indices], self.row_N[indices]
         images = np.empty((*np.shape(row), *self.stores[0].shape[1:]), np.uint8)
-        for place, pixels in enumerate(self.stores):
-            here = store == place
-            images[here] = pixels[row[here]]
+        for index, pixels in enumerate(self.stores):
+            in_store = store == index
+            images[in_store] = pixels[row[in_store]]
         return images
 
     def take(self, indices: np.ndarray) -> "StoredImages":
-        """Chooses images without reading them."""
+        """Selects images without reading them."""
         return StoredImages(self.stores, self.store_N[indices], self.row_N[indices])
 
 
-def join(parts: Sequence[StoredImages]) -> StoredImages:
-    """Puts images behind each other without reading them."""
+def join_images(parts: Sequence[StoredImages]) -> StoredImages:
+    """Concatenates images without reading them."""
     offsets = np.cumsum([0, *(len(part.stores) for part in parts)])
     return StoredImages(
         tuple(store for part in parts for store in part.stores),
@@ -111,7 +112,7 @@ def join(parts: Sequence[StoredImages]) -> StoredImages:
     )
 
 
-def decode(encoded: bytes) -> Image.Image:
+def decode_rgb(encoded: bytes) -> Image.Image:
     """Decodes an image file, PNG or JPEG, as eight-bit colour.
 
     Raises:
@@ -121,34 +122,34 @@ def decode(encoded: bytes) -> Image.Image:
         return image.convert("RGB")
 
 
-def decode_image(encoded: bytes, frame: Canvas) -> tuple[np.ndarray, tuple[int, int]]:
-    """Decodes an image file and puts it on a canvas.
+def decode_image(encoded: bytes, canvas: Canvas) -> tuple[np.ndarray, tuple[int, int]]:
+    """Decodes an image file and fits it to a canvas.
 
     Args:
-      encoded: a PNG or JPEG file.
-      frame: the canvas.
+      encoded: Bytes of a PNG or JPEG file.
+      canvas: Canvas of the model.
 
     Returns:
-      As `place`.
+      The image and its size, see `fit_to_canvas`.
 
     Raises:
       OSError: if the bytes are no image.
     """
-    return place(decode(encoded), frame)
+    return fit_to_canvas(decode_rgb(encoded), canvas)
 
 
-def place(image: Image.Image, frame: Canvas) -> tuple[np.ndarray, tuple[int, int]]:
+def fit_to_canvas(image: Image.Image, canvas: Canvas) -> tuple[np.ndarray, tuple[int, int]]:
     """Resizes an image and puts it in the top left corner of a canvas.
 
     Args:
-      image: of any size.
-      frame: the canvas.
+      image: Image of any size.
+      canvas: Canvas of the model.
 
     Returns:
-      (uint8 [side, side, 3], 0 beyond the image; its height and width there).
+      (uint8 [side, side, 3], 0 beyond the image; height and width of the image on the canvas).
     """
-    height, width = frame.edges(image.height, image.width)
-    canvas_HWC = np.zeros((frame.side, frame.side, 3), np.uint8)
+    height, width = canvas.fitted_size(image.height, image.width)
+    canvas_HWC = np.zeros((canvas.side, canvas.side, 3), np.uint8)
     canvas_HWC[:height, :width] = np.asarray(
         image.resize((width, height), Image.Resampling.BICUBIC)
     )
@@ -156,12 +157,12 @@ def place(image: Image.Image, frame: Canvas) -> tuple[np.ndarray, tuple[int, int
 
 
 def pixel_hash(image: Image.Image) -> int:
-    """Returns 63 bits that are the same for the same pixels, whatever file they came in."""
+    """Returns a 63-bit hash of the pixels, which does not depend on the file format."""
     digest = hashlib.blake2b(repr(image.size).encode() + image.tobytes(), digest_size=8)
     return int.from_bytes(digest.digest(), "big") >> 1
 
 
 def thumbnail(image: Image.Image) -> np.ndarray:
-    """Returns the mean grey of each of 16 x 16 parts: uint8 [256]."""
+    """Returns the mean grey value of each of 16 x 16 parts: uint8 [256]."""
     side = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     return np.asarray(image.convert("L").resize(side, Image.Resampling.BOX)).reshape(-1)

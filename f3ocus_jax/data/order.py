@@ -1,6 +1,6 @@
-"""Which examples does a client see in which order? A function of (seed, round, client) alone.
+"""Order of a client's examples, a function of (seed, round, client) alone.
 
-A resumed run needs no iterator state: it asks for the round it has reached.
+A resumed run needs no iterator state: the number of the next round suffices.
 """
 
 import zlib
@@ -8,14 +8,14 @@ import zlib
 import numpy as np
 
 
-def generator(seed: int, round: int, client: str, purpose: str) -> np.random.Generator:
-    """Returns the random numbers of one client in one round.
+def make_generator(seed: int, round: int, client: str, purpose: str) -> np.random.Generator:
+    """Makes the random number generator of one client in one round.
 
     Args:
-      seed: of the run.
-      round: the round's number.
-      client: its name, so that the order does not depend on who else takes part.
-      purpose: what they are for ("training", "probe"); other purposes draw other numbers.
+      seed: Seed of the run.
+      round: Round number.
+      client: Name of the client, so that the order does not depend on the other participants.
+      purpose: Use of the numbers ("training", "probe"); each purpose draws other numbers.
     """
     return np.random.default_rng(
         [seed, round, zlib.crc32(client.encode()), zlib.crc32(purpose.encode())]
@@ -31,10 +31,10 @@ def training_indices(
     examples, so that no example counts twice in a pass.
 
     Args:
-      draw: the client's random numbers.
-      num_examples: N.
-      steps: S, how many batches are wanted.
-      batch_size: B.
+      draw: Random number generator of the client.
+      num_examples: N, number of training examples.
+      steps: S, number of batches.
+      batch_size: B, examples per batch.
 
     Returns:
       (indices_SB int64, mask_SB float32).
@@ -55,6 +55,6 @@ def training_indices(
 def local_steps(
     num_examples: int, *, batch_size: int, local_epochs: float, max_local_steps: int
 ) -> int:
-    """Returns how many steps a client takes in a round: at least 1."""
+    """Returns the number of steps that a client takes in a round: at least 1."""
     steps = int(np.ceil(local_epochs * num_examples / batch_size))
     return max(1, min(steps, max_local_steps))

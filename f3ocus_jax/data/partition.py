@@ -1,4 +1,4 @@
-"""Which hospital gets which examples?"""
+"""Partition of datasets into clients: by dataset, feature, shards or Dirichlet label shift."""
 
 import collections
 from collections.abc import Callable, Mapping, Sequence
@@ -7,28 +7,28 @@ from typing import TypeAlias
 import numpy as np
 
 from f3ocus_jax.data.settings import DataConfig
-from f3ocus_jax.data.table import TEXTS, Table, join_tables
+from f3ocus_jax.data.table import TEXT_COLUMNS, Table, join_tables
 from f3ocus_jax.errors import ConfigError
 from tfds_medvqa.common.features import CLASSIFICATION
 
 Splits: TypeAlias = Mapping[str, Table]
 Owners: TypeAlias = dict[str, np.ndarray]
-"""Split to the client of every example, object [N]."""
+"""Maps a split to the client of every example, object [N]."""
 
-DRAWS = 100
-"""How often a Dirichlet partition is drawn anew because a client has no example in a split."""
+MAX_DRAWS = 100
+"""Attempts at a Dirichlet partition in which every client has an example in every split."""
 
 
 def assign(config: DataConfig, datasets: Mapping[str, Splits]) -> dict[str, dict[str, Table]]:
-    """Deals the examples of all datasets to clients.
+    """Assigns the examples of all datasets to clients.
 
     Args:
-      config: the rule of every dataset, and its numbers.
-      datasets: name to split to examples.
+      config: Partition rules and their settings.
+      datasets: Dataset to split to examples.
 
     Returns:
-      Client to split to examples, clients in the order of the datasets and by name within one; a
-      client that several datasets name has all their examples.
+      Client to split to examples, in the order of the datasets and then by name; a client that
+      several datasets name gets its examples from all of them.
 
     Raises:
       ConfigError: for a rule that does not fit the data.
@@ -48,20 +48,20 @@ def assign(config: DataConfig, datasets: Mapping[str, Splits]) -> dict[str, dict
 
 
 def _by_dataset(dataset: str, splits: Splits, config: DataConfig) -> Owners:
-    """One client that holds all."""
+    """Assigns all examples to one client."""
     del config
     return {split: np.full(len(table), dataset, object) for split, table in splits.items()}
 
 
 def _by_feature(feature: str) -> Callable[[str, Splits, DataConfig], Owners]:
-    """One client for every value of a feature."""
+    """Makes the rule that assigns examples by the value of a feature."""
 
     def owners(dataset: str, splits: Splits, config: DataConfig) -> Owners:
         del dataset, config
-        if feature not in TEXTS:
+        if feature not in TEXT_COLUMNS:
             raise ConfigError(
                 f"config.data.partition = {feature!r}, must be {', '.join(RULES)} or one of "
-                f"{', '.join(sorted(TEXTS))}"
+                f"{', '.join(sorted(TEXT_COLUMNS))}"
             )
         return {split: np.array(table.texts(feature), object) for split, table in splits.items()}
 
@@ -69,7 +69,7 @@ def _by_feature(feature: str) -> Callable[[str, Splits, DataConfig], Owners]:
 
 
 def _by_shard(dataset: str, splits: Splits, config: DataConfig) -> Owners:
-    """Equal random parts of the images; all questions about an image go to the same client."""
+    """Splits the images into equal random parts; all questions about an image stay together."""
     hashes = np.unique(np.concatenate([table.pixel_hash_N for table in splits.values()]))
     order = np.random.default_rng(config.partition_seed).permutation(len(hashes))
     names = _names(dataset, config.clients_per_dataset)
@@ -81,44 +81,44 @@ def _by_shard(dataset: str, splits: Splits, config: DataConfig) -> Owners:
 
 
 def _by_dirichlet(dataset: str, splits: Splits, config: DataConfig) -> Owners:
-    """Label shift: every label's images are shared out in proportions drawn from a Dirichlet law.
+    """Splits every label's images in proportions drawn from a Dirichlet distribution.
 
-    An image with several labels counts for the one that is rarest in the dataset. A client's shares
-    are the same in every split, so that it is tested on what it has trained on. Hsu et al., 2019
-    (arXiv 1909.06335) do this with one label per image.
+    An image with several labels counts for the one that is rarest in the dataset. A client's
+    proportions are the same in every split, so that its test labels are distributed like its
+    training labels. Hsu et al., 2019 (arXiv 1909.06335) do this with one label per image.
     """
     label_of = _rarest_labels(splits)
     names = _names(dataset, config.clients_per_dataset)
     draw = np.random.default_rng(config.partition_seed)
-    for _ in range(DRAWS):
-        share_CK = {
+    for _ in range(MAX_DRAWS):
+        proportions_CK = {
             label: draw.dirichlet(np.full(len(names), config.dirichlet_alpha))
             for label in sorted(set(label_of.values()))
         }
-        owners = _share_out(splits, label_of, share_CK, names, draw)
+        owners = _split_by_proportions(splits, label_of, proportions_CK, names, draw)
         if all(len(set(owner_N.tolist())) == len(names) for owner_N in owners.values()):
             return owners
     raise ConfigError(
         f"config.data.dirichlet_alpha = {config.dirichlet_alpha} left one of "
-        f"{len(names)} clients of {dataset} without examples in a split {DRAWS} times; raise it or "
-        "lower config.data.clients_per_dataset"
+        f"{len(names)} clients of {dataset} without examples in a split {MAX_DRAWS} times; raise "
+        "it or lower config.data.clients_per_dataset"
     )
 
 
-def _share_out(
+def _split_by_proportions(
     splits: Splits,
     label_of: Mapping[int, str],
-    share_CK: Mapping[str, np.ndarray],
+    proportions_CK: Mapping[str, np.ndarray],
     names: np.ndarray,
     draw: np.random.Generator,
 ) -> Owners:
-    """Cuts every label's images at the clients' shares; an image keeps its client in all splits."""
+    """Splits every label's images by proportion; an image keeps its client in all splits."""
     owner_of: dict[int, str] = {}
     for table in splits.values():
         images = np.unique(table.pixel_hash_N).tolist()
-        for label, share_K in share_CK.items():
+        for label, proportions_K in proportions_CK.items():
             mine = [each for each in images if label_of[each] == label and each not in owner_of]
-            cuts = np.rint(np.cumsum(share_K)[:-1] * len(mine)).astype(int)
+            cuts = np.rint(np.cumsum(proportions_K)[:-1] * len(mine)).astype(int)
             parts = np.split(draw.permutation(np.array(mine, np.int64)), cuts)
             for name, part in zip(names, parts, strict=True):
                 owner_of |= dict.fromkeys(part.tolist(), name)
@@ -132,7 +132,7 @@ def _rarest_labels(splits: Splits) -> dict[int, str]:
     """Returns each image's rarest label; the first by name of equally rare ones."""
     labels_of: dict[int, set[str]] = collections.defaultdict(set)
     for table in splits.values():
-        for pixels, labels in zip(table.pixel_hash_N.tolist(), label_names(table), strict=True):
+        for pixels, labels in zip(table.pixel_hash_N.tolist(), example_labels(table), strict=True):
             labels_of[pixels].update(labels)
     counts = collections.Counter(label for labels in labels_of.values() for label in labels)
     return {
@@ -141,8 +141,8 @@ def _rarest_labels(splits: Splits) -> dict[int, str]:
     }
 
 
-def label_names(table: Table) -> list[list[str]]:
-    """Returns what is to be said of every example: its findings, or its one answer."""
+def example_labels(table: Table) -> list[list[str]]:
+    """Returns the labels of every example: its findings, or its one answer."""
     return [
         answer.split(", ") if task == CLASSIFICATION else [answer]
         for task, answer in zip(table.texts("task"), table.texts("answer"), strict=True)
@@ -155,7 +155,9 @@ def _names(dataset: str, clients: int) -> np.ndarray:
             f"config.data.clients_per_dataset = {clients}, must be at least 1 where "
             "config.data.partition is shards or dirichlet"
         )
-    return np.array([f"{dataset} {place} of {clients}" for place in range(1, clients + 1)], object)
+    return np.array(
+        [f"{dataset} {number} of {clients}" for number in range(1, clients + 1)], object
+    )
 
 
 RULES: Mapping[str, Callable[[str, Splits, DataConfig], Owners]] = {
@@ -163,18 +165,18 @@ RULES: Mapping[str, Callable[[str, Splits, DataConfig], Owners]] = {
     "shards": _by_shard,
     "dirichlet": _by_dirichlet,
 }
-"""Ways to deal a dataset; any other name is a feature whose values are the clients."""
+"""Partition rules; any other name is a feature whose values are the clients."""
 
 
 def _rule(name: str) -> Callable[[str, Splits, DataConfig], Owners]:
     return RULES.get(name) or _by_feature(name)
 
 
-def tasks(clients: Sequence[Splits]) -> list[str]:
+def client_tasks(clients: Sequence[Splits]) -> list[str]:
     """Returns every client's task.
 
     Raises:
-      ConfigError: if a client has examples of several.
+      ConfigError: if a client has examples of several tasks.
     """
     found = [
         sorted({value for table in splits.values() for value in table.columns["task"].values})

@@ -10,7 +10,7 @@ from PIL import Image
 
 from f3ocus_jax.data import images as images_lib
 from f3ocus_jax.data.images import Canvas
-from f3ocus_jax.data.text import Tokenizer
+from f3ocus_jax.data.tokenizer import Tokenizer
 from f3ocus_jax.errors import DataError
 from f3ocus_jax.types import Batch
 
@@ -70,7 +70,7 @@ def make_batch(
       DataError: If an image cannot be used.
       FileNotFoundError: If there is no such file.
     """
-    placed = [images_lib.place(read_picture(picture), canvas) for picture, _ in pairs]
+    placed = [images_lib.fit_to_canvas(read_picture(picture), canvas) for picture, _ in pairs]
     input_ids_BT, mask_BT = tokenizer.encode([question for _, question in pairs], question_length)
     count = len(pairs)
     return Batch(
@@ -107,7 +107,7 @@ def read_picture(picture: Picture) -> Image.Image:
             )
         return Image.fromarray(picture).convert("RGB")
     try:
-        return images_lib.decode(pathlib.Path(picture).read_bytes())
+        return images_lib.decode_rgb(pathlib.Path(picture).read_bytes())
     except FileNotFoundError:
         raise
     except (OSError, SyntaxError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""How do built TFDS datasets become the clients of a federation?"""
+"""Reading of built TFDS datasets as the clients of a federation."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from f3ocus_jax import hosts as distributed
 from f3ocus_jax.config import require
 from f3ocus_jax.data import cache, images, overlap, partition, summary as summary_lib, targets
 from f3ocus_jax.data.answers import AnswerVocabulary
-from f3ocus_jax.data.examples import ClientData, Elsewhere, Examples
+from f3ocus_jax.data.examples import ClientData, Examples, RemoteExamples
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.data.summary import Summary
@@ -27,7 +27,7 @@ __all__ = ["DataError", "Federation", "decode_image", "read_federation", "read_t
 
 SPLITS = ("train", "test")
 VALIDATION = "validation"
-"""The split on which thresholds are chosen; read where a dataset has findings."""
+"""Split on which thresholds are chosen; read only for datasets with findings."""
 
 decode_image = images.decode_image
 
@@ -37,11 +37,11 @@ class Federation:
     """The clients' data and the answers they share.
 
     Attributes:
-      clients: in the order of the datasets, and by name within one; of those that belong to another
-        host, only the sizes are here.
-      vocabulary: of the training answers of all clients that answer questions.
-      findings: of all datasets that have some, in the order of their first mention.
-      summary: who holds what.
+      clients: Clients in the order of the datasets, then by name; only sizes for those of other
+        hosts.
+      vocabulary: Training answers of all clients that answer questions.
+      findings: F names over all datasets, in the order of their first occurrence.
+      summary: Counts of the federation.
     """
 
     clients: list[ClientData]
@@ -53,31 +53,31 @@ class Federation:
 def read_federation(
     config: DataConfig,
     *,
-    frame: Canvas,
+    canvas: Canvas,
     tokenizer: Tokenizer,
     vocabulary: AnswerVocabulary | None = None,
 ) -> Federation:
-    """Reads all datasets, building those that are absent, and deals them to clients.
+    """Reads all datasets, building those that are absent, and assigns them to clients.
 
     Args:
-      config: which datasets, and which rule tells the client.
-      frame: the canvas the images are put on.
-      tokenizer: of the questions.
-      vocabulary: answers to use; from the training splits unless given.
+      config: Datasets and partition rules.
+      canvas: Canvas that the images are fitted to.
+      tokenizer: Tokenizer of the questions.
+      vocabulary: Answer vocabulary; None to make it from the training splits.
 
     Returns:
       The federation.
 
     Raises:
-      BuildError: if datasets cannot be built; lists all of them.
+      BuildError: if datasets cannot be built; the message lists all of them.
       ConfigError: for a partition that does not fit the data.
       DataError: for an example that cannot be decoded, or a client without examples in a split.
     """
-    clients, summary = read_tables(config, frame)
-    tasks = partition.tasks(list(clients.values()))
+    clients, summary = read_tables(config, canvas)
+    tasks = partition.client_tasks(list(clients.values()))
     if vocabulary is None:
         vocabulary = _vocabulary(clients, tasks, config.minimum_answer_count)
-    findings = targets.names(list(clients.values()))
+    findings = targets.finding_names(list(clients.values()))
     hosts, allowed = jax.process_count(), f"at most {len(clients)}, the clients"
     require(hosts <= len(clients), "distributed.hosts", hosts, allowed)
     here_K = distributed.local_clients_mask(len(clients))
@@ -87,7 +87,7 @@ def read_federation(
             **{
                 split: _examples(table, tokenizer, vocabulary, findings, config)
                 if here
-                else cast(Examples, Elsewhere(len(table), task))
+                else cast(Examples, RemoteExamples(len(table), task))
                 for split, table in splits.items()
             },
         )
@@ -99,7 +99,7 @@ def read_federation(
 def _vocabulary(
     clients: Mapping[str, Mapping[str, Table]], tasks: list[str], minimum_count: int
 ) -> AnswerVocabulary:
-    """Gathers the training answers of the clients that answer questions, and no other answers."""
+    """Makes the vocabulary from the training answers of the clients that answer questions."""
     answers = [
         splits["train"].texts("answer")
         for splits, task in zip(clients.values(), tasks, strict=True)
@@ -110,24 +110,26 @@ def _vocabulary(
     return AnswerVocabulary.from_answers(answers, minimum_count)
 
 
-def read_tables(config: DataConfig, frame: Canvas) -> tuple[dict[str, dict[str, Table]], Summary]:
-    """Reads and deals the examples, before anything is tokenised.
+def read_tables(config: DataConfig, canvas: Canvas) -> tuple[dict[str, dict[str, Table]], Summary]:
+    """Reads the examples and assigns them to clients, without tokenising them.
 
     Args:
-      config: which datasets, and which rule tells the client.
-      frame: the canvas the images are put on.
+      config: Datasets and partition rules.
+      canvas: Canvas that the images are fitted to.
 
     Returns:
-      (client to split to examples, who holds what).
+      (client to split to examples, counts of the federation).
 
     Raises:
-      BuildError, ConfigError, DataError: as `read_federation`.
+      BuildError: if datasets cannot be built; the message lists all of them.
+      ConfigError: for a partition that does not fit the data.
+      DataError: for an example that cannot be decoded, or a client without examples in a split.
     """
-    datasets = _read_datasets(config, frame)
+    datasets = _read_datasets(config, canvas)
     dropped: dict[str, tuple[int, int]] = {}
     near = overlap.DUPLICATES[config.duplicates]
     if near is not None and len(datasets) > 1:
-        datasets, dropped = overlap.drop_shared(datasets, near)
+        datasets, dropped = overlap.drop_duplicates(datasets, near)
     clients = partition.assign(config, datasets)
     for name, splits in clients.items():
         for split, table in splits.items():
@@ -136,8 +138,8 @@ def read_tables(config: DataConfig, frame: Canvas) -> tuple[dict[str, dict[str, 
     return clients, summary_lib.summarise(clients, dropped)
 
 
-def _read_datasets(config: DataConfig, frame: Canvas) -> dict[str, Mapping[str, Table]]:
-    """Builds what is absent; says of all datasets at once what is missing."""
+def _read_datasets(config: DataConfig, canvas: Canvas) -> dict[str, Mapping[str, Table]]:
+    """Builds absent datasets; one error lists all that cannot be built."""
     builders, problems = {}, []
     for dataset in config.datasets:
         try:
@@ -150,13 +152,13 @@ def _read_datasets(config: DataConfig, frame: Canvas) -> dict[str, Mapping[str, 
         )
         raise BuildError("; ".join(listed))
     return {
-        dataset: {split: cache.load(builder, dataset, split, frame) for split in _splits(builder)}
+        dataset: {split: cache.load(builder, dataset, split, canvas) for split in _splits(builder)}
         for dataset, builder in builders.items()
     }
 
 
 def _splits(builder: tfds.core.DatasetBuilder) -> tuple[str, ...]:
-    """Returns the splits that are of use; that for thresholds is where there are findings."""
+    """Returns the splits to read; the one for thresholds only for a dataset with findings."""
     has_findings = "findings" in (builder.info.metadata or {})
     return (*SPLITS, VALIDATION) if has_findings else SPLITS
 
@@ -168,7 +170,7 @@ def _examples(
     findings: tuple[str, ...],
     config: DataConfig,
 ) -> Examples:
-    """Makes arrays of a client's split; every different question is tokenised once."""
+    """Makes arrays of a client's split; every distinct question is tokenised once."""
     questions, answers = table.columns["question"], table.columns["answer"]
     input_ids_QT, attention_mask_QT = tokenizer.encode(questions.values, config.question_length)
     classes_A = np.array([vocabulary.index(answer) for answer in answers.values], np.int32)
@@ -182,6 +184,6 @@ def _examples(
         question_types=table.texts("question_type"),
         answer_types=table.texts("answer_type"),
         image_ids=table.texts("image_id"),
-        targets_NF=targets.of_table(table, findings) if findings else None,
+        targets_NF=targets.make_targets(table, findings) if findings else None,
         image_size_N2=table.image_size_N2,
     )

@@ -1,4 +1,4 @@
-"""Who holds what in a federation, in numbers that can be printed, kept and compared?"""
+"""Counts of a federation's data: printed at start, stored, and compared when a run resumes."""
 
 import collections
 import dataclasses
@@ -10,13 +10,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from f3ocus_jax.data import overlap
-from f3ocus_jax.data.partition import label_names
+from f3ocus_jax.data.partition import example_labels
 from f3ocus_jax.data.table import Table
 from f3ocus_jax.errors import ConfigError
 
 PARTITION_FILE = "partition.json"
 COMMON_LABELS = 20
-"""How many labels of a client are listed; the rest are counted together."""
+"""Number of a client's labels that are listed; the rest are counted together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,16 +24,16 @@ class ClientSummary:
     """One client.
 
     Attributes:
-      name: of the client.
-      task: question answering or classification.
-      datasets: that its examples are from.
-      examples: by split.
-      images: different ones, by split.
-      labels: training answers or findings to how many examples have them, the commonest first.
-      different_labels: how many there are.
-      question_types: of training, to how many.
-      answer_types: of training, to how many.
-      unseen_answers: share of test examples whose answer no client has in training.
+      name: Name of the client.
+      task: Question answering or classification.
+      datasets: Names of the datasets that its examples come from.
+      examples: Number of examples per split.
+      images: Number of distinct images per split.
+      labels: Training answers or findings to their number of examples, most frequent first.
+      different_labels: Number of distinct labels.
+      question_types: Question types of training to their number of examples.
+      answer_types: Answer types of training to their number of examples.
+      unseen_answers: Fraction of test examples whose answer no client has in training.
     """
 
     name: str
@@ -53,10 +53,10 @@ class Summary:
     """A federation.
 
     Attributes:
-      partition_hash: the same for the same examples in the same clients, splits and order.
-      clients: one each.
-      dropped: dataset to (images, examples) that an earlier dataset has too.
-      leaks: [dataset of test, dataset of training or validation, images] that are in both.
+      partition_hash: Hash of the examples, their clients, splits and order.
+      clients: Counts of every client.
+      dropped: Dataset to numbers of (images, examples) that an earlier dataset has too.
+      leaks: (dataset of test, dataset of training or validation, number of images in both).
     """
 
     partition_hash: str
@@ -65,7 +65,7 @@ class Summary:
     leaks: list[tuple[str, str, int]]
 
     def lines(self) -> list[str]:
-        """Returns what is printed when a run starts."""
+        """Returns the lines that are printed when a run starts."""
         width = max(len(client.name) for client in self.clients)
         lines = [f"partition {self.partition_hash}"]
         for client in self.clients:
@@ -87,7 +87,7 @@ class Summary:
         return lines
 
     def record(self, workdir: pathlib.Path) -> None:
-        """Writes partition.json, and refuses to go on where a run had another partition.
+        """Writes partition.json, or raises if the run had another partition before.
 
         Raises:
           ConfigError: if partition.json is there with another hash.
@@ -113,32 +113,32 @@ def summarise(
     """Counts a federation.
 
     Args:
-      clients: client to split to examples.
-      dropped: what `overlap.drop_shared` dropped.
+      clients: Client to split to examples.
+      dropped: Dataset to (images, examples), from `overlap.drop_duplicates`.
 
     Returns:
       The summary.
     """
-    trained = {
+    trained_answers = {
         answer for splits in clients.values() for answer in splits["train"].columns["answer"].values
     }
-    leaks = overlap.leaks(
+    leaks = overlap.count_leaks(
         [table for splits in clients.values() for name, table in splits.items() if name != "test"],
         [splits["test"] for splits in clients.values()],
     )
     return Summary(
         partition_hash=_hash(clients),
-        clients=[_summarise(name, splits, trained) for name, splits in clients.items()],
+        clients=[_summarise(name, splits, trained_answers) for name, splits in clients.items()],
         dropped=dict(dropped),
         leaks=[(*pair, count) for pair, count in sorted(leaks.items())],
     )
 
 
-def _summarise(name: str, splits: Mapping[str, Table], trained: set[str]) -> ClientSummary:
+def _summarise(name: str, splits: Mapping[str, Table], trained_answers: set[str]) -> ClientSummary:
     train, test = splits["train"], splits["test"]
-    counts = collections.Counter(label for labels in label_names(train) for label in labels)
+    counts = collections.Counter(label for labels in example_labels(train) for label in labels)
     ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    unseen = [answer not in trained for answer in test.texts("answer")]
+    unseen = [answer not in trained_answers for answer in test.texts("answer")]
     return ClientSummary(
         name=name,
         task=train.texts("task")[0],

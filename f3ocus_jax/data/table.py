@@ -1,49 +1,49 @@
-"""What is known of every example of one split of one dataset?"""
+"""Table of the examples of one split: images, pixel hashes and text columns."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from f3ocus_jax.data.images import StoredImages, join
+from f3ocus_jax.data.images import StoredImages, join_images
 
-OF_DATASET = ("dataset", "findings")
-"""Columns that are the same for all examples of a dataset: its name, and what its label vectors
-stand for, with ", " between names; "" where it has no findings."""
+DATASET_COLUMNS = ("dataset", "findings")
+"""Columns that are the same for all examples of a dataset: its name, and the names of its findings
+separated by ", ", or "" if it has none."""
 
-TEXTS = (
+TEXT_COLUMNS = (
     *("image_id", "task", "question", "answer", "question_type", "answer_type"),
-    *("client", "modality", "anatomy", "source", "label", *OF_DATASET),
+    *("client", "modality", "anatomy", "source", "label", *DATASET_COLUMNS),
 )
-"""Columns: the features of the shared spec that are text, the label vector written with spaces
-between its numbers, and those of `OF_DATASET`."""
+"""Columns: the text features of the shared specification, the label vector written with spaces
+between its numbers, and `DATASET_COLUMNS`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """N texts, of which each different one is kept once.
+    """N texts, dictionary-encoded.
 
     Attributes:
-      values: the different texts.
-      code_N: int32, which of them an example has.
+      values: Distinct texts.
+      code_N: int32 index of each example's text in `values`.
     """
 
     values: tuple[str, ...]
     code_N: np.ndarray
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> "Column":
+    def from_texts(cls, texts: Sequence[str]) -> "Column":
         """Makes a column; values are in the order of their first occurrence."""
-        places: dict[str, int] = {}
-        codes = [places.setdefault(text, len(places)) for text in texts]
-        return cls(tuple(places), np.array(codes, np.int32))
+        code_of: dict[str, int] = {}
+        codes = [code_of.setdefault(text, len(code_of)) for text in texts]
+        return cls(tuple(code_of), np.array(codes, np.int32))
 
     def texts(self) -> list[str]:
         """Returns all N texts."""
         return [self.values[code] for code in self.code_N.tolist()]
 
     def take(self, indices: np.ndarray) -> "Column":
-        """Chooses examples, and keeps only the values they have."""
+        """Selects examples, and keeps only their values."""
         used, code_N = np.unique(self.code_N[indices], return_inverse=True)
         values = tuple(self.values[code] for code in used.tolist())
         return Column(values, code_N.astype(np.int32))
@@ -54,12 +54,12 @@ class Table:
     """N examples.
 
     Attributes:
-      images: of the examples.
-      pixel_hash_N: int64, equal where two images have the same pixels at full size.
-      thumbnails: of the same images, [256] each: 16 x 16 in grey.
-      columns: by name, those of `TEXTS`.
-      image_size_N2: int32, height and width of the images on their canvas, in pixels; None where
-        all fill it.
+      images: Images of the examples, on their canvas.
+      pixel_hash_N: int64, equal for images with the same pixels at full size.
+      thumbnails: Thumbnails of the same images, uint8 [256] each: 16 x 16 grey values.
+      columns: Name to column, for all of `TEXT_COLUMNS`.
+      image_size_N2: int32 height and width of the images on their canvas, in pixels; None if all
+        images fill it.
     """
 
     images: StoredImages
@@ -80,7 +80,7 @@ class Table:
         return self.columns[name].texts()
 
     def take(self, indices: np.ndarray) -> "Table":
-        """Chooses examples, by int indices or a bool mask."""
+        """Selects examples by int indices or a bool mask."""
         indices = np.flatnonzero(indices) if indices.dtype == bool else indices
         return Table(
             self.images.take(indices),
@@ -92,12 +92,15 @@ class Table:
 
 
 def join_tables(parts: Sequence[Table]) -> Table:
-    """Puts tables behind each other, whose images were all put on their canvas in one way."""
+    """Concatenates tables whose images are all fitted to the same canvas."""
     sizes = [part.image_size_N2 for part in parts if part.image_size_N2 is not None]
     return Table(
-        join([part.images for part in parts]),
+        join_images([part.images for part in parts]),
         np.concatenate([part.pixel_hash_N for part in parts]),
-        join([part.thumbnails for part in parts]),
-        {name: Column.of([text for part in parts for text in part.texts(name)]) for name in TEXTS},
+        join_images([part.thumbnails for part in parts]),
+        {
+            name: Column.from_texts([text for part in parts for text in part.texts(name)])
+            for name in TEXT_COLUMNS
+        },
         np.concatenate(sizes) if sizes else None,
     )

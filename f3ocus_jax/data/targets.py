@@ -1,4 +1,4 @@
-"""Which findings are there, for a federation whose datasets may name different ones?"""
+"""Targets of multi-label classification over the findings of several datasets."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,17 +8,17 @@ from f3ocus_jax.data.table import Table
 from tfds_medvqa.common.features import CLASSIFICATION
 
 SEPARATOR = ", "
-"""Between the names in the column "findings"."""
+"""Separator of the names in the column "findings"."""
 
 
-def names(clients: Sequence[Mapping[str, Table]]) -> tuple[str, ...]:
-    """Gathers the findings of all datasets.
+def finding_names(clients: Sequence[Mapping[str, Table]]) -> tuple[str, ...]:
+    """Returns the findings of all datasets.
 
     Args:
-      clients: split to examples of each.
+      clients: Split to examples, for every client.
 
     Returns:
-      The different ones, in the order of their first mention.
+      F distinct names, in the order of their first occurrence.
     """
     listed = [
         value
@@ -30,26 +30,26 @@ def names(clients: Sequence[Mapping[str, Table]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for value in listed for name in value.split(SEPARATOR)))
 
 
-def of_table(table: Table, findings: Sequence[str]) -> np.ndarray:
-    """Spreads every example's label vector over the federation's findings.
+def make_targets(table: Table, findings: Sequence[str]) -> np.ndarray:
+    """Maps every example's label vector to the federation's findings.
 
     Args:
-      table: N examples, of one dataset or several.
-      findings: F names, from `names`.
+      table: N examples of one or several datasets.
+      findings: F names, from `finding_names`.
 
     Returns:
-      targets_NF, int8: 1 for a finding that is there, 0 for one that is not, and -1 where the
-      dataset does not know the finding or the example is a question.
+      targets_NF, int8: 1 for a finding that is present, 0 for one that is absent, and -1 if the
+      dataset does not label the finding or the example is a question.
     """
     targets_NF = np.full((len(table), len(findings)), -1, np.int8)
     is_finding_N = np.array(table.texts("task"), object) == CLASSIFICATION
     known, labels = table.columns["findings"], table.columns["label"]
     for code, value in enumerate(known.values):
-        mine_N = is_finding_N & (known.code_N == code)
-        if not mine_N.any():
+        in_dataset_N = is_finding_N & (known.code_N == code)
+        if not in_dataset_N.any():
             continue
-        places = [findings.index(name) for name in value.split(SEPARATOR)]
-        used, inverse = np.unique(labels.code_N[mine_N], return_inverse=True)
+        columns = [findings.index(name) for name in value.split(SEPARATOR)]
+        used, inverse = np.unique(labels.code_N[in_dataset_N], return_inverse=True)
         vectors = np.array([labels.values[label].split() for label in used.tolist()], np.int8)
-        targets_NF[np.ix_(mine_N, places)] = vectors[inverse]
+        targets_NF[np.ix_(in_dataset_N, columns)] = vectors[inverse]
     return targets_NF

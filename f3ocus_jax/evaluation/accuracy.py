@@ -1,4 +1,4 @@
-"""How good are the answers, by kind of question, and what would guessing from habit score?"""
+"""Accuracy of answers by kind of question, and of image-blind majority baselines."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,29 +6,30 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 UNKNOWN_ANSWER = -1
-"""The label of an answer outside the vocabulary, which no prediction can match."""
+"""Label of an answer outside the vocabulary, which no prediction can match."""
+
+MAIN_METRICS = {"accuracy": "accuracy", "f1_micro": "micro F1"}
+"""Main metric of a client, for answers and for findings, and its name in reports."""
 
 
-MAIN = {"accuracy": "accuracy", "f1_micro": "micro F1"}
-"""What a client is measured with first, of answers and of findings, and its name in reports."""
-
-
-def main(report: Mapping[str, float]) -> float:
+def main_metric(report: Mapping[str, float]) -> float:
     """Returns a client's main metric.
 
     Args:
-      report: from `accuracy_report` or `multilabel.f1_report`.
+      report: Metrics from `accuracy_report` or `findings_f1.f1_report`.
 
     Returns:
       A fraction in [0, 1].
     """
-    return next(report[name] for name in MAIN if name in report)
+    return next(report[name] for name in MAIN_METRICS if name in report)
 
 
-def main_name(reports: Iterable[Mapping[str, float]]) -> str:
-    """Names what several clients are measured with first, as in "accuracy or micro F1"."""
+def main_metric_name(reports: Iterable[Mapping[str, float]]) -> str:
+    """Returns the names of several clients' main metrics, as in "accuracy or micro F1"."""
     found = [report.keys() for report in reports]
-    return " or ".join(text for name, text in MAIN.items() if any(name in keys for keys in found))
+    return " or ".join(
+        text for name, text in MAIN_METRICS.items() if any(name in keys for keys in found)
+    )
 
 
 def accuracy_report(
@@ -38,21 +39,21 @@ def accuracy_report(
     question_types: Sequence[str],
     losses_B: np.ndarray,
 ) -> dict[str, float]:
-    """Scores one client's answers, overall and by kind (F³OCUS, section 4: accuracy for VQA).
+    """Computes the accuracy of one client's answers (F³OCUS, section 4: accuracy for VQA).
 
     A group without examples has no entry, so that a mean over clients never meets a NaN. The loss
     is the mean over the examples with a known answer, and has no entry when there are none.
 
     Args:
-      predictions_B: int, index of the answer with the largest logit.
-      labels_B: int, index of the true answer; -1 for one outside the vocabulary, which counts as
-        answered wrongly.
+      predictions_B: int index of the predicted answer.
+      labels_B: int index of the true answer; -1 for an answer outside the vocabulary, which counts
+        as answered wrongly.
       answer_types: B strings, "closed" (yes or no) or "open".
       question_types: B strings, such as "anatomy".
-      losses_B: float, loss of every example in nats; ignored where the label is -1.
+      losses_B: float loss of every example in nats; ignored where the label is -1.
 
     Returns:
-      `examples` (how many), `accuracy`, `loss`, `closed`, `open`, and `type/<question type>`;
+      `examples` (their number), `accuracy`, `loss`, `closed`, `open`, and `type/<question type>`;
       accuracies are fractions in [0, 1].
 
     Raises:
@@ -78,11 +79,11 @@ def accuracy_report(
 
 
 def majority_answer(train_labels_B: np.ndarray, test_labels_B: np.ndarray) -> float:
-    """Scores the answer that is most common in training, given to every test question.
+    """Computes the accuracy of the most common training answer, given to every test question.
 
     Args:
-      train_labels_B: int, the client's training answers; -1 (unknown) is never the majority.
-      test_labels_B: int, the client's test answers; -1 counts as answered wrongly.
+      train_labels_B: int, training answers of the client; -1 (unknown) is never the majority.
+      test_labels_B: int, test answers of the client; -1 counts as answered wrongly.
 
     Returns:
       Accuracy on the test split, a fraction in [0, 1].
@@ -101,15 +102,15 @@ def majority_per_question(
     test_questions: Sequence[str],
     test_labels_B: np.ndarray,
 ) -> float:
-    """Scores the most common training answer to the very same question text, blind to the image.
+    """Computes the accuracy of the most common training answer to the same question text.
 
-    A question that training never asked gets the client's overall majority answer. This is the bar
-    that shows whether a model looks at the image at all.
+    A question that does not occur in training gets the client's overall majority answer. A model
+    that uses the image has to exceed this image-blind baseline.
 
     Args:
-      train_questions: the client's training questions.
+      train_questions: Training questions of the client.
       train_labels_B: int, their answers; -1 (unknown) is never the majority.
-      test_questions: the client's test questions.
+      test_questions: Test questions of the client.
       test_labels_B: int, their answers; -1 counts as answered wrongly.
 
     Returns:
@@ -151,7 +152,7 @@ def _most_common(labels: Sequence[int] | np.ndarray) -> int:
 
 
 def _check_splits(train_examples: int, test_examples: int) -> None:
-    """Raises if a baseline would have nothing to count or nothing to answer."""
+    """Raises if a baseline has no training or no test examples."""
     for split, examples in (("training", train_examples), ("test", test_examples)):
         if examples == 0:
             raise ValueError(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from f3ocus_jax.evaluation.written_answers import Decoding
+from f3ocus_jax.evaluation.written_answers import AnswerDecoder
 from f3ocus_jax.models import base, head
 from f3ocus_jax.models.foundation import Foundation
 from f3ocus_jax.types import Batch, Params
@@ -52,7 +52,7 @@ Ask = Callable[[Params, Batch, int], Outputs]
 """(parameters, batch, answers whose probability is wanted) -> Outputs."""
 
 
-def make_ask(foundation: Foundation, decoding: Decoding | None) -> Ask:
+def make_ask(foundation: Foundation, decoding: AnswerDecoder | None) -> Ask:
     """Makes the function that lets a model answer a batch; compiles once per batch size.
 
     Args:
@@ -132,17 +132,17 @@ def _make_classify(foundation: Foundation) -> Ask:
     return ask
 
 
-def _make_write(foundation: Foundation, decoding: Decoding) -> Ask:
+def _make_write(foundation: Foundation, decoding: AnswerDecoder) -> Ask:
     generator = foundation.model.generator
     if generator is None:
         raise ValueError("this model has an answer head and writes nothing")
-    rank = jax.jit(dataclasses.replace(decoding, name="rank").make_decode(generator))
+    rank = jax.jit(dataclasses.replace(decoding, strategy="rank").make_decode(generator))
     write = jax.jit(decoding.make_decode(generator))
-    is_ranked = decoding.name == "rank"
+    is_ranked = decoding.strategy == "rank"
 
     def ask(params: Params, batch: Batch, top: int) -> Outputs:
         answers_BC = np.exp(rank(params, batch)) if top or is_ranked else None
-        texts = None if is_ranked else decoding.tokens.decode(write(params, batch))
+        texts = None if is_ranked else decoding.tokenizer.decode(write(params, batch))
         return Outputs(texts, answers_BC, None)
 
     return ask

@@ -1,4 +1,4 @@
-"""What does the model say of many examples?"""
+"""Inference over a split: losses, answers and finding probabilities of every example."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,27 +14,27 @@ from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Array, Batch, Params
 
 BATCHES_AT_ONCE = 64
-"""Batches handed to the devices in one call: bounds what is copied, whatever the data's size."""
+"""Batches per call to the devices, which bounds the memory of their copies."""
 
 
 class Outputs(NamedTuple):
-    """What a model says of N examples.
+    """Outputs of a model for N examples.
 
     Attributes:
-      losses_N: float32, in nats; 0 where nothing that is asked is known.
-      answers_N: int32, index of the likeliest answer; None for a model without answers.
-      findings_NF: float32, probability of each finding; None for a model without findings.
-      texts_N: normalised answers as they were written; None for a model that writes none.
+      losses_N: float32 loss in nats; 0 for an example without a known label.
+      answers_N: int32 index of the likeliest answer; None for a model without answers.
+      findings_NF: float32 probability of each finding; None for a model without findings.
+      texts_N: Normalised answers that the model wrote; None for a model with an answer head.
     """
 
     losses_N: Array
-    answers_N: Array
-    findings_NF: Array
+    answers_N: Array | None
+    findings_NF: Array | None
     texts_N: np.ndarray | None = None
 
-    def part(self, places: slice) -> "Outputs":
-        """Returns what was said of some of the examples."""
-        return jax.tree.map(lambda leaf: leaf[places], self)
+    def select(self, indices: slice) -> "Outputs":
+        """Returns the outputs of some of the examples."""
+        return jax.tree.map(lambda leaf: leaf[indices], self)
 
 
 Predict = Callable[[Params, Examples], Outputs]
@@ -44,17 +44,17 @@ def make_predict(model: Model, *, loss: str, batch_size: int, placement_name: st
     """Makes the function that runs the model over a split.
 
     Args:
-      model: the model.
-      loss: a key of `losses.LOSSES`.
-      batch_size: examples per device and step.
-      placement_name: a key of `backends.BACKENDS`; batches are spread as clients are.
+      model: Model to run.
+      loss: Key of `losses.LOSSES`.
+      batch_size: Examples per device and step.
+      placement_name: Key of `backends.BACKENDS`; batches are distributed like clients.
 
     Returns:
       (params, examples) -> Outputs, as NumPy arrays.
     """
     per_example = losses.make_loss(loss)
 
-    def one_batch(params: Params, batch: Batch) -> Outputs:
+    def predict_batch(params: Params, batch: Batch) -> Outputs:
         logits_BC = base.apply(model, params, batch)
         answers_BC, findings_BF = head.split(logits_BC, batch)
         return Outputs(
@@ -63,39 +63,39 @@ def make_predict(model: Model, *, loss: str, batch_size: int, placement_name: st
             findings_NF=None if findings_BF is None else jax.nn.sigmoid(findings_BF),
         )
 
-    return over_split(one_batch, batch_size, placement_name)
+    return make_batched_predict(predict_batch, batch_size, placement_name)
 
 
-def over_split(
-    one_batch: Callable[[Params, Batch], Outputs], batch_size: int, placement_name: str
+def make_batched_predict(
+    predict_batch: Callable[[Params, Batch], Outputs], batch_size: int, placement_name: str
 ) -> Predict:
-    """Makes the function that runs batch after batch and puts the outputs behind each other.
+    """Makes the function that runs over a split in batches and concatenates the outputs.
 
     Args:
-      one_batch: (params, batch) -> Outputs.
-      batch_size: examples per device and step.
-      placement_name: a key of `backends.BACKENDS`.
+      predict_batch: Maps (params, batch) to Outputs.
+      batch_size: Examples per device and step.
+      placement_name: Key of `backends.BACKENDS`.
 
     Returns:
       (params, examples) -> Outputs, as NumPy arrays.
     """
-    over_batches = placement.make_map(one_batch, placement=placement_name)
+    over_batches = placement.make_map(predict_batch, placement=placement_name)
 
     def predict(params: Params, examples: Examples) -> Outputs:
         count = len(examples)
         num_batches = -(-count // batch_size)
         at_once = min(BATCHES_AT_ONCE, num_batches)
         num_batches = -(-num_batches // at_once) * at_once
-        places = np.arange(num_batches * batch_size).reshape(-1, at_once, batch_size)
+        indices = np.arange(num_batches * batch_size).reshape(-1, at_once, batch_size)
         chunks = [
-            over_batches(params, examples.batch(np.minimum(chunk, count - 1))) for chunk in places
+            over_batches(params, examples.batch(np.minimum(chunk, count - 1))) for chunk in indices
         ]
 
-        def joined(*leaves: np.ndarray) -> np.ndarray:
+        def concatenated(*leaves: np.ndarray) -> np.ndarray:
             whole = np.concatenate(leaves)
             return whole.reshape(-1, *whole.shape[2:])[:count]
 
-        return jax.tree.map(joined, *chunks)
+        return jax.tree.map(concatenated, *chunks)
 
     return predict
 

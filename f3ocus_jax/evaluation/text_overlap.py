@@ -1,4 +1,4 @@
-"""How near are generated answers to the right ones, word by word?"""
+"""Word overlap of generated answers with the right ones: exact match, token F1 and BLEU-1."""
 
 import collections
 import re
@@ -10,11 +10,11 @@ from tfds_medvqa.common.answers import normalise
 
 
 def report(answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """Scores generated answers.
+    """Computes the metrics of generated answers.
 
     Args:
-      answers: generated, one per question.
-      references: the right ones.
+      answers: Generated answers, one per question.
+      references: Right answers.
 
     Returns:
       `exact_match` after normalising, `token_f1` (mean over questions; Rajpurkar et al., 2016) and
@@ -22,11 +22,12 @@ def report(answers: Sequence[str], references: Sequence[str]) -> dict[str, float
       taken per answer as ImageCLEF's VQA-Med does), fractions in [0, 1].
 
     Raises:
-      ValueError: if there are none, or their numbers differ.
+      ValueError: if there are no answers, or their numbers differ.
     """
     if len(answers) != len(references) or not references:
         raise ValueError(
-            f"{len(answers)} answers and {len(references)} references; give one each, and any"
+            f"{len(answers)} answers and {len(references)} references; give as many answers as "
+            "references, at least 1"
         )
     pairs = list(zip(answers, references, strict=True))
     return {
@@ -46,7 +47,7 @@ def words(text: str) -> list[str]:
 
 
 def token_f1(answer: str, reference: str) -> float:
-    """Harmonic mean of the shares of words that the other text has too, repeats counted.
+    """Computes the harmonic mean of word precision and recall, with repetitions.
 
     Two texts without any word agree.
     """
@@ -58,7 +59,7 @@ def token_f1(answer: str, reference: str) -> float:
 
 
 def bleu1(answer: str, reference: str) -> float:
-    """Share of the answer's words that the reference has, less for an answer that is too short."""
+    """Computes unigram BLEU: word precision with a penalty for short answers."""
     given, right = words(answer), words(reference)
     if not given or not right:
         return float(given == right)

@@ -1,4 +1,4 @@
-"""How are the answers chosen that a model writes, and which of them are right?"""
+"""Decoding of the answers that a model writes, and their comparison with the right ones."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from f3ocus_jax.data.answer_tokens import AnswerTable, AnswerTokens
+from f3ocus_jax.data.answer_tokens import AnswerIndex, AnswerTokenizer
 from f3ocus_jax.data.examples import ClientData, Examples
 from f3ocus_jax.data.reading import Federation
 from f3ocus_jax.errors import ConfigError
@@ -23,34 +23,34 @@ from tfds_medvqa.common.features import QUESTION_ANSWERING
 
 
 @dataclasses.dataclass(frozen=True)
-class Decoding:
-    """How answers are chosen.
+class AnswerDecoder:
+    """Strategy by which a model writes its answers.
 
     Attributes:
-      name: "rank" (the likeliest of a vocabulary), "greedy" or "beam".
-      beams: how many are kept open by "beam".
-      vocabulary: the answers to rank.
-      tokens: between answers and tokens.
+      strategy: "rank" (the likeliest answer of a vocabulary), "greedy" or "beam".
+      beams: Beams kept by "beam".
+      vocabulary: Answers that "rank" ranks.
+      tokenizer: Converts between answers and tokens.
     """
 
-    name: str
+    strategy: str
     beams: int
     vocabulary: tuple[str, ...]
-    tokens: AnswerTokens
+    tokenizer: AnswerTokenizer
 
     def make_decode(self, generator: Generator) -> decoding_lib.Decode:
-        """Makes the function that chooses: (params, batch) -> ids_BA, or logits_BC of a ranking."""
-        if self.name == "rank":
-            return decoding_lib.make_ranking(generator, *self.tokens.encode(self.vocabulary))
-        if self.name == "beam":
-            return decoding_lib.make_beam_search(generator, self.tokens.length, self.beams)
-        return decoding_lib.make_greedy_search(generator, self.tokens.length)
+        """Makes (params, batch) -> ids_BA, or for "rank" the logits_BC of the vocabulary."""
+        if self.strategy == "rank":
+            return decoding_lib.make_ranking(generator, *self.tokenizer.encode(self.vocabulary))
+        if self.strategy == "beam":
+            return decoding_lib.make_beam_search(generator, self.tokenizer.length, self.beams)
+        return decoding_lib.make_greedy_search(generator, self.tokenizer.length)
 
-    def teach(self, federation: Federation) -> Federation:
-        """Gives all examples the tokens of their answers, and each test answer a number.
+    def add_answer_tokens(self, federation: Federation) -> Federation:
+        """Adds the answers' tokens to all examples, and an answer index to each test example.
 
-        A test answer that no client trains on is right when it is written, so it has a number
-        behind those of the vocabulary.
+        A test answer that no client trains on is correct when the model writes it, so it gets an
+        index after those of the vocabulary.
 
         Raises:
           ConfigError: if a client does not answer questions.
@@ -61,45 +61,45 @@ class Decoding:
                     f"client {client.name} is for {client.task}: config.model.answering must be "
                     "'classify', since findings are not written"
                 )
-        table = self.table(federation.clients)
+        index = self.answer_index(federation.clients)
 
-        def teach(client: ClientData) -> ClientData:
-            client = self.tokens.add(client)
-            labels_N = table.numbers(client.test.answers)
+        def add(client: ClientData) -> ClientData:
+            client = self.tokenizer.add_tokens(client)
+            labels_N = index.lookup(client.test.answers)
             return dataclasses.replace(
                 client, test=dataclasses.replace(client.test, labels_N=labels_N)
             )
 
-        return dataclasses.replace(federation, clients=[teach(c) for c in federation.clients])
+        return dataclasses.replace(federation, clients=[add(c) for c in federation.clients])
 
-    def table(self, clients: list[ClientData]) -> AnswerTable:
-        """Returns the numbers of all answers that can be right."""
+    def answer_index(self, clients: list[ClientData]) -> AnswerIndex:
+        """Indexes the vocabulary and all test answers."""
         answers = [answer for client in clients for answer in client.test.answers]
-        return AnswerTable(self.vocabulary, answers, self.tokens)
+        return AnswerIndex(self.vocabulary, answers, self.tokenizer)
 
 
-def decoding_of(
+def make_answer_decoder(
     foundation: Foundation, settings: EvaluationConfig, answer_length: int
-) -> Decoding | None:
-    """Returns how a run lets its model write answers; None for one with an answer head.
+) -> AnswerDecoder | None:
+    """Makes the decoder of a run; None for a model with an answer head.
 
     Args:
-      foundation: the model and its tokenizer.
+      foundation: Model and its tokenizer.
       settings: `config.evaluation`.
-      answer_length: A of answers that are written, in tokens, with their end.
+      answer_length: A, tokens of a written answer with its end.
     """
     generator = foundation.model.generator
     if generator is None:
         return None
-    tokens = AnswerTokens(
+    tokenizer = AnswerTokenizer(
         foundation.tokenizer, answer_length, generator.end_token, generator.padding_token
     )
-    return Decoding(settings.decoding, settings.beams, foundation.answers, tokens)
+    return AnswerDecoder(settings.decoding, settings.beams, foundation.answers, tokenizer)
 
 
 def make_written_predict(
     model: Model,
-    decoding: Decoding,
+    decoder: AnswerDecoder,
     clients: list[ClientData],
     *,
     batch_size: int,
@@ -108,39 +108,42 @@ def make_written_predict(
     """Makes the function that lets a model write an answer to every example of a split.
 
     Args:
-      model: one with a generator.
-      decoding: how it writes.
-      clients: from `Decoding.teach`.
-      batch_size: examples per device and step.
-      placement_name: a key of `backends.BACKENDS`.
+      model: Model with a generator.
+      decoder: Decoding strategy.
+      clients: Clients from `AnswerDecoder.add_answer_tokens`.
+      batch_size: Examples per device and step.
+      placement_name: Key of `backends.BACKENDS`.
 
     Returns:
-      (params, examples) -> Outputs: every answer and its number, -1 for one that nobody gave, and
-      the negative log-probability of the right answer.
+      (params, examples) -> Outputs: every answer and its index, -1 for an answer that is no test
+      answer, and the negative log-probability of the right answer.
 
     Raises:
       ValueError: for a model without a generator.
     """
     if model.generator is None:
-        raise ValueError("this model has an answer head and writes nothing")
-    write, per_example = decoding.make_decode(model.generator), losses.make_loss("cross_entropy")
-    table = decoding.table(clients)
+        raise ValueError("this model has an answer head and writes no answers")
+    decode, per_example = decoder.make_decode(model.generator), losses.make_loss("cross_entropy")
+    index = decoder.answer_index(clients)
 
-    def one_batch(params: Params, batch: Batch) -> Outputs:
+    def predict_batch(params: Params, batch: Batch) -> Outputs:
         loss_B = per_example(base.apply(model, params, batch), batch)
-        chosen: jax.Array = write(params, batch)
-        if decoding.name == "rank":
+        chosen: jax.Array = decode(params, batch)
+        if decoder.strategy == "rank":
             chosen = jnp.argmax(chosen, axis=-1).astype(jnp.int32)
         return Outputs(losses_N=loss_B, answers_N=chosen, findings_NF=None)
 
-    over_split = inference.over_split(one_batch, batch_size, placement_name)
+    predict_split = inference.make_batched_predict(predict_batch, batch_size, placement_name)
 
     def predict(params: Params, examples: Examples) -> Outputs:
-        outputs = over_split(params, examples)
-        if decoding.name == "rank":
-            texts = [decoding.vocabulary[answer] for answer in outputs.answers_N]
+        outputs = predict_split(params, examples)
+        chosen = np.asarray(outputs.answers_N)
+        if decoder.strategy == "rank":
+            texts = [decoder.vocabulary[answer] for answer in chosen]
             return outputs._replace(texts_N=np.array(texts, object))
-        texts = decoding.tokens.decode(outputs.answers_N)
-        return outputs._replace(answers_N=table.written(texts), texts_N=np.array(texts, object))
+        texts = decoder.tokenizer.decode(chosen)
+        return outputs._replace(
+            answers_N=index.lookup_decoded(texts), texts_N=np.array(texts, object)
+        )
 
     return predict

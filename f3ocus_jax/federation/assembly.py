@@ -16,7 +16,7 @@ from f3ocus_jax.data.examples import ClientData
 from f3ocus_jax.data.reading import Federation, read_federation
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation import inference, written_answers
-from f3ocus_jax.evaluation.written_answers import Decoding, decoding_of
+from f3ocus_jax.evaluation.written_answers import AnswerDecoder, make_answer_decoder
 from f3ocus_jax.federation import budgets as budgets_lib, costs
 from f3ocus_jax.federation.budgets import Budgets
 from f3ocus_jax.federation.client_side import make_client_side
@@ -85,14 +85,14 @@ def assemble(config: ExperimentConfig) -> Parts:
       CompilerError: for a compiler that computes wrong gradients.
     """
     _xla.check()
-    tokenizer, frame = foundation_lib.inputs(config.model, config.data)
-    federation = read_federation(config.data, frame=frame, tokenizer=tokenizer)
+    tokenizer, canvas = foundation_lib.inputs(config.model, config.data)
+    federation = read_federation(config.data, canvas=canvas, tokenizer=tokenizer)
     _check_probe(config.importance.probe_examples, federation.clients)
     answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
     foundation = foundation_lib.load(config.model, answers, key, federation.findings)
-    decoding = decoding_of(foundation, config.evaluation, config.data.answer_length)
+    decoding = make_answer_decoder(foundation, config.evaluation, config.data.answer_length)
     if decoding is not None:
-        federation = decoding.teach(federation)
+        federation = decoding.add_answer_tokens(federation)
     clients = federation.clients
     frozen, start, memory = make_start(config, foundation, len(clients))
     budgets = _make_budgets(config, clients, foundation, start.rows_L)
@@ -107,7 +107,7 @@ def make_stages(
     frozen: Params,
     clients: list[ClientData],
     budgets: Budgets,
-    decoding: Decoding | None = None,
+    decoding: AnswerDecoder | None = None,
 ) -> Stages:
     """Makes the stages of a run's rounds.
 
@@ -179,7 +179,10 @@ def bound_settings(config: ExperimentConfig, foundation: Foundation) -> dict[str
 
 
 def _make_predict(
-    config: ExperimentConfig, model: Model, clients: list[ClientData], decoding: Decoding | None
+    config: ExperimentConfig,
+    model: Model,
+    clients: list[ClientData],
+    decoding: AnswerDecoder | None,
 ) -> inference.Predict:
     layout: dict[str, Any] = {
         "batch_size": config.evaluation.batch_size,

@@ -36,7 +36,7 @@ def count_step_flops(
         return counted
     both = {"personal": params["adapters"], "shared": params["adapters"]}
     mixed = flops.step_flops(foundation.model, {**params, "adapters": both}, batch, "mixed")
-    return counted.beside(mixed)
+    return counted.plus(mixed)
 
 
 def count_client_costs(

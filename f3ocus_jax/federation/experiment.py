@@ -118,7 +118,9 @@ def _open_outlets(
     records_path = workdir / "records.jsonl"
     run_folder.write_run(parts, workdir)
     record_files.rewrite_records(records_path, records)
-    write_scalars = stack.enter_context(scalars.scalar_writer(workdir / "tensorboard", records))
+    write_scalars = stack.enter_context(
+        scalars.make_scalar_writer(workdir / "tensorboard", records)
+    )
     display = stack.enter_context(
         progress.show_progress(parts.config.federated.rounds, int(state.round))
     )

@@ -35,7 +35,7 @@ def _bytes(parameters_L: np.ndarray, step_flops: StepFlops) -> np.ndarray:
 
 def _flops(parameters_L: np.ndarray, step_flops: StepFlops) -> np.ndarray:
     """Returns the weight gradient's operations per example."""
-    return np.full_like(parameters_L, step_flops.rows)
+    return np.full_like(parameters_L, step_flops.row_backward)
 
 
 BUDGET_UNITS = {"layers": _layers, "bytes": _bytes, "flops": _flops}

@@ -52,7 +52,7 @@ class Participation:
             index for index, name in enumerate(self.clients) if number not in absent.get(name, ())
         ]
         wanted = self._wanted(len(here))
-        draw = order.generator(self.seed, number, "", "participation")
+        draw = order.make_generator(self.seed, number, "", "participation")
         sampled = set(here if wanted == len(here) else draw.permutation(here)[:wanted].tolist())
         return [
             None if index in sampled else NOT_SAMPLED if index in here else ABSENT
@@ -80,7 +80,7 @@ class Participation:
         return min(max(count, 1), available)
 
     def _drawn(self, number: int, purpose: str, rate: float) -> np.ndarray:
-        draws = [order.generator(self.seed, number, name, purpose) for name in self.clients]
+        draws = [order.make_generator(self.seed, number, name, purpose) for name in self.clients]
         return np.array([draw.random() < rate for draw in draws])
 
 

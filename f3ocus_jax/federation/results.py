@@ -24,7 +24,7 @@ def write_results(
     """
     clients, training = parts.federation.clients, parts.config.training
     counted = costs.count_client_costs(parts.foundation, clients, training, state, records)
-    summary = table.summary(records, counted, _baselines(clients))
+    summary = table.summarise_run(records, counted, _baselines(clients))
     if not hosts.is_first():
         return
     table.print_table(summary)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from f3ocus_jax.cost import flops
+from f3ocus_jax.cost.jaxpr_counts import count_flops, peak_bytes
 from f3ocus_jax.importance import methods
 from f3ocus_jax.importance.methods import Task
 
@@ -75,13 +75,13 @@ def _lanczos(task: Task) -> float:
     linearised, hidden = task.linearised, _hidden(task)
     layer, layers = jnp.int32(0), linearised.network.num_layers
     to_row, from_row = linearised.row_maps(layer)
-    ends = flops.count_flops(
+    ends = count_flops(
         lambda vector: linearised.push_readout(linearised.pull_readout(vector)), linearised.outputs
     )
-    through = flops.count_flops(
+    through = count_flops(
         lambda hidden: linearised.push(layer, linearised.pull(layer, hidden)), hidden
     )
-    row = flops.count_flops(lambda hidden: from_row(to_row(hidden)), hidden)
+    row = count_flops(lambda hidden: from_row(to_row(hidden)), hidden)
     one_each = layers * (layers - 1) / 2 * through + layers * (ends + row)
     return _iterations(task, task.mask_NC.size) * one_each
 
@@ -89,8 +89,8 @@ def _lanczos(task: Task) -> float:
 def _down(task: Task) -> float:
     """Counts the operations of pulling all outputs down to the lowest layer."""
     linearised = task.linearised
-    readout = flops.count_flops(linearised.pull_readout, linearised.outputs)
-    pull = flops.count_flops(lambda hidden: linearised.pull(jnp.int32(0), hidden), _hidden(task))
+    readout = count_flops(linearised.pull_readout, linearised.outputs)
+    pull = count_flops(lambda hidden: linearised.pull(jnp.int32(0), hidden), _hidden(task))
     return task.mask_NC.shape[1] * (readout + (linearised.network.num_layers - 1) * pull)
 
 
@@ -116,16 +116,16 @@ def _within_layers(task: Task) -> dict[str, tuple[float, float]]:
 
     return {
         "sweep": (
-            _iterations(task, size) * flops.count_flops(sweep, task.mask_NC, pulled),
-            flops.peak_bytes(sweep, task.mask_NC, pulled),
+            _iterations(task, size) * count_flops(sweep, task.mask_NC, pulled),
+            peak_bytes(sweep, task.mask_NC, pulled),
         ),
         "gram": (
-            flops.count_flops(gram, pulled) + matrix(size),
-            flops.peak_bytes(gram, pulled),
+            count_flops(gram, pulled) + matrix(size),
+            peak_bytes(gram, pulled),
         ),
         "parameters": (
-            flops.count_flops(parameters, pulled) + matrix(row_size),
-            flops.peak_bytes(parameters, pulled),
+            count_flops(parameters, pulled) + matrix(row_size),
+            peak_bytes(parameters, pulled),
         ),
     }
 
@@ -143,7 +143,7 @@ def _bytes_of_network(task: Task) -> float:
 
 def _bytes_of_pull(task: Task) -> float:
     linearised = task.linearised
-    return flops.peak_bytes(lambda hidden: linearised.pull(jnp.int32(0), hidden), _hidden(task))
+    return peak_bytes(lambda hidden: linearised.pull(jnp.int32(0), hidden), _hidden(task))
 
 
 def _hidden(task: Task) -> jax.ShapeDtypeStruct:

@@ -11,7 +11,8 @@ import numpy as np
 from f3ocus_jax.config import choose, require
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.settings import DataConfig
-from f3ocus_jax.data.tokenizer import Tokenizer, load_tokenizer
+from f3ocus_jax.data.tokenizer import Tokenizer
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.models import FAMILIES, head as head_lib, losses, sizes as sizes_lib, units
 from f3ocus_jax.models.base import Model
@@ -51,7 +52,7 @@ class Foundation:
     has_prompt: bool = False
     weights: str = ""
 
-    def frame(self, config: DataConfig) -> Canvas:
+    def canvas(self, config: DataConfig) -> Canvas:
         """Returns the canvas that a run's images are put on."""
         return _frame(config, self.sizes)
 

@@ -1,4 +1,4 @@
-"""How did the run go? Accuracy, loss and Pareto front, and the list of all figures of a run."""
+"""Figures of accuracy, loss and Pareto front, and the list of all figures of a run."""
 
 import math
 import os
@@ -15,7 +15,7 @@ from f3ocus_jax.report import layer_figures, style
 from f3ocus_jax.types import RoundRecord, SelectionRecord
 
 MAX_NAMED = 18
-"""So many clients get a colour and a name beside the curves; of more, the lines are all grey."""
+"""Largest number of clients with their own colour and name; with more, all lines are grey."""
 
 
 def write_all(
@@ -24,12 +24,12 @@ def write_all(
     """Writes every figure that the records hold data for, as PNG.
 
     Args:
-      records: of a run, rounds ascending.
-      directory: made if absent.
+      records: Records of a run, rounds ascending.
+      directory: Output folder; created if absent.
 
     Returns:
-      The files written. A run without scores has no heatmap, one without a server's choice no
-      Pareto front, and no records give no files.
+      The files written. A run without scores has no heatmap, a run without a server's choice no
+      Pareto front; without records there are no files.
     """
     folder = pathlib.Path(directory)
     return [
@@ -39,7 +39,7 @@ def write_all(
     ]
 
 
-def searched(records: Sequence[RoundRecord]) -> list[tuple[int, SelectionRecord]]:
+def with_front(records: Sequence[RoundRecord]) -> list[tuple[int, SelectionRecord]]:
     """Returns (round, choice) of the rounds in which the server searched a Pareto front."""
     return [
         (record.round, record.selection)
@@ -50,19 +50,21 @@ def searched(records: Sequence[RoundRecord]) -> list[tuple[int, SelectionRecord]
 
 @style.styled
 def accuracy(records: Sequence[RoundRecord]) -> Figure:
-    """Draws test accuracy, or micro F1, over rounds, every client and their mean.
+    """Draws test accuracy or micro F1 over rounds, for every client and the mean.
 
     Args:
-      records: of a run; at least one.
+      records: Records of a run; at least one.
 
     Returns:
       A figure with one panel.
     """
     figure = style.new_figure(6.4, 3.8)
     axes = figure.subplots()
-    values_RK = np.array([[metrics.main(c.test) for c in record.clients] for record in records])
+    values_RK = np.array(
+        [[metrics.main_metric(c.test) for c in record.clients] for record in records]
+    )
     _draw_curves(axes, records, values_RK, [record.accuracy for record in records])
-    axes.set_ylabel(f"test {metrics.main_name(c.test for c in records[-1].clients)} (%)")
+    axes.set_ylabel(f"test {metrics.main_metric_name(c.test for c in records[-1].clients)} (%)")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
     _add_legend(figure, axes)
     return figure
@@ -70,10 +72,10 @@ def accuracy(records: Sequence[RoundRecord]) -> Figure:
 
 @style.styled
 def loss(records: Sequence[RoundRecord]) -> Figure:
-    """Draws training and test loss over rounds, every client and their mean.
+    """Draws training and test loss over rounds, for every client and the mean.
 
     Args:
-      records: of a run; at least one.
+      records: Records of a run; at least one.
 
     Returns:
       A figure with two panels; training starts in round 1.
@@ -97,15 +99,15 @@ def loss(records: Sequence[RoundRecord]) -> Figure:
 
 @style.styled
 def pareto_front(records: Sequence[RoundRecord]) -> Figure:
-    """Draws importance against variance: the last front, its pick, and the clients' own choice.
+    """Draws importance over variance: the last front, its pick, and the clients' own choice.
 
     Args:
-      records: of a run; at least one round with a front.
+      records: Records of a run; at least one round with a front.
 
     Returns:
       A figure with one panel; better is up and to the left, earlier fronts are faint.
     """
-    shown = searched(records)
+    shown = with_front(records)
     figure = style.new_figure(6.8, 3.8)
     axes = figure.subplots()
     for index, (_, selection) in enumerate(shown[:-1]):
@@ -137,7 +139,7 @@ def pareto_front(records: Sequence[RoundRecord]) -> Figure:
 def _variance_and_importance(
     points: Sequence[tuple[float, float]],
 ) -> tuple[list[float], list[float]]:
-    """Turns (importance, variance) pairs into what is drawn right and up, variance ascending."""
+    """Splits (importance, variance) pairs into x and y values, variance ascending."""
     ordered = sorted((variance, importance) for importance, variance in points)
     return [variance for variance, _ in ordered], [importance for _, importance in ordered]
 
@@ -170,7 +172,7 @@ def _draw_curves(
 
 
 def _add_legend(figure: Figure, axes: Axes) -> None:
-    """Puts the names beside the panels, where they cover no line, and the mean first."""
+    """Adds a legend outside the panels, where it covers no line, the mean first."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         [handles[-1], *handles[:-1]], [labels[-1], *labels[:-1]], loc="outside right upper"
@@ -195,9 +197,9 @@ def _mean_of_known(values_RK: np.ndarray) -> list[float]:
 FIGURES: dict[str, tuple[Callable[[Sequence[RoundRecord]], Figure], Callable[..., object]]] = {
     "accuracy": (accuracy, list),
     "loss": (loss, list),
-    "layer_ranks": (layer_figures.layer_ranks, layer_figures.scored),
-    "layer_picks": (layer_figures.layer_picks, layer_figures.trained),
+    "layer_ranks": (layer_figures.layer_ranks, layer_figures.with_scores),
+    "layer_picks": (layer_figures.layer_picks, layer_figures.with_training),
     "layer_values": (layer_figures.layer_values, layer_figures.with_values),
-    "pareto_front": (pareto_front, searched),
+    "pareto_front": (pareto_front, with_front),
 }
-"""File name to the function that draws and the one that finds the rounds it can draw."""
+"""Maps a file name to (drawing function, function that returns the rounds it can draw)."""

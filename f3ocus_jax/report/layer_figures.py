@@ -1,4 +1,4 @@
-"""Which layers matter to which client, and who trains them before and after refinement?"""
+"""Figures of layers: importance to every client, and choices before and after refinement."""
 
 from collections.abc import Sequence
 
@@ -15,30 +15,30 @@ from f3ocus_jax.report import style
 from f3ocus_jax.types import ClientRecord, RoundRecord
 
 RANK_COLOURS = "cividis_r"
-"""Even in lightness, and the same to people with any colour vision."""
+"""A perceptually uniform colour map for people with any colour vision."""
 
 MAX_SEPARATE_MARKS = 40
-"""With more rounds than this, marks side by side join to lines, which stay readable."""
+"""With more rounds than this, adjacent marks join to lines, which stay readable."""
 
 VALUE_LABELS = {"lntk": "eigenvalue λ₁ of the layer's NTK"}
-"""What a score's raw values are; other scores go by their name."""
+"""Axis label of a score's raw values; other scores are labelled by their name."""
 
 LARGEST_LINEAR_RATIO = 50.0
-"""Bars whose largest is more than so many times the smallest are drawn on a log scale."""
+"""Largest ratio of the highest to the lowest bar on a linear scale; above it the scale is log."""
 
 
-def scored(records: Sequence[RoundRecord]) -> list[RoundRecord]:
+def with_scores(records: Sequence[RoundRecord]) -> list[RoundRecord]:
     """Returns the rounds in which any client scored its layers."""
     return [record for record in records if any(client.scores for client in record.clients)]
 
 
-def trained(records: Sequence[RoundRecord]) -> list[RoundRecord]:
+def with_training(records: Sequence[RoundRecord]) -> list[RoundRecord]:
     """Returns the rounds in which any client trained a layer."""
     return [record for record in records if any(client.layers for client in record.clients)]
 
 
 def with_values(records: Sequence[RoundRecord]) -> list[RoundRecord]:
-    """Returns the rounds in which any client tells the raw scores of its layers."""
+    """Returns the rounds in which any client has raw scores of its layers."""
     return [record for record in records if any(client.values for client in record.clients)]
 
 
@@ -46,8 +46,8 @@ def ranks(scores_L: Sequence[float], chosen: Sequence[int] = ()) -> np.ndarray:
     """Ranks layers: the chosen before the others, and by importance among themselves.
 
     Args:
-      scores_L: importance, larger is better; equal ones rank by depth, the first block first.
-      chosen: indices of the layers to put first.
+      scores_L: Importance, larger is better; equal scores rank by depth, the first block first.
+      chosen: Indices of the layers to rank first.
 
     Returns:
       int64 [L], 1 for the first.
@@ -63,17 +63,17 @@ def ranks(scores_L: Sequence[float], chosen: Sequence[int] = ()) -> np.ndarray:
 def layer_ranks(records: Sequence[RoundRecord]) -> Figure:
     """Draws every client's layer ranks over rounds, before and after refinement.
 
-    Before, layers rank by the client's own importance; after, by the server's refined
-    ranking, in which the layers it chose come first. A black mark is a layer that is chosen; a
+    Before refinement, layers rank by the client's own importance; after it, by the server's
+    refined ranking, in which the chosen layers come first. A black mark is a chosen layer; a
     client has no ranks in a round it missed.
 
     Args:
-      records: of a run; at least one round with scores.
+      records: Records of a run; at least one round with scores.
 
     Returns:
       A figure with a pair of heatmaps per client.
     """
-    shown = scored(records)
+    shown = with_scores(records)
     names = style.client_names(shown)
     num_layers = _num_layers(shown)
     rows, columns = style.panel_grid(min(len(names), style.MAX_PANELS))
@@ -96,18 +96,18 @@ def layer_ranks(records: Sequence[RoundRecord]) -> Figure:
 
 @style.styled
 def layer_picks(records: Sequence[RoundRecord]) -> Figure:
-    """Draws how often each layer was picked, by the clients themselves and after refinement.
+    """Draws how often each layer was chosen, by the clients themselves and after refinement.
 
     The variance is the paper's objective, (1/L) Σ_l (n_l - n̄)², taken in every round; the title
     gives its mean over the rounds.
 
     Args:
-      records: of a run; at least one round that trained.
+      records: Records of a run; at least one round that trained.
 
     Returns:
       A figure with two histograms over the layers.
     """
-    shown = trained(records)
+    shown = with_training(records)
     num_layers = _num_layers(shown)
     figure = style.new_figure(float(np.clip(0.22 * num_layers + 1.5, 5, 11)), 4.4)
     panels = figure.subplots(2, sharex=True, sharey=True)
@@ -134,7 +134,7 @@ def layer_values(records: Sequence[RoundRecord]) -> Figure:
     """Draws every client's raw scores (λ_1 for LNTK), in the last round that has them.
 
     Args:
-      records: of a run; at least one round with raw scores.
+      records: Records of a run; at least one round with raw scores.
 
     Returns:
       A figure with one bar chart per client on a shared axis.
@@ -186,7 +186,7 @@ def _draw_pair(
 def _draw_ranks(
     axes: Axes, clients: Sequence[ClientRecord], num_layers: int, refined: bool
 ) -> None:
-    """Draws one heatmap, layers upwards and rounds to the right, and marks what is chosen."""
+    """Draws one heatmap, layers over rounds, and marks the chosen layers."""
     chosen = [client.layers if refined else client.own_layers for client in clients]
     ranks_LR = np.full((num_layers, len(clients)), np.nan)
     for ranks_L, client, layers in zip(ranks_LR.T, clients, chosen, strict=True):
@@ -207,7 +207,7 @@ def _draw_ranks(
 
 
 def _draw_colour_bar(page: SubFigure, colours: Normalize) -> None:
-    """Draws the scale of the ranks, the first on top, and says what a mark means."""
+    """Draws the scale of the ranks, rank 1 on top, and the meaning of a mark."""
     scale = ScalarMappable(colours, RANK_COLOURS)
     bar = page.colorbar(scale, cax=page.subplots(), label="rank (1 = most important)")
     bar.ax.invert_yaxis()
@@ -229,7 +229,7 @@ def _picks(layers_RK: Sequence[Sequence[Sequence[int]]], num_layers: int) -> np.
 
 
 def _num_layers(records: Sequence[RoundRecord]) -> int:
-    """Returns L: as many as were scored or, without scores, up to the deepest layer trained."""
+    """Returns L: the number of scores or, without scores, the deepest trained layer plus one."""
     clients = [client for record in records for client in record.clients]
     deepest = max(
         (layer for client in clients for layer in [*client.layers, *client.own_layers]), default=-1
@@ -238,7 +238,7 @@ def _num_layers(records: Sequence[RoundRecord]) -> int:
 
 
 def _scale_bars(axes: Axes, values: Sequence[float]) -> None:
-    """Chooses a log axis where a linear one would hide the small bars; a zero has no bar there."""
+    """Chooses a log axis where a linear one would hide small bars; zeros have no bar there."""
     positive = [value for value in values if value > 0]
     if positive and min(values) >= 0 and max(positive) > LARGEST_LINEAR_RATIO * min(positive):
         axes.set_yscale("log")

@@ -1,4 +1,4 @@
-"""How far is the run? A live display on a terminal, one plain line per round elsewhere."""
+"""Progress of a run: a live display on a terminal, otherwise one plain line per round."""
 
 import contextlib
 import dataclasses
@@ -16,11 +16,11 @@ from f3ocus_jax.types import RoundRecord
 
 @dataclasses.dataclass(frozen=True)
 class Display:
-    """What the round loop tells the person who waits.
+    """Callbacks of the round loop for the progress display.
 
     Attributes:
-      stage: (round, stage, clients finished in it, clients in all) -> None; called as often as
-        there is news, such as `stage(3, "training", 2, 9)`.
+      stage: (round, stage, finished clients, all clients) -> None; called after every progress,
+        such as `stage(3, "training", 2, 9)`.
       finish: (record) -> None; called once per finished round.
     """
 
@@ -38,13 +38,13 @@ def show_progress(
     """Shows rounds, clients, loss, accuracy and the time left.
 
     Args:
-      rounds: how many the run has in all, without round 0.
-      finished: how many were finished before this process started.
-      console: where to write; standard output by default.
-      clock: seconds that never go back.
+      rounds: Number of rounds of the run, without round 0.
+      finished: Number of rounds finished before this process started.
+      console: Console to write to; standard output by default.
+      clock: Monotonic clock, in seconds.
 
     Yields:
-      The display to report to.
+      The display, whose callbacks report progress.
     """
     console = console or Console()
     time_left = _time_left(rounds, clock)
@@ -56,20 +56,21 @@ def show_progress(
 
 
 def describe_round(record: RoundRecord, rounds: int, time_left: float | None) -> str:
-    """Says in one line what a round achieved.
+    """Describes a round in one line.
 
     Args:
-      record: of the round.
-      rounds: how many the run has in all.
-      time_left: in seconds; None if unknown.
+      record: Record of the round.
+      rounds: Number of rounds of the run, without round 0.
+      time_left: Estimated time left, in seconds; None if unknown.
 
     Returns:
       Round, accuracy, losses, seconds taken and the time left.
     """
     losses = [client.train_loss for client in record.clients if client.train_loss is not None]
+    metric = accuracy.main_metric_name(client.test for client in record.clients)
     parts = [
         f"round {record.round}/{rounds}",
-        f"{accuracy.main_name(client.test for client in record.clients)} {record.accuracy:.1%}",
+        f"{metric} {record.accuracy:.1%}",
         f"test loss {record.loss:.3f}",
     ]
     if losses:
@@ -84,7 +85,7 @@ def describe_round(record: RoundRecord, rounds: int, time_left: float | None) ->
 
 
 def format_duration(seconds: float | None) -> str:
-    """Writes a duration the way people say it.
+    """Formats a duration for people.
 
     >>> [format_duration(s) for s in (None, 4.2, 75, 3723, 200000)]
     ['unknown', '4 s', '1 min 15 s', '1 h 02 min', '2 d 07 h']
@@ -102,10 +103,10 @@ def format_duration(seconds: float | None) -> str:
 
 
 def _time_left(rounds: int, clock: Callable[[], float]) -> Callable[[RoundRecord], float | None]:
-    """Makes an estimator, called once per finished round, that needs one full round to know.
+    """Makes an estimator of the time left, to be called once per finished round.
 
-    The time up to the first report is left out, since it holds the compiling or round 0. The
-    estimate is the mean of the rounds after it.
+    The time up to the first call is left out, since it includes compilation or round 0. The
+    estimate is the mean over the rounds after it, None until there is one.
     """
     first: list[tuple[int, float]] = []
 

@@ -158,7 +158,7 @@ def _round_record(
 ) -> RoundRecord:
     return RoundRecord(
         round=number,
-        accuracy=float(np.mean([accuracy.main(client.test) for client in clients])),
+        accuracy=float(np.mean([accuracy.main_metric(client.test) for client in clients])),
         loss=float(np.mean([client.test["loss"] for client in clients if "loss" in client.test])),
         clients=clients,
         selection=selected,

@@ -1,4 +1,4 @@
-"""Which curves does TensorBoard show of a run, and how do they survive a resume?"""
+"""TensorBoard event files of a run, which stay complete when the run resumes."""
 
 import contextlib
 import os
@@ -8,31 +8,31 @@ from tensorboardX import SummaryWriter
 
 from f3ocus_jax.types import ClientRecord, RoundRecord
 
-OF_CLIENT = ("accuracy", "exact_match", "f1_macro", "f1_micro", "loss")
-"""Metrics with a tag of their own; the others are accuracies of kinds of question."""
+CLIENT_METRICS = ("accuracy", "exact_match", "f1_macro", "f1_micro", "loss")
+"""Metrics with their own tag; the others are accuracies by kind of question."""
 
 
 @contextlib.contextmanager
-def scalar_writer(
+def make_scalar_writer(
     directory: str | os.PathLike[str], records: Sequence[RoundRecord] = ()
 ) -> Iterator[Callable[[RoundRecord], None]]:
     """Opens TensorBoard event files for a run that starts or resumes.
 
-    Everything an earlier process wrote there is purged, and the records that the resumed run keeps
-    are written again: what the killed process had not yet flushed, or wrote of rounds that are now
-    repeated, can then leave neither gaps nor duplicates.
+    Everything that an earlier process wrote is purged, and the records that the resumed run keeps
+    are written again. Unflushed values of a killed process then leave no gaps, and repeated rounds
+    no duplicates.
 
     Args:
-      directory: where the event files go; made if absent.
-      records: the records so far, the only source of the curves.
+      directory: Folder of the event files; created if absent.
+      records: Records so far, the only source of the curves.
 
     Yields:
-      A function that writes one further record.
+      A function that writes one more record.
     """
     writer = SummaryWriter(str(directory), purge_step=0)
 
     def write(record: RoundRecord) -> None:
-        for tag, value in scalars(record).items():
+        for tag, value in record_scalars(record).items():
             writer.add_scalar(tag, value, record.round)
         writer.flush()
 
@@ -44,14 +44,14 @@ def scalar_writer(
         writer.close()
 
 
-def scalars(record: RoundRecord) -> dict[str, float]:
+def record_scalars(record: RoundRecord) -> dict[str, float]:
     """Flattens a record to TensorBoard's tags.
 
     Args:
-      record: of one round.
+      record: Record of one round.
 
     Returns:
-      Tag to value: `accuracy/mean`, `loss/mean`, `<metric of OF_CLIENT>/<client>`,
+      Tag to value: `accuracy/mean`, `loss/mean`, `<metric of CLIENT_METRICS>/<client>`,
       `train_loss/<client>`, `question_types/<client>/<kind>`, `selection/...`, `seconds/<stage>`.
     """
     tags = {"accuracy/mean": record.accuracy, "loss/mean": record.loss}
@@ -71,12 +71,12 @@ def scalars(record: RoundRecord) -> dict[str, float]:
 
 
 def _client_scalars(client: ClientRecord) -> dict[str, float]:
-    """Flattens what one client did."""
+    """Flattens the record of one client."""
     tags = {}
     if client.train_loss is not None:
         tags[f"train_loss/{client.client}"] = client.train_loss
     for metric, value in client.test.items():
-        if metric in OF_CLIENT:
+        if metric in CLIENT_METRICS:
             tags[f"{metric}/{client.client}"] = value
         elif metric != "examples":
             tags[f"question_types/{client.client}/{metric.removeprefix('type/')}"] = value

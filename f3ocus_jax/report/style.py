@@ -1,4 +1,4 @@
-"""How all figures look alike and come out the same, byte for byte, without a display."""
+"""Common style of all figures, and their reproducible output without a display."""
 
 import contextlib
 import functools
@@ -27,16 +27,16 @@ CLIENT_COLOURS = (
     "#882255",
     "#999933",
 )
-"""Paul Tol's "muted" scheme: nine colours that people with any colour vision tell apart."""
+"""Paul Tol's "muted" scheme: nine colours that people with any colour vision can distinguish."""
 
 LINE_STYLES = ("-", "--", ":", "-.")
-"""One more way to tell clients apart, for each time the colours are used up."""
+"""Line styles of clients; the next one is used when all colours are taken."""
 
 CHOSEN, OTHER, MEAN = "#CC3311", "#BBBBBB", "black"
-"""Colours of what was chosen, of what was not, and of the mean."""
+"""Colours of chosen items, of other items, and of the mean."""
 
 MAX_PANELS = 12
-"""A figure with a panel per client shows so many; a federation of hundreds fits on no page."""
+"""Largest number of panels in a figure with a panel per client."""
 
 STYLE: Any = {
     "font.size": 9,
@@ -57,14 +57,14 @@ STYLE: Any = {
 }
 
 ROUND_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Distances between labelled rounds that people count in."""
+"""Distances between labelled rounds."""
 
 DOTS_PER_INCH = 200
 
 
 @contextlib.contextmanager
 def common_style() -> Iterator[None]:
-    """Sets the common style, whatever the user's matplotlibrc says, and restores theirs."""
+    """Sets the common style regardless of the user's matplotlibrc, and restores it afterwards."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
@@ -72,7 +72,7 @@ def common_style() -> Iterator[None]:
 
 
 def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
-    """Gives a drawing function the common style."""
+    """Applies the common style to a drawing function."""
 
     @functools.wraps(draw)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
@@ -83,20 +83,20 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Makes an empty figure, in inches, that pyplot does not know of and so never leaks."""
+    """Makes an empty figure, size in inches, that pyplot does not track and so cannot leak."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> pathlib.Path:
-    """Writes a PNG; a file that is there is replaced only once the new one is whole."""
+    """Writes a PNG; an existing file is replaced only when the new one is complete."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    # Ticks are made while drawing, so that the style has to hold here too.
+    # Ticks are created while drawing, so the style is needed here too.
     with common_style():
-        # Without the library's version in the file, two installations can give the same bytes.
+        # Without the library's version in the file, different installations give the same bytes.
         figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     os.replace(temporary, path)
     return path
@@ -118,7 +118,7 @@ def client_line(k: int) -> str:
 
 
 def panel_grid(panels: int) -> tuple[int, int]:
-    """Returns (rows, columns) of small panels that fill a page evenly."""
+    """Returns (rows, columns) of a grid of small panels."""
     columns = {1: 1, 2: 2, 4: 2}.get(panels, 3)
     return -(-panels // columns), columns
 
@@ -149,13 +149,13 @@ def round_ticks(rounds: Sequence[int], most: int = 4) -> list[int]:
 
 
 def label_rounds(axes: Axes, rounds: Sequence[int]) -> None:
-    """Labels an axis whose positions 0, 1, 2 ... stand for the given rounds."""
+    """Labels an axis whose positions 0, 1, 2 ... are the given rounds."""
     positions = round_ticks(rounds)
     axes.set_xticks(positions, [str(rounds[position]) for position in positions])
 
 
 def too_many_clients(names: Sequence[str]) -> str:
-    """Returns the note that a figure shows only some of the clients, or nothing."""
+    """Returns a note that a figure shows only some of the clients, or ""."""
     if len(names) <= MAX_PANELS:
         return ""
     return f" (the first {MAX_PANELS} of {len(names)} clients)"

@@ -1,4 +1,4 @@
-"""What did every client get out of the run, and what did it pay? The final table."""
+"""Final table of a run: metrics, baselines and costs of every client."""
 
 import json
 import os
@@ -33,26 +33,26 @@ COLUMNS = (
     ("GFLOP / example", "gigaflops_per_example", 1, "{:.3g}"),
     ("s / round", "seconds", 1, "{:.1f}"),
 )
-"""Heading, key in the summary, factor and format of every column beside the client's name."""
+"""Heading, key in the summary, factor and format of every column after the client's name."""
 
 KINDS = ("closed", "open", "f1_micro", "f1_macro", "exact_match")
 """Metrics of the last round that are columns, where a client has them."""
 
 COST_HEADINGS = frozenset(heading for heading, *_ in COLUMNS[10:])
-"""The columns from megabits on, which a narrow terminal shows in a table of their own."""
+"""Columns of costs, which a narrow terminal shows in a separate table."""
 
 NOTE = (
     "Start, final and best are accuracies on the test split, or micro F1 for a client that finds "
-    "diseases, whose thresholds come from its validation split; majority answers come from the "
-    "training split, and are the findings that score best when said of all. MBit and "
-    "millions of parameters (M) are those of the chosen layers per round; the head, which every "
-    "client of its task trains and which travels both ways, is counted apart. Seconds share out "
-    "the measured training time, in which clients run in one program, by GFLOP times training "
-    "examples."
+    "diseases, whose thresholds come from its validation split. Majority answers come from the "
+    "training split; for findings they are the constant prediction with the best F1. MBit and "
+    "millions of parameters (M) count the chosen layers per round; the head, which every client "
+    "of its task trains and which is sent both ways, is counted separately. Seconds are the "
+    "measured training time of all clients, which run in one program, split in proportion to "
+    "GFLOP times training examples."
 )
 
 
-def summary(
+def summarise_run(
     records: Sequence[RoundRecord],
     costs: Sequence[ClientCost],
     baselines: Mapping[str, Mapping[str, float]],
@@ -60,15 +60,15 @@ def summary(
     """Gathers the final table as plain data.
 
     Args:
-      records: of the run, round 0 first.
-      costs: one per client, from `accounting.client_costs`, in any order.
-      baselines: "majority_answer" and "majority_per_question" to client to accuracy in [0, 1];
-        what is not given is left out of the table.
+      records: Records of the run, round 0 first.
+      costs: Cost of each client, from `traffic.client_costs`, in any order.
+      baselines: "majority_answer" and "majority_per_question" to client to metric in [0, 1];
+        missing values are left out of the table.
 
     Returns:
       `rounds`; `clients`, one dict per client with its name, `best_round` and the keys of
       `COLUMNS`; `mean`, the mean of every number that all clients have; `seconds`, the run's total
-      by stage. A number that is not known (no closed questions, no baseline) has no key.
+      by stage. An unknown number (no closed questions, no baseline) has no key.
 
     Raises:
       ValueError: if there are no records, or a client has no cost.
@@ -97,11 +97,11 @@ def summary(
 
 
 def print_table(summarised: Mapping[str, Any], console: Console | None = None) -> None:
-    """Prints the table with rich: in one piece, in two, or as a list, whichever the width allows.
+    """Prints the table: in one piece, in two, or as a list, depending on the width.
 
     Args:
-      summarised: from `summary`.
-      console: where to print; standard output by default.
+      summarised: Summary from `summarise_run`.
+      console: Console to print to; standard output by default.
     """
     console = console or Console()
     cells = _cells(summarised)
@@ -113,11 +113,11 @@ def print_table(summarised: Mapping[str, Any], console: Console | None = None) -
 def print_accuracies(
     reports: Mapping[str, Mapping[str, float]], console: Console | None = None
 ) -> None:
-    """Prints how well one model does on every client's test split, by kind of question.
+    """Prints the metrics of one model on every client's test split, by kind of question.
 
     Args:
-      reports: client to `scoring.Score.test`.
-      console: where to print; standard output by default.
+      reports: Client to its `ClientMetrics.test`.
+      console: Console to print to; standard output by default.
     """
     names = list(dict.fromkeys(metric for report in reports.values() for metric in report))
     headings = [
@@ -138,8 +138,8 @@ def write_table(
     """Writes table.md for people and table.json for programs.
 
     Args:
-      summarised: from `summary`.
-      directory: made if absent.
+      summarised: Summary from `summarise_run`.
+      directory: Output folder; created if absent.
 
     Returns:
       The files written.
@@ -155,7 +155,7 @@ def write_table(
 
 def _accuracies(records: Sequence[RoundRecord], k: int) -> dict[str, Any]:
     """Returns the accuracy columns of client k."""
-    history = [accuracy.main(record.clients[k].test) for record in records]
+    history = [accuracy.main_metric(record.clients[k].test) for record in records]
     last = records[-1].clients[k]
     row: dict[str, Any] = {
         "client": last.client,
@@ -168,7 +168,7 @@ def _accuracies(records: Sequence[RoundRecord], k: int) -> dict[str, Any]:
 
 
 def _cost_columns(cost: ClientCost) -> dict[str, float]:
-    """Returns the columns that accounting gives."""
+    """Returns the columns of costs."""
     return {
         "megabits_up": cost.megabits_up,
         "megabits_down": cost.megabits_down,
@@ -180,7 +180,7 @@ def _cost_columns(cost: ClientCost) -> dict[str, float]:
 
 
 def _training_seconds(records: Sequence[RoundRecord], costs: Sequence[ClientCost]) -> list[float]:
-    """Shares out the mean training seconds of a round by every client's work."""
+    """Splits the mean training seconds of a round in proportion to every client's work."""
     trained = [record.seconds["training"] for record in records if "training" in record.seconds]
     work_K = np.array(
         [
@@ -210,7 +210,7 @@ def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _cells(summarised: Mapping[str, Any]) -> list[list[str]]:
-    """Returns the table as text: heading first, the mean last; a column nobody has is left out."""
+    """Returns the table as text: heading first, mean last, without columns that have no value."""
     rows = [*summarised["clients"], summarised["mean"]]
     columns = [column for column in COLUMNS if any(column[1] in row for row in rows)]
     body = [
@@ -227,7 +227,7 @@ def _cells(summarised: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _format_metric(name: str, row: Mapping[str, Any]) -> str:
-    """Writes one metric: a count, a loss in nats, or an accuracy in percent."""
+    """Formats one metric: a count, a loss in nats, or an accuracy in percent."""
     if name not in row:
         return "-"
     if name == "examples":
@@ -236,7 +236,7 @@ def _format_metric(name: str, row: Mapping[str, Any]) -> str:
 
 
 def _totals(summarised: Mapping[str, Any]) -> str:
-    """Says in one line how long the run took and where the time went."""
+    """Describes in one line the run's wall time by stage."""
     seconds = summarised["seconds"]
     stages = ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items())
     return f"{summarised['rounds']} rounds, {sum(seconds.values()):.1f} s in all: {stages}"

@@ -1,4 +1,4 @@
-"""How is a table of text cells laid out on a terminal of any width, and in Markdown?"""
+"""Layout of tables of text, on a terminal of any width and in Markdown."""
 
 from collections.abc import Sequence
 
@@ -8,19 +8,20 @@ from rich.table import Table
 from rich.text import Text
 
 Cells = Sequence[Sequence[str]]
-"""Rows of text, the heading first; the first column names what a row is about."""
+"""Rows of text, the heading first; the first column is the name of a row."""
 
 SHORT_NAME = 10
-"""Names are broken over lines of so many characters where the width asks for it."""
+"""Names are wrapped to this many characters on narrow terminals."""
 
 
 def print_cells(cells: Cells, console: Console, cut: int | None = None) -> None:
-    """Prints a table in one piece, in two, or as a list, whichever the width allows.
+    """Prints a table in one piece, in two, or as a list, depending on the width.
 
     Args:
-      cells: the table.
-      console: where to print.
-      cut: the column before which the table may be cut in two; both pieces have the names.
+      cells: Table to print.
+      console: Console to print to.
+      cut: Index of the column before which the table may be split in two; both pieces have the
+        names.
     """
     pieces: list[Cells] = [cells]
     layouts: list[tuple[list[Cells], int | None]] = [(pieces, None)]
@@ -37,7 +38,7 @@ def print_cells(cells: Cells, console: Console, cut: int | None = None) -> None:
 
 
 def markdown(cells: Cells) -> str:
-    """Writes a table in Markdown, numbers to the right; a bar inside a cell is escaped."""
+    """Formats a table in Markdown, numbers right-aligned; a bar in a cell is escaped."""
     header, *body = cells
     rows = [header, [":--"] + ["--:"] * (len(header) - 1), *body]
     lines = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
@@ -45,7 +46,7 @@ def markdown(cells: Cells) -> str:
 
 
 def _rich_table(cells: Cells, name_width: int | None) -> Table:
-    """Makes a table in which only the names may be broken over lines."""
+    """Makes a table in which only the names may be wrapped."""
     table = Table()
     table.add_column(cells[0][0], overflow="fold", max_width=name_width)
     for heading in cells[0][1:]:
@@ -56,12 +57,12 @@ def _rich_table(cells: Cells, name_width: int | None) -> Table:
 
 
 def _least_width(table: Table, console: Console) -> int:
-    """Returns how many characters a table needs; measured on a wide console, as rich clips it."""
+    """Returns the least width of a table, measured on a wide console because rich clips it."""
     return Measurement.get(console, console.options.update(max_width=10_000), table).minimum
 
 
 def _print_list(cells: Cells, console: Console) -> None:
-    """Prints one value per line, for terminals narrower than any table."""
+    """Prints one value per line, for terminals narrower than the table."""
     for row in cells[1:]:
         for heading, cell in zip(cells[0], row, strict=True):
             console.print(f"{heading}: {cell}", markup=False, highlight=False)

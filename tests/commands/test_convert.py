@@ -12,7 +12,7 @@ import pytest
 
 from f3ocus_jax import convert
 from f3ocus_jax.convert import Target
-from f3ocus_jax.data.tokenizer import load_tokenizer
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import ConfigError, WeightsError
 from f3ocus_jax.models import FAMILIES
 from f3ocus_jax.models.huggingface import (
@@ -172,7 +172,7 @@ def test_what_cannot_be_converted_is_named(tmp_path):
         convert.convert(tmp_path / "theirs" / "config.json", None, tmp_path / "ours")
     for name in ("tokenizer.json", "vocab.txt"):
         (tmp_path / "theirs" / name).unlink()
-    with pytest.raises(ConfigError, match="nothing is fetched, so place one of them there"):
+    with pytest.raises(ConfigError, match="nothing is downloaded, so put one of them there"):
         convert.convert(tmp_path / "theirs", None, tmp_path / "ours")
 
 

@@ -68,8 +68,8 @@ def test_every_task_takes_every_family_with_every_method(task, family):
             config = read_config(f"{size}{family}_{method}", task=task)
             assert config.model.family == family
             assert config.importance.score in importance.SCORES
-            _, frame = foundation_lib.inputs(config.model, config.data)
-            assert frame.side == SIDES[size].get((task, family), SIDES[size][family])
+            _, canvas = foundation_lib.inputs(config.model, config.data)
+            assert canvas.side == SIDES[size].get((task, family), SIDES[size][family])
 
 
 @pytest.mark.parametrize("variant", ["real5_blip", "medmnist3_albef", "tiny_ernie", "blip_tiny"])

@@ -20,7 +20,7 @@ PAGE = REPOSITORY / "docs" / "memory.md"
 def test_parameters_and_what_is_trained_are_counted_to_the_byte():
     config = tiny_vilt()
     workload = Workload(adapter_size=4, layers=2, batch_size=3, question_length=7)
-    plan = memory_plan.plan(config, vilt.make_model, workload)
+    plan = memory_plan.plan_memory(config, vilt.make_model, workload)
     params = random_params(vilt.make_model(config))
     frozen, rows_L, head = units.split(params, "adapter")
 
@@ -32,7 +32,7 @@ def test_parameters_and_what_is_trained_are_counted_to_the_byte():
     assert plan.server == size(rows_L) + size(head)
     # Its values, their gradient, and the two moments of AdamW with their count of steps.
     assert plan.client == 4 * (size(rows_L) * 2 // 3 + size(head)) + 3 * 4
-    narrow = memory_plan.plan(
+    narrow = memory_plan.plan_memory(
         config, vilt.make_model, dataclasses.replace(workload, dtype="bfloat16")
     )
     assert (narrow.frozen, narrow.server) == (plan.frozen // 2, plan.server)
@@ -52,7 +52,7 @@ def test_activations_are_near_what_xla_counts(unit):
         patch_size=8,
     )
     workload = Workload(unit=unit, adapter_size=8, layers=2, batch_size=32, question_length=20)
-    plan = memory_plan.plan(config, vilt.make_model, workload)
+    plan = memory_plan.plan_memory(config, vilt.make_model, workload)
     model = vilt.make_model(config)
     step = gradient.make_gradient(model, unit=unit, loss="cross_entropy", skip_frozen=True)
 
@@ -61,7 +61,7 @@ def test_activations_are_near_what_xla_counts(unit):
 
     parts = units.split(jax.eval_shape(model.init, jax.random.key(0)), unit)
     choice = Choice(jax.ShapeDtypeStruct((2,), "int32"))
-    batch = memory_plan.shapes_of_batch(config, workload)
+    batch = memory_plan.batch_shapes(config, workload)
     counted = jax.jit(run).lower(*parts, choice, batch).compile().memory_analysis()
     assert 0.7 < plan.activations / counted.temp_size_in_bytes < 1.4
 
@@ -79,7 +79,7 @@ def test_clients_share_the_frozen_parameters_and_bring_their_own_rest():
 
 
 def test_the_page_is_what_the_code_prints():
-    assert PAGE.read_text(encoding="utf-8") == memory_table.table()
+    assert PAGE.read_text(encoding="utf-8") == memory_table.make_page()
 
 
 def test_every_family_is_on_the_page():

@@ -14,9 +14,9 @@ STEP = StepFlops(
     forward=100e9,
     readout_backward=20e9,
     head_backward=10e9,
-    through=7e9,
-    through_and_rows=9e9,
-    rows=5e9,
+    frozen_block_backward=7e9,
+    trained_block_backward=9e9,
+    row_backward=5e9,
 )
 
 

@@ -6,14 +6,15 @@ import tokenizers
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
-from f3ocus_jax.data.answer_tokens import AnswerTable, AnswerTokens
-from f3ocus_jax.data.tokenizer import Tokenizer, load_tokenizer
+from f3ocus_jax.data.answer_tokens import AnswerIndex, AnswerTokenizer
+from f3ocus_jax.data.tokenizer import Tokenizer
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 
 
 @pytest.fixture
 def tokens():
     tokenizer = load_tokenizer()
-    return AnswerTokens(
+    return AnswerTokenizer(
         tokenizer, 5, end=tokenizer.token_id("[SEP]"), padding=tokenizer.token_id("[PAD]")
     )
 
@@ -23,7 +24,7 @@ def test_an_answer_is_read_back_from_its_tokens(tokens):
     ids_NA, mask_NA = tokens.encode(answers)
     np.testing.assert_array_equal(mask_NA, ids_NA != tokens.padding)
     assert (ids_NA == tokens.end).sum(axis=1).tolist() == [1, 1, 1]
-    assert tokens.decode(ids_NA) == tokens.spell(answers)
+    assert tokens.decode(ids_NA) == tokens.round_trip(answers)
     assert tokens.decode(ids_NA)[:2] == ["yes", "left lung"]
 
 
@@ -38,15 +39,15 @@ def test_a_long_answer_keeps_its_end_and_is_not_taken_for_right(tokens):
     ids_NA, mask_NA = tokens.encode([long])
     assert mask_NA.sum() == 5
     assert ids_NA[0, -1] == tokens.end
-    table = AnswerTable(["yes"], [long], tokens)
-    assert table.numbers([long]).tolist() == [1]
-    assert table.written(tokens.decode(ids_NA)).tolist() == [-1]
+    table = AnswerIndex(["yes"], [long], tokens)
+    assert table.lookup([long]).tolist() == [1]
+    assert table.lookup_decoded(tokens.decode(ids_NA)).tolist() == [-1]
 
 
 def test_answers_outside_the_vocabulary_have_numbers_behind_it(tokens):
-    table = AnswerTable(["no", "yes"], ["heart", "Yes", "brain"], tokens)
-    assert table.numbers(["yes", "no", "brain", "heart", "lung"]).tolist() == [1, 0, 2, 3, -1]
-    assert table.written(["Yes", "yes"]).tolist() == [-1, 1]
+    table = AnswerIndex(["no", "yes"], ["heart", "Yes", "brain"], tokens)
+    assert table.lookup(["yes", "no", "brain", "heart", "lung"]).tolist() == [1, 0, 2, 3, -1]
+    assert table.lookup_decoded(["Yes", "yes"]).tolist() == [-1, 1]
 
 
 def test_byte_level_pieces_get_the_space_that_follows_a_question():

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from f3ocus_jax.data import cache, images
 from f3ocus_jax.data.images import Canvas
-from f3ocus_jax.data.table import OF_DATASET, TEXTS, Column, join_tables
+from f3ocus_jax.data.table import DATASET_COLUMNS, TEXT_COLUMNS, Column, join_tables
 from f3ocus_jax.errors import DataError
 from tests.helpers.tables import dummy, table
 from tfds_medvqa.build import build
@@ -33,8 +33,8 @@ def test_a_cache_holds_what_decoding_every_example_by_hand_gives(builder):
         [images.decode_image(record["image"], Canvas(SIZE))[0] for record in records]
     )
     np.testing.assert_array_equal(found.images[np.arange(len(records))], expected)
-    for name in TEXTS:
-        if name not in ("label", *OF_DATASET):
+    for name in TEXT_COLUMNS:
+        if name not in ("label", *DATASET_COLUMNS):
             assert found.texts(name) == [record[name].decode() for record in records]
     assert found.texts("dataset") == [NAME] * len(records)
 
@@ -75,7 +75,7 @@ def test_an_example_that_cannot_be_read_is_named_and_leaves_no_cache(builder, mo
     def broken(encoded):
         raise OSError("not an image")
 
-    monkeypatch.setattr(images, "decode", broken)
+    monkeypatch.setattr(images, "decode_rgb", broken)
     with pytest.raises(DataError, match=r"vqa_rad/released, split train, example 0: cannot be"):
         load(builder)
     assert not (builder.data_path / "arrays_6px" / "train").exists()
@@ -91,7 +91,7 @@ def test_indices_of_any_shape_read_images_from_several_stores():
 
 
 def test_taking_keeps_only_the_texts_in_use():
-    taken = Column.of(["b", "a", "b", "c"]).take(np.array([3, 0]))
+    taken = Column.from_texts(["b", "a", "b", "c"]).take(np.array([3, 0]))
     assert taken.texts() == ["c", "b"]
     assert sorted(taken.values) == ["b", "c"]
 

@@ -39,7 +39,7 @@ def page_of(tmp_path):
         tmp_path, "slake/english", "open_i/reports", manual_dir=str(DUMMY), duplicates="keep"
     )
     clients, summary = read_tables(config, Canvas(16))
-    return html_page.page("A <title>", clients, summary), summary
+    return html_page.make_page("A <title>", clients, summary), summary
 
 
 def test_the_page_is_well_formed_and_needs_nothing_from_outside(tmp_path):
@@ -64,7 +64,7 @@ def test_every_client_has_its_tables_and_pictures(tmp_path):
 def test_pictures_are_the_examples_own_pixels():
     one = table([5], ["yes"], question=["is it?"])
     clients = {"h": {"train": one, "test": one}}
-    text = html_page.page("t", clients, summary_lib.summarise(clients, {}))
+    text = html_page.make_page("t", clients, summary_lib.summarise(clients, {}))
     (encoded,) = re.findall(r"base64,([^\"]+)", text)
     with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
         np.testing.assert_array_equal(np.asarray(image), np.full((2, 2, 3), 5))
@@ -75,7 +75,7 @@ def test_pictures_are_the_examples_own_pixels():
 def test_what_was_dropped_is_said():
     one = table([5], ["yes"])
     clients = {"h": {"train": one, "test": table([6], ["no"])}}
-    text = html_page.page("t", clients, summary_lib.summarise(clients, {"later": (3, 9)}))
+    text = html_page.make_page("t", clients, summary_lib.summarise(clients, {"later": (3, 9)}))
     assert "<b>later</b>: 3 images (9 examples) were dropped" in text
-    clean = html_page.page("t", clients, summary_lib.summarise(clients, {}))
+    clean = html_page.make_page("t", clients, summary_lib.summarise(clients, {}))
     assert "No image is in two datasets" in clean

@@ -6,7 +6,7 @@ from f3ocus_jax.data import order
 
 def test_order_is_a_function_of_seed_round_client_and_purpose_alone():
     def numbers(*place):
-        return order.generator(*place).integers(0, 2**30, 8).tolist()
+        return order.make_generator(*place).integers(0, 2**30, 8).tolist()
 
     place = (1, 2, "fundus", "training")
     assert numbers(*place) == numbers(*place)

@@ -34,7 +34,7 @@ def test_what_an_earlier_dataset_has_is_dropped_from_both_splits_of_the_later():
         "a": {"train": table([1, 2], "ab"), "test": table([3], "c")},
         "b": {"train": table([3, 4, 3], "xyz"), "test": table([1, 5], "uv")},
     }
-    kept, dropped = overlap.drop_shared(datasets, 0.0)
+    kept, dropped = overlap.drop_duplicates(datasets, 0.0)
     assert kept["a"]["train"].texts("answer") == ["a", "b"]
     assert kept["b"]["train"].texts("answer") == ["y"]
     assert kept["b"]["test"].texts("answer") == ["v"]
@@ -44,7 +44,7 @@ def test_what_an_earlier_dataset_has_is_dropped_from_both_splits_of_the_later():
 def test_leaks_are_counted_by_image_and_say_where_it_is_trained_on():
     train = [table([1, 2, 2], "abc", "a"), table([9], "d", "b")]
     test = [table([2, 2, 9], "xyz", "a"), table([8], "w", "b")]
-    assert overlap.leaks(train, test) == {("a", "a"): 1, ("a", "b"): 1}
+    assert overlap.count_leaks(train, test) == {("a", "a"): 1, ("a", "b"): 1}
 
 
 @pytest.mark.slow
@@ -56,7 +56,7 @@ def test_the_38_real_images_of_vqa_rad_in_vqa_med_2019_are_found(real_data, real
         loaded[name] = {
             split: cache.load(builder, name, split, Canvas(28)) for split in ("train", "test")
         }
-    _, dropped = overlap.drop_shared(loaded, overlap.NEAR)
+    _, dropped = overlap.drop_duplicates(loaded, overlap.NEAR)
     assert dropped == {"vqa_med_2019/development": (38, 152)}
     listed = set(json.loads((real_data / "overlap_vqa_rad_vqa_med_2019.json").read_text()))
     known = loaded["vqa_rad/released"]["train"]

@@ -9,7 +9,7 @@ import pytest
 from f3ocus_jax.data import partition, summary as summary_lib
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_federation, read_tables
-from f3ocus_jax.data.tokenizer import load_tokenizer
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import ConfigError, DataError
 from tests.helpers.tables import DUMMY, data_config, dummy, table
 from tfds_medvqa.common.errors import BuildError
@@ -156,12 +156,12 @@ def test_a_rule_that_does_not_fit_is_refused(settings, message, tmp_path):
 def test_a_client_with_two_tasks_is_refused():
     mixed = table([1, 2], "ab", task=["question answering", CLASSIFICATION])
     with pytest.raises(ConfigError, match="a client holds examples of classification and of"):
-        partition.tasks([{"train": mixed}])
+        partition.client_tasks([{"train": mixed}])
 
 
 def test_a_federation_of_both_tasks_keeps_them_apart(tmp_path):
     config = data_config(tmp_path, "vqa_rad/released", "open_i/reports", manual_dir=str(DUMMY))
-    federation = read_federation(config, frame=Canvas(8), tokenizer=load_tokenizer())
+    federation = read_federation(config, canvas=Canvas(8), tokenizer=load_tokenizer())
     tasks = [client.task for client in federation.clients]
     assert tasks == ["question answering", "classification"]
     findings = federation.clients[1]
@@ -174,7 +174,7 @@ def test_a_federation_of_both_tasks_keeps_them_apart(tmp_path):
 def test_questions_are_tokenised_as_if_one_by_one(tmp_path):
     config = data_config(tmp_path, "vqa_rad/released", manual_dir=dummy("vqa_rad"))
     tokenizer = load_tokenizer()
-    (client,) = read_federation(config, frame=Canvas(8), tokenizer=tokenizer).clients
+    (client,) = read_federation(config, canvas=Canvas(8), tokenizer=tokenizer).clients
     ids_NT, mask_NT = tokenizer.encode(client.train.questions, 12)
     np.testing.assert_array_equal(client.train.input_ids_NT, ids_NT)
     np.testing.assert_array_equal(client.train.attention_mask_NT, mask_NT)

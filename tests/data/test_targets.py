@@ -21,18 +21,18 @@ QUESTIONS = table([7, 8], "yn", "c", findings=["", ""], label=["", "3"])
 
 def test_names_are_gathered_once_in_the_order_of_their_first_mention():
     clients = [{"train": QUESTIONS}, {"train": XRAY, "test": OTHER}]
-    assert targets.names(clients) == ("edema", "mass", "hernia")
-    assert targets.names([{"train": QUESTIONS}]) == ()
+    assert targets.finding_names(clients) == ("edema", "mass", "hernia")
+    assert targets.finding_names([{"train": QUESTIONS}]) == ()
 
 
 def test_a_dataset_is_not_asked_about_findings_that_it_does_not_name():
-    found = targets.of_table(XRAY, ("edema", "mass", "hernia"))
+    found = targets.make_targets(XRAY, ("edema", "mass", "hernia"))
     assert found.dtype == np.int8
     np.testing.assert_array_equal(found, [[1, 0, -1], [0, 1, -1], [1, 0, -1]])
 
 
 def test_a_client_of_several_datasets_and_one_of_questions():
     both = join_tables([OTHER, XRAY]).take(np.array([4, 0, 1]))
-    found = targets.of_table(both, ("edema", "mass", "hernia"))
+    found = targets.make_targets(both, ("edema", "mass", "hernia"))
     np.testing.assert_array_equal(found, [[1, 0, -1], [-1, 1, 1], [-1, 0, 1]])
-    np.testing.assert_array_equal(targets.of_table(QUESTIONS, ("edema",)), [[-1], [-1]])
+    np.testing.assert_array_equal(targets.make_targets(QUESTIONS, ("edema",)), [[-1], [-1]])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import transformers
 
-from f3ocus_jax.data.tokenizer import EMBEDDED_VOCABULARY, SPECIAL_TOKENS, load_tokenizer
+from f3ocus_jax.data.tokenizer import SPECIAL_TOKENS
+from f3ocus_jax.data.tokenizer_files import EMBEDDED_VOCABULARY, load_tokenizer
 from f3ocus_jax.errors import ConfigError
 
 QUESTIONS = [
@@ -114,13 +115,13 @@ def test_a_cased_vocabulary_keeps_its_case(tmp_path):
     ("files", "message"),
     [
         ({}, "holds no tokenizer: neither tokenizer.json nor vocab.txt"),
-        ({"tokenizer.json": "{"}, r"tokenizer\.json is no tokenizer file"),
+        ({"tokenizer.json": "{"}, r"tokenizer\.json is not a tokenizer file"),
         ({"vocab.txt": "[PAD]\n[UNK]\nlung\n"}, r"vocab\.txt lacks \[CLS\], \[SEP\], \[MASK\]"),
         ({"vocab.txt": "\n".join(SPECIAL_TOKENS)}, "holds special tokens only"),
-        ({"vocab.txt": "\n".join([*SPECIAL_TOKENS, "a", "a"])}, r"vocab\.txt names 'a' twice"),
+        ({"vocab.txt": "\n".join([*SPECIAL_TOKENS, "a", "a"])}, r"vocab\.txt has 'a' twice"),
         (
             {"vocab.txt": "\n".join([*SPECIAL_TOKENS, "a"]), "tokenizer_config.json": "[]"},
-            r"tokenizer_config\.json is no JSON object",
+            r"tokenizer_config\.json is not a JSON object",
         ),
     ],
 )

@@ -39,8 +39,10 @@ ASKED, FINDER = client("asks", finds=False, seed=10), client("finds", finds=True
 
 
 def test_clients_of_both_tasks_are_measured_together_as_alone():
-    together = client_metrics.score(PREDICT, PARAMS, [FINDER, ASKED])
-    alone = [client_metrics.score(PREDICT, PARAMS, [each])[0] for each in (FINDER, ASKED)]
+    together = client_metrics.evaluate_clients(PREDICT, PARAMS, [FINDER, ASKED])
+    alone = [
+        client_metrics.evaluate_clients(PREDICT, PARAMS, [each])[0] for each in (FINDER, ASKED)
+    ]
     for one, other in zip(together, alone, strict=True):
         assert one.test == pytest.approx(other.test, abs=1e-6)
         assert one.thresholds == pytest.approx(other.thresholds, abs=1e-6)
@@ -51,18 +53,20 @@ def test_clients_of_both_tasks_are_measured_together_as_alone():
 
 
 def test_thresholds_are_the_best_of_validation_and_never_see_test_examples():
-    (found,) = client_metrics.score(PREDICT, PARAMS, [FINDER])
+    (found,) = client_metrics.evaluate_clients(PREDICT, PARAMS, [FINDER])
     outputs = PREDICT(PARAMS, FINDER.validation)
     expected = findings_f1.best_thresholds(outputs.findings_NF, FINDER.validation.targets_NF)
     np.testing.assert_allclose(found.thresholds, expected)
 
     turned = dataclasses.replace(FINDER.test, targets_NF=1 - FINDER.test.targets_NF)
-    (again,) = client_metrics.score(PREDICT, PARAMS, [dataclasses.replace(FINDER, test=turned)])
+    (again,) = client_metrics.evaluate_clients(
+        PREDICT, PARAMS, [dataclasses.replace(FINDER, test=turned)]
+    )
     assert again.thresholds == found.thresholds
     assert again.test["f1_micro"] != found.test["f1_micro"]
 
     turned = dataclasses.replace(FINDER.validation, targets_NF=1 - FINDER.validation.targets_NF)
-    (other,) = client_metrics.score(
+    (other,) = client_metrics.evaluate_clients(
         PREDICT, PARAMS, [dataclasses.replace(FINDER, validation=turned)]
     )
     assert other.thresholds != found.thresholds
@@ -70,7 +74,9 @@ def test_thresholds_are_the_best_of_validation_and_never_see_test_examples():
 
 def test_a_client_that_finds_diseases_needs_validation_examples():
     with pytest.raises(ValueError, match="client finds has no validation examples"):
-        client_metrics.score(PREDICT, PARAMS, [dataclasses.replace(FINDER, validation=None)])
+        client_metrics.evaluate_clients(
+            PREDICT, PARAMS, [dataclasses.replace(FINDER, validation=None)]
+        )
 
 
 def test_habit_is_what_training_labels_alone_would_score():

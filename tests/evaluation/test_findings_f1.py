@@ -68,7 +68,7 @@ def test_what_nobody_asked_about_counts_nowhere():
     assert (found["f1_micro"], found["f1_macro"], found["exact_match"]) == (1.0, 1.0, 1.0)
     thresholds = findings_f1.best_thresholds(np.full((3, 3), 0.5), targets)
     assert thresholds[2] == findings_f1.NEVER
-    with pytest.raises(ValueError, match="no example is asked about any finding"):
+    with pytest.raises(ValueError, match="no example labels any finding"):
         findings_f1.f1_report(present, np.full((3, 3), -1))
 
 

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from f3ocus_jax.data.examples import Examples, concatenate
+from f3ocus_jax.data.examples import Examples, concatenate_examples
 from f3ocus_jax.evaluation import inference
 from f3ocus_jax.models import base
 from tests.helpers.oracles import toy_batch, toy_model
@@ -44,7 +44,7 @@ def test_predictions_do_not_depend_on_batches_and_devices(placement, count, monk
 
 def test_examples_behind_each_other_keep_their_order():
     first, second = examples(2, seed=1), examples(3, seed=2)
-    both = concatenate([first, second])
+    both = concatenate_examples([first, second])
     assert len(both) == 5
     assert both.questions == first.questions + second.questions
     np.testing.assert_array_equal(both.images_NHWC[2:], second.images_NHWC)

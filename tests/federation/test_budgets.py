@@ -73,7 +73,7 @@ def test_a_capacity_below_the_cheapest_layer_names_the_client():
 
 def test_layer_costs_count_what_travels_and_what_is_computed():
     rows_L = {"kernel": np.zeros((4, 3, 5)), "bias": np.zeros((4, 5))}
-    flops = StepFlops(4, 1.0, 1.0, 1.0, 1.0, 1.0, rows=7.0)
+    flops = StepFlops(4, 1.0, 1.0, 1.0, 1.0, 1.0, row_backward=7.0)
     for unit, cost in {"layers": 1.0, "bytes": 80.0, "flops": 7.0}.items():
         assert layer_costs(unit, rows_L, flops).tolist() == [cost] * 4
 

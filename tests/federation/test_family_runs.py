@@ -9,7 +9,7 @@ import pytest
 from f3ocus_jax import predict
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation import answering
-from f3ocus_jax.evaluation.written_answers import decoding_of
+from f3ocus_jax.evaluation.written_answers import make_answer_decoder
 from f3ocus_jax.federation import experiment, run_folder
 from f3ocus_jax.models import FAMILIES, base
 from f3ocus_jax.models.huggingface import directory as huggingface
@@ -124,7 +124,9 @@ def test_a_federation_whose_model_writes_its_answers(family, data_dir, tmp_path)
     assert exported.answers == foundation.answers
     parts = experiment.assemble(tiny(family, data_dir, **settings))
     batch = parts.federation.clients[0].test.batch(np.arange(1))
-    decoding = decoding_of(foundation, parts.config.evaluation, parts.config.data.answer_length)
+    decoding = make_answer_decoder(
+        foundation, parts.config.evaluation, parts.config.data.answer_length
+    )
     outputs = answering.make_ask(foundation, decoding)(params, batch, 2)
     (answer,) = answering.describe(outputs, foundation, np.zeros(0), top=2)
     lines = list(predict.describe(answer, WRITING[family]))

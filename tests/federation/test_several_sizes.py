@@ -90,7 +90,7 @@ def test_predict_sees_what_the_run_saw(parts, manual_dir):
     (path,) = manual_dir.glob(f"*/{train.image_ids[0]}*")
     asked = questions.make_batch(
         [(path, train.questions[0])],
-        canvas=parts.foundation.frame(parts.config.data),
+        canvas=parts.foundation.canvas(parts.config.data),
         tokenizer=parts.foundation.tokenizer,
         question_length=parts.config.data.question_length,
         findings=len(parts.foundation.findings),
@@ -103,10 +103,10 @@ def test_predict_sees_what_the_run_saw(parts, manual_dir):
 
 
 def test_sizes_survive_a_reopened_cache_and_have_one_of_their_own(parts, monkeypatch):
-    frame = parts.foundation.frame(parts.config.data)
-    first = read_tables(parts.config.data, frame)[0]["vqa_rad/released"]["train"]
+    canvas = parts.foundation.canvas(parts.config.data)
+    first = read_tables(parts.config.data, canvas)[0]["vqa_rad/released"]["train"]
     monkeypatch.setattr(cache, "_write", None)
-    again = read_tables(parts.config.data, frame)[0]["vqa_rad/released"]["train"]
+    again = read_tables(parts.config.data, canvas)[0]["vqa_rad/released"]["train"]
     np.testing.assert_array_equal(again.image_size_N2, first.image_size_N2)
     monkeypatch.undo()
     stretched = read_tables(parts.config.data, Canvas(CANVAS))[0]["vqa_rad/released"]["train"]

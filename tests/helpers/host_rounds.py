@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from f3ocus_jax import hosts as distributed
-from f3ocus_jax.data.examples import ClientData, Elsewhere
+from f3ocus_jax.data.examples import ClientData
 from f3ocus_jax.hosts import DistributedConfig
 from tests.helpers import training_stage
 
@@ -19,7 +19,7 @@ def only_mine(clients: list[ClientData]) -> list[ClientData]:
     """Takes the examples of other hosts' clients away."""
     kept = []
     for client, here in zip(clients, distributed.local_clients_mask(len(clients)), strict=True):
-        away = Elsewhere(len(client.train), client.task)
+        away = RemoteExamples(len(client.train), client.task)
         kept.append(client if here else dataclasses.replace(client, train=away, test=away))
     return kept
 

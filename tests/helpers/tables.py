@@ -8,7 +8,7 @@ import numpy as np
 
 from f3ocus_jax.data.images import StoredImages
 from f3ocus_jax.data.settings import DataConfig
-from f3ocus_jax.data.table import TEXTS, Column, Table
+from f3ocus_jax.data.table import TEXT_COLUMNS, Column, Table
 from tests.helpers.paths import DATASETS
 from tfds_medvqa.common.features import QUESTION_ANSWERING
 
@@ -53,13 +53,13 @@ def table(
     if thumbnail_ND is None:
         thumbnail_ND = (hash_N[:, None] * 37 % 251 * np.ones((1, 256))).astype(np.uint8)
     given = {
-        **dict.fromkeys(TEXTS, ["x"] * count),
+        **dict.fromkeys(TEXT_COLUMNS, ["x"] * count),
         "task": [QUESTION_ANSWERING] * count,
         "dataset": [dataset] * count,
         "answer": answers,
         **columns,
     }
-    texts = {name: Column.of(list(values)) for name, values in given.items()}
+    texts = {name: Column.from_texts(list(values)) for name, values in given.items()}
     images = StoredImages((pixels,), np.zeros(count, np.int32), rows)
     thumbnails = StoredImages((thumbnail_ND,), np.zeros(count, np.int32), rows)
     return Table(images, hash_N, thumbnails, texts)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from f3ocus_jax import convert
-from f3ocus_jax.data.tokenizer import Tokenizer, load_tokenizer
+from f3ocus_jax.data.tokenizer import Tokenizer
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models import FAMILIES
 from f3ocus_jax.models.huggingface import companions, directory as huggingface, tensor_files

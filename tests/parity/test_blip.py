@@ -6,7 +6,7 @@ import pytest
 import transformers
 from safetensors.numpy import load_file
 
-from f3ocus_jax.data.tokenizer import load_tokenizer
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.models import FAMILIES
 from f3ocus_jax.models.blip.config import BlipConfig
 from f3ocus_jax.models.huggingface import directory as huggingface, layout

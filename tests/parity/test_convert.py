@@ -7,7 +7,7 @@ import torch
 import transformers
 
 from f3ocus_jax import convert
-from f3ocus_jax.data.tokenizer import load_tokenizer
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.models import FAMILIES
 from f3ocus_jax.models.huggingface import directory as huggingface, sources
 from tests.parity import torch_blip, torch_llava, torch_vilt

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from f3ocus_jax import convert
-from f3ocus_jax.data.tokenizer import load_tokenizer
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.models.generation import decoding as decoding_lib
 from f3ocus_jax.models.huggingface import directory as huggingface
 from tests.parity import (

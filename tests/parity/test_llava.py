@@ -9,7 +9,7 @@ import torch
 import transformers
 from safetensors.numpy import load_file
 
-from f3ocus_jax.data.tokenizer import load_tokenizer
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.models import FAMILIES, sizes
 from f3ocus_jax.models.blocks.llama_config import LlamaConfig
 from f3ocus_jax.models.huggingface import directory as huggingface, layout, tensor_files

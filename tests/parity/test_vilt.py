@@ -9,7 +9,7 @@ import torch
 import transformers
 from safetensors.numpy import load_file
 
-from f3ocus_jax.data.tokenizer import load_tokenizer
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.models import base, units
 from f3ocus_jax.models.blocks import lora
 from f3ocus_jax.models.huggingface import directory as huggingface, layout

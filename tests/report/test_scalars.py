@@ -36,10 +36,10 @@ def shown_curve(directory, tag):
 
 def test_a_resumed_run_shows_every_round_once(tmp_path, make_records):
     records = make_records(rounds=4)
-    with scalars.scalar_writer(tmp_path) as write:
+    with scalars.make_scalar_writer(tmp_path) as write:
         for record in records[:4]:
             write(record)
-    with scalars.scalar_writer(tmp_path, records[:2]) as write:
+    with scalars.make_scalar_writer(tmp_path, records[:2]) as write:
         for record in records[2:]:
             write(record)
     curve = shown_curve(tmp_path, "accuracy/mean")
@@ -47,7 +47,7 @@ def test_a_resumed_run_shows_every_round_once(tmp_path, make_records):
 
 
 def test_scalars_name_clients_stages_and_the_servers_choice(make_records):
-    start, first = (scalars.scalars(record) for record in make_records(clients=1, rounds=1))
+    start, first = (scalars.record_scalars(record) for record in make_records(clients=1, rounds=1))
     assert "train_loss/chest_xray" not in start
     assert "selection/importance" not in start
     assert {

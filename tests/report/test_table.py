@@ -23,7 +23,7 @@ def costs_of(records):
 
 def test_summary_takes_start_final_and_best_from_the_records(make_records):
     records = make_records(clients=2, rounds=3)
-    summarised = table.summary(
+    summarised = table.summarise_run(
         records, costs_of(records), {"majority_answer": {"chest_xray": 0.3, "oct": 0.5}}
     )
     history = [record.clients[1].test["accuracy"] for record in records]
@@ -39,7 +39,7 @@ def test_summary_takes_start_final_and_best_from_the_records(make_records):
 
 def test_summary_shares_the_training_seconds_by_work(make_records):
     records = make_records(clients=3)
-    rows = table.summary(records, costs_of(records), {})["clients"]
+    rows = table.summarise_run(records, costs_of(records), {})["clients"]
     assert sum(row["seconds"] for row in rows) == pytest.approx(8.0)
     work = [c.train_examples * (1 + k) for k, c in enumerate(records[0].clients)]
     assert rows[2]["seconds"] / rows[0]["seconds"] == pytest.approx(work[2] / work[0])
@@ -47,7 +47,7 @@ def test_summary_shares_the_training_seconds_by_work(make_records):
 
 def test_summary_of_the_start_alone(make_records):
     records = make_records(rounds=0)
-    summarised = table.summary(records, costs_of(records), {})
+    summarised = table.summarise_run(records, costs_of(records), {})
     assert summarised["rounds"] == 0
     assert [row["seconds"] for row in summarised["clients"]] == [0.0] * 3
     assert "majority_answer" not in summarised["mean"]
@@ -56,14 +56,14 @@ def test_summary_of_the_start_alone(make_records):
 def test_summary_refuses_no_records_and_a_client_without_a_cost(make_records):
     records = make_records(clients=2)
     with pytest.raises(ValueError, match="0 records"):
-        table.summary([], [], {})
+        table.summarise_run([], [], {})
     with pytest.raises(ValueError, match="'oct'"):
-        table.summary(records, costs_of(records)[:1], {})
+        table.summarise_run(records, costs_of(records)[:1], {})
 
 
 def test_write_table_gives_markdown_and_json_of_the_same_numbers(tmp_path, make_records):
     records = make_records(clients=2)
-    summarised = table.summary(records, costs_of(records), {})
+    summarised = table.summarise_run(records, costs_of(records), {})
     markdown, data = table.write_table(summarised, tmp_path / "report")
     assert json.loads(data.read_text()) == summarised
     lines = markdown.read_text().splitlines()
@@ -76,7 +76,7 @@ def test_write_table_gives_markdown_and_json_of_the_same_numbers(tmp_path, make_
 @pytest.mark.parametrize("width", [1, 10, 60, 80, 120, 240])
 def test_every_number_is_printed_whole_at_any_width(make_records, width):
     records = make_records(clients=9)
-    summarised = table.summary(records, costs_of(records), {})
+    summarised = table.summarise_run(records, costs_of(records), {})
     output = io.StringIO()
     table.print_table(summarised, Console(file=output, width=width))
     printed = output.getvalue() if width >= 60 else output.getvalue().replace("\n", "")

@@ -36,7 +36,7 @@ def make_evaluate_stage(
     def evaluate(state: ServerState) -> list[ClientMetrics]:
         params = units.join(frozen, state.rows_L, state.head, unit)
         local = hosts.local_clients(clients)
-        measured = client_metrics.score(predict, params, local)
+        measured = client_metrics.evaluate_clients(predict, params, local)
         own = {
             client.name: dataclasses.asdict(metrics)
             for client, metrics in zip(local, measured, strict=True)

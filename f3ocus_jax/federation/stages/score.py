@@ -9,7 +9,7 @@ import numpy as np
 
 from f3ocus_jax import hosts
 from f3ocus_jax.clients import batches, placement
-from f3ocus_jax.data.examples import ClientData, stack
+from f3ocus_jax.data.examples import ClientData, stack_batches
 from f3ocus_jax.federation.client_side import ClientSide, Shared
 from f3ocus_jax.federation.participation import Participation, check_enough
 from f3ocus_jax.federation.settings import FederatedConfig
@@ -86,7 +86,7 @@ def make_score_stage(
             who = indices[some]
             probes = [_probe(clients[index], importance, seed, drawn_in) for index in who]
             warm = ClientMemory(vectors_LNC=take_clients(memory.vectors_LNC, who))
-            return warm, stack(probes), keys_K[who]
+            return warm, stack_batches(probes), keys_K[who]
 
         shared = (frozen, state.rows_L, state.head)
         _, own = score_clients(shared, len(indices), gather)

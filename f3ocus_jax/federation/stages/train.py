@@ -11,7 +11,7 @@ from f3ocus_jax import hosts
 from f3ocus_jax.aggregation.layerwise import Change, TrainedLayers
 from f3ocus_jax.clients import Choice, LocalTask, batches, placement
 from f3ocus_jax.clients.settings import TrainingConfig
-from f3ocus_jax.data.examples import ClientData, stack
+from f3ocus_jax.data.examples import ClientData, stack_batches
 from f3ocus_jax.federation.client_side import ClientSide, ClientUpdate, Shared
 from f3ocus_jax.federation.participation import DROPPED_OUT, Participation, check_enough
 from f3ocus_jax.federation.server_side import Receive, ReceivedUpdate, ServerSide, Start
@@ -87,7 +87,7 @@ class _Clients:
         ]
         return ClientWork(
             memory=ClientMemory(personal_L=take_clients(memory.personal_L, who)),
-            task=LocalTask(Choice(layers_KR[who]), stack(drawn), steps_K[who]),
+            task=LocalTask(Choice(layers_KR[who]), stack_batches(drawn), steps_K[who]),
             trained=self.trained(who, layers_KR, heads),
             weight=self.weights_K[who],
         )

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from f3ocus_jax.data.tokenizer import load_tokenizer
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import ConfigError, WeightsError
 from f3ocus_jax.models import FAMILIES, base
 from f3ocus_jax.models.blip import albef_checkpoint

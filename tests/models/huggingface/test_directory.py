@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from f3ocus_jax.data.tokenizer import load_tokenizer
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models import head as head_lib
 from f3ocus_jax.models.huggingface import companions, directory as huggingface, tensor_files

@@ -13,7 +13,7 @@ from transformers.models.vilt.image_processing_pil_vilt import get_resize_output
 
 from f3ocus_jax.data import images
 from f3ocus_jax.data.images import Canvas
-from f3ocus_jax.data.tokenizer import load_tokenizer
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models import FAMILIES
 from f3ocus_jax.models.blip.config import CLIP_MEAN, CLIP_STD
@@ -85,7 +85,7 @@ def both_pixels(family, folder, shape):
     config, image = CONFIGS[family](), noise(*shape)
     prepare = processor(config, family, folder)
     found = prepare(image, return_tensors="np")["pixel_values"][0]
-    canvas_HWC, _ = images.place(image, Canvas(config.image_size))
+    canvas_HWC, _ = images.fit_to_canvas(image, Canvas(config.image_size))
     return normalised([canvas_HWC], config)[0], found.transpose(1, 2, 0)
 
 
@@ -109,7 +109,7 @@ def test_vilt_s_processor_makes_the_same_padded_pixels_and_mask(tmp_path):
     theirs = processor(config, "vilt", tmp_path)([noise(*s) for s in SHAPES], return_tensors="np")
     mask_BHW = theirs["pixel_mask"]
     height, width = mask_BHW.shape[1:]
-    placed = [images.place(noise(*shape), Canvas(52, 32, 4)) for shape in SHAPES]
+    placed = [images.fit_to_canvas(noise(*shape), Canvas(52, 32, 4)) for shape in SHAPES]
     assert (max(height, width), mask_BHW.all(axis=(1, 2)).any()) == (52, False)
     for (_, size), mask_HW in zip(placed, mask_BHW, strict=True):
         assert size == (mask_HW[:, 0].sum(), mask_HW[0].sum())
@@ -128,14 +128,14 @@ def test_sizes_are_those_of_vilt_s_processor_at_its_published_size():
     shapes = [(384, 768), (768, 384), (1333, 800), *draw.integers(100, 2000, (500, 2)).tolist()]
     for height, width in shapes:
         theirs = get_resize_output_image_size(np.empty((3, height, width), np.uint8), 384, 639)
-        assert Canvas(608, 384, 32).edges(height, width) == theirs
+        assert Canvas(608, 384, 32).fitted_size(height, width) == theirs
 
 
 @pytest.mark.parametrize("side", [32, 40, 52, 64])
 def test_every_image_fits_its_canvas(side):
     draw = np.random.default_rng(1)
     shapes = [(1, 1000), (1000, 1), (64, 64), *draw.integers(1, 300, (200, 2)).tolist()]
-    found = np.array([Canvas(side, 32, 4).edges(height, width) for height, width in shapes])
+    found = np.array([Canvas(side, 32, 4).fitted_size(height, width) for height, width in shapes])
     assert found.min() == 4
     assert found.max() == min(side, 52)
     assert not (found % 4).any()

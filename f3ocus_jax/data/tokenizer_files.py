@@ -1,0 +1,121 @@
+"""Loading of a tokenizer: a checkpoint's own, or the vocabulary that comes with this package."""
+
+import dataclasses
+import json
+import pathlib
+
+import tokenizers
+from tokenizers.decoders import WordPiece as WordPieceDecoder
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+
+from f3ocus_jax.data.tokenizer import (
+    IMAGE_TOKEN,
+    LLAMA_TOKENS,
+    QUESTION,
+    SPECIAL_TOKENS,
+    Tokenizer,
+)
+from f3ocus_jax.errors import ConfigError
+
+EMBEDDED_VOCABULARY = pathlib.Path(__file__).with_name("vocab.txt")
+"""English function words, words of radiology and microscopy, and every printable ASCII character,
+so that any English question can be written without [UNK]."""
+
+
+def load_tokenizer(
+    directory: pathlib.Path | str | None = None, prompt: str = QUESTION
+) -> Tokenizer:
+    """Loads a tokenizer.
+
+    Args:
+      directory: Folder of a checkpoint, with tokenizer.json or vocab.txt; None for the vocabulary
+        that comes with this package.
+      prompt: Text around a question, with {question} in it. An `<image>` in it is one token, which
+        is appended to this package's vocabulary.
+
+    Returns:
+      The tokenizer.
+
+    Raises:
+      ConfigError: if neither file exists, one cannot be read, or its vocabulary lacks a special
+        token or has a token twice.
+    """
+    if directory is None:
+        tokenizer = _from_vocabulary(EMBEDDED_VOCABULARY, lower_case=True)
+        if IMAGE_TOKEN in prompt:
+            tokenizer.pieces.add_special_tokens([IMAGE_TOKEN])
+        return dataclasses.replace(tokenizer, prompt=prompt)
+    folder = pathlib.Path(directory)
+    if (folder / "tokenizer.json").is_file():
+        tokenizer = _from_json(folder / "tokenizer.json")
+    elif (folder / "vocab.txt").is_file():
+        tokenizer = _from_vocabulary(folder / "vocab.txt", _lower_case(folder))
+    else:
+        raise ConfigError(
+            f"{folder} holds no tokenizer: neither tokenizer.json nor vocab.txt is there; nothing "
+            "is downloaded, so put one of them there from the model's page"
+        )
+    if IMAGE_TOKEN in prompt and tokenizer.pieces.token_to_id(IMAGE_TOKEN) is None:
+        raise ConfigError(f"the tokenizer of {folder} lacks {IMAGE_TOKEN}, which its prompt needs")
+    return dataclasses.replace(tokenizer, prompt=prompt, source=folder)
+
+
+def _from_json(path: pathlib.Path) -> Tokenizer:
+    try:
+        pieces = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises plain Exception
+        raise ConfigError(f"{path} is not a tokenizer file: {error}") from error
+    pieces.no_truncation()
+    pieces.no_padding()
+    return _checked(pieces, path)
+
+
+def _from_vocabulary(path: pathlib.Path, lower_case: bool) -> Tokenizer:
+    tokens = path.read_text(encoding="utf-8").splitlines()
+    ids = {token: index for index, token in enumerate(tokens)}
+    if len(ids) != len(tokens):
+        twice = next(token for index, token in enumerate(tokens) if ids[token] != index)
+        raise ConfigError(f"{path} has {twice!r} twice; every line must be a different token")
+    pieces = tokenizers.Tokenizer(WordPiece(ids, unk_token="[UNK]"))
+    pieces.normalizer = BertNormalizer(lowercase=lower_case)
+    pieces.pre_tokenizer = BertPreTokenizer()
+    pieces.decoder = WordPieceDecoder()
+    tokenizer = _checked(pieces, path)
+    ends = [(token, ids[token]) for token in ("[CLS]", "[SEP]")]
+    pieces.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
+    )
+    pieces.add_special_tokens(list(SPECIAL_TOKENS))
+    # A tokenizer that did not accept its vocabulary still runs, and makes every word [UNK].
+    if tokenizer.vocabulary_size != len(tokens):
+        raise ConfigError(
+            f"{path} has {len(tokens)} tokens, the tokenizer made of it {tokenizer.vocabulary_size}"
+        )
+    return tokenizer
+
+
+def _checked(pieces: tokenizers.Tokenizer, path: pathlib.Path) -> Tokenizer:
+    vocabulary = pieces.get_vocab()
+    for tokens in LLAMA_TOKENS:
+        if {tokens.start, tokens.padding} <= vocabulary.keys():
+            return Tokenizer(pieces, tokens)
+    missing = [token for token in SPECIAL_TOKENS if pieces.token_to_id(token) is None]
+    if missing:
+        raise ConfigError(f"{path} lacks {', '.join(missing)}: it is not a BERT vocabulary")
+    if pieces.get_vocab_size() == len(SPECIAL_TOKENS):
+        raise ConfigError(f"{path} holds special tokens only, every word would become [UNK]")
+    return Tokenizer(pieces)
+
+
+def _lower_case(folder: pathlib.Path) -> bool:
+    """Returns True if a checkpoint's text is lower-cased, from tokenizer_config.json if present."""
+    path = folder / "tokenizer_config.json"
+    if not path.is_file():
+        return True
+    try:
+        return bool(json.loads(path.read_text()).get("do_lower_case", True))
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"{path} is not a JSON object: {error}") from error
