@@ -1,4 +1,4 @@
-"""python -m tfds_medvqa.build DATASET/CONFIG --data_dir DIR: builds what is absent."""
+"""`python -m tfds_medvqa.build DATASET/CONFIG --data_dir DIR`: builds a dataset if it is absent."""
 
 import argparse
 import contextlib
@@ -33,7 +33,7 @@ BUILDERS = {
         "vqa_rad",
     )
 }
-"""Module of every dataset's `Builder`; imported when it is asked for."""
+"""Module of every dataset's `Builder`, imported on demand."""
 
 
 def build(
@@ -41,15 +41,15 @@ def build(
     data_dir: str | os.PathLike[str],
     manual_dir: str | os.PathLike[str] | None = None,
 ) -> tfds.core.DatasetBuilder:
-    """Builds a dataset into array_record files, unless it is there already.
+    """Builds a dataset into array_record files, unless it exists already.
 
-    TFDS writes to a folder named incomplete.… and renames it at the end, so that a build which was
-    stopped is started anew.
+    TFDS writes to a folder named incomplete.… and renames it at the end, so that an interrupted
+    build starts again.
 
     Args:
-      name: dataset and config, such as "medvqa_fl/fundus".
-      data_dir: where built datasets are.
-      manual_dir: where the source files are, if they need not be downloaded.
+      name: Dataset and config, such as "medvqa_fl/fundus".
+      data_dir: Folder of built datasets.
+      manual_dir: Folder of the source files; None if they can be downloaded.
 
     Returns:
       The builder; its `as_data_source` reads the examples without TensorFlow.
@@ -77,17 +77,17 @@ def build(
 def prepare(
     builder: tfds.core.DatasetBuilder, manual_dir: str | os.PathLike[str] | None = None
 ) -> None:
-    """Builds what a builder describes, unless it is there already.
+    """Builds the dataset of a builder, unless it exists already.
 
     Args:
-      builder: of any dataset of this package.
-      manual_dir: where the source files are, if they need not be downloaded.
+      builder: Builder of a dataset of this package.
+      manual_dir: Folder of the source files; None if they can be downloaded.
 
     Raises:
       BuildError: if a source file cannot be used.
     """
     if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
-        raise BuildError(f"manual_dir {manual_dir} is no folder")
+        raise BuildError(f"manual_dir {manual_dir} is not a folder")
     with _quietly():
         if builder.is_prepared():
             return
@@ -99,7 +99,7 @@ def prepare(
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keeps TFDS's own progress bars and messages, and its downloads' retries, out of the way."""
+    """Silences TFDS's progress bars, its messages and its downloads' retries."""
     requests_logger = logging.getLogger("urllib3")
     levels = absl_logging.get_verbosity(), requests_logger.level
     absl_logging.set_verbosity(absl_logging.ERROR)
@@ -117,7 +117,7 @@ def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(prog="python -m tfds_medvqa.build", description=__doc__)
     parser.add_argument("name", help="dataset and config, such as medvqa_fl/fundus")
-    parser.add_argument("--data_dir", required=True, help="where built datasets are")
+    parser.add_argument("--data_dir", required=True, help="folder of built datasets")
     parser.add_argument("--manual_dir", help="folder with the source files")
     arguments = parser.parse_args()
     try:

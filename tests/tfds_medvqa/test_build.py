@@ -32,7 +32,7 @@ def test_unknown_names_list_the_choices(tmp_path):
         build("medvqa_fl/eyes", tmp_path)
     with pytest.raises(BuildError, match=r"no config 'fundos' \(did you mean fundus\?\)"):
         build("medvqa_fl/fundos", tmp_path)
-    with pytest.raises(BuildError, match="is no folder"):
+    with pytest.raises(BuildError, match="is not a folder"):
         build("medvqa_fl/fundus", tmp_path, tmp_path / "absent")
 
 

@@ -165,7 +165,7 @@ def test_texts_are_read_as_utf8_or_as_windows_writes_them(tmp_path):
 def test_a_broken_json_file_and_a_missing_column_are_named(tmp_path):
     path = tmp_path / "broken.json"
     path.write_text("[1,")
-    with pytest.raises(BuildError, match=r"broken\.json: is no JSON file"):
+    with pytest.raises(BuildError, match=r"broken\.json: is not a JSON file"):
         read_json(path)
     table = tmp_path / "table.csv.gz"
     table.write_bytes(gzip.compress(b"a,b\n1,2\n"))

@@ -78,5 +78,5 @@ def test_an_image_without_a_report_gets_a_question():
 
 def test_a_broken_report_is_named(tmp_path):
     (tmp_path / "7.xml").write_text("<eCitation>")
-    with pytest.raises(BuildError, match=r"7\.xml: is no XML file"):
+    with pytest.raises(BuildError, match=r"7\.xml: is not an XML file"):
         read_report(tmp_path / "7.xml")

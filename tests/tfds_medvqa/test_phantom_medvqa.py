@@ -142,7 +142,7 @@ def test_every_answer_of_every_question_can_be_met_and_is_the_fact(client):
 
 
 def test_an_answer_that_no_picture_has_is_an_error():
-    with pytest.raises(ValueError, match="no picture of oct has 'fluid' = 'maybe'"):
+    with pytest.raises(ValueError, match="no image of oct has 'fluid' = 'maybe'"):
         sample_facts(np.random.default_rng(0), "oct", "fluid", "maybe")
 
 

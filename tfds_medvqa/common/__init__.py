@@ -1,1 +1,1 @@
-"""What every builder shares: features, answers, images, and the user's folder."""
+"""Code shared by all builders: features, answers, images and source folders."""

@@ -1,4 +1,4 @@
-"""When are two answers the same answer, and which kind of answer is one?"""
+"""Normalisation of answers, and their type: closed or open."""
 
 import re
 import unicodedata
@@ -13,31 +13,32 @@ NUMBER_WORDS = {
         )
     )
 }
-"""Number words that become digits where they stand alone as a word."""
+"""Number words that become digits where they are whole words."""
 
 SYMBOLS = str.maketrans(
     {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-"}
     | {"\u2212": "-"}
 )
-"""Typographic signs and the plain ones they stand for."""
+"""Maps typographic characters to plain ones."""
 
 CLOSED_ANSWERS = ("yes", "no")
 
 
 def normalise(answer: object) -> str:
-    """Takes away what makes no difference between answers.
+    """Normalises an answer.
 
-    In this order: compatibility characters and typographic quotes and dashes become plain; lower
-    case; number words from zero to twenty become digits; runs of white space become one space, and
-    none stays before a comma, full stop, colon, semicolon, question or exclamation mark, or inside
-    a bracket; quotes around the whole, and punctuation behind it, go. Articles, hyphens, units and
-    word order stay: they can tell answers apart.
+    In this order: compatibility characters and typographic quotes and dashes become plain; letters
+    become lower case; number words from zero to twenty become digits; runs of white space become
+    one space, which is removed before a comma, full stop, colon, semicolon, question or exclamation
+    mark, after an opening and before a closing bracket; quotes around the whole answer and
+    punctuation after it are removed. Articles, hyphens, units and word order stay, since they can
+    distinguish answers.
 
     Args:
-      answer: as released; some datasets hold numbers.
+      answer: Answer as released; some datasets have numbers.
 
     Returns:
-      The normalised answer, which `normalise` leaves as it is.
+      The normalised answer, which `normalise` does not change.
 
     >>> normalise("  Left  Lung , and TWO nodules. ")
     'left lung, and 2 nodules'
@@ -46,15 +47,15 @@ def normalise(answer: object) -> str:
     text = re.sub(r"(?<![\w-])[a-z]+(?![\w-])", _digits, text)
     text = re.sub(r"\s+", " ", text)
     text = re.sub(r" (?=[,.:;?!)\]])|(?<=[(\[]) ", "", text)
-    return _without_frame(text)
+    return _strip_quotes_and_punctuation(text)
 
 
 def _digits(word: re.Match[str]) -> str:
     return NUMBER_WORDS.get(word[0], word[0])
 
 
-def _without_frame(text: str) -> str:
-    """Strips spaces, quotes around and punctuation behind, until nothing changes."""
+def _strip_quotes_and_punctuation(text: str) -> str:
+    """Strips surrounding spaces and quotes and trailing punctuation until nothing changes."""
     while True:
         bare = re.sub(r"[\s.,;:!?]+$", "", text.strip())
         if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "'\"":

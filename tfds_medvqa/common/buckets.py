@@ -1,7 +1,7 @@
-"""Where does a build put examples that are too many for memory, until they are sorted?
+"""Temporary files for TFDS builds of datasets larger than memory, without TensorFlow.
 
 TFDS collects a split's examples in memory, and beyond 1 GB in files that it opens with TensorFlow.
-`without_tensorflow` gives it files of Python's own, and memory of a quarter of that.
+`without_tensorflow` replaces them by plain Python files, from a quarter of that size on.
 """
 
 import contextlib
@@ -13,16 +13,16 @@ from collections.abc import Iterator
 from tensorflow_datasets.core import shuffle
 
 MEMORY_BYTES = 1 << 28
-"""Examples of a split that are held in memory before any goes to a file."""
+"""Bytes of a split's examples that are held in memory before they are written to files."""
 BUFFER_BYTES = 1 << 16
-"""Held per bucket between two writes; a bucket's file is open only while it is written."""
+"""Bytes per bucket between two writes; a bucket's file is open only while it is written."""
 
 HEAD = struct.Struct("=16sQ")
-"""Before every example: its key, 128 bits, and its size."""
+"""Header of every example: its key, 128 bits, and its size."""
 
 
 class Bucket:
-    """Examples whose keys are near each other, in a file: what TFDS's `shuffle._Bucket` does."""
+    """Examples with adjacent keys in one file, a replacement of TFDS's `shuffle._Bucket`."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = pathlib.Path(path)
@@ -48,7 +48,7 @@ class Bucket:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what is still in memory."""
+        """Writes the examples that are still in memory."""
         if self._buffer:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("ab") as file:

@@ -1,4 +1,4 @@
-"""How is something chosen for an image at random, and yet the same in every build?"""
+"""Reproducible random choices for an image, the same in every build."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -26,11 +26,11 @@ class Draws:
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
     def choice(self, name: str, items: Sequence[Item]) -> Item:
-        """Returns one of the items, each as likely."""
+        """Returns one of the items, all equally likely."""
         return items[self.integer(name) % len(items)]
 
     def weighted(self, name: str, weights: Mapping[Item, float]) -> Item:
-        """Returns one of the keys, as likely as its weight; the weights add up to 1."""
+        """Returns one of the keys with probability equal to its weight; weights sum to 1."""
         point = self.fraction(name)
         for item, weight in weights.items():
             point -= weight

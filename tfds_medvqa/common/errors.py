@@ -1,5 +1,5 @@
-"""What can go wrong in a build that a user can mend."""
+"""Errors of a build that a user can resolve."""
 
 
 class BuildError(ValueError):
-    """A dataset that cannot be built: the message names the file and what was expected of it."""
+    """A dataset cannot be built; the message names the file and what was expected."""

@@ -1,4 +1,4 @@
-"""Which features does every example of every dataset have?"""
+"""Features of every example of every dataset."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,11 +22,11 @@ QUESTION_ANSWERING = "question answering"
 CLASSIFICATION = "classification"
 TASKS = (QUESTION_ANSWERING, CLASSIFICATION)
 UNKNOWN = "unknown"
-"""What a text feature holds where the release does not say."""
+"""Value of a text feature that the release does not give."""
 
 
 def example_features() -> tfds.features.FeaturesDict:
-    """Returns the feature spec shared by all builders."""
+    """Returns the feature specification shared by all builders."""
     text = tfds.features.Text
     return tfds.features.FeaturesDict(
         {
@@ -67,18 +67,18 @@ def question_example(
     """Makes an example of visual question answering.
 
     Args:
-      image: an encoded image file, as `images` gives it.
-      image_id: the same for all examples of an image.
-      example_id: unique over the dataset.
-      question: as released; runs of white space become one space.
-      answer: as released; it is normalised.
-      question_type: such as "anatomy".
-      source: the dataset or subset.
-      answer_type: "closed" or "open" as released; from the answer unless given.
-      client: the hospital; the source unless given.
-      modality: how the image was taken.
-      anatomy: what part of the body it shows.
-      label: the source's label vector.
+      image: Encoded image file, from `images`.
+      image_id: Identifier of the image, shared by all its examples.
+      example_id: Identifier of the example, unique over the dataset.
+      question: Question as released; runs of white space become one space.
+      answer: Answer as released; it is normalised.
+      question_type: Question type, such as "anatomy".
+      source: Name of the dataset or subset.
+      answer_type: "closed" or "open" as released; None to derive it from the answer.
+      client: Name of the hospital; None for the source.
+      modality: Imaging modality.
+      anatomy: Part of the body that the image shows.
+      label: Label vector of the source.
 
     Returns:
       The features by name.

@@ -1,4 +1,4 @@
-"""Which findings does a chest X-ray have, as one 0 or 1 for each of fifteen classes?"""
+"""Findings of a chest X-ray as a vector of 0 or 1 over fifteen classes."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -30,7 +30,7 @@ the splits of both that MedViLL (Moon et al., 2022) releases.
 """
 
 NONE = "none of the findings"
-"""The answer where a label vector is all 0; a Dirichlet partition takes it for one more label."""
+"""Answer of an all-zero label vector; a Dirichlet partition treats it as one more label."""
 
 QUESTION = "which findings does this chest x-ray show?"
 
@@ -39,7 +39,7 @@ def finding_vector(present: Iterable[str]) -> list[int]:
     """Returns 0 or 1 for each of `FINDINGS`; "other" where none of the fourteen is present.
 
     Raises:
-      ValueError: for a finding that is not among them.
+      ValueError: for an unknown finding.
     """
     found = set(present)
     unknown = sorted(found - set(FINDINGS))
@@ -56,11 +56,11 @@ def findings_example(
     """Makes an example of multi-label classification.
 
     Args:
-      image: an encoded image file.
-      image_id: unique over the dataset; there is one example per image.
-      report: text that goes with the image; "" for none.
-      present: its findings.
-      source: the dataset.
+      image: Encoded image file.
+      image_id: Identifier of the image, unique over the dataset; an image has one example.
+      report: Report that belongs to the image; "" for none.
+      present: Names of its findings.
+      source: Name of the dataset.
 
     Returns:
       The features by name; `label` is the vector over `FINDINGS`.
@@ -90,14 +90,14 @@ def labelled_example(
     """Makes an example of a chest X-ray from its label vector.
 
     Args:
-      image: an encoded image file.
-      image_id: unique over the dataset.
-      example_id: unique over the dataset.
+      image: Encoded image file.
+      image_id: Identifier of the image, unique over the dataset.
+      example_id: Identifier of the example, unique over the dataset.
       label: 0 or 1 for each of `names`.
-      names: of the findings.
-      source: the dataset.
-      question: or text that goes with the image.
-      client: the hospital; the source unless given.
+      names: Names of the findings.
+      source: Name of the dataset.
+      question: Question, or report that belongs to the image.
+      client: Name of the hospital; None for the source.
 
     Returns:
       The features by name; without any finding the answer is `NONE`.

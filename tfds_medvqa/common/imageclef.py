@@ -1,4 +1,4 @@
-"""How are ImageCLEF's VQA-Med sets read, whose images and answers share one form every year?"""
+"""Reading of ImageCLEF's VQA-Med datasets, whose files have the same format every year."""
 
 import dataclasses
 import pathlib
@@ -17,10 +17,10 @@ class Question:
     """One question.
 
     Attributes:
-      image: its file's name without ".jpg".
-      question: the text.
-      answer: as released.
-      question_type: its category.
+      image: Name of its image file without ".jpg".
+      question: Text of the question.
+      answer: Answer as released.
+      question_type: Category of the question.
     """
 
     image: str
@@ -40,12 +40,12 @@ def read_questions(path: pathlib.Path, question_type: str) -> list[Question]:
 def read_questions_and_references(
     questions: pathlib.Path, references: pathlib.Path, question_type: str
 ) -> list[Question]:
-    """Reads a test set, whose answers are in a file of their own.
+    """Reads a test set, whose answers are in a separate file.
 
     Args:
-      questions: lines image|question.
-      references: lines image|answer, with further right answers behind further bars.
-      question_type: category of all.
+      questions: File of lines image|question.
+      references: File of lines image|answer, with alternative answers after further bars.
+      question_type: Category of all questions.
 
     Returns:
       The questions with their first reference answer, in the order of `questions`.
@@ -54,21 +54,21 @@ def read_questions_and_references(
       BuildError: for a question without an answer.
     """
     answers = {image: answer.split("|")[0].strip() for image, answer in read_piped(references, 2)}
-    asked = read_piped(questions, 2)
-    for image, _ in asked:
+    rows = read_piped(questions, 2)
+    for image, _ in rows:
         if image not in answers:
             raise BuildError(f"{references}: has no answer for {image}")
-    return [Question(image, text, answers[image], question_type) for image, text in asked]
+    return [Question(image, text, answers[image], question_type) for image, text in rows]
 
 
 def first_reference(answer: str) -> str:
-    """Returns one answer of a reference of 2019.
+    """Returns the first answer of a reference answer of 2019.
 
     Args:
-      answer: right answers with "#" between them; what is in round brackets may be left out.
+      answer: Right answers separated by "#", with optional parts in round brackets.
 
     Returns:
-      The first of them, without what may be left out.
+      The first right answer, without its optional parts.
 
     >>> first_reference("(invasive disease with) septic emboli#abscess")
     'septic emboli'
@@ -82,15 +82,15 @@ def find_images(
     """Finds the images of questions.
 
     Args:
-      files: the user's folder.
-      folder: name of the images' folder.
-      questions: that name them.
+      files: Source folder of the user.
+      folder: Name of the folder of images.
+      questions: Questions about the images.
 
     Returns:
       Image to path.
 
     Raises:
-      BuildError: if one is absent.
+      BuildError: if an image is absent.
     """
     paths = {path.stem: path for path in files.folder(folder).iterdir()}
     for question in questions:
@@ -108,10 +108,10 @@ def make_examples(
     """Yields the examples of one split.
 
     Args:
-      questions: in order; an image may have several.
-      images: image to path.
-      source: name of the dataset.
-      anatomies: image to what it shows, where that is known.
+      questions: Questions in order; an image may have several.
+      images: Image to path.
+      source: Name of the dataset.
+      anatomies: Image to the part of the body it shows, if known.
     """
     for number, question in enumerate(questions):
         yield question_example(
@@ -128,7 +128,7 @@ def make_examples(
 
 TRAINING_2020 = ("VQAnswering_2020_Train_QA_pairs.txt", "VQAnswering_2020_Train_images")
 VALIDATION_2020 = ("VQAnswering_2020_Val_QA_Pairs.txt", "VQAnswering_2020_Val_images")
-"""Question file and image folder; 2021 gives both out again as its training set."""
+"""Question file and image folder; both are released again as the training set of 2021."""
 
 
 def abnormality_examples(
@@ -137,12 +137,12 @@ def abnormality_examples(
     """Makes the examples of a split about abnormalities.
 
     Args:
-      files: the user's folder.
-      parts: question file and image folder of each part of the split.
-      source: name of the dataset.
+      files: Source folder of the user.
+      parts: Question file and image folder of each part of the split.
+      source: Name of the dataset.
 
     Returns:
-      The examples, one at a time; every file is looked for at once.
+      An iterator of examples; the presence of all files is checked at the call.
 
     Raises:
       BuildError: if a file is absent.
@@ -159,8 +159,8 @@ def abnormality_examples(
 def abnormality_tests(
     files: SourceFolder, questions: str, references: str, folder: str, source: str
 ) -> Iterator[dict[str, Any]]:
-    """Makes the examples of a test set, whose references are in a file of their own."""
-    asked = read_questions_and_references(
+    """Makes the examples of a test set, whose references are in a separate file."""
+    rows = read_questions_and_references(
         files.file(questions), files.file(references), "abnormality"
     )
-    return make_examples(asked, find_images(files, folder, asked), source, {})
+    return make_examples(rows, find_images(files, folder, rows), source, {})

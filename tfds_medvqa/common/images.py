@@ -1,4 +1,4 @@
-"""How is an image handed to TFDS so that it needs no TensorFlow?"""
+"""Encoded images for TFDS, without TensorFlow."""
 
 import io
 import pathlib
@@ -29,25 +29,25 @@ def read_image(path: pathlib.Path, shorter_side: int = 0) -> io.BytesIO:
 
 
 def check_image(file: io.BytesIO, name: str, shorter_side: int = 0) -> io.BytesIO:
-    """Decodes an image whole, so that a damaged one is found when the dataset is built.
+    """Decodes an image completely, so that a damaged one is found when the dataset is built.
 
     Args:
-      file: a PNG, JPEG or other image that PIL reads.
-      name: what to call it in a message.
-      shorter_side: images whose shorter side has more pixels than this are made smaller, as JPEG of
-        quality 95; 0 keeps every image's size.
+      file: PNG, JPEG or other image that PIL reads.
+      name: Name of the image in error messages.
+      shorter_side: Largest shorter side in pixels; larger images are downscaled to it, as JPEG of
+        quality 95. 0 keeps every image's size.
 
     Returns:
-      The file itself if it is a colour PNG or JPEG that need not be made smaller; else one with
-      three channels.
+      The file itself if it is a colour PNG or JPEG that is small enough; otherwise an encoded
+      image with three channels.
 
     Raises:
-      BuildError: if it is no image, or a damaged one.
+      BuildError: if it is not an image, or damaged.
     """
     try:
         with Image.open(file) as image:
             if shorter_side and min(image.size) > shorter_side:
-                return _save(_smaller(image, shorter_side), "JPEG", quality=95)
+                return _save(_downscaled(image, shorter_side), "JPEG", quality=95)
             image.load()
             if image.format not in ("PNG", "JPEG") or image.mode != "RGB":
                 return _save(_rgb(image), "PNG", compress_level=1)
@@ -57,7 +57,7 @@ def check_image(file: io.BytesIO, name: str, shorter_side: int = 0) -> io.BytesI
     return file
 
 
-def _smaller(image: Image.Image, shorter_side: int) -> Image.Image:
+def _downscaled(image: Image.Image, shorter_side: int) -> Image.Image:
     scale = shorter_side / min(image.size)
     size = (round(image.width * scale), round(image.height * scale))
     image.draft(image.mode, size)

@@ -1,4 +1,4 @@
-"""What do all builders share whose files the user has to bring?"""
+"""Base class of builders whose source files the user provides."""
 
 import abc
 import pathlib
@@ -15,14 +15,14 @@ from tfds_medvqa.common.source_folder import Origin, SourceFolder
 class ManualBuilder(tfds.core.GeneratorBasedBuilder):
     """Builds a dataset from files in manual_dir; needs no TensorFlow.
 
-    A subclass sets `ORIGIN` and gives `splits`.
+    A subclass sets `ORIGIN` and implements `splits`.
     """
 
     ORIGIN: ClassVar[Origin]
     METADATA: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Says where the files are had, in TFDS's own words too."""
+        """Sets TFDS's download instructions from `ORIGIN`."""
         super().__init_subclass__(**options)
         if hasattr(cls, "ORIGIN"):
             cls.MANUAL_DOWNLOAD_INSTRUCTIONS = (
@@ -31,13 +31,13 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder):
 
     @abc.abstractmethod
     def splits(self, files: SourceFolder) -> Mapping[str, Iterable[dict[str, Any]]]:
-        """Finds every file that is needed, then returns the examples of every split.
+        """Finds all required files, then returns the examples of every split.
 
         Args:
-          files: the user's folder.
+          files: Source folder of the user.
 
         Returns:
-          Split to examples, which may be made one at a time.
+          Split to examples, which may be generated lazily.
 
         Raises:
           BuildError: if a file is absent or cannot be read.
@@ -57,12 +57,12 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder):
         return {name: _keyed(name, examples) for name, examples in self.splits(files).items()}
 
     def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Is asked for by TFDS but not used: `splits` makes the examples."""
+        """Required by TFDS but unused: `splits` makes the examples."""
         raise NotImplementedError("the examples come from splits()")
 
 
 def _keyed(split: str, examples: Iterable[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields (key, example), and refuses a split without any."""
+    """Yields (key, example), and raises for an empty split."""
     empty = True
     for example in examples:
         empty = False
@@ -72,8 +72,8 @@ def _keyed(split: str, examples: Iterable[dict[str, Any]]) -> Iterator[tuple[str
 
 
 def manual_folder(dl_manager: Any) -> pathlib.Path | None:
-    """Returns the folder of files that the user has put there, or None."""
+    """Returns the folder of source files that the user gave, or None."""
     try:
         return pathlib.Path(dl_manager.manual_dir)
-    except (AssertionError, OSError):  # what TFDS raises where the folder is absent or empty
+    except (AssertionError, OSError):  # raised by TFDS if the folder is absent or empty
         return None

@@ -1,4 +1,4 @@
-"""Where are the files that a user has downloaded, and what is said of one that is missing?"""
+"""Lookup of source files that a user has downloaded, and errors for missing ones."""
 
 import csv
 import dataclasses
@@ -11,17 +11,17 @@ from typing import Any
 from tfds_medvqa.common.errors import BuildError
 
 SEARCH_DEPTH = 3
-"""How many folders deep a file may lie: archives unpack into folders of their own."""
+"""Depth of sub-folders to search, since archives unpack into their own folders."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """Where a dataset is had.
+    """Origin of a dataset.
 
     Attributes:
-      title: its name, as people call it.
-      address: of the page to get it from.
-      licence: what it may be used for.
+      title: Common name of the dataset.
+      address: URL of the page to download it from.
+      licence: Licence or terms of use.
     """
 
     title: str
@@ -40,14 +40,14 @@ class SourceFolder:
         """Finds a file.
 
         Args:
-          name: of the file, or the end of its path as in "imgs/xmlab0/source.jpg"; upper and lower
-            case are alike, since re-packed releases differ in it.
+          name: Name of the file, or the end of its path as in "imgs/xmlab0/source.jpg"; case is
+            ignored, since repackaged releases differ in it.
 
         Returns:
-          Its path: in the folder itself, or in the first of its sub-folders by name.
+          Its path: in the folder itself, or in the first sub-folder by name that has it.
 
         Raises:
-          BuildError: if it is absent; says where it is had.
+          BuildError: if it is absent; the message says where to obtain it.
         """
         path = self._find(name)
         if path is None or not path.is_file():
@@ -62,12 +62,12 @@ class SourceFolder:
         return path
 
     def missing(self, name: str) -> BuildError:
-        """Returns the error for something that is not there."""
+        """Returns the error for a missing file or folder."""
         where = f"in {self._root}" if self._root else "in any folder: no manual_dir was given"
         origin = self._origin
         return BuildError(
             f"{origin.title}: {name} is not {where}; get it from {origin.address} (licence: "
-            f"{origin.licence}) and give the folder that holds it as manual_dir"
+            f"{origin.licence}) and give its folder as manual_dir"
         )
 
     def _find(self, name: str) -> pathlib.Path | None:
@@ -85,7 +85,7 @@ class SourceFolder:
 
 
 def _descend(folder: pathlib.Path, parts: Sequence[str]) -> pathlib.Path | None:
-    """Follows a path from a folder, ignoring case where no name fits exactly."""
+    """Follows a path from a folder, ignoring case where no name matches exactly."""
     exact = folder.joinpath(*parts)
     if exact.exists():
         return exact
@@ -101,7 +101,7 @@ def _descend(folder: pathlib.Path, parts: Sequence[str]) -> pathlib.Path | None:
 
 
 def read_text(path: pathlib.Path) -> str:
-    """Reads UTF-8, or Windows' Western encoding, in which some releases are written."""
+    """Reads text in UTF-8 or, as in some releases, Windows-1252."""
     content = path.read_bytes()
     try:
         return content.decode("utf-8-sig")
@@ -113,20 +113,20 @@ def read_json(path: pathlib.Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-      BuildError: if it is none.
+      BuildError: if it is not a JSON file.
     """
     try:
         return json.loads(read_text(path))
     except ValueError as error:
-        raise BuildError(f"{path}: is no JSON file ({error})") from error
+        raise BuildError(f"{path}: is not a JSON file ({error})") from error
 
 
 def read_piped(path: pathlib.Path, columns: int) -> list[list[str]]:
-    """Reads lines of fields with bars between, as ImageCLEF releases them.
+    """Reads lines of fields separated by bars, the format of ImageCLEF's releases.
 
     Args:
-      path: of the file.
-      columns: fields per line; the last one may hold bars.
+      path: Path of the file.
+      columns: Number of fields per line; the last one may contain bars.
 
     Returns:
       The fields of every line that is not blank, without spaces around them.

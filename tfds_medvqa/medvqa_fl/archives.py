@@ -1,4 +1,4 @@
-"""How are a subset's images and labels read, one at a time, from a file that may be damaged?"""
+"""Streaming of a subset's images and labels from its npz file, with checks for damage."""
 
 import hashlib
 import pathlib
@@ -24,26 +24,26 @@ def check_md5(path: pathlib.Path, expected: str) -> None:
     if found != expected:
         raise BuildError(
             f"{path}: md5 is {found}, expected {expected}; the file is truncated or not MedMNIST's "
-            "own, remove it and download it again"
+            "own; remove it and download it again"
         )
 
 
 def read(
     path: pathlib.Path, record: Record, resolution: int
 ) -> Iterator[tuple[str, np.ndarray, tuple[int, ...]]]:
-    """Streams a subset, without ever holding more than one image.
+    """Streams a subset, with at most one image in memory.
 
     Args:
-      path: of its npz file, with arrays `{train,val,test}_{images,labels}`.
-      record: what the file must hold.
-      resolution: side of the images, in pixels.
+      path: Path of its npz file, with arrays `{train,val,test}_{images,labels}`.
+      record: Expected content of the file.
+      resolution: Side of the images, in pixels.
 
     Yields:
       (image id such as "breastmnist/train/17", uint8 image [side, side] or [side, side, 3], label).
 
     Raises:
-      BuildError: for a file that cannot be read, an array that is missing or has another shape or
-        dtype, or a label that is not known.
+      BuildError: for a file that cannot be read, an array that is missing or has the wrong shape
+        or dtype, or an unknown label.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -116,7 +116,7 @@ def _check_header(
         }[version]
         shape, fortran_order, dtype = read_header(file)
     except (ValueError, KeyError) as error:
-        raise BuildError(f"{path}: {name} is no npy array ({error})") from error
+        raise BuildError(f"{path}: {name} is not an npy array ({error})") from error
     if shape != expected or fortran_order:
         order = " in Fortran order" if fortran_order else ""
         raise BuildError(f"{path}: {name} has shape {shape}{order}, expected {expected}")

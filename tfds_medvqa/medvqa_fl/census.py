@@ -1,6 +1,6 @@
-"""How many questions of every type does each client have?
+"""Number of questions of every type for each client.
 
-The type is drawn from the image's id alone, so that no file is needed: `python -m
+The type depends on the image's id alone, so that no file is needed: `python -m
 tfds_medvqa.medvqa_fl.census` prints the table of this folder's README.md.
 """
 
@@ -21,14 +21,14 @@ PAPER_SHARES = {
     "tissue identification": 0.20,
     "biological attributes": 0.10,
 }
-"""Share of every question type in MedVQA-FL (F³OCUS, section 4)."""
+"""Fraction of every question type in MedVQA-FL (F³OCUS, section 4)."""
 
 
 def count(known: Mapping[str, Record]) -> dict[str, collections.Counter[str]]:
     """Counts the question types of every client.
 
     Args:
-      known: what MedMNIST says of its subsets, by name.
+      known: Subset name to MedMNIST's record.
 
     Returns:
       Client to (question type to number of triplets).
@@ -41,7 +41,7 @@ def count(known: Mapping[str, Record]) -> dict[str, collections.Counter[str]]:
 
 
 def table(found: Mapping[str, collections.Counter[str]]) -> Iterator[str]:
-    """Yields the lines of a Markdown table: clients, their sum, its shares, and the paper's."""
+    """Yields the lines of a Markdown table: clients, total, its fractions, and the paper's."""
     yield f"| client | {' | '.join(QUESTION_TYPES)} |"
     yield "|---" * (1 + len(QUESTION_TYPES)) + "|"
     overall = sum(found.values(), collections.Counter[str]())

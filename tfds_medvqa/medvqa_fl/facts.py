@@ -1,4 +1,4 @@
-"""What do MedMNIST's labels mean to a physician? Names in words, and what follows from them."""
+"""Medical meaning of MedMNIST's labels: names in words, and facts that follow from them."""
 
 from tfds_medvqa.medvqa_fl.sources import ORGANS
 
@@ -18,7 +18,7 @@ CHEST_FINDINGS = {
     "pleural": "pleural thickening",
     "hernia": "hernia",
 }
-"""ChestX-ray14's findings; MedMNIST shortens the name of one."""
+"""ChestX-ray14's findings; MedMNIST abbreviates one name."""
 
 COUNTABLE = frozenset({"effusion", "mass", "nodule", "pneumothorax", "hernia"})
 """Findings that take an article; the others are states of the lung."""
@@ -31,10 +31,10 @@ COLON_DIAGNOSES = {
     "normal colon mucosa": "normal",
     "colorectal adenocarcinoma epithelium": "colorectal adenocarcinoma",
 }
-"""The tissue classes that are a diagnosis."""
+"""Tissue classes that are a diagnosis."""
 
 COLON_CANCER = frozenset({"colorectal adenocarcinoma epithelium", "cancer-associated stroma"})
-"""The tissue classes that are cancer, or are named after it."""
+"""Tissue classes that are cancer or associated with it."""
 
 SKIN_LESIONS = {
     "actinic keratoses and intraepithelial carcinoma": (
@@ -83,7 +83,7 @@ KIDNEY_COMPARTMENTS = {
     "Proximal Tubule Segments": "tubule",
     "Thick Ascending Limb": "tubule",
 }
-"""Leukocytes are absent: they wander, and the label does not say where they were seen."""
+"""Leukocytes are absent: they migrate, and the label does not give their location."""
 
 KIDNEY_LINEAGES = {
     "Collecting Duct, Connecting Tubule": "epithelial",
@@ -97,10 +97,10 @@ KIDNEY_LINEAGES = {
 }
 
 ALSO_IMAGED = {"chest_xray": ("heart",)}
-"""Anatomical categories that a client's images show besides their own: never denied."""
+"""Further anatomical categories that a client's images show; "no" is never their answer."""
 
 ALSO_USED = {"computed tomography": ("x-ray",)}
-"""Modalities that are part of another one: never denied."""
+"""Modalities that are part of another one; "no" is never their answer."""
 
 
 def with_article(name: str) -> str:
@@ -109,6 +109,6 @@ def with_article(name: str) -> str:
 
 
 def side(organ_label: str) -> str:
-    """Returns the side of the body an organ lies on: left, right or unpaired."""
+    """Returns the side of the body on which an organ lies: left, right or unpaired."""
     first = ORGANS[organ_label][0].split()[0]
     return first if first in ("left", "right") else "unpaired"

@@ -1,4 +1,4 @@
-"""Where is a subset's file: in the user's folder, or still to be downloaded?"""
+"""Lookup of a subset's file in the user's folder, or its download."""
 
 import pathlib
 from typing import Any
@@ -14,12 +14,12 @@ CONNECT_SECONDS = 10.0
 
 
 def locate(dl_manager: Any, record: Record, resolution: int) -> pathlib.Path:
-    """Finds a subset's file: in the manual folder if it is there, else by downloading it.
+    """Finds a subset's file in the manual folder, or downloads it.
 
     Args:
       dl_manager: TFDS's download manager.
-      record: of the subset.
-      resolution: side of the images, in pixels.
+      record: Record of the subset.
+      resolution: Side of the images, in pixels.
 
     Returns:
       The path of the file, whose content is not checked yet.
@@ -33,15 +33,15 @@ def locate(dl_manager: Any, record: Record, resolution: int) -> pathlib.Path:
         return folder / name
     address = record.addresses[resolution]
     try:
-        # TFDS would knock for minutes at a server that is out of reach.
+        # TFDS would retry for minutes if the server cannot be reached.
         requests.head(address, timeout=CONNECT_SECONDS)
         return pathlib.Path(dl_manager.download(address))
     except NonMatchingChecksumError as error:
         raise BuildError(
             f"{name} from {address} does not have the size and SHA-256 of checksums.tsv; "
-            "it is truncated or not MedMNIST's own, try again"
+            "it is truncated or not MedMNIST's own; try again"
         ) from error
-    except Exception as error:  # TFDS passes on whatever its backends raise
+    except Exception as error:  # TFDS raises any error of its backends
         where = f"not in {folder}" if folder else "in no manual folder (none was given, or empty)"
         raise BuildError(
             f"{name} is {where} and could not be downloaded from {address} "

@@ -1,7 +1,7 @@
-"""Which forms of question does a source allow, and what makes an answer right?
+"""Forms of question for every source, and the right answers according to the labels.
 
-A form takes an image and gives the wordings, what {thing} in them is, and the answer. It is open
-or closed (yes or no); no answer is given that the image's labels do not decide.
+A form maps an image to wordings, the value of {thing} in them, and the answer. It is open or closed
+(yes or no); every answer follows from the image's labels.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ ATTRIBUTES = "biological attributes"
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """What is known of one image: its id's draws, its source and its labels by name."""
+    """Facts about one image: its random draws, its source and its labels by name."""
 
     draws: Draws
     source: Source
@@ -40,38 +40,40 @@ class Image:
 
     @property
     def region(self) -> str:
-        """What a question about a disease calls the part of the body."""
+        """Part of the body named in questions about a disease."""
         return self.source.region or self.anatomy
 
 
-Asked = tuple[Sequence[str], str, str]
-"""(wordings, what {thing} is, answer)."""
+FilledForm = tuple[Sequence[str], str, str]
+"""(wordings, value of {thing}, answer)."""
 
-Form = Callable[[Image], Asked]
+Form = Callable[[Image], FilledForm]
 
 Things = tuple[Sequence[str], Sequence[str]]
-"""(things that are so in an image, things that are not so)."""
+"""(things that are true of an image, things that are false)."""
 
 
-def yes_no(image: Image, right: Sequence[str], others: Sequence[str]) -> tuple[str, str]:
-    """Chooses what a closed question asks about.
+def yes_no(
+    image: Image, true_things: Sequence[str], false_things: Sequence[str]
+) -> tuple[str, str]:
+    """Chooses the subject of a closed question.
 
     Args:
-      image: of the question.
-      right: things that are so; may be empty.
-      others: things that are not so; may be empty, but not both.
+      image: Image that the question is about.
+      true_things: Things that are true of the image; may be empty.
+      false_things: Things that are false; may be empty, but not both.
 
     Returns:
-      (thing, "yes" or "no"), each as likely where both are possible.
+      (thing, "yes" or "no"), equally likely if both are possible.
     """
     wants_yes = image.draws.choice("yes or no", (True, False))
-    if right and (wants_yes or not others):
-        return image.draws.choice("asked", right), "yes"
-    return image.draws.choice("asked", others), "no"
+    if true_things and (wants_yes or not false_things):
+        return image.draws.choice("asked", true_things), "yes"
+    return image.draws.choice("asked", false_things), "no"
 
 
 def _closed(sentences: Sequence[str], things: Callable[[Image], Things]) -> Form:
-    """Makes a closed form of what is so and what is not."""
+    """Makes a closed form from true and false things."""
     return lambda image: (sentences, *yes_no(image, *things(image)))
 
 
@@ -83,12 +85,12 @@ def _open(sentences: Sequence[str], answer: Callable[[Image], str]) -> Form:
 def _decision(
     sentences: Sequence[str], holds: Callable[[Image], bool], thing: str | None = None
 ) -> Form:
-    """Makes a closed form that always asks the same; {thing} is the region unless given."""
+    """Makes a closed form about a fixed thing; {thing} is the region unless given."""
     return lambda image: (sentences, thing or image.region, "yes" if holds(image) else "no")
 
 
 def _against(one: str, every: Sequence[str], never: Sequence[str] = ()) -> Things:
-    """One thing is so and every other is not; `never` is what nobody asks about."""
+    """Returns one thing as true and all others as false, without those in `never`."""
     return (one,), tuple(thing for thing in every if thing != one and thing not in never)
 
 
@@ -111,22 +113,22 @@ def _kidney_cells(image: Image) -> Things:
 
 
 def _with_articles(names: Mapping[str, str]) -> Callable[[Image], Things]:
-    """What is so and what is not, for a single label that is a thing one can count."""
+    """Makes the true and false things, with articles, of a single label."""
     every = tuple(facts.with_article(name) for name in names.values())
     return lambda image: _against(facts.with_article(names[image.label]), every)
 
 
 def _chest_findings(image: Image) -> Things:
-    def asked(label: str) -> str:
+    def in_words(label: str) -> str:
         name = facts.CHEST_FINDINGS[label]
         return facts.with_article(name) if name in facts.COUNTABLE else name
 
-    absent = tuple(asked(label) for label in image.all_labels if label not in image.labels)
-    return tuple(asked(label) for label in image.labels), absent
+    absent = tuple(in_words(label) for label in image.all_labels if label not in image.labels)
+    return tuple(in_words(label) for label in image.labels), absent
 
 
-def _chest_diagnosis(image: Image) -> Asked:
-    """An open question where one answer is right, else a closed one."""
+def _chest_diagnosis(image: Image) -> FilledForm:
+    """Returns an open question if there is one right answer, otherwise a closed one."""
     if len(image.labels) > 1:
         return _closed(wordings.HAS_FINDING, _chest_findings)(image)
     found = facts.CHEST_FINDINGS[image.label] if image.labels else "no finding"
@@ -147,8 +149,8 @@ def _grades(image: Image) -> Things:
 _colon_cancer = _decision(wordings.COLON_CANCER, lambda image: image.label in facts.COLON_CANCER)
 
 
-def _colon_diagnosis(image: Image) -> Asked:
-    """An open question where the tissue class is a diagnosis, else a closed one."""
+def _colon_diagnosis(image: Image) -> FilledForm:
+    """Returns an open question if the tissue class is a diagnosis, otherwise a closed one."""
     diagnosis = facts.COLON_DIAGNOSES.get(image.label)
     if diagnosis is None:
         return _colon_cancer(image)
@@ -158,8 +160,8 @@ def _colon_diagnosis(image: Image) -> Asked:
 _lineage = _open(wordings.LINEAGE, lambda image: facts.KIDNEY_LINEAGES[image.label])
 
 
-def _compartment(image: Image) -> Asked:
-    """Where a cell lies, or its lineage where the label does not tell."""
+def _compartment(image: Image) -> FilledForm:
+    """Returns the question for a cell's compartment, or for its lineage if that is unknown."""
     compartment = facts.KIDNEY_COMPARTMENTS.get(image.label)
     return (wordings.COMPARTMENT, "", compartment) if compartment else _lineage(image)
 
@@ -174,13 +176,13 @@ GENERAL: Mapping[str, Sequence[Form]] = {
         _closed(wordings.IS_ANATOMY, _anatomies),
     ),
 }
-"""Forms that every source has."""
+"""Forms of all sources."""
 
 _view = _open(wordings.VIEW, lambda image: str(image.source.view))
 _organ = _open(wordings.ORGAN, lambda image: ORGANS[image.label][0])
 _blood_cell = _open(wordings.BLOOD_CELL, lambda image: facts.BLOOD_CELLS[image.label])
 
-# A form that stands twice is twice as likely.
+# A form that is listed twice is twice as likely.
 _CT: Mapping[str, Sequence[Form]] = {
     MODALITY: (*GENERAL[MODALITY], _view, _view),
     ANATOMY: (_organ, _organ, _closed(wordings.IS_ORGAN, _organs)),
@@ -248,4 +250,4 @@ SPECIFIC: Mapping[tuple[str, str], Sequence[Form]] = {
         for question_type, forms in _CT.items()
     },
 }
-"""Forms of one source and question type."""
+"""Maps (source, question type) to its forms."""

@@ -1,4 +1,4 @@
-"""How is MedVQA-FL built: one config per client and resolution, and one for all clients."""
+"""Builder of MedVQA-FL: a config per client and resolution, and one for all clients."""
 
 import dataclasses
 import pathlib
@@ -18,10 +18,10 @@ from tfds_medvqa.medvqa_fl.sources import CLIENTS, SOURCES, sources_of
 
 TRAIN_SHARE = 0.8
 RELEASED = {"train": "train", "validation": "val", "test": "test"}
-"""Splits by the names that MedMNIST gives them."""
+"""Maps a split to MedMNIST's name for it."""
 
 FINDINGS = "chest_xray_findings"
-"""The config that asks for ChestMNIST's fourteen findings."""
+"""Name of the config with ChestMNIST's fourteen findings as targets."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -29,11 +29,11 @@ class MedVQAConfig(tfds.core.BuilderConfig):
     """Some of the twelve sources at one resolution.
 
     Attributes:
-      sources: names of MedMNIST subsets.
-      resolution: side of the images in pixels, one of `RESOLUTIONS`.
-      findings: whether the label vector of its one source, which has several labels per image, is
-        asked for, in MedMNIST's own splits, instead of an answer.
-      records: what the subsets' files must hold, by name; MedMNIST's own unless given.
+      sources: Names of MedMNIST subsets.
+      resolution: Side of the images in pixels, one of `RESOLUTIONS`.
+      findings: If True, the target is the label vector of the only source, which must be
+        multi-label, in MedMNIST's own splits; otherwise it is an answer.
+      records: Subset name to the expected content of its file; by default MedMNIST's records.
     """
 
     sources: tuple[str, ...] = tuple(SOURCES)
@@ -57,12 +57,12 @@ class MedVQAConfig(tfds.core.BuilderConfig):
 
     @property
     def only(self) -> Record:
-        """The record of the one source of a config that asks for findings."""
+        """Record of the only source of a config with findings."""
         return self.records[self.sources[0]]
 
 
 def _configs() -> list[MedVQAConfig]:
-    """Returns every config by which the dataset can be asked for."""
+    """Returns all configs of the dataset."""
     parts = {client: sources_of(client) for client in CLIENTS}
     parts["all"] = tuple(SOURCES)
     parts["chest_xray_pneumonia"] = ("pneumoniamnist",)
@@ -155,7 +155,7 @@ def training_images(record: Record) -> frozenset[str]:
     build, at every resolution and in every config.
 
     Args:
-      record: of the source.
+      record: Record of the source.
 
     Returns:
       The image ids of the training split; all others are test.
@@ -167,13 +167,13 @@ def training_images(record: Record) -> frozenset[str]:
 def make_example(
     image_id: str, image: np.ndarray, label: tuple[int, ...], record: Record
 ) -> dict[str, Any]:
-    """Makes an example of the shared feature spec.
+    """Makes an example of the shared feature specification.
 
     Args:
-      image_id: such as "breastmnist/train/17".
+      image_id: Identifier of the image, such as "breastmnist/train/17".
       image: uint8 [side, side] or [side, side, 3].
-      label: the source's label vector.
-      record: of the source.
+      label: Label vector of the source.
+      record: Record of the source.
 
     Returns:
       The features by name.

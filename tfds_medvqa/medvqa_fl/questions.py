@@ -1,7 +1,8 @@
-"""Which question does an image get, and what do its labels say is the answer?
+"""Question of an image, and its answer according to the image's labels.
 
-One triplet per image. `WEIGHTS` deals the question types so that their shares in the whole come as
-close to the paper's as the sources allow; everything else is drawn from the image's id.
+Every image has one triplet. `WEIGHTS` distributes the question types so that their overall
+fractions are as close to the paper's as the sources allow; everything else is drawn from the
+image's id.
 """
 
 import dataclasses
@@ -38,7 +39,7 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "organcmnist": _CT,
     "organsmnist": _CT,
 }
-"""Share of every question type among the images of a source."""
+"""Fraction of every question type among the images of a source."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +47,10 @@ class Triplet:
     """A question about an image and its answer.
 
     Attributes:
-      question: lower case.
-      answer: lower case; "yes" or "no" for a closed question.
-      question_type: one of the six.
-      anatomy: one of the twelve categories.
+      question: Question in lower case.
+      answer: Answer in lower case; "yes" or "no" for a closed question.
+      question_type: One of the six question types.
+      anatomy: One of the twelve anatomical categories.
     """
 
     question: str
@@ -59,7 +60,7 @@ class Triplet:
 
 
 def question_type(image_id: str, source_name: str) -> str:
-    """Returns which of the six types of question an image gets; its labels have no say in it."""
+    """Returns the question type of an image, which does not depend on its labels."""
     return Draws(image_id).weighted("type", WEIGHTS[source_name])
 
 
@@ -67,10 +68,10 @@ def ask(image_id: str, source: Source, record: Record, label: Sequence[int]) -> 
     """Makes an image's triplet.
 
     Args:
-      image_id: such as "breastmnist/train/17".
-      source: of the image.
-      record: of the source's subset.
-      label: its class, or one 0 or 1 per label for a multi-label subset.
+      image_id: Identifier of the image, such as "breastmnist/train/17".
+      source: Source of the image.
+      record: Record of the source's subset.
+      label: Class of the image, or 0 or 1 per label for a multi-label subset.
 
     Returns:
       The triplet; the same for the same image in every build, at every resolution.

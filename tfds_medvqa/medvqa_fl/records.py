@@ -1,4 +1,4 @@
-"""What does MedMNIST itself say of its subsets? Addresses, checksums, labels and counts.
+"""Records of MedMNIST's subsets: addresses, checksums, labels and counts.
 
 The facts are those of MedMNIST's package 3.0.2 (Yang et al., 2023), kept in medmnist_records.json.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 MEDMNIST_SPLITS = ("train", "val", "test")
 RESOLUTIONS = (28, 64, 128, 224)
-"""Sides in pixels; those above 28 are MedMNIST+."""
+"""Sides of the images in pixels; those above 28 are MedMNIST+."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,14 +18,14 @@ class Record:
     """One subset.
 
     Attributes:
-      name: as MedMNIST calls it, such as "breastmnist".
-      labels: meaning of every label, in order; for a multi-label subset, of every label column.
-      multi_label: whether an image has a vector of 0 and 1 instead of one class.
+      name: MedMNIST's name of the subset, such as "breastmnist".
+      labels: Meaning of every class or, for a multi-label subset, of every label column.
+      multi_label: True if an image has a vector of 0 and 1 instead of one class.
       channels: 1 for grey, 3 for colour.
-      counts: images in each of MedMNIST's splits.
-      addresses: by resolution.
-      md5: of the file, by resolution.
-      licence: of images and labels.
+      counts: Number of images in each of MedMNIST's splits.
+      addresses: Resolution to URL of the file.
+      md5: Resolution to MD5 checksum of the file.
+      licence: Licence of images and labels.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Record:
 
     @property
     def total(self) -> int:
-        """Images in all splits together."""
+        """Number of images in all splits together."""
         return sum(self.counts.values())
 
     def image_ids(self) -> Iterator[str]:
@@ -49,7 +49,7 @@ class Record:
                 yield f"{self.name}/{split}/{index}"
 
     def file_name(self, resolution: int) -> str:
-        """Returns the name MedMNIST gives the file, such as "breastmnist_64.npz"."""
+        """Returns MedMNIST's name of the file, such as "breastmnist_64.npz"."""
         return f"{self.name}.npz" if resolution == 28 else f"{self.name}_{resolution}.npz"
 
 
@@ -65,7 +65,7 @@ def _parse(name: str, facts: Mapping) -> Record:
 
     return Record(
         name=name,
-        labels=tuple(facts["label"][str(place)] for place in range(len(facts["label"]))),
+        labels=tuple(facts["label"][str(index)] for index in range(len(facts["label"]))),
         multi_label=facts["task"].startswith("multi-label"),
         channels=facts["n_channels"],
         counts=facts["n_samples"],

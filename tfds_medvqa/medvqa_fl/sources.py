@@ -1,4 +1,4 @@
-"""Which hospital is made of which MedMNIST subset, and what does every image of it show?"""
+"""Assignment of MedMNIST's subsets to hospitals, and common facts about their images."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ ORGANS = {
     "pancreas": ("pancreas", "pancreas"),
     "spleen": ("spleen", "spleen"),
 }
-"""The organ subsets' labels as people say them, and their anatomical category."""
+"""Label of the organ subsets to its name in words and its anatomical category."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Source:
     """One MedMNIST subset in its hospital.
 
     Attributes:
-      name: of the subset.
-      client: the hospital.
-      modality: how the images were taken, as an answer.
-      anatomy: the anatomical category; None where the label decides it.
-      region: what a question about a disease calls the part of the body, which may be wider or
-        narrower than its category: an enlarged heart is a diagnosis for the chest.
-      view: the plane of a CT slice, or None.
+      name: Name of the subset.
+      client: Name of the hospital.
+      modality: Imaging modality, as an answer.
+      anatomy: Anatomical category; None if it depends on the label.
+      region: Part of the body named in questions about a disease, which may be wider or narrower
+        than the category: an enlarged heart is a diagnosis for the chest.
+      view: Plane of a CT slice, or None.
     """
 
     name: str
@@ -79,7 +79,7 @@ SOURCES = {
         Source("organsmnist", "abdominal_ct", "computed tomography", None, None, "sagittal"),
     )
 }
-"""The twelve subsets, in the order of the paper's clients."""
+"""Twelve subsets in the order of the paper's clients."""
 
 CLIENTS = tuple(dict.fromkeys(source.client for source in SOURCES.values()))
 """The nine clients."""
@@ -88,5 +88,5 @@ MODALITIES = tuple(dict.fromkeys(source.modality for source in SOURCES.values())
 
 
 def sources_of(client: str) -> tuple[str, ...]:
-    """Returns the subsets a client is made of."""
+    """Returns the subsets of a client."""
     return tuple(source.name for source in SOURCES.values() if source.client == client)

@@ -1,4 +1,4 @@
-"""How is every question put into words? Several ways each; {thing} is what is asked about."""
+"""Wordings of every question, several each; {thing} is the subject of the question."""
 
 MODALITY = (
     "which imaging modality was used to take this image?",

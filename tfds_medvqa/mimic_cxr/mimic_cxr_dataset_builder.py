@@ -1,4 +1,4 @@
-"""How is MIMIC-CXR-JPG built: frontal X-rays, with or without their reports."""
+"""Builder of MIMIC-CXR-JPG: frontal X-rays, with or without their reports."""
 
 import dataclasses
 import pathlib
@@ -20,14 +20,14 @@ LABELS, SPLIT, METADATA = (
 SPLITS = {"train": "train", "validation": "validate", "test": "test"}
 FRONTAL = ("AP", "PA")
 POSITIVE = 1.0
-"""Of CheXpert's values; 0 is negative, -1 uncertain, and an empty field means not mentioned."""
+"""Positive label of CheXpert; 0 is negative, -1 uncertain, and an empty field not mentioned."""
 SHORTER_SIDE = 512
 SECTION = re.compile(r"^\s*(FINDINGS|IMPRESSION):(.*?)(?=^\s*[A-Z][A-Z /]+:|\Z)", re.M | re.S)
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """One X-ray: the numbers that its path is made of."""
+    """Identifiers of one X-ray, which form its path."""
 
     subject: str
     study: str
@@ -41,10 +41,10 @@ class Picture:
 
 @dataclasses.dataclass(eq=False)
 class MimicConfig(tfds.core.BuilderConfig):
-    """What text goes with an image.
+    """Text that belongs to an image.
 
     Attributes:
-      with_reports: whether the study's report does; else one and the same question.
+      with_reports: If True, the report of the study; otherwise the same question for all images.
     """
 
     with_reports: bool = True
@@ -103,7 +103,7 @@ class Builder(ManualBuilder):
 
 
 def read_labels(path: pathlib.Path) -> dict[str, tuple[str, ...]]:
-    """Reads which findings a study has for certain."""
+    """Reads the certain findings of every study."""
     names = {name.title(): name for name in FINDINGS if name != OTHER}
     return {
         row["study_id"]: tuple(
@@ -114,7 +114,7 @@ def read_labels(path: pathlib.Path) -> dict[str, tuple[str, ...]]:
 
 
 def read_frontal(path: pathlib.Path) -> frozenset[str]:
-    """Reads which X-rays were taken from the front or the back."""
+    """Reads the identifiers of the frontal X-rays (AP or PA)."""
     rows = read_table(path, ("dicom_id", "ViewPosition"))
     return frozenset(row["dicom_id"] for row in rows if row["ViewPosition"] in FRONTAL)
 

@@ -1,4 +1,4 @@
-"""How is the open-access part of OmniMedVQA built: by modality, or whole."""
+"""Builder of the open-access part of OmniMedVQA: one modality, or all."""
 
 import dataclasses
 import pathlib
@@ -27,7 +27,7 @@ MODALITIES = {
     "ultrasound": "ultrasound",
     "x-ray": "x-ray",
 }
-"""How a released modality begins, in lower case, and what it is called here."""
+"""Maps the start of a released modality, in lower case, to its name here."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -35,7 +35,7 @@ class OmniConfig(tfds.core.BuilderConfig):
     """One modality, or all.
 
     Attributes:
-      modality: a value of `MODALITIES`; "" for all.
+      modality: Value of `MODALITIES`; "" for all.
     """
 
     modality: str = ""
@@ -83,7 +83,7 @@ def read_rows(path: pathlib.Path) -> Iterator[dict[str, Any]]:
     """Yields the questions of a source dataset with their modality.
 
     Raises:
-      BuildError: if one lacks a field, or its modality is not known.
+      BuildError: if a question lacks a field or has an unknown modality.
     """
     for number, row in enumerate(read_json(path)):
         absent = [column for column in COLUMNS if column not in row]
@@ -95,10 +95,10 @@ def read_rows(path: pathlib.Path) -> Iterator[dict[str, Any]]:
 
 
 def modality_of(released: str, where: str) -> str:
-    """Names a released modality, such as "CT(Computed Tomography)", as `MODALITIES` does.
+    """Maps a released modality, such as "CT(Computed Tomography)", to a value of `MODALITIES`.
 
     Raises:
-      BuildError: if it is none of them.
+      BuildError: if it is unknown.
     """
     for start, modality in MODALITIES.items():
         if released.strip().lower().startswith(start):

@@ -1,4 +1,4 @@
-"""How is Open-I built: X-rays with their reports, or with what was asked of the radiologist."""
+"""Builder of Open-I: X-rays with their reports, or with the indication of the examination."""
 
 import dataclasses
 import pathlib
@@ -16,16 +16,16 @@ from tfds_medvqa.open_i import reports
 from tfds_medvqa.open_i.reports import Report
 
 SPLIT_ENDS = {"train": 0.7, "validation": 0.8, "test": 1.0}
-"""Where each split ends on the line from 0 to 1 on which patients are thrown."""
+"""Upper end of each split in [0, 1), in which patients are distributed by a hash."""
 SHORTER_SIDE = 512
 
 
 @dataclasses.dataclass(eq=False)
 class OpenIConfig(tfds.core.BuilderConfig):
-    """What text goes with an image.
+    """Text that belongs to an image.
 
     Attributes:
-      sections: of the report.
+      sections: Names of the report's sections.
     """
 
     sections: tuple[str, ...] = ()
@@ -79,5 +79,5 @@ class Builder(ManualBuilder):
 
 def split_of(report: Report) -> str:
     """Returns a report's split, by a hash of its name."""
-    place = Draws(report.identity).fraction("split")
-    return next(split for split, end in SPLIT_ENDS.items() if place < end)
+    fraction = Draws(report.identity).fraction("split")
+    return next(split for split, end in SPLIT_ENDS.items() if fraction < end)

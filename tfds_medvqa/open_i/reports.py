@@ -1,4 +1,4 @@
-"""What does a report of Open-I say: its images, its text and its coded findings?"""
+"""Reports of Open-I: images, text and coded findings."""
 
 import dataclasses
 import pathlib
@@ -37,7 +37,7 @@ TERMS = (
     ("support devices", "surgical instruments", ()),
     ("support devices", "tube, inserted", ()),
 )
-"""Finding, the coded term it follows from, and the qualifiers of which the term must have one."""
+"""(finding, coded term that implies it, qualifiers of which the term must have one)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Report:
     """One report.
 
     Attributes:
-      identity: name of its file without ".xml"; each is of another patient.
-      images: ids of its images, the frontal view first in nearly all.
-      terms: its major coded terms, such as "Opacity/lung/base/left".
-      sections: text by section; empty where the report has none.
+      identity: Name of its file without ".xml"; every report has a different patient.
+      images: Identifiers of its images, in nearly all reports the frontal view first.
+      terms: Major coded terms, such as "Opacity/lung/base/left".
+      sections: Section to text; the text is empty if the report lacks the section.
     """
 
     identity: str
@@ -57,7 +57,7 @@ class Report:
     sections: dict[str, str]
 
     def text(self, names: Iterable[str]) -> str:
-        """Returns some of its sections, one behind the other."""
+        """Returns some of its sections, concatenated."""
         return " ".join(self.sections[name] for name in names if self.sections[name])
 
 
@@ -65,12 +65,12 @@ def read_report(path: pathlib.Path) -> Report:
     """Reads a report.
 
     Raises:
-      BuildError: if the file is no XML.
+      BuildError: if it is not an XML file.
     """
     try:
         root = ElementTree.parse(path).getroot()
     except ElementTree.ParseError as error:
-        raise BuildError(f"{path}: is no XML file ({error})") from error
+        raise BuildError(f"{path}: is not an XML file ({error})") from error
     texts = {each.get("Label"): each.text or "" for each in root.iter("AbstractText")}
     return Report(
         identity=path.stem,
@@ -84,10 +84,10 @@ def findings(terms: Iterable[str]) -> set[str]:
     """Translates coded terms.
 
     Args:
-      terms: such as "Opacity/lung/base/left".
+      terms: Coded terms, such as "Opacity/lung/base/left".
 
     Returns:
-      Those findings of `FINDINGS` that follow; "no finding" only where no other does.
+      The implied findings of `FINDINGS`; "no finding" only if there is no other.
 
     >>> sorted(findings(["Opacity/lung/base", "Thickening/pleura/left", "Spine/degenerative"]))
     ['lung opacity', 'pleural other']

@@ -1,4 +1,4 @@
-"""How is PathVQA built, from the tables that are released on Hugging Face?"""
+"""Builder of PathVQA, from the Parquet tables that are released on Hugging Face."""
 
 import hashlib
 import io
@@ -43,7 +43,7 @@ class Builder(ManualBuilder):
 
 
 def _check_parts(files: SourceFolder, split: str, paths: Sequence[pathlib.Path]) -> None:
-    """A file's name ends in its number and how many there are, as in train-00000-of-00007."""
+    """Checks that all parts exist; a name has its number and their count, as in 00000-of-00007."""
     names = [path.stem.split("-") for path in paths]
     total = int(names[0][3]) if len(names[0]) >= 4 and names[0][3].isdigit() else len(paths)
     for number in range(total):

@@ -1,1 +1,1 @@
-"""Phantoms of nine medical imaging modalities, drawn on the spot, with questions about them."""
+"""Synthetic phantoms of nine medical imaging modalities, with questions about them."""

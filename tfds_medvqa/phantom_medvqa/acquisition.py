@@ -1,4 +1,4 @@
-"""How does one hospital's machine differ from another's: display, blur, noise, prevalence."""
+"""Differences between the hospitals' machines: display, blur, noise and prevalence."""
 
 import dataclasses
 import zlib
@@ -8,19 +8,19 @@ import numpy as np
 from tfds_medvqa.phantom_medvqa.drawing.canvas import blur, coordinates
 
 POLARITY_SHIFT = 0.5
-"""From this shift on, half of the hospitals with a grey machine store pictures inverted."""
+"""Shift from which on half of the hospitals with a grey machine store inverted images."""
 
 LARGEST_HUE = 2.0 * np.pi / 3.0
-"""A third of a turn is what reading the three channels in another order does."""
+"""A third of a turn, which equals a cyclic permutation of the three channels."""
 
 
 def client_rng(seed: int, client: str, *path: int) -> np.random.Generator:
-    """Returns the source of one client's random numbers, the same in whatever order it is asked.
+    """Returns a client's random number generator, independent of the order of calls.
 
     Args:
-      seed: of the dataset.
-      client: its name.
-      path: what the numbers are for, such as an image index.
+      seed: Seed of the dataset.
+      client: Name of the client.
+      path: Purpose of the numbers, such as an image index.
     """
     return np.random.default_rng([seed, zlib.crc32(client.encode()), *path])
 
@@ -30,15 +30,15 @@ class Acquisition:
     """One hospital's machine; the defaults change nothing.
 
     Attributes:
-      inverted: whether bright and dark are exchanged.
-      gamma: exponent of the display curve.
-      contrast: factor about mid-grey.
-      brightness: added after the contrast.
-      hue: turn of all colours about the grey axis, radians.
-      tint: factor of each channel, which is all a grey picture's colour.
-      shading: how much brighter the right (or, negative, the left) edge is.
-      blur: standard deviation as a share of the image side.
-      noise: standard deviation of the pixel noise.
+      inverted: True if bright and dark are exchanged.
+      gamma: Exponent of the display curve.
+      contrast: Factor about mid-grey.
+      brightness: Offset after the contrast.
+      hue: Rotation of all colours about the grey axis, in radians.
+      tint: Factor of each channel, the only colour of a grey image.
+      shading: Extra brightness of the right (if negative, the left) edge.
+      blur: Standard deviation as a fraction of the image side.
+      noise: Standard deviation of the pixel noise.
     """
 
     inverted: bool = False
@@ -59,10 +59,10 @@ def client_acquisition(seed: int, client: str, *, grey: bool, shift: float) -> A
     shift 1 every client is far from the shared machine of shift 0.
 
     Args:
-      seed: of the dataset.
-      client: its name.
-      grey: whether the machine measures one channel; only then is its polarity free.
-      shift: in [0, 1].
+      seed: Seed of the dataset.
+      client: Name of the client.
+      grey: True if the machine measures one channel; only then its polarity may be inverted.
+      shift: Distance between the clients, in [0, 1].
     """
     rng = client_rng(seed, client, 1)
     signs = rng.choice((-1.0, 1.0), 4)
@@ -94,9 +94,9 @@ def acquire(image_HWC: np.ndarray, machine: Acquisition, rng: np.random.Generato
     """Passes a drawn scene through a machine.
 
     Args:
-      image_HWC: float32, about [0, 1].
-      machine: the hospital's.
-      rng: of this image's noise and exposure.
+      image_HWC: float32 scene, about [0, 1].
+      machine: Machine of the hospital.
+      rng: Random number generator of this image's noise and exposure.
 
     Returns:
       uint8 [H, W, 3].
@@ -119,7 +119,7 @@ def acquire(image_HWC: np.ndarray, machine: Acquisition, rng: np.random.Generato
 def answer_shares(
     seed: int, client: str, fact: str, answers: tuple[str, ...], shift: float
 ) -> np.ndarray:
-    """Draws how often each answer of one question occurs at a client: float [answers], sum 1.
+    """Draws the prevalence of each answer of a question at a client: float [answers], sum 1.
 
     At shift 0 all are equally likely. At shift 1 the most frequent is 4/3 as likely as the least
     for two answers and 5/2 times for more, and which is frequent differs per client and question.

@@ -1,4 +1,4 @@
-"""What do the phantoms look like: a sheet of pictures, one row per client.
+"""Contact sheet of phantoms, one row per client.
 
 python -m tfds_medvqa.phantom_medvqa.contact_sheet --out sheet.png --shift 1 --zoom 2
 """
@@ -23,9 +23,9 @@ def contact_sheet(
     """Lays out the first pictures of each client.
 
     Args:
-      config: which phantoms; its counts do not matter.
-      clients: one row each.
-      columns: pictures per row.
+      config: Config of the dataset; its counts are not used.
+      clients: Clients, one row each.
+      columns: Images per row.
 
     Returns:
       uint8 [rows * (size + 2), columns * (size + 2), 3].
@@ -41,7 +41,7 @@ def contact_sheet(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Writes the sheet as a PNG and prints where, and the questions of its pictures if asked."""
+    """Writes the sheet as a PNG and prints its path and rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="PNG file to write")
     parser.add_argument("--shift", type=float, default=1.0)

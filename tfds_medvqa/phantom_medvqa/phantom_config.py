@@ -1,4 +1,4 @@
-"""Which images a phantom dataset holds: how many, how large, which seed, how shifted."""
+"""Config of a phantom dataset: number and size of images, seed, and shift between clients."""
 
 import dataclasses
 import numbers
@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from tfds_medvqa.phantom_medvqa.drawing import MODALITIES
 
 CLIENTS: tuple[str, ...] = tuple(MODALITIES)
-"""The nine clients, in the order of MedVQA-FL's table."""
+"""Nine clients in the order of MedVQA-FL's table."""
 
 FEDERATION_SIZES: dict[str, int] = {
     "chest_xray": 520,
@@ -32,16 +32,16 @@ SMALLEST_IMAGE, LARGEST_IMAGE = 16, 1024
 
 @dataclasses.dataclass(eq=False)
 class PhantomConfig(tfds.core.BuilderConfig):
-    """One phantom dataset; a config made by hand goes to `Builder(config=...)`.
+    """Config of one phantom dataset; pass your own to `Builder(config=...)`.
 
     Attributes:
-      name: of the folder that it is built in; left empty, it is made of all the other options, so
-        that two different configs never share a folder.
-      images_per_client: one count for all clients, or a count per client, in which case clients
-        that are not named have no images. At least 5, so that the test split is not empty.
-      image_size: pixels per side, in [16, 1024].
-      seed: of all random numbers, at least 0.
-      shift: how far the clients' acquisitions and prevalences lie apart, in [0, 1].
+      name: Name of the folder that it is built in; if empty, it is derived from all other options,
+        so that two different configs never share a folder.
+      images_per_client: Number of images of every client, or client to number; clients that are
+        not named have no images. At least 5, so that the test split is not empty.
+      image_size: Pixels per side, in [16, 1024].
+      seed: Seed of all random numbers, at least 0.
+      shift: Distance between the clients' acquisitions and prevalences, in [0, 1].
     """
 
     name: str = ""
@@ -68,7 +68,7 @@ class PhantomConfig(tfds.core.BuilderConfig):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many images each client has, in the order of `CLIENTS`."""
+        """Number of images of each client, in the order of `CLIENTS`."""
         if isinstance(self.images_per_client, int):
             return dict.fromkeys(CLIENTS, self.images_per_client)
         return {c: self.images_per_client[c] for c in CLIENTS if c in self.images_per_client}
@@ -87,7 +87,7 @@ class PhantomConfig(tfds.core.BuilderConfig):
             _check_integer(f"images_per_client[{client!r}]", count, TEST_EVERY)
 
     def _derived_name(self) -> str:
-        """Returns a folder name that tells the options apart."""
+        """Returns a folder name that is unique for the options."""
         counts = "-".join(f"{client}{count}" for client, count in self.counts.items())
         if isinstance(self.images_per_client, int):
             counts = f"each{self.images_per_client}"

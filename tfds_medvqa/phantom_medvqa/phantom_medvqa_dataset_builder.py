@@ -1,4 +1,4 @@
-"""How is the phantom dataset built: its configs, splits and description."""
+"""Builder of the phantom dataset."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,8 +13,8 @@ from tfds_medvqa.phantom_medvqa.phantoms import SPLITS, generate
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Draws phantoms of nine modalities; needs no file, no network and no TensorFlow.
 
-    `Builder(config="tiny", data_dir=folder, file_format="array_record")`, or, with options of
-    one's own, `Builder(config=PhantomConfig(images_per_client=5, shift=0.5), ...)`.
+    `Builder(config="tiny", data_dir=folder, file_format="array_record")`, or, with your own
+    options, `Builder(config=PhantomConfig(images_per_client=5, shift=0.5), ...)`.
     """
 
     VERSION = tfds.core.Version("1.1.0")
@@ -50,5 +50,5 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return {split: generate(self.builder_config, split) for split in SPLITS}
 
     def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Is asked for by TFDS but not used: `_split_generators` returns the generators."""
+        """Required by TFDS but unused: `_split_generators` returns the generators."""
         raise NotImplementedError("the examples come from tfds_medvqa.phantom_medvqa.phantoms")

@@ -1,4 +1,4 @@
-"""What is phantom number i of a client: its picture, its question and its answer."""
+"""Phantom number i of a client: its image, question and answer."""
 
 import dataclasses
 import functools
@@ -23,21 +23,21 @@ from tfds_medvqa.phantom_medvqa.questions import QUESTIONS, Question
 
 SPLITS = ("train", "test")
 
-MOST_DRAWS = 10_000
-"""A question's answer is met by about one draw in ten; after so many misses none can meet it."""
+MAX_DRAWS = 10_000
+"""Attempts to draw facts with a given answer; about one draw in ten has it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Phantom:
-    """One example before its picture is encoded.
+    """One example before its image is encoded.
 
     Attributes:
       image_HWC: uint8 [image_size, image_size, 3].
-      image_id: unique over the dataset; begins with the client.
-      facts: all that is known about the picture.
-      question: what is asked, with all its paraphrases.
-      wording: the paraphrase in use.
-      answer: the fact that the question asks for.
+      image_id: Identifier, unique over the dataset; starts with the client.
+      facts: Facts about the image.
+      question: Question with all its paraphrases.
+      wording: Paraphrase that is used.
+      answer: Fact that the question asks for.
     """
 
     image_HWC: np.ndarray
@@ -66,7 +66,7 @@ def _pick(rng: np.random.Generator, shares: np.ndarray) -> int:
 def sample_question(
     rng: np.random.Generator, seed: int, client: str, shift: float
 ) -> tuple[Question, str]:
-    """Draws a question by its share, then its answer by the client's prevalence."""
+    """Draws a question by its frequency, then its answer by the client's prevalence."""
     questions = QUESTIONS[client]
     question = questions[_pick(rng, np.array([question.share for question in questions]))]
     answer = question.answers[_pick(rng, _shares(seed, client, question, shift))]
@@ -74,21 +74,21 @@ def sample_question(
 
 
 def sample_facts(rng: np.random.Generator, client: str, fact: str, answer: str) -> Facts:
-    """Draws facts until they hold the wanted answer, which leaves all other facts as they come.
+    """Draws facts until they contain the given answer, which leaves other facts random.
 
     Raises:
-      ValueError: the client's pictures never have this answer.
+      ValueError: if the client's images never have this answer.
     """
     modality = MODALITIES[client]
-    for _ in range(MOST_DRAWS):
+    for _ in range(MAX_DRAWS):
         facts = {"modality": modality.modality, **modality.sample(rng)}
         if facts.get(fact) == answer:
             return facts
-    raise ValueError(f"no picture of {client} has {fact!r} = {answer!r}; mend its question")
+    raise ValueError(f"no image of {client} has {fact!r} = {answer!r}; correct its question")
 
 
 def describe(config: PhantomConfig, client: str, index: int) -> tuple[Question, str, Facts]:
-    """Draws what one phantom will show, without drawing the picture.
+    """Draws the question and the facts of one phantom, without drawing the image.
 
     Returns:
       (question, answer, facts).
@@ -100,12 +100,12 @@ def describe(config: PhantomConfig, client: str, index: int) -> tuple[Question, 
 
 
 def make_phantom(config: PhantomConfig, client: str, index: int) -> Phantom:
-    """Makes one phantom, which depends on nothing but the config's options, client and index.
+    """Makes one phantom, a function of the config's options, the client and the index alone.
 
     Args:
-      config: its seed, shift and image size; its counts do not matter.
-      client: one of `phantom_config.CLIENTS`.
-      index: at least 0.
+      config: Config with seed, shift and image size; its counts are not used.
+      client: One of `phantom_config.CLIENTS`.
+      index: Index of the phantom, at least 0.
 
     Returns:
       The phantom.
@@ -123,7 +123,7 @@ def make_phantom(config: PhantomConfig, client: str, index: int) -> Phantom:
 
 
 def to_example(phantom: Phantom, client: str) -> dict[str, Any]:
-    """Returns the phantom as the shared feature spec wants it."""
+    """Returns the phantom as an example of the shared feature specification."""
     modality = MODALITIES[client]
     return question_example(
         image=encode_png(phantom.image_HWC),
@@ -141,10 +141,10 @@ def to_example(phantom: Phantom, client: str) -> dict[str, Any]:
 
 
 def split_indices(count: int, split: str) -> list[int]:
-    """Returns which of a client's images are in a split: every fifth is a test image.
+    """Returns the indices of a client's images in a split: every fifth is a test image.
 
     Raises:
-      ValueError: the split is not one of `SPLITS`.
+      ValueError: if the split is not one of `SPLITS`.
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; choose of {', '.join(SPLITS)}")

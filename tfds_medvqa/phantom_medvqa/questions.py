@@ -1,4 +1,4 @@
-"""What is asked about the phantoms of each client, in which words, and what may be answered."""
+"""Questions about the phantoms of each client, with their wordings and possible answers."""
 
 import dataclasses
 
@@ -10,11 +10,11 @@ class Question:
     """One question with its paraphrases.
 
     Attributes:
-      fact: which fact of the picture answers it.
-      question_type: one of `tfds_medvqa.common.features.QUESTION_TYPES`.
-      share: how often it is asked, relative to the client's other questions.
-      answers: all answers it can have.
-      paraphrases: its wordings.
+      fact: Name of the fact that answers it.
+      question_type: One of `tfds_medvqa.common.features.QUESTION_TYPES`.
+      share: Frequency relative to the client's other questions.
+      answers: All possible answers.
+      paraphrases: Wordings of the question.
     """
 
     fact: str
@@ -30,7 +30,7 @@ SIDES, CLOSED = ("left", "right"), ("yes", "no")
 
 
 def _modality(client: str) -> Question:
-    """Returns the question about the kind of picture, the same for every client."""
+    """Returns the question about the imaging modality, the same for every client."""
     return Question(
         "modality",
         "modality recognition",
@@ -55,7 +55,7 @@ def _closed(fact: str, question_type: str, share: float, *paraphrases: str) -> Q
 
 
 def _side(fact: str, share: float, thing: str, question_type: str = ATTRIBUTES) -> Question:
-    """Returns the question about the half of the picture that something lies in."""
+    """Returns the question about the half of the image that contains something."""
     return Question(
         fact,
         question_type,
@@ -232,5 +232,5 @@ _ASKED: dict[str, tuple[Question, ...]] = {
 QUESTIONS: dict[str, tuple[Question, ...]] = {
     client: (_modality(client), *asked) for client, asked in _ASKED.items()
 }
-"""The questions of every client. The kind of picture is the only one that needs no picture once
-the client is known; it has the smallest share."""
+"""Questions of every client. The one about the modality has the smallest share, since it is the
+only one that can be answered without the image if the client is known."""

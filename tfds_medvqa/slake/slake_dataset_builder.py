@@ -1,4 +1,4 @@
-"""How is SLAKE built: its English questions, or those in both languages."""
+"""Builder of SLAKE: English questions, or questions in both languages."""
 
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -51,7 +51,7 @@ def read_rows(path: pathlib.Path) -> list[Row]:
     """Reads the questions of a split.
 
     Raises:
-      BuildError: if one lacks a field.
+      BuildError: if a question lacks a field.
     """
     rows = read_json(path)
     for number, row in enumerate(rows):

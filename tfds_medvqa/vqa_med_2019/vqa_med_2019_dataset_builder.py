@@ -1,4 +1,4 @@
-"""How is VQA-Med 2019 built: with the challenge's test set, or without it."""
+"""Builder of VQA-Med 2019, with or without the challenge's test set."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

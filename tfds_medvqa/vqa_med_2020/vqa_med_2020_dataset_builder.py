@@ -1,4 +1,4 @@
-"""How is VQA-Med 2020 built: the challenge's three splits."""
+"""Builder of VQA-Med 2020: the challenge's three splits."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""How is VQA-Med 2021 built: the challenge's three splits, of which the first is 2020's."""
+"""Builder of VQA-Med 2021: the challenge's three splits; training data are those of 2020."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

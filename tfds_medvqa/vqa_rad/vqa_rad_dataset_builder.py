@@ -1,4 +1,4 @@
-"""How is VQA-RAD built: its released split by question, and one by image."""
+"""Builder of VQA-RAD: the released split by question, or a split by image."""
 
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,7 +35,7 @@ QUESTION_TYPES = {
     "PRSE": "presence",
     "SIZE": "size",
 }
-"""The released codes, two of them misspelt once each, as words."""
+"""Maps the released codes, two of them misspelt once each, to words."""
 
 Row = Mapping[str, Any]
 
@@ -75,7 +75,7 @@ def read_rows(path: pathlib.Path) -> list[Row]:
     """Reads the questions.
 
     Raises:
-      BuildError: if one lacks a field, or has an organ or question type that is not known.
+      BuildError: if a question lacks a field, or has an unknown organ or question type.
     """
     rows = read_json(path)
     for number, row in enumerate(rows):
@@ -92,14 +92,14 @@ def read_rows(path: pathlib.Path) -> list[Row]:
 
 
 def question_types(codes: str, where: str = QUESTIONS) -> str:
-    """Spells out question types; a question may have several, which stay in their order.
+    """Spells out question types; several types of a question keep their order.
 
     Args:
-      codes: such as "PRES" or "POS, PRES".
-      where: for the message.
+      codes: Codes such as "PRES" or "POS, PRES".
+      where: Location in the file, for the error message.
 
     Returns:
-      Such as "presence" or "position, presence".
+      Words such as "presence" or "position, presence".
 
     Raises:
       BuildError: for an unknown code.
@@ -141,7 +141,7 @@ SPLITS: Mapping[str, Callable[[Row], bool]] = {
     "released": _in_released_test,
     "by_image": _in_test_by_image,
 }
-"""Config to whether a question is for testing."""
+"""Maps a config to a function that returns True for a test question."""
 
 
 def _list(folder: pathlib.Path) -> Iterator[pathlib.Path]:

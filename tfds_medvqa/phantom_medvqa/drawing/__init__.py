@@ -1,4 +1,4 @@
-"""Which modality is drawn for which client, and what its pictures can show."""
+"""Imaging modality of every client, and the facts that its images can show."""
 
 from tfds_medvqa.phantom_medvqa.drawing import abdomen, breast, cells, chest, eye, skin, tissue
 from tfds_medvqa.phantom_medvqa.drawing.facts import Facts, Modality

@@ -1,4 +1,4 @@
-"""How is an abdominal CT slice drawn: the body in three planes, its organs, and a lesion in one."""
+"""Drawing of an abdominal CT slice: the body in three planes, its organs, a lesion in one."""
 
 from collections.abc import Mapping
 
@@ -8,9 +8,9 @@ from tfds_medvqa.phantom_medvqa.drawing.canvas import (
     Point,
     coordinates,
     ellipse,
-    inside,
     paint,
     rgb,
+    soft_mask,
     texture,
 )
 from tfds_medvqa.phantom_medvqa.drawing.facts import Facts, Modality, choose
@@ -69,12 +69,12 @@ def _paint_spine(image_HW: np.ndarray, view: str) -> None:
         return
     center_HW = 0.0 if view == "coronal" else 0.30 - 0.10 * np.cos(2.0 * y_HW)
     disc_HW = np.cos(2.0 * np.pi * 2.6 * y_HW) > -0.75
-    column_HW = inside(np.abs(x_HW - center_HW) - 0.10, 0.04) * (np.abs(y_HW) < 0.95)
+    column_HW = soft_mask(np.abs(x_HW - center_HW) - 0.10, 0.04) * (np.abs(y_HW) < 0.95)
     paint(image_HW, column_HW, 0.55)
     paint(image_HW, column_HW * disc_HW, 0.98)
 
 
-def _lesion_place(facts: Mapping[str, str], rng: np.random.Generator) -> Point:
+def _lesion_center(facts: Mapping[str, str], rng: np.random.Generator) -> Point:
     """Draws a centre inside the organ; of two kidneys, either."""
     shapes = [shape for shape in SHAPES[facts["view"]] if shape[0] == facts["organ"]]
     _, x, y, across, down, _ = shapes[int(rng.integers(len(shapes)))]
@@ -99,7 +99,7 @@ def draw(facts: Mapping[str, str], rng: np.random.Generator, size: int) -> np.nd
     _paint_spine(image_HW, view)
     image_HW += 0.02 * texture(rng, size, 24) * body_HW
     if facts["lesion"] == "yes":
-        center = _lesion_place(facts, rng)
+        center = _lesion_center(facts, rng)
         radius = rng.uniform(0.17, 0.20)
         paint(image_HW, ellipse(size, center, (radius + 0.04, radius + 0.04)), 1.0)
         paint(image_HW, ellipse(size, center, (radius, radius)), 0.02)

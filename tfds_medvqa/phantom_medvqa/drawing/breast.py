@@ -1,4 +1,4 @@
-"""How is a breast ultrasound drawn: speckled layers and a mass that is smooth or spiculated."""
+"""Drawing of a breast ultrasound: speckled layers and a smooth or spiculated mass."""
 
 from collections.abc import Mapping
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from tfds_medvqa.phantom_medvqa.drawing.canvas import (
     coordinates,
-    inside,
     outline,
     paint,
     rgb,
+    soft_mask,
     texture,
 )
 from tfds_medvqa.phantom_medvqa.drawing.facts import Facts, Modality, choose, sign, yes_no
@@ -48,7 +48,7 @@ def _paint_mass(image_HW: np.ndarray, facts: Mapping[str, str], rng: np.random.G
     x_HW, y_HW = coordinates(size)
     center = (sign(facts["side"]) * rng.uniform(0.40, 0.48), rng.uniform(-0.12, 0.0))
     phases = rng.uniform(0.0, 6.28, 3)
-    column_HW = inside(np.abs(x_HW - center[0]) - 0.22, 0.12) * inside(center[1] - y_HW, 0.1)
+    column_HW = soft_mask(np.abs(x_HW - center[0]) - 0.22, 0.12) * soft_mask(center[1] - y_HW, 0.1)
     if facts["diagnosis"] == "benign":
         image_HW *= 1.0 + 0.75 * column_HW
         paint(

@@ -1,7 +1,7 @@
-"""With which few strokes is every phantom drawn: soft shapes, smooth noise, cells and blur.
+"""Drawing primitives of all phantoms: soft shapes, smooth noise, cells and blur.
 
-All strokes live in the square [-1, 1] x [-1, 1] with x to the right and y downwards, so that the
-same phantom is the same scene at every image size.
+Coordinates lie in the square [-1, 1] x [-1, 1] with x to the right and y downwards, so that a
+phantom shows the same scene at every image size.
 """
 
 import functools
@@ -22,12 +22,12 @@ def coordinates(size: int) -> tuple[np.ndarray, np.ndarray]:
     return x_HW, y_HW
 
 
-def inside(distance_HW: np.ndarray, softness: float | None = None) -> np.ndarray:
-    """Turns a signed distance into a soft mask.
+def soft_mask(distance_HW: np.ndarray, softness: float | None = None) -> np.ndarray:
+    """Converts a signed distance to a soft mask.
 
     Args:
-      distance_HW: distance to the outline, negative inside.
-      softness: width of the transition; None for one pixel, which antialiases.
+      distance_HW: Signed distance to the outline, negative inside.
+      softness: Width of the transition; None for one pixel, which antialiases.
 
     Returns:
       mask_HW in [0, 1]: 1 inside, 1/2 on the outline, 0 outside.
@@ -39,13 +39,13 @@ def inside(distance_HW: np.ndarray, softness: float | None = None) -> np.ndarray
 def ellipse(
     size: int, center: Point, radii: Point, angle: float = 0.0, softness: float | None = None
 ) -> np.ndarray:
-    """Returns the soft mask_HW of an ellipse, turned clockwise by `angle` radians."""
+    """Returns the soft mask_HW of an ellipse, rotated clockwise by `angle` radians."""
     x_HW, y_HW = coordinates(size)
     dx, dy = x_HW - center[0], y_HW - center[1]
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     u = (cosine * dx + sine * dy) / radii[0]
     v = (cosine * dy - sine * dx) / radii[1]
-    return inside((np.sqrt(u * u + v * v) - 1.0) * min(radii), softness)
+    return soft_mask((np.sqrt(u * u + v * v) - 1.0) * min(radii), softness)
 
 
 def outline(
@@ -55,14 +55,14 @@ def outline(
     waves: Sequence[tuple[int, float, float]],
     softness: float | None = None,
 ) -> np.ndarray:
-    """Returns the soft mask_HW of an ellipse whose outline swings in and out.
+    """Returns the soft mask_HW of an ellipse with a wavy outline.
 
     Args:
-      size: pixels per side.
-      center: x and y.
-      radii: half axes before the waves.
-      waves: (how often around, amplitude as a share of the radius, phase) of each wave.
-      softness: width of the transition, as for `inside`.
+      size: Pixels per side.
+      center: x and y of the centre.
+      radii: Half axes without the waves.
+      waves: (periods per turn, amplitude as a fraction of the radius, phase) of each wave.
+      softness: Width of the transition, see `soft_mask`.
     """
     x_HW, y_HW = coordinates(size)
     u, v = (x_HW - center[0]) / radii[0], (y_HW - center[1]) / radii[1]
@@ -70,11 +70,11 @@ def outline(
     radius_HW = np.ones_like(u)
     for times, amplitude, phase in waves:
         radius_HW += np.float32(amplitude) * np.cos(times * angle_HW + np.float32(phase))
-    return inside((np.sqrt(u * u + v * v) - radius_HW) * min(radii), softness)
+    return soft_mask((np.sqrt(u * u + v * v) - radius_HW) * min(radii), softness)
 
 
 def paint(image: np.ndarray, mask_HW: np.ndarray, value: float | Sequence[float]) -> None:
-    """Covers `image` ([H, W] or [H, W, 3]) in place with a grey or a colour where the mask is 1."""
+    """Paints `image` ([H, W] or [H, W, 3]) in place with a grey or a colour where the mask is 1."""
     mask = mask_HW if image.ndim == 2 else mask_HW[..., None]
     image += mask * (np.asarray(value, np.float32) - image)
 
@@ -86,14 +86,14 @@ def filled(size: int, color: Sequence[float]) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def _interpolation(size: int, cells: int) -> np.ndarray:
-    """Weights [size, cells + 1] that spread grid values over pixels with smoothstep blending."""
+    """Returns weights [size, cells + 1] of smoothstep interpolation from grid to pixels."""
     position = (np.arange(size) + 0.5) * cells / size
     left = np.minimum(position.astype(int), cells - 1)
-    share = position - left
-    share = share * share * (3.0 - 2.0 * share)
+    fraction = position - left
+    fraction = fraction * fraction * (3.0 - 2.0 * fraction)
     weights = np.zeros((size, cells + 1), np.float32)
-    weights[np.arange(size), left] = 1.0 - share
-    weights[np.arange(size), left + 1] = share
+    weights[np.arange(size), left] = 1.0 - fraction
+    weights[np.arange(size), left + 1] = fraction
     return weights
 
 
@@ -101,10 +101,10 @@ def texture(rng: np.random.Generator, size: int, cells: int, cells_down: int = 0
     """Draws smooth noise whose random numbers do not depend on the image size.
 
     Args:
-      rng: source of the grid's normal numbers.
-      size: pixels per side.
-      cells: grid cells across.
-      cells_down: grid cells down; 0 for as many as across.
+      rng: Random number generator of the grid values.
+      size: Pixels per side.
+      cells: Grid cells horizontally.
+      cells_down: Grid cells vertically; 0 for as many as horizontally.
 
     Returns:
       noise_HW, float32, mean about 0 and standard deviation about 2/3.
@@ -116,14 +116,14 @@ def texture(rng: np.random.Generator, size: int, cells: int, cells_down: int = 0
 
 @functools.lru_cache(maxsize=64)
 def _gaussian(size: int, sigma: float) -> np.ndarray:
-    """Blur as a matrix [size, size]; rows sum to 1, so that the border keeps its brightness."""
+    """Returns a blur matrix [size, size]; rows sum to 1, which keeps the border's brightness."""
     pixels = np.arange(size)
     weights = np.exp(-0.5 * ((pixels[:, None] - pixels[None]) / (sigma * size)) ** 2)
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Blurs [H, W] or [H, W, 3] with a Gaussian; sigma is a share of the image side."""
+    """Blurs [H, W] or [H, W, 3] with a Gaussian; sigma is a fraction of the image side."""
     if sigma <= 0.0:
         return image
     matrix = _gaussian(image.shape[0], sigma)
@@ -163,7 +163,7 @@ def dots(size: int, points_N2: np.ndarray, radius: float) -> np.ndarray:
     points = points_N2.astype(np.float32)
     squared_NHW = (x_HW - points[:, 0, None, None]) ** 2
     squared_NHW += (y_HW - points[:, 1, None, None]) ** 2
-    return inside(np.sqrt(squared_NHW.min(axis=0)) - np.float32(radius))
+    return soft_mask(np.sqrt(squared_NHW.min(axis=0)) - np.float32(radius))
 
 
 def rgb(image_HW: np.ndarray) -> np.ndarray:

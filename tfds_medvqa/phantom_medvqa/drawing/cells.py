@@ -1,4 +1,4 @@
-"""How are the two cell pictures drawn: a blood smear and fluorescent kidney cortex."""
+"""Drawing of cells: a blood smear and fluorescent kidney cortex."""
 
 from collections.abc import Mapping
 
@@ -10,11 +10,11 @@ from tfds_medvqa.phantom_medvqa.drawing.canvas import (
     dots,
     ellipse,
     filled,
-    inside,
     jittered_points,
     outline,
     paint,
     rgb,
+    soft_mask,
     texture,
 )
 from tfds_medvqa.phantom_medvqa.drawing.facts import Facts, Modality, choose, sign, yes_no
@@ -124,7 +124,7 @@ def draw_kidney(facts: Mapping[str, str], rng: np.random.Generator, size: int) -
     image_HW = 0.16 + 0.05 * texture(rng, size, 10) + 0.03 * texture(rng, size, 28)
     x = sign(facts["side"]) * rng.uniform(0.40, 0.46)
     # Stroma glows faintly on the structure's side, as thick tissue does.
-    image_HW += 0.08 * inside(np.abs(x_HW - x) - 0.5, 0.6)
+    image_HW += 0.08 * soft_mask(np.abs(x_HW - x) - 0.5, 0.6)
     _paint_structure(image_HW, facts["structure"], rng, x)
     return rgb(image_HW)
 

@@ -1,4 +1,4 @@
-"""How is a chest X-ray drawn: lung fields, ribs, heart, and what dims or widens them."""
+"""Drawing of a chest X-ray: lung fields, ribs, heart, and findings."""
 
 from collections.abc import Mapping
 
@@ -7,10 +7,10 @@ import numpy as np
 from tfds_medvqa.phantom_medvqa.drawing.canvas import (
     coordinates,
     ellipse,
-    inside,
     outline,
     paint,
     rgb,
+    soft_mask,
     texture,
 )
 from tfds_medvqa.phantom_medvqa.drawing.facts import Facts, Modality, choose, sign, yes_no
@@ -38,7 +38,7 @@ def _lungs(size: int, rng: np.random.Generator) -> np.ndarray:
     lungs = ellipse(size, (-spread, -0.02), (0.34, height), 0.10)
     lungs = np.maximum(lungs, ellipse(size, (spread, -0.02), (0.34, height), -0.10))
     dome_HW = 0.42 + 1.2 * (np.abs(x_HW) - 0.42) ** 2
-    return lungs * inside(y_HW - dome_HW, 0.05)
+    return lungs * soft_mask(y_HW - dome_HW, 0.05)
 
 
 def _ribs(size: int) -> np.ndarray:
@@ -63,7 +63,7 @@ def _paint_finding(
     if facts["diagnosis"] == "effusion":
         # The fluid stands higher at the chest wall than at the heart: the meniscus.
         level_HW = rng.uniform(0.0, 0.15) - 0.5 * np.clip(side * x_HW - 0.4, 0.0, 1.0)
-        fluid_HW = inside(level_HW - y_HW, 0.06) * (side * x_HW > 0)
+        fluid_HW = soft_mask(level_HW - y_HW, 0.06) * (side * x_HW > 0)
         # It hides the dome of the diaphragm, so the mask is wider than the lung that is left.
         base_HW = ellipse(size, (side * 0.44, 0.10), (0.36, 0.60), softness=0.06)
         paint(image_HW, fluid_HW * base_HW, 0.86)
@@ -79,9 +79,9 @@ def draw(facts: Mapping[str, str], rng: np.random.Generator, size: int) -> np.nd
     lungs_HW = _lungs(size, rng)
     marks_HW = 0.15 + 0.20 * _ribs(size) + 0.03 * texture(rng, size, 14)
     image_HW += lungs_HW * (marks_HW - image_HW)
-    paint(image_HW, inside(np.abs(x_HW) - 0.12, 0.08) * thorax_HW, 0.74)
+    paint(image_HW, soft_mask(np.abs(x_HW) - 0.12, 0.08) * thorax_HW, 0.74)
     clavicle_HW = np.abs(y_HW + 0.70 + 0.25 * (np.abs(x_HW) - 0.1)) - 0.035
-    paint(image_HW, inside(clavicle_HW, 0.05) * thorax_HW * (np.abs(x_HW) < 0.75), 0.78)
+    paint(image_HW, soft_mask(clavicle_HW, 0.05) * thorax_HW * (np.abs(x_HW) < 0.75), 0.78)
     width = rng.uniform(0.22, 0.27)
     enlarged = facts["diagnosis"] == "cardiomegaly"
     heart = (0.20, 0.22), (0.60, 0.36) if enlarged else (width, 0.28)

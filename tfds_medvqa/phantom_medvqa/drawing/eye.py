@@ -1,4 +1,4 @@
-"""How are the two pictures of the eye drawn: retinal layers (OCT) and the fundus."""
+"""Drawing of the eye: retinal layers (OCT) and the fundus."""
 
 from collections.abc import Mapping
 
@@ -9,9 +9,9 @@ from tfds_medvqa.phantom_medvqa.drawing.canvas import (
     dots,
     ellipse,
     filled,
-    inside,
     paint,
     rgb,
+    soft_mask,
     texture,
 )
 from tfds_medvqa.phantom_medvqa.drawing.facts import Facts, Modality, choose, sign, yes_no
@@ -90,14 +90,14 @@ def _vessels(size: int, disc_x: float, rng: np.random.Generator) -> np.ndarray:
         for bend, reach, width in ((0.62, 1.0, 0.030), (0.30, 0.6, 0.022)):
             bend = half * bend * rng.uniform(0.9, 1.1)
             course_HW = bend * np.sqrt(np.clip(along_HW, 0.0, 2.0))
-            stroke_HW = inside(np.abs(y_HW - course_HW) - width)
+            stroke_HW = soft_mask(np.abs(y_HW - course_HW) - width)
             mask_HW = np.maximum(mask_HW, stroke_HW * (along_HW > 0) * (along_HW < 1.4 * reach))
         nasal_HW = half * 0.9 * np.sqrt(np.clip(-along_HW, 0.0, 2.0))
-        mask_HW = np.maximum(mask_HW, inside(np.abs(y_HW - nasal_HW) - 0.025) * (along_HW < 0))
+        mask_HW = np.maximum(mask_HW, soft_mask(np.abs(y_HW - nasal_HW) - 0.025) * (along_HW < 0))
     return mask_HW
 
 
-def _bleeding_places(count: int, disc_x: float, rng: np.random.Generator) -> np.ndarray:
+def _bleeding_points(count: int, disc_x: float, rng: np.random.Generator) -> np.ndarray:
     """Draws points [count, 2] spread evenly in angle around the picture's middle, off the disc."""
     turn = rng.uniform(0.0, 2.0 * np.pi)
     angle = turn + np.arange(count) * 2.4 + rng.uniform(-0.15, 0.15, count)
@@ -119,11 +119,11 @@ def draw_fundus(facts: Mapping[str, str], rng: np.random.Generator, size: int) -
     )
     paint(image_HWC, 0.7 * _vessels(size, disc_x, rng), (0.60, 0.16, 0.10))
     paint(image_HWC, ellipse(size, (disc_x, 0.0), (0.17, 0.19), softness=0.06), (1.0, 0.88, 0.55))
-    points = _bleeding_places(HAEMORRHAGES[facts["grade"]], disc_x, rng)
+    points = _bleeding_points(HAEMORRHAGES[facts["grade"]], disc_x, rng)
     paint(image_HWC, dots(size, points, 0.115), (0.22, 0.01, 0.02))
     if facts["grade"] == "grade 4":
         # Blood that settles in front of the retina: a boat with a level top.
-        boat_HW = ellipse(size, (0.0, 0.35), (0.60, 0.50)) * inside(0.35 - y_HW)
+        boat_HW = ellipse(size, (0.0, 0.35), (0.60, 0.50)) * soft_mask(0.35 - y_HW)
         paint(image_HWC, boat_HW, (0.20, 0.0, 0.02))
     if facts.get("exudates") == "yes":
         cluster = jittered_ring(rng) + np.array([-0.3 * np.sign(disc_x), -0.35])

@@ -1,4 +1,4 @@
-"""What is known about a phantom before it is drawn: its facts, which are also the answers."""
+"""Facts about a phantom, drawn before its image; they are also the answers."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -8,23 +8,23 @@ import numpy as np
 
 Facts: TypeAlias = dict[str, str]
 """Fact name to answer, as {"diagnosis": "effusion", "side": "left"}; a fact that does not apply to
-the picture (the side of a lesion that is not there) is absent, and no question asks for it."""
+the image (the side of an absent lesion) is missing, and no question asks for it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Modality:
-    """One kind of picture.
+    """One imaging modality.
 
     Attributes:
-      modality: what the feature `modality` says.
-      anatomy: what the feature `anatomy` says.
-      grey: whether its machine measures one channel.
-      label_fact: the fact that `label` is the class of.
-      label_classes: its classes, in the order of `label`.
-      sample: draws the facts of one picture; every class equally likely.
-      draw: (facts, rng, size) -> image_HWC, float32 about [0, 1]. All random numbers that the
-        healthy picture needs are drawn before those of a finding, so that the same rng without
-        the finding gives the same picture but for the finding.
+      modality: Value of the feature `modality`.
+      anatomy: Value of the feature `anatomy`.
+      grey: True if its machine measures one channel.
+      label_fact: Name of the fact that `label` encodes.
+      label_classes: Classes of this fact, in the order of `label`.
+      sample: Draws the facts of one image; all classes are equally likely.
+      draw: (facts, rng, size) -> image_HWC, float32 about [0, 1]. All random numbers of the
+        healthy image are drawn before those of a finding, so that the same rng without the finding
+        gives the same image except for the finding.
     """
 
     modality: str

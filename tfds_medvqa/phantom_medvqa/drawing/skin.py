@@ -1,4 +1,4 @@
-"""How is a dermatoscope picture drawn: skin, hairs and a pigmented or vascular lesion."""
+"""Drawing of a dermatoscope image: skin, hairs and a pigmented or vascular lesion."""
 
 from collections.abc import Mapping
 
@@ -8,9 +8,9 @@ from tfds_medvqa.phantom_medvqa.drawing.canvas import (
     coordinates,
     dots,
     filled,
-    inside,
     outline,
     paint,
+    soft_mask,
     texture,
 )
 from tfds_medvqa.phantom_medvqa.drawing.facts import Facts, Modality, choose, sign, yes_no
@@ -50,8 +50,8 @@ def _paint_lesion(
     waves = [(3, 0.16, phases[0]), (5, 0.10, phases[1]), (8, 0.07, phases[2])]
     mask_HW = outline(size, center, (0.50, 0.54), waves, softness=0.06)
     paint(image_HWC, mask_HW, (0.24, 0.13, 0.08))
-    paint(image_HWC, mask_HW * inside(0.2 - clouds_HW, 0.3), (0.05, 0.04, 0.05))
-    paint(image_HWC, 0.8 * mask_HW * inside(clouds_HW + 0.6, 0.3), (0.36, 0.40, 0.52))
+    paint(image_HWC, mask_HW * soft_mask(0.2 - clouds_HW, 0.3), (0.05, 0.04, 0.05))
+    paint(image_HWC, 0.8 * mask_HW * soft_mask(clouds_HW + 0.6, 0.3), (0.36, 0.40, 0.52))
 
 
 def _paint_hairs(image_HWC: np.ndarray, rng: np.random.Generator) -> None:
@@ -60,7 +60,7 @@ def _paint_hairs(image_HWC: np.ndarray, rng: np.random.Generator) -> None:
     for start in (-0.7, -0.25, 0.25, 0.7):
         slope, bend = rng.uniform(0.5, 1.0), rng.uniform(-0.25, 0.25)
         course_HW = start + slope * x_HW + bend * x_HW**2 + rng.uniform(-0.1, 0.1)
-        paint(image_HWC, inside(np.abs(y_HW - course_HW) - 0.03), (0.08, 0.05, 0.04))
+        paint(image_HWC, soft_mask(np.abs(y_HW - course_HW) - 0.03), (0.08, 0.05, 0.04))
 
 
 def draw(facts: Mapping[str, str], rng: np.random.Generator, size: int) -> np.ndarray:

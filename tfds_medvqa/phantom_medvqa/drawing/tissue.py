@@ -1,4 +1,4 @@
-"""How is colon tissue drawn: fat, lymphocytes, glands, muscle and tumour in pink and purple."""
+"""Drawing of stained colon tissue: fat, lymphocytes, glands, muscle and tumour."""
 
 from collections.abc import Mapping
 
@@ -8,10 +8,10 @@ from tfds_medvqa.phantom_medvqa.drawing.canvas import (
     coordinates,
     dots,
     filled,
-    inside,
     jittered_points,
     nearest_two,
     paint,
+    soft_mask,
     texture,
 )
 from tfds_medvqa.phantom_medvqa.drawing.facts import Facts, Modality, choose, yes_no
@@ -44,7 +44,7 @@ def _adipose(size: int, rng: np.random.Generator) -> np.ndarray:
     """Empty fat cells between thin pink walls, a nucleus squeezed here and there."""
     image_HWC = filled(size, PALE)
     first_HW, second_HW, _ = nearest_two(size, jittered_points(rng, 4, 0.35))
-    paint(image_HWC, inside(second_HW - first_HW - 0.07, 0.06), (0.85, 0.50, 0.66))
+    paint(image_HWC, soft_mask(second_HW - first_HW - 0.07, 0.06), (0.85, 0.50, 0.66))
     return image_HWC
 
 
@@ -59,9 +59,9 @@ def _mucosa(size: int, rng: np.random.Generator) -> np.ndarray:
     """Round glands: a pale opening, a pale wall, and a ring of nuclei at its foot."""
     image_HWC = filled(size, PINK)
     first_HW, _, _ = nearest_two(size, jittered_points(rng, 2, 0.10))
-    paint(image_HWC, inside(first_HW - 0.42), PURPLE)
-    paint(image_HWC, inside(first_HW - 0.31), (0.90, 0.80, 0.92))
-    paint(image_HWC, inside(first_HW - 0.12), PALE)
+    paint(image_HWC, soft_mask(first_HW - 0.42), PURPLE)
+    paint(image_HWC, soft_mask(first_HW - 0.31), (0.90, 0.80, 0.92))
+    paint(image_HWC, soft_mask(first_HW - 0.12), PALE)
     return image_HWC
 
 
@@ -71,11 +71,11 @@ def _muscle(size: int, rng: np.random.Generator) -> np.ndarray:
     image_HWC = filled(size, (0.92, 0.50, 0.62))
     angle = rng.uniform(-0.5, 0.5)
     across_HW = np.cos(angle) * y_HW - np.sin(angle) * x_HW + 0.06 * np.sin(4.0 * x_HW)
-    paint(image_HWC, inside(0.2 - np.cos(across_HW * 24.0), 0.8), (0.74, 0.30, 0.48))
+    paint(image_HWC, soft_mask(0.2 - np.cos(across_HW * 24.0), 0.8), (0.74, 0.30, 0.48))
     along_HW = np.cos(angle) * x_HW + np.sin(angle) * y_HW
     for u, v in rng.uniform(-0.9, 0.9, (6, 2)):
         nucleus_HW = np.hypot((along_HW - u) / 0.16, (across_HW - v) / 0.05) - 1.0
-        paint(image_HWC, inside(nucleus_HW, 0.4), DEEP)
+        paint(image_HWC, soft_mask(nucleus_HW, 0.4), DEEP)
     return image_HWC
 
 
@@ -86,9 +86,9 @@ def _tumor(size: int, rng: np.random.Generator) -> np.ndarray:
     points = jittered_points(rng, 6, 0.45)
     first_HW, _, index_HW = nearest_two(size, points)
     radius_HW = rng.uniform(0.08, 0.17, len(points)).astype(np.float32)[index_HW]
-    paint(image_HWC, inside(first_HW - radius_HW), (0.34, 0.10, 0.42))
-    paint(image_HWC, inside(first_HW - 0.35 * radius_HW), (0.58, 0.28, 0.60))
-    paint(image_HWC, inside(clefts_HW, 0.06), PALE)
+    paint(image_HWC, soft_mask(first_HW - radius_HW), (0.34, 0.10, 0.42))
+    paint(image_HWC, soft_mask(first_HW - 0.35 * radius_HW), (0.58, 0.28, 0.60))
+    paint(image_HWC, soft_mask(clefts_HW, 0.06), PALE)
     return image_HWC
 
 
