@@ -1,4 +1,4 @@
-"""Does training 4 of 12 layers cost what 4 layers cost? One client's gradient, ours and the rest.
+"""Time of a client's training step with 4 of 12 layers chosen, against the step of all layers.
 
     python -m benchmarks.client_step [--quick] [--json FILE]
 
@@ -113,7 +113,7 @@ def full_autodiff(model: Model, params: Params, batches_S: Batch) -> Run:
 
 
 def ours(model: Model, params: Params, batches_S: Batch) -> Run:
-    """The same of the chosen rows, as local training does it."""
+    """The gradient of the chosen rows only, as in local training."""
     gradients = gradient.make_buffered_gradient(model, unit="block", loss=LOSS, skip_frozen=True)
 
     @jax.jit
@@ -204,7 +204,7 @@ def timed(run: Callable[[], Any]) -> float:
 
 
 def summarise(rows: list[dict[str, Any]], widths: list[int]) -> dict[str, float]:
-    """Reduces the rows to the figures that design targets are set for: the worst of all widths."""
+    """Reduces the rows to the figures with design targets: the worst of all widths."""
     summary = {
         f"client.overhead_{choice}": max(
             row["overhead"]

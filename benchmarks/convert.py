@@ -1,8 +1,8 @@
-"""How much memory do reading and converting a sharded checkpoint take?
+"""Memory of reading and converting a sharded checkpoint.
 
     python -m benchmarks.convert [--quick] [--json FILE]
 
-A LLaVA with random bfloat16 weights is written in shards and read by a process of its own for every
+A LLaVA with random bfloat16 weights is written in shards and read by a separate process for every
 case. Limits: reading holds the model and one shard; converting holds one shard that is read and one
 that is written, twice while it is laid out. Peaks are the processes' resident memory, which counts
 the mapped part of a file, less that of a process that reads a model of a few kilobytes.
@@ -32,7 +32,7 @@ CASES = ("load stored", "load float32", "convert stored")
 
 
 def write(folder: pathlib.Path, *, width: int, layers: int, shard_bytes: int) -> None:
-    """Writes a directory of a LLaVA that is nearly all language model."""
+    """Writes a checkpoint of a LLaVA that consists mostly of its language model."""
     from f3ocus_jax.data.tokenizer_files import load_tokenizer
     from f3ocus_jax.models import FAMILIES
     from f3ocus_jax.models.blocks.clip import ClipConfig
@@ -87,7 +87,7 @@ def measure(case: str, folder: pathlib.Path) -> None:
 
 
 def run_case(case: str, folder: pathlib.Path) -> dict[str, float]:
-    """Measures a case in a process of its own."""
+    """Measures a case in a separate process."""
     command = [sys.executable, "-m", "benchmarks.convert", "--case", case, "--folder", str(folder)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(output.splitlines()[-1])

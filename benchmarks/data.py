@@ -1,14 +1,14 @@
-"""How many examples per second do building, caching, dealing and batching give, in what memory?
+"""Throughput and memory of building, caching, partitioning and batching a dataset.
 
 python -m benchmarks.data [--quick] [--json FILE]
 
 Files of MedMNIST's layout and, without --quick, of its real sizes (707 962 images of random pixels,
 which compress worst) are written first, by another process, and are not timed. Rows: building the
-TFDS dataset, filling the cache at 28 px, reading it again, dealing it to the nine clients with all
-questions tokenised, gathering training batches of 32 at random, and for comparison the examples
+TFDS dataset, filling the cache at 28 px, reading it again, assigning it to the nine clients with
+all questions tokenised, gathering training batches of 32 at random, and for comparison the examples
 that one training step takes: ViLT with 12 layers of width 128, four adapters trained.
 
-Wall time depends on what else the machine does; CPU time is this process's own, of all threads.
+Wall time depends on the load of the machine; CPU time is that of all threads of this process.
 """
 
 import argparse
@@ -63,14 +63,14 @@ def write_files(folder: pathlib.Path, quick: bool) -> dict[str, records.Record]:
 
 
 def elsewhere(function: Callable[..., Result], *arguments: object) -> Result:
-    """Runs a function in a process of its own, so that its memory is not counted here."""
+    """Runs a function in a separate process, so that its memory is not counted."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()
 
 
 class Clock:
-    """Measures what happens between two rows of the table."""
+    """Measures the time and memory between two rows of the table."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -95,7 +95,7 @@ class Clock:
 
 
 def measure(folder: pathlib.Path, known: dict[str, records.Record]) -> list[dict[str, Any]]:
-    """Builds, caches, deals and batches one dataset."""
+    """Builds, caches, partitions and batches one dataset."""
     config = MedVQAConfig(name=NAME, records=known)
     Builder.builder_configs[NAME] = config
     Builder.BUILDER_CONFIGS = [*Builder.BUILDER_CONFIGS, config]

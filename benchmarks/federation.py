@@ -1,13 +1,13 @@
-"""How many clients a second does the engine train, and what does it hold while it does?
+"""Throughput and memory of the federation engine, against hand-written loops, FedJAX and Flower.
 
     python -m benchmarks.federation [--quick] [--json FILE]
 
 Local training of an MLP 64-H-H-10, 10 steps of 32 examples per client, plain SGD, whose changes are
 averaged. Ours is the project's engine (`clients.placement.stream` with the fold and the server step
 of `server_side.py`), once around the local step of the hand-written loops and once around
-the project's own client step. A CPU is one device per core here: "pmap" deals clients to them, all
-others run on the first device, whose matrix products use every core. Peers: the loops one would
-write by hand, FedJAX 0.0.17 and Flower 1.41 where they can be imported (`federation_peers.py`,
+the project's own client step. A CPU is one device per core here: "pmap" distributes clients over
+them, all others run on the first device, whose matrix products use every core. Peers: hand-written
+loops, FedJAX 0.0.17 and Flower 1.41 where they can be imported (`federation_peers.py`,
 `federation_flower.py`; Flower runs its rounds after the others' bursts). All get the same arrays on
 the host.
 """
@@ -69,7 +69,7 @@ def start_params(hidden: int) -> Params:
 
 
 def examples(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What some clients train on: features [K, S, B, 64] and classes [K, S, B]."""
+    """Training data of some clients: features [K, S, B, 64] and classes [K, S, B]."""
     draws = [np.random.default_rng([7, place]) for place in places]
     shape = (STEPS, BATCH)
     features = np.stack([draw.normal(size=(*shape, FEATURES)) for draw in draws])
@@ -125,7 +125,7 @@ def looped(params: Params, features: np.ndarray, classes: np.ndarray) -> Any:
 
 
 def by_hand(method: Callable, hidden: int, clients: int) -> Callable[[], None]:
-    """One round after the other, of a hand-written method."""
+    """Runs consecutive rounds of a hand-written method."""
     params, data = start_params(hidden), examples(np.arange(clients))
 
     def run() -> None:
@@ -200,7 +200,7 @@ def tasks(indices: np.ndarray) -> ClientWork:
 def by_engine(
     function: Callable, hidden: int, clients: int, *, ready: bool, **layout: Any
 ) -> Callable[[], None]:
-    """One round after the other, by the engine; `ready` gathers what clients train on once."""
+    """Runs consecutive rounds by the engine; `ready` gathers the training data once."""
     settings = parsing.parse(AggregationConfig, presets.get_base().aggregation)
     init, apply = server_optimizer.make_server_optimizer(settings)
     frozen, rows_L, head = split(start_params(hidden))
@@ -284,7 +284,7 @@ def peak_megabytes() -> float:
 
 
 def grow(clients: int, hidden: int, repeats: int) -> dict[str, Any]:
-    """One number of clients in a process of its own: seconds per round, and memory."""
+    """Measures one number of clients in a separate process: seconds per round, and memory."""
     before = peak_megabytes()
     run = by_engine(same_step, hidden, clients, ready=False, placement="map")
     first = burst(run, 1)
@@ -317,7 +317,7 @@ def growth(hidden: int, repeats: int) -> list[dict[str, Any]]:
 
 
 def summarise(rows: list[dict[str, Any]], many: list[dict[str, Any]]) -> dict[str, float]:
-    """Reduces the rows to the figures that targets are set for."""
+    """Reduces the rows to the figures with targets."""
     summary = {}
     for hidden in HIDDEN:
         rate = {

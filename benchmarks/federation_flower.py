@@ -20,7 +20,7 @@ WARM_UP = 3
 
 @functools.cache
 def data_of(place: int) -> tuple[np.ndarray, np.ndarray]:
-    """What one client trains on, made once per worker."""
+    """Training data of one client, made once per worker."""
     features, classes = federation.examples(np.array([place]))
     return features[0], classes[0]
 

@@ -1,4 +1,4 @@
-"""What does the top eigenvalue of every layer's neural tangent kernel cost, and how exact is it?
+"""Cost and accuracy of the top eigenvalue of every layer's neural tangent kernel.
 
     python -m benchmarks.importance [--quick] [--cases NAME ...] [--json FILE]
 
@@ -87,7 +87,7 @@ def timed(run: Callable[[], Any]) -> float:
 
 
 def device_megabytes(compiled: Any) -> float:
-    """Peak of what a program allocates beside its arguments, by XLA's own account."""
+    """Peak memory of a program without its arguments, according to XLA."""
     memory = compiled.memory_analysis()
     return (memory.temp_size_in_bytes + memory.output_size_in_bytes) / 1e6
 
@@ -134,7 +134,7 @@ def measure(name: str, case: Case, repeats: int) -> list[dict[str, Any]]:
 
 
 def counted(plan: KernelPlan, found: importance.Spectrum) -> float:
-    """Operations of what ran: the plan's, with the iterations that it took."""
+    """Operations that ran: those of the plan, with the actual number of iterations."""
     flops = plan.flops[plan.method]
     if plan.method == "lanczos":
         flops *= float(np.mean(found.iterations_LM)) / EXPECTED_ITERATIONS
@@ -159,7 +159,7 @@ def show(row: dict[str, Any]) -> None:
 
 
 def a_round(width: int, unit: str) -> dict[str, Callable[[], Any]]:
-    """Makes a client's local training, and its scoring from nothing and from the last round's."""
+    """Makes a client's local training, and its scoring with cold and with warm start."""
     adapter_size = 48 if unit == "adapter" else 0
     model, batch = client_step.make_model(width, adapter_size), client_step.make_batch(BATCH)
     frozen, rows_L, head = units.split(model.init(jax.random.key(0)), unit)
@@ -191,7 +191,7 @@ def normal(draw: np.random.Generator, leaf: jax.Array) -> np.ndarray:
 
 
 def share_of_round(width: int, unit: str, repeats: int) -> dict[str, Any]:
-    """Times scoring a client's 12 layers beside its local training of a round."""
+    """Times the scoring of a client's 12 layers relative to its local training of a round."""
     runs = a_round(width, unit)
     first = {name: timed(run) for name, run in runs.items()}
     best = dict.fromkeys(runs, math.inf)
@@ -217,7 +217,7 @@ def share_of_round(width: int, unit: str, repeats: int) -> dict[str, Any]:
 
 
 def summarise(rows: list[dict[str, Any]], rounds: list[dict[str, Any]]) -> dict[str, float]:
-    """Reduces the rows to the figures that targets are set for."""
+    """Reduces the rows to the figures with targets."""
     by_case = {(row["case"], row["method"]): row for row in rows}
     mine = [row for row in rows if row["method"] == "ours"]
     summary = {}

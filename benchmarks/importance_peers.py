@@ -1,6 +1,6 @@
-"""The same eigenvalues as others would find them, and the values in float64 to compare with.
+"""The same eigenvalues by other methods, and float64 references for comparison.
 
-torch is no dependency of this project; without it, its row is left out.
+torch is not a dependency of this project; without it, its row is left out.
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ class Case:
     """A network and a batch.
 
     Attributes:
-      layers: L.
-      width: of a token.
-      examples: N.
-      answers: C.
-      peers: methods beside ours that end in minutes here.
-      loss: whether the kernel is that of the examples' losses.
+      layers: L, number of layers.
+      width: Width of a token.
+      examples: N, number of examples.
+      answers: C, number of answers.
+      peers: Other methods that finish within minutes for this case.
+      loss: If True, the kernel is that of the examples' losses.
     """
 
     layers: int
@@ -42,13 +42,13 @@ class Case:
 
     @property
     def size(self) -> int:
-        """Outputs of the whole batch."""
+        """Number of outputs of the whole batch."""
         return self.examples * (1 if self.loss else self.answers)
 
 
 @dataclasses.dataclass(frozen=True)
 class Arrays:
-    """What the case's function is made of; all float32 but the labels."""
+    """Arrays of the case's function; float32 except the labels."""
 
     rows_L: Params
     hidden: jax.Array
@@ -57,7 +57,7 @@ class Arrays:
 
 
 def make_arrays(case: Case) -> Arrays:
-    """Draws them."""
+    """Draws the arrays of a case."""
     draw, width = np.random.default_rng(0), case.width
 
     def normal(*shape: int, scale: float = 1.0) -> jax.Array:

@@ -1,4 +1,4 @@
-"""What do all benchmarks leave behind? Their figures, printed, and a file of one layout."""
+"""Output of all benchmarks: printed figures, and a JSON file with a common layout."""
 
 import json
 import pathlib
@@ -13,14 +13,14 @@ def write(
     rows: Sequence[dict[str, Any]],
     summary: dict[str, float],
 ) -> None:
-    """Writes what was measured as JSON.
+    """Writes the measurements as JSON.
 
     Args:
-      path: of `--json`; nothing is written without it.
-      hardware: what it ran on.
-      versions: of packages, by name.
-      rows: one per case and method.
-      summary: the figures that targets are set for, by their names.
+      path: Output file, from `--json`; None to write nothing.
+      hardware: Description of the hardware.
+      versions: Package to version.
+      rows: Measurements, one row per case and method.
+      summary: Name to value of the figures with targets.
     """
     content = {"hardware": hardware, "versions": versions, "rows": rows, "summary": summary}
     if path is not None:
@@ -28,6 +28,6 @@ def write(
 
 
 def show(summary: dict[str, float]) -> None:
-    """Prints the figures, a line each."""
+    """Prints the figures, one per line."""
     for name, value in summary.items():
         print(f"{name:<42} {value:.4g}")

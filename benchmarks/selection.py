@@ -1,12 +1,12 @@
-"""How fast and how good are the selectors? Ours, pymoo's, and the exact front, in one run.
+"""Speed and quality of the selectors, against pymoo's and the exact front, in one run.
 
     python -m benchmarks.selection [--quick] [--cases 9 100] [--json FILE] [--picture FILE]
 
 Instances: S_kl ∝ exp(2 (√(1 − r) g_kl + √r c_l)), g and c standard normal, rows normalised; r
-correlates the clients. Quality: hypervolume inside the box of the exact supported front, as a
-share of its own. Speed: the least time of all seeds and repeats; the methods take turns. The peer
-is pymoo's NSGA-II with a row crossover, its fastest set-up; the others of pymoo run once per seed,
-for their quality. All of pymoo starts from the first generation that ours start from.
+correlates the clients. Quality: hypervolume within the box of the exact supported front, as a
+fraction of its own. Speed: the least time of all seeds and repeats; the methods take turns. The
+peer is pymoo's NSGA-II with a row crossover, its fastest set-up; the other set-ups of pymoo run
+once per seed, for their quality. All of pymoo's start from the same first generation as ours.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What does pymoo make of the same problem? NSGA-II with feasible rows, and with random keys."""
+"""Solutions of the same problem by pymoo: NSGA-II with feasible rows, and with random keys."""
 
 import numpy as np
 from pymoo.algorithms.moo.cmopso import CMOPSO
@@ -10,7 +10,7 @@ from pymoo.optimize import minimize
 
 
 class Selection(Problem):
-    """Choices of layers, as flattened masks or as keys whose largest are picked."""
+    """Choices of layers, as flattened masks or as random keys whose largest values are chosen."""
 
     def __init__(self, scores_KL: np.ndarray, budgets_K: np.ndarray, *, keys: bool) -> None:
         super().__init__(n_var=scores_KL.size, n_obj=2, xl=0.0, xu=1.0)
@@ -42,7 +42,7 @@ class RowCrossover(Crossover):
 
 
 class SwapMutation(Mutation):
-    """A random pick of a client gives way to a random other layer, in one client or two."""
+    """Replaces a random chosen layer by a random other layer, for one or two clients."""
 
     def __init__(self, clients: int) -> None:
         super().__init__()
@@ -51,22 +51,22 @@ class SwapMutation(Mutation):
     def _do(self, problem: Problem, X: np.ndarray, **kwargs: object) -> np.ndarray:
         masks = X.reshape(len(X), self.clients, -1).astype(bool)
         chosen = np.random.randint(0, self.clients, (len(X), 2))
-        places = np.arange(len(X))
+        rows_P = np.arange(len(X))
         for client in chosen.T:
-            rows = masks[places, client]
+            rows = masks[rows_P, client]
             noise = np.random.random(rows.shape)
             gone = np.argmax(np.where(rows, noise, -1.0), axis=1)
             new = np.argmax(np.where(rows, -1.0, noise), axis=1)
             changes = ~rows.all(axis=1)
-            masks[places[changes], client[changes], gone[changes]] = False
-            masks[places[changes], client[changes], new[changes]] = True
+            masks[rows_P[changes], client[changes], gone[changes]] = False
+            masks[rows_P[changes], client[changes], new[changes]] = True
         return masks.reshape(X.shape).astype(X.dtype)
 
 
 def largest(values_KL: np.ndarray, budgets_K: np.ndarray) -> np.ndarray:
-    """Picks the `budget` largest of every row."""
-    places_KL = np.argsort(np.argsort(-values_KL, axis=-1), axis=-1)
-    return places_KL < budgets_K[:, None]
+    """Chooses the `budget` largest values of every row."""
+    ranks_KL = np.argsort(np.argsort(-values_KL, axis=-1), axis=-1)
+    return ranks_KL < budgets_K[:, None]
 
 
 def run(
@@ -78,15 +78,15 @@ def run(
     generations: int,
     seed: int,
 ) -> np.ndarray:
-    """Runs a pymoo set-up.
+    """Runs one of pymoo's algorithms.
 
     Args:
       name: "pymoo nsga2 rows", "pymoo nsga2 keys" or "pymoo cmopso keys".
-      scores_KL: float.
-      budgets_K: int.
+      scores_KL: float importance of every layer for every client.
+      budgets_K: int number of layers that every client trains.
       first_PKL: bool, the first generation.
-      generations: how many.
-      seed: of its draws.
+      generations: Number of generations.
+      seed: Seed of the random numbers.
 
     Returns:
       [N, 2], (importance, variance) of its front.
@@ -94,7 +94,7 @@ def run(
     np.random.seed(seed)
     keys = name.endswith("keys")
     problem = Selection(scores_KL.astype(np.float32), budgets_K, keys=keys)
-    # As keys: what is picked is above one half, and what is not is below.
+    # As keys: chosen layers are above one half, others are below.
     start_PKL = (first_PKL + np.random.random(first_PKL.shape)) / 2 if keys else first_PKL
     population = len(first_PKL)
     sampling = start_PKL.reshape(population, -1).astype(np.float64 if keys else np.float32)

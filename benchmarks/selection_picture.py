@@ -1,4 +1,4 @@
-"""How do the fronts look? Each metaheuristic's over the exact one, and the clients' own choice."""
+"""Picture of each metaheuristic's front over the exact one, and of the clients' own choice."""
 
 import pathlib
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ NAMES = {
     "mopso": "particle swarm",
 }
 EXACT, FOUND, OWN = "0.55", "#0072B2", "#D55E00"
-"""Told apart with any colour vision (Okabe and Ito), and by their marks."""
+"""Colours that people with any colour vision can distinguish (Okabe and Ito)."""
 
 
 def draw(
@@ -27,10 +27,10 @@ def draw(
     """Draws one panel per metaheuristic and writes a PNG.
 
     Args:
-      path: where to.
-      exact_NM: (importance, variance) of the true front.
-      fronts: the same of each metaheuristic's front, by its name.
-      own_M: of the clients' own choice.
+      path: Output file.
+      exact_NM: (importance, variance) of every point of the exact front.
+      fronts: Name of the metaheuristic to the points of its front.
+      own_M: (importance, variance) of the clients' own choice.
     """
     figure = Figure(figsize=(8, 5.2), layout="constrained")
     grid = figure.subplots(2, 3, sharex=True, sharey=True).ravel()

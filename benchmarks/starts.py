@@ -1,7 +1,7 @@
-"""How often does Lanczos stop at the second eigenvalue, and after how many iterations?
+"""Frequency of Lanczos runs that stop at the second eigenvalue, and their iterations, by start.
 
-Two layers whose kernels nearly share their eigenvectors, by what the lower one's start holds. Their
-two largest eigenvalues lie in the same order, or change places between the layers.
+Two layers have kernels with nearly the same eigenvectors; the start vector of the lower one varies.
+Their two largest eigenvalues are in the same order, or swapped between the layers.
 
     python -m benchmarks.starts --gap 0.03
 """
@@ -31,10 +31,10 @@ SHARES = {
 
 
 class Kernels:
-    """Kernels that are given, in the place of a linearised network.
+    """Given kernels, in place of a linearised network.
 
     Attributes:
-      outputs: zeros, [1, D].
+      outputs: Zeros, [1, D].
       num_layers: L.
     """
 
@@ -50,14 +50,14 @@ class Kernels:
 
 def decays(gap: float) -> list[np.ndarray]:
     """Returns eigenvalues, [D], of several kinds: 1, 1 - gap and smaller ones."""
-    place = np.arange(1, SIZE - 1)
+    index = np.arange(1, SIZE - 1)
     below = 1 - gap
     rest = [
-        0.9 * below / place,
-        0.9 * below / place**2,
-        0.8 * below * 0.9**place,
-        0.95 * below * (1 - place / SIZE),
-        0.2 * (1 - place / SIZE),
+        0.9 * below / index,
+        0.9 * below / index**2,
+        0.8 * below * 0.9**index,
+        0.95 * below * (1 - index / SIZE),
+        0.2 * (1 - index / SIZE),
     ]
     return [np.concatenate([[1, below], values]) for values in rest]
 
@@ -106,7 +106,7 @@ def main() -> None:
                 kernels = pair_of_kernels(values, turn, rng, crossed=crossed).astype(np.float32)
                 for name, solve in solvers.items():
                     found[name].append(np.array(solve(kernels)))
-        print("eigenvalues change places:" if crossed else "same order:")
+        print("eigenvalues swapped:" if crossed else "same order:")
         for name, pieces in found.items():
             values, iterations = np.concatenate(pieces, axis=1)
             second = np.mean(values < 1 - arguments.gap / 2)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from f3ocus_jax import hosts as distributed
-from f3ocus_jax.data.examples import ClientData
+from f3ocus_jax.data.examples import ClientData, RemoteExamples
 from f3ocus_jax.hosts import DistributedConfig
 from tests.helpers import training_stage
 
