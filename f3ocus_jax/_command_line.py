@@ -10,7 +10,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from f3ocus_jax.config import nearest, shipped
+from f3ocus_jax.config import Section, nearest, reference, shipped
 from f3ocus_jax.errors import CompilerError, ConfigError, DataError, RoundError, WeightsError
 from tfds_medvqa.common.errors import BuildError
 
@@ -28,13 +28,18 @@ EXPECTED_ERRORS = (
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 
 
-def run_with_config(main: Callable[[ml_collections.ConfigDict], None]) -> None:
+def run_with_config(
+    main: Callable[[ml_collections.ConfigDict], None], settings: type[Section]
+) -> None:
     """Runs a command that takes `--config` and `--config.section.name=value`.
 
     Args:
       main: The command; takes the settings.
+      settings: Class of the settings, which --helpfull lists.
     """
     help_text = f"config FILE[:VARIANT] or NAME[:VARIANT]; names: {', '.join(shipped.names())}"
+    if {"--helpfull", "-helpfull"} & set(sys.argv):
+        help_text += f"\nSettings, each with its default:\n{reference.as_help(settings)}"
     config = config_flags.DEFINE_config_file("config", None, help_text, lock_config=True)
     flags.mark_flag_as_required("config")
     run(lambda: main(config.value))

@@ -9,6 +9,7 @@ from f3ocus_jax.data import html_page
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
 from f3ocus_jax.data.settings import DataConfig
+from f3ocus_jax.federation.settings import ExperimentConfig
 
 PAGE = "data.html"
 
@@ -36,4 +37,4 @@ def main(raw: ml_collections.ConfigDict) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    _command_line.run_with_config(main)
+    _command_line.run_with_config(main, ExperimentConfig)

@@ -105,7 +105,7 @@ def _make_choose(budgets: Budgets, settings: SelectionConfig) -> Choose:
         population=settings.population,
         generations=settings.generations,
         pick=settings.pick,
-        pick_value=settings.pick_value,
+        pick_value=settings.make("pick"),
     )
 
     def choose_layers(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from f3ocus_jax.aggregation.settings import AggregationConfig
 from f3ocus_jax.clients.backends import BACKENDS
 from f3ocus_jax.clients.settings import TrainingConfig
-from f3ocus_jax.config import Section, section, setting
+from f3ocus_jax.config import Component, Section, section, setting
 from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.evaluation.settings import EvaluationConfig
 from f3ocus_jax.federation.layer_costs import BUDGET_UNITS
@@ -18,16 +18,38 @@ from f3ocus_jax.selection import PICKS, SELECTORS
 
 
 @dataclasses.dataclass(frozen=True)
+class ImportancePickOptions(Section):
+    """Options of the pick of the most important point."""
+
+    largest_variance: float = setting(0.0, "Largest variance of the point.", at_least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexPickOptions(Section):
+    """Options of the pick by index."""
+
+    position: int = setting(
+        0,
+        "Index on the front, 0 for the least important point; beyond the end, the end.",
+        at_least=0,
+    )
+
+
+PICK_VALUES = dict.fromkeys(PICKS, Component(None, lambda: 0.0)) | {
+    "importance": Component(ImportancePickOptions, lambda options: options.largest_variance),
+    "index": Component(IndexPickOptions, lambda options: float(options.position)),
+}
+"""Picks of `selection.PICKS` that take a value: make([options]) -> value."""
+
+
+@dataclasses.dataclass(frozen=True)
 class SelectionConfig(Section):
     """The server's choice of who trains which layer (F³OCUS, section 3.3)."""
 
     algorithm: str = setting("nsga2", "Algorithm of the choice.", choices=SELECTORS)
     population: int = setting(100, "Size of the population and of the front.", at_least=2)
     generations: int = setting(100, "Renewals of the population in a round.", at_least=1)
-    pick: str = setting("knee", "Point of the front that is used.", choices=PICKS)
-    pick_value: float = setting(
-        0.0, 'Largest variance allowed for "importance", index on the front for "index".'
-    )
+    pick: str = setting("knee", "Rule that picks one point of the front.", choices=PICK_VALUES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +162,7 @@ class CheckpointConfig(Section):
 class ExperimentConfig(Section):
     """One federated run: everything `f3ocus_jax.train` needs to know."""
 
-    seed: int = setting(0, "Seed of everything that is drawn in the run.", at_least=0)
+    seed: int = setting(0, "Seed of everything that is drawn.", at_least=0)
     data: DataConfig = section(DataConfig)
     model: ModelConfig = section(ModelConfig)
     importance: ImportanceConfig = section(ImportanceConfig)
