@@ -1,0 +1,39 @@
+"""The package's own parsers, called in this process on commands of the documentation."""
+
+import os
+import pathlib
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from unittest import mock
+
+from absl import app, flags
+
+
+def parse(module: str, arguments: Sequence[str], folder: pathlib.Path) -> None:
+    """Parses the flags of a command, without running it.
+
+    Args:
+      module: Module of the command, as in "f3ocus_jax.train".
+      arguments: Words behind the command.
+      folder: Working directory, to which config files are relative.
+
+    Raises:
+      SystemExit: If a flag, a config file, a variant or a setting is unknown.
+    """
+
+    def only_parse(main: Callable, flags_parser: Callable, **_: object) -> None:
+        flags_parser(sys.argv)
+
+    before, argv, here = set(flags.FLAGS), sys.argv, pathlib.Path.cwd()
+    try:
+        sys.argv = [module, *arguments]
+        os.chdir(folder)
+        with mock.patch.object(app, "run", only_parse):
+            runpy.run_module(module, run_name="__main__", alter_sys=False)
+    finally:
+        os.chdir(here)
+        sys.argv = argv
+        for name in set(flags.FLAGS) - before:
+            delattr(flags.FLAGS, name)
+        flags.FLAGS.unparse_flags()

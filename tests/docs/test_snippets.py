@@ -1,0 +1,75 @@
+"""Python in README and docs runs, page by page, and the commands in them exist."""
+
+import importlib.util
+import re
+import tomllib
+
+import pytest
+
+from tests.docs import command_line
+from tests.docs.snippets import PAGES, commands, snippets
+from tests.helpers.paths import REPOSITORY
+
+every_page = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY))
+)
+TARGETS = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+EXTRAS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"][
+    "optional-dependencies"
+]
+SHELL = ("", "bash", "console", "sh")
+OTHERS = ("cd", "cp", "git", "pre-commit", "tensorboard")
+"""Commands of other programs, which are not looked into."""
+
+
+@every_page
+def test_python_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": page.stem}
+    blocks = [snippet for snippet in snippets(page) if snippet.language == "python"]
+    for snippet in blocks:
+        if not all(importlib.util.find_spec(name) for name in snippet.needs):
+            continue
+        # The lines of the page, so that a traceback names them.
+        source = "\n" * (snippet.line - 1) + snippet.text
+        exec(compile(source, str(page), "exec"), namespace)
+
+
+@every_page
+def test_commands_of_a_page_exist(page):
+    for snippet in snippets(page):
+        if snippet.language not in SHELL:
+            continue
+        for words in commands(snippet):
+            check_command(words, snippet.where)
+
+
+def check_command(words, where):
+    match words:
+        case ["make", target, *_]:
+            assert target in TARGETS, f"{where}: no target {target!r} in the Makefile"
+        case ["python", "-m", module, *arguments] if module.startswith("f3ocus_jax."):
+            command_line.parse(module, arguments, REPOSITORY)
+        case ["f3ocus", command, *arguments]:
+            command_line.parse(f"f3ocus_jax.{command}", arguments, REPOSITORY)
+        case ["python", "-m", module, *_]:
+            assert importlib.util.find_spec(module) is not None, f"{where}: no module {module!r}"
+        case ["pip", "install", *packages]:
+            check_install(packages, where)
+        case [script, *_] if script.startswith("scripts/"):
+            assert (REPOSITORY / script).is_file(), f"{where}: no file {script!r}"
+        case [program, *_]:
+            assert program in OTHERS, f"{where}: unknown command {program!r}"
+
+
+def check_install(packages, where):
+    for package in packages:
+        extras = re.match(r"(?:\.|f3ocus_jax)\[([\w,]+)\]", package)
+        for extra in extras.group(1).split(",") if extras else ():
+            assert extra in EXTRAS, f"{where}: no extra {extra!r} in pyproject.toml"
+
+
+@every_page
+def test_no_block_of_a_page_is_of_an_unknown_language(page):
+    for snippet in snippets(page):
+        assert snippet.language in (*SHELL, "python", "diff", "text"), snippet.where
