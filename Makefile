@@ -10,7 +10,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constrain
 PYTEST := $(RUN) -m pytest --numprocesses auto --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all test-slow parity format clean
+.PHONY: demo test test-all test-slow parity docs format clean
 
 demo: $(VENV)/.installed
 	$(RUN) -m f3ocus_jax.pretrain --config configs/pretrain.py --workdir runs/foundation
@@ -32,6 +32,9 @@ test-slow: $(VENV)/.installed
 parity: $(VENV)/.installed-parity
 	$(PYTEST) -m parity tests/parity
 
+docs: $(VENV)/.installed-docs
+	$(RUN) -m mkdocs build --quiet
+
 format: $(VENV)/.installed
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
@@ -46,4 +49,8 @@ $(VENV)/.installed: $(LOCK) pyproject.toml
 
 $(VENV)/.installed-parity: $(VENV)/.installed
 	$(INSTALL) ".[test,parity]"
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(INSTALL) ".[test,docs]"
 	touch $@

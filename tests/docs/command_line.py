@@ -9,6 +9,8 @@ from unittest import mock
 
 from absl import app, flags
 
+from f3ocus_jax import _command_line  # noqa: F401, whose own flags stay
+
 
 def parse(module: str, arguments: Sequence[str], folder: pathlib.Path) -> None:
     """Parses the flags of a command, without running it.

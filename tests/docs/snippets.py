@@ -7,12 +7,13 @@ import shlex
 
 from tests.helpers.paths import DATASETS, REPOSITORY
 
-PAGES = (
+DOCUMENTS = (
     REPOSITORY / "README.md",
     REPOSITORY / "BUILD_NOTES.md",
     *sorted((REPOSITORY / "docs").rglob("*.md")),
-    *sorted(DATASETS.glob("*/README.md")),
 )
+PAGES = (*DOCUMENTS, *sorted(DATASETS.glob("*/README.md")))
+"""The documents, and the page of every dataset."""
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NEEDS = re.compile(r"<!-- needs: ([\w, ]+) -->\n+\Z")
