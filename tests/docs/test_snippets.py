@@ -6,6 +6,7 @@ import tomllib
 
 import pytest
 
+from f3ocus_jax.__main__ import COMMANDS
 from tests.docs import command_line
 from tests.docs.snippets import PAGES, commands, snippets
 from tests.helpers.paths import REPOSITORY
@@ -54,6 +55,7 @@ def check_command(words, where):
         case ["python", "-m", module, *arguments] if module.startswith("f3ocus_jax."):
             command_line.parse(module, arguments, REPOSITORY)
         case ["f3ocus", command, *arguments]:
+            assert command in COMMANDS, f"{where}: no command {command!r}"
             command_line.parse(f"f3ocus_jax.{command}", arguments, REPOSITORY)
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module) is not None, f"{where}: no module {module!r}"
