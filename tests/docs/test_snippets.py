@@ -18,13 +18,23 @@ TARGETS = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), r
 EXTRAS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"][
     "optional-dependencies"
 ]
+WITH_A_RUN = (REPOSITORY / "README.md",)
+"""Pages whose snippets train a whole federation."""
+
 FILES_OF_THE_READER = "FOLDER"
 SHELL = ("", "bash", "console", "sh")
 OTHERS = ("cd", "cp", "git", "pre-commit", "tensorboard")
 """Commands of other programs, which are not looked into."""
 
 
-@every_page
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.extended) if page in WITH_A_RUN else page
+        for page in PAGES
+    ],
+    ids=lambda page: str(page.relative_to(REPOSITORY)),
+)
 def test_python_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": page.stem}
