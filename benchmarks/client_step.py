@@ -163,14 +163,7 @@ def measure_width(width: int, repeats: int) -> list[dict[str, Any]]:
         if name == "ours" or choice == "12"
     }
     first = {key: timed(functools.partial(run, 1)) for key, run in runs.items()}
-    seconds = {(*key, count): math.inf for key in runs for count in COUNTS}
-    for _ in range(repeats):
-        for key, run in runs.items():
-            for count in COUNTS:
-                taken = timed(functools.partial(run, count))
-                seconds[*key, count] = min(taken, seconds[*key, count])
-    few, many = COUNTS
-    best = {key: (seconds[*key, many] - seconds[*key, few]) / (many - few) for key in runs}
+    best = step_seconds(runs, repeats)
     full = best["12", "autodiff"]
     needed = {
         choice: counts.training(np.isin(np.arange(LAYERS), list(layers)))
@@ -195,6 +188,20 @@ def measure_width(width: int, repeats: int) -> list[dict[str, Any]]:
             flush=True,
         )
     return rows
+
+
+def step_seconds(
+    runs: dict[tuple[str, str], Callable[[int], Any]], repeats: int
+) -> dict[tuple[str, str], float]:
+    """Returns the best seconds of a step, from the difference of a long and a short run."""
+    seconds = {(*key, count): math.inf for key in runs for count in COUNTS}
+    for _ in range(repeats):
+        for key, run in runs.items():
+            for count in COUNTS:
+                taken = timed(functools.partial(run, count))
+                seconds[*key, count] = min(taken, seconds[*key, count])
+    few, many = COUNTS
+    return {key: (seconds[*key, many] - seconds[*key, few]) / (many - few) for key in runs}
 
 
 def timed(run: Callable[[], Any]) -> float:

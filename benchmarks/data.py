@@ -62,7 +62,7 @@ def write_files(folder: pathlib.Path, quick: bool) -> dict[str, records.Record]:
     return known
 
 
-def elsewhere(function: Callable[..., Result], *arguments: object) -> Result:
+def in_new_process(function: Callable[..., Result], *arguments: object) -> Result:
     """Runs a function in a separate process, so that its memory is not counted."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
@@ -114,8 +114,8 @@ def measure(folder: pathlib.Path, known: dict[str, records.Record]) -> list[dict
     clock.row("deal", total)
     clients, draw = [client.train for client in federation.clients], np.random.default_rng(0)
     clock.restart()
-    for place in range(BATCHES):
-        examples = clients[place % len(clients)]
+    for index in range(BATCHES):
+        examples = clients[index % len(clients)]
         examples.batch(draw.integers(0, len(examples), BATCH))
     clock.row("batches", BATCH * BATCHES)
     train_steps(clients[0], len(federation.vocabulary), clock)
@@ -125,8 +125,8 @@ def measure(folder: pathlib.Path, known: dict[str, records.Record]) -> list[dict
 def data_config(folder: pathlib.Path) -> DataConfig:
     """Task 3's settings for the generated dataset."""
     settings = parsing.parse(DataConfig, medvqa_fl.get_config().data, "data.")
-    places = {"data_dir": str(folder / "data"), "manual_dir": str(folder)}
-    return dataclasses.replace(settings, datasets=(f"medvqa_fl/{NAME}",), **places)
+    folders = {"data_dir": str(folder / "data"), "manual_dir": str(folder)}
+    return dataclasses.replace(settings, datasets=(f"medvqa_fl/{NAME}",), **folders)
 
 
 def train_steps(examples: Examples, answers: int, clock: Clock) -> None:
@@ -136,7 +136,7 @@ def train_steps(examples: Examples, answers: int, clock: Clock) -> None:
         {"hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512}
     )
     config = parsing.parse(ExperimentConfig, raw)
-    names = [str(place) for place in range(answers)]
+    names = [str(index) for index in range(answers)]
     foundation = foundation_lib.load(config.model, names, jax.random.key(0))
     unit, loss = config.training.unit, config.model.loss
     frozen, rows_L, head = units.split(foundation.params, unit)
@@ -145,8 +145,8 @@ def train_steps(examples: Examples, answers: int, clock: Clock) -> None:
     step = functools.partial(jax.jit(slope), frozen, rows_L, choice, (choice.take(rows_L), head))
     jax.block_until_ready(step(examples.batch(np.arange(BATCH))))
     clock.restart()
-    for place in range(STEPS):
-        jax.block_until_ready(step(examples.batch(np.arange(BATCH) + place)))
+    for index in range(STEPS):
+        jax.block_until_ready(step(examples.batch(np.arange(BATCH) + index)))
     clock.row("step", BATCH * STEPS)
 
 
@@ -161,7 +161,7 @@ def main() -> None:
     print(hardware, versions, flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        rows = measure(folder, elsewhere(write_files, folder, arguments.quick))
+        rows = measure(folder, in_new_process(write_files, folder, arguments.quick))
     by_case = {row["case"]: row for row in rows}
     summary = {
         f"data.{case}_examples_per_second": by_case[case]["examples_per_second"] for case in by_case

@@ -62,15 +62,15 @@ Params = dict[str, Any]
 def start_params(hidden: int) -> Params:
     draw, sizes = np.random.default_rng(0), (FEATURES, hidden, hidden, CLASSES)
     made = {}
-    for place, (rows, columns) in enumerate(itertools.pairwise(sizes), 1):
-        made[f"w{place}"] = draw.normal(0, rows**-0.5, (rows, columns)).astype(np.float32)
-        made[f"b{place}"] = np.zeros(columns, np.float32)
+    for layer, (rows, columns) in enumerate(itertools.pairwise(sizes), 1):
+        made[f"w{layer}"] = draw.normal(0, rows**-0.5, (rows, columns)).astype(np.float32)
+        made[f"b{layer}"] = np.zeros(columns, np.float32)
     return made
 
 
-def examples(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def examples(clients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Training data of some clients: features [K, S, B, 64] and classes [K, S, B]."""
-    draws = [np.random.default_rng([7, place]) for place in places]
+    draws = [np.random.default_rng([7, client]) for client in clients]
     shape = (STEPS, BATCH)
     features = np.stack([draw.normal(size=(*shape, FEATURES)) for draw in draws])
     classes = np.stack([draw.integers(0, CLASSES, shape) for draw in draws])

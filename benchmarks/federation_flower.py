@@ -19,17 +19,17 @@ WARM_UP = 3
 
 
 @functools.cache
-def data_of(place: int) -> tuple[np.ndarray, np.ndarray]:
+def data_of(client: int) -> tuple[np.ndarray, np.ndarray]:
     """Training data of one client, made once per worker."""
-    features, classes = federation.examples(np.array([place]))
+    features, classes = federation.examples(np.array([client]))
     return features[0], classes[0]
 
 
-def fit(hidden: int, parameters: list[np.ndarray], place: int) -> list[np.ndarray]:
+def fit(hidden: int, parameters: list[np.ndarray], client: int) -> list[np.ndarray]:
     """The hand-written local training of one client, on Flower's list of arrays."""
     structure = jax.tree.structure(federation.start_params(hidden))
     params = jax.tree.unflatten(structure, parameters)
-    trained, _ = federation.one_client(params, *data_of(place))
+    trained, _ = federation.one_client(params, *data_of(client))
     return [np.asarray(leaf) for leaf in jax.tree.leaves(trained)]
 
 
@@ -38,12 +38,12 @@ def client_app(hidden: int) -> Any:
     flower = importlib.import_module("flwr.client")
 
     class Client(flower.NumPyClient):
-        def __init__(self, place: int) -> None:
-            self.place = place
+        def __init__(self, client: int) -> None:
+            self.client = client
 
         def fit(self, parameters: list[np.ndarray], config: Any) -> tuple:
             del config
-            return fit(hidden, parameters, self.place), federation.STEPS * federation.BATCH, {}
+            return fit(hidden, parameters, self.client), federation.STEPS * federation.BATCH, {}
 
     def client_fn(context: Any) -> Any:
         return Client(int(context.node_config["partition-id"])).to_client()

@@ -57,8 +57,8 @@ def _fedjax(
     fedjax.set_for_each_client_backend("jit")
     train = fedjax.for_each_client(client_init, client_step, client_final)
     clients = [
-        (place, [{"x": x, "y": y} for x, y in zip(*data, strict=True)], 0)
-        for place, data in enumerate(zip(features, classes, strict=True))
+        (index, [{"x": x, "y": y} for x, y in zip(*data, strict=True)], 0)
+        for index, data in enumerate(zip(features, classes, strict=True))
     ]
 
     def run() -> None:

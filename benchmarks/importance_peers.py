@@ -91,7 +91,7 @@ def block(row: Params, hidden: jax.Array) -> jax.Array:
     scale_1, scale_2 = row["scale_1"][None, None], row["scale_2"][None, None]
     joined = _normalised(hidden, scale_1) @ row["qkv"]
     shaped = joined.reshape(examples, tokens, 3, width // HEAD_WIDTH, HEAD_WIDTH)
-    query, key, value = (shaped[:, :, place] for place in range(3))
+    query, key, value = (shaped[:, :, index] for index in range(3))
     weights = jnp.einsum("nthd,nshd->nhts", query, key) * HEAD_WIDTH**-0.5
     mixed = jnp.einsum("nhts,nshd->nthd", jax.nn.softmax(weights), value)
     hidden = hidden + mixed.reshape(examples, tokens, width) @ row["out"]
@@ -198,7 +198,7 @@ def _torch(case: Case, arrays: Arrays) -> Callable[[Params], np.ndarray]:
         for row in rows:
             inner = functional.layer_norm(hidden, (width,)) * row["scale_1"]
             shaped = (inner @ row["qkv"]).reshape(TOKENS, 3, -1, HEAD_WIDTH)
-            query, key, value = (shaped[:, place].transpose(0, 1) for place in range(3))
+            query, key, value = (shaped[:, index].transpose(0, 1) for index in range(3))
             weights = torch.softmax(query @ key.transpose(1, 2) * HEAD_WIDTH**-0.5, dim=-1)
             hidden = hidden + (weights @ value).transpose(0, 1).reshape(TOKENS, -1) @ row["out"]
             inner = functional.layer_norm(hidden, (width,)) * row["scale_2"]

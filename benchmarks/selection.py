@@ -63,16 +63,16 @@ def instance(case: str, correlation: float, seed: int) -> tuple[np.ndarray, np.n
     return scores_KL, draw.integers(least, most + 1, clients).astype(np.int32)
 
 
-def hypervolume_inside(points_NM: np.ndarray, exact_NM: np.ndarray) -> float:
+def hypervolume_within(points_NM: np.ndarray, exact_NM: np.ndarray) -> float:
     """Area that a front dominates in the box of the exact one, both axes scaled to [0, 1]."""
     (most, high), (least, low) = exact_NM[0], exact_NM[-1]
     lost_N = 1 - (points_NM[:, 0] - least) / (most - least)
     variance_N = (points_NM[:, 1] - low) / (high - low)
     area, ceiling = 0.0, 1.0
-    for place in np.lexsort((variance_N, lost_N)):
-        if lost_N[place] < 1 and variance_N[place] < ceiling:
-            area += (1 - lost_N[place]) * (ceiling - variance_N[place])
-            ceiling = variance_N[place]
+    for index in np.lexsort((variance_N, lost_N)):
+        if lost_N[index] < 1 and variance_N[index] < ceiling:
+            area += (1 - lost_N[index]) * (ceiling - variance_N[index])
+            ceiling = variance_N[index]
     return area
 
 
@@ -177,7 +177,7 @@ def measure_instance(
 ) -> None:
     """Times the methods in turn, over and over, and takes their quality once."""
     exact_NM = supported_front(*drawn, seed)
-    whole = hypervolume_inside(exact_NM, exact_NM)
+    whole = hypervolume_within(exact_NM, exact_NM)
     for repeat in range(repeats):
         for name, method in methods.items():
             if repeat and name in SLOW_PEERS:
@@ -185,9 +185,9 @@ def measure_instance(
             seconds, points_NM = timed(method, *drawn, seed)
             runs[name].seconds.append(seconds)
             if repeat == 0:
-                inside = hypervolume_inside(points_NM, exact_NM)
-                runs[name].hypervolumes.append(inside)
-                runs[name].shares.append(inside / whole)
+                area = hypervolume_within(points_NM, exact_NM)
+                runs[name].hypervolumes.append(area)
+                runs[name].shares.append(area / whole)
 
 
 def summarise_runs(runs: Runs) -> dict[str, float]:

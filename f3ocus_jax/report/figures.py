@@ -88,7 +88,7 @@ def loss(records: Sequence[RoundRecord]) -> Figure:
             for r in records
         ]
     )
-    _draw_curves(left, records, train_RK, _mean_of_known(train_RK))
+    _draw_curves(left, records, train_RK, _mean_without_nan(train_RK))
     _draw_curves(right, records, _test_values(records, "loss"), [r.loss for r in records])
     left.set_title("training, mean over local steps", loc="left")
     right.set_title("test", loc="left")
@@ -186,7 +186,7 @@ def _test_values(records: Sequence[RoundRecord], metric: str) -> np.ndarray:
     )
 
 
-def _mean_of_known(values_RK: np.ndarray) -> list[float]:
+def _mean_without_nan(values_RK: np.ndarray) -> list[float]:
     """Returns the mean over the clients that have a value; NaN where none has."""
     return [
         float(np.mean(row_K[~np.isnan(row_K)])) if not np.isnan(row_K).all() else math.nan

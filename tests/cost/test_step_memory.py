@@ -1,4 +1,4 @@
-"""Is the memory of a training step, counted from shapes, near what XLA's own analysis says?"""
+"""Memory of a training step, counted from shapes: close to XLA's own analysis."""
 
 import jax
 import jax.numpy as jnp

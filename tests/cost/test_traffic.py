@@ -1,4 +1,4 @@
-"""Do parameters, bits and FLOPs add up, and do they give the paper's columns?"""
+"""Parameters, bits and FLOPs add up, and give the paper's columns."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Is a dataset decoded once, and does what comes back equal what was built?"""
+"""A dataset is decoded once, and the cache equals what was built."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Does the data page show every client, and can it stand alone?"""
+"""The data page shows every client, and needs no other file."""
 
 import base64
 import html.parser

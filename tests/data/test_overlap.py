@@ -1,4 +1,4 @@
-"""Are images that two datasets share found, whatever file and size they come in?"""
+"""Images that two datasets share are found, whatever their file format and size."""
 
 import json
 

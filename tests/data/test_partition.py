@@ -1,4 +1,4 @@
-"""Does every example go to one client, by the rule that the config names?"""
+"""Every example goes to one client, by the rule of the config."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Are label vectors spread over a federation's findings by their names?"""
+"""Label vectors are mapped to a federation's findings by their names."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Do the metrics count what they say, and do the baselines see training answers only?"""
+"""Metrics count correctly, and baselines see training answers only."""
 
 import numpy as np
 import pytest

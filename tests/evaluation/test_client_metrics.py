@@ -1,4 +1,4 @@
-"""Is each task measured with its own metric, and are thresholds blind to test examples?"""
+"""Each task has its own metric, and thresholds do not depend on test examples."""
 
 import dataclasses
 

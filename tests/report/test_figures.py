@@ -1,4 +1,4 @@
-"""Does every figure show the records' numbers, legibly, reproducibly and without traces?"""
+"""Every figure shows the records' numbers, legibly, reproducibly and without side effects."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""Does the display work on terminals of any width and in logs, and is its time left honest?"""
+"""The display works on terminals of any width and in logs, and estimates the time left."""
 
 import dataclasses
 import io

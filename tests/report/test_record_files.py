@@ -1,4 +1,4 @@
-"""Do records survive a kill at any byte, and is every file that is written strict JSON?"""
+"""Records survive a kill at any byte, and every file that is written is strict JSON."""
 
 import dataclasses
 import json

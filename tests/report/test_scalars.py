@@ -1,4 +1,4 @@
-"""Are the event files what TensorBoard expects, and whole after a resume?"""
+"""Event files are as TensorBoard expects, and complete after a resume."""
 
 import struct
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Does the final table say what the records and the accounting say, at any width?"""
+"""The final table agrees with the records and the costs, at any width."""
 
 import io
 import json

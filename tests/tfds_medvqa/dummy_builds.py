@@ -1,4 +1,4 @@
-"""How is any dataset built from its dummy_data folder?"""
+"""Builds of any dataset from its dummy_data folder."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Which tiny files, laid out as each dataset is released, do the builders' dummy_data folders hold?
+"""Tiny files in the layout of each dataset's release, for the builders' dummy_data folders.
 
 `python -m tests.tfds_medvqa.dummy_files` writes them anew; a test checks that they are what is
 committed. Pictures and answers are made up.

@@ -1,4 +1,4 @@
-"""Does a build that is too large for memory give what one in memory gives?"""
+"""A build larger than memory equals one in memory."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What does every builder keep to, whatever its dataset?"""
+"""Contract of all builders."""
 
 import filecmp
 import io

@@ -1,4 +1,4 @@
-"""Which X-rays of MIMIC-CXR-JPG are taken, with which labels and text?"""
+"""X-rays of MIMIC-CXR-JPG, with their labels and text."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which modality and which split does a question of OmniMedVQA belong to?"""
+"""Modality and split of a question of OmniMedVQA."""
 
 import collections
 

@@ -1,4 +1,4 @@
-"""Which findings follow from a report's coded terms, and what else is read of it?"""
+"""Findings from a report's coded terms, and the other parts of a report."""
 
 import numpy as np
 import pytest

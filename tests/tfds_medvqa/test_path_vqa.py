@@ -1,4 +1,4 @@
-"""Are PathVQA's Parquet files read, and damaged or missing ones named?"""
+"""PathVQA's Parquet files are read, and damaged or missing ones named."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Is the phantom dataset the same at every build, valid, and answered by its own pictures?"""
+"""The phantom dataset is the same at every build, valid, and answered by its own images."""
 
 import collections
 import pathlib

@@ -1,4 +1,4 @@
-"""Can every answer be read off the phantom it belongs to, pixel by pixel?"""
+"""Every answer can be read off the phantom it belongs to, pixel by pixel."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Which of SLAKE's questions does each config take?"""
+"""Questions of SLAKE in each config."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Does VQA-Med 2019 build completely, with and without the challenge's test set?"""
+"""VQA-Med 2019 builds completely, with and without the challenge's test set."""
 
 import collections
 import shutil

@@ -1,4 +1,4 @@
-"""Are VQA-Med 2020's splits read from their own files?"""
+"""VQA-Med 2020's splits are read from their own files."""
 
 import shutil
 

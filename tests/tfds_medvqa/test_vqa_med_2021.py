@@ -1,4 +1,4 @@
-"""Does VQA-Med 2021 train on 2020's images, and can it be had without them?"""
+"""VQA-Med 2021 trains on 2020's images, or builds without them."""
 
 import shutil
 

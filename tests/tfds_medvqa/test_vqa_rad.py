@@ -1,4 +1,4 @@
-"""Does VQA-RAD build completely, and does each of its splits say what it promises?"""
+"""VQA-RAD builds completely, and its splits are as documented."""
 
 import collections
 import json

@@ -44,16 +44,16 @@ def draw_oct(facts: Mapping[str, str], rng: np.random.Generator, size: int) -> n
     x_HW, y_HW = coordinates(size)
     tilt, bow, height = rng.uniform(-0.08, 0.08), rng.uniform(0.0, 0.12), rng.uniform(-0.1, 0.05)
     speckle_HW = 1.0 + 0.18 * texture(rng, size, 32)
-    place = sign(facts.get("side")) * rng.uniform(0.48, 0.56)
+    position_x = sign(facts.get("side")) * rng.uniform(0.48, 0.56)
     base_HW = 0.38 + height + tilt * x_HW + bow * x_HW**2
     surface_HW = base_HW - 0.62
     if facts["pit"] == "yes":
         surface_HW = surface_HW + 0.34 * np.exp(-((x_HW / 0.20) ** 2))
     if facts["diagnosis"] == "macular edema":
-        surface_HW = surface_HW - 0.40 * np.exp(-(((x_HW - place) / 0.34) ** 2))
+        surface_HW = surface_HW - 0.40 * np.exp(-(((x_HW - position_x) / 0.34) ** 2))
     if facts["diagnosis"] == "drusen":
-        humps_HW = np.sqrt(np.clip(np.cos((x_HW - place) * 2.0 * np.pi / 0.36), 0.0, 1.0))
-        base_HW = base_HW - 0.26 * humps_HW * (np.abs(x_HW - place) < 0.45)
+        humps_HW = np.sqrt(np.clip(np.cos((x_HW - position_x) * 2.0 * np.pi / 0.36), 0.0, 1.0))
+        base_HW = base_HW - 0.26 * humps_HW * (np.abs(x_HW - position_x) < 0.45)
     depth_HW = (y_HW - surface_HW) / np.maximum(base_HW - surface_HW, 0.1)
     image_HW = np.interp(depth_HW, LAYER_DEPTHS, LAYER_GREYS).astype(np.float32)
     if facts["diagnosis"] == "macular edema":
@@ -62,7 +62,7 @@ def draw_oct(facts: Mapping[str, str], rng: np.random.Generator, size: int) -> n
             (0.14, -0.10, 0.20),
             (0.04, 0.23, 0.12),
         ):
-            center = (place + shift_x, height - 0.12 + shift_y)
+            center = (position_x + shift_x, height - 0.12 + shift_y)
             paint(image_HW, ellipse(size, center, (radius, radius * 1.1)), 0.02)
     return rgb(image_HW * speckle_HW)
 
