@@ -79,7 +79,7 @@ def test_a_client_that_finds_diseases_needs_validation_examples():
         )
 
 
-def test_habit_is_what_training_labels_alone_would_score():
+def test_majority_baselines_use_training_labels_alone():
     assert client_metrics.majority_baselines(ASKED).keys() == {
         "majority_answer",
         "majority_per_question",

@@ -106,7 +106,7 @@ def test_the_readme_names_every_config_and_the_licence(dataset):
 
 
 @pytest.mark.parametrize("dataset", [name for name in WITH_FILES if name != "medvqa_fl"])
-def test_every_missing_file_is_named_with_where_it_is_had_and_its_licence(dataset, tmp_path):
+def test_every_missing_file_is_named_with_its_origin_and_licence(dataset, tmp_path):
     origin = builder_class(dataset).ORIGIN
     for name in (name for name in names() if name.startswith(f"{dataset}/")):
         (tmp_path / "empty").mkdir(exist_ok=True)

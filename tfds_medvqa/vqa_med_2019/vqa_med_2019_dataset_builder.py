@@ -33,7 +33,7 @@ class Builder(ManualBuilder):
         ),
         tfds.core.BuilderConfig(
             name="development",
-            description="The challenge's validation set as test, where its test set is not had.",
+            description="The challenge's validation set as test, if its test set is not available.",
         ),
     ]
 
