@@ -24,7 +24,7 @@ def check_md5(path: pathlib.Path, expected: str) -> None:
     if found != expected:
         raise BuildError(
             f"{path}: md5 is {found}, expected {expected}; the file is truncated or not MedMNIST's "
-            "own; remove it and download it again"
+            "own, remove it and download it again"
         )
 
 
