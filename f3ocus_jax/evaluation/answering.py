@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from f3ocus_jax.evaluation.decodings import make_rank
 from f3ocus_jax.evaluation.written_answers import AnswerDecoder
 from f3ocus_jax.models import base, head
 from f3ocus_jax.models.foundation import Foundation
@@ -136,9 +137,9 @@ def _make_write(foundation: Foundation, decoding: AnswerDecoder) -> Ask:
     generator = foundation.model.generator
     if generator is None:
         raise ValueError("this model has an answer head and writes nothing")
-    rank = jax.jit(dataclasses.replace(decoding, strategy="rank").make_decode(generator))
+    rank = jax.jit(make_rank(generator, decoding.tokenizer, decoding.vocabulary))
     write = jax.jit(decoding.make_decode(generator))
-    is_ranked = decoding.strategy == "rank"
+    is_ranked = decoding.is_ranked
 
     def ask(params: Params, batch: Batch, top: int) -> Outputs:
         answers_BC = np.exp(rank(params, batch)) if top or is_ranked else None

@@ -3,8 +3,7 @@
 import dataclasses
 
 from f3ocus_jax.config import Section, setting
-
-DECODINGS = ("greedy", "beam", "rank")
+from f3ocus_jax.evaluation.decodings import DECODINGS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,4 +17,3 @@ class EvaluationConfig(Section):
         "answer vocabulary.",
         choices=DECODINGS,
     )
-    beams: int = setting(3, 'Answers that "beam" keeps open.', at_least=1)

@@ -11,12 +11,13 @@ from f3ocus_jax.data.examples import ClientData, Examples
 from f3ocus_jax.data.reading import Federation
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation import inference
+from f3ocus_jax.evaluation.decodings import RANK
 from f3ocus_jax.evaluation.inference import Outputs, Predict
 from f3ocus_jax.evaluation.settings import EvaluationConfig
 from f3ocus_jax.models import base, losses
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.foundation import Foundation
-from f3ocus_jax.models.generation import decoding as decoding_lib
+from f3ocus_jax.models.generation.decoding import Decode, Rank
 from f3ocus_jax.models.generation.generator import Generator
 from f3ocus_jax.types import Batch, Params
 from tfds_medvqa.common.features import QUESTION_ANSWERING
@@ -27,24 +28,26 @@ class AnswerDecoder:
     """Strategy by which a model writes its answers.
 
     Attributes:
-      strategy: "rank" (the likeliest answer of a vocabulary), "greedy" or "beam".
-      beams: Beams kept by "beam".
+      settings: Decoding strategy and its options.
       vocabulary: Answers that "rank" ranks.
       tokenizer: Converts between answers and tokens.
     """
 
-    strategy: str
-    beams: int
+    settings: EvaluationConfig
     vocabulary: tuple[str, ...]
     tokenizer: AnswerTokenizer
 
-    def make_decode(self, generator: Generator) -> decoding_lib.Decode:
+    @property
+    def is_ranked(self) -> bool:
+        """True if the likeliest answer of the vocabulary is taken."""
+        return self.settings.decoding == RANK
+
+    def make_decode(self, generator: Generator) -> Decode | Rank:
         """Makes (params, batch) -> ids_BA, or for "rank" the logits_BC of the vocabulary."""
-        if self.strategy == "rank":
-            return decoding_lib.make_ranking(generator, *self.tokenizer.encode(self.vocabulary))
-        if self.strategy == "beam":
-            return decoding_lib.make_beam_search(generator, self.tokenizer.length, self.beams)
-        return decoding_lib.make_greedy_search(generator, self.tokenizer.length)
+        decode: Decode | Rank = self.settings.make(
+            "decoding", generator, self.tokenizer, self.vocabulary
+        )
+        return decode
 
     def add_answer_tokens(self, federation: Federation) -> Federation:
         """Adds the answers' tokens to all examples, and an answer index to each test example.
@@ -94,7 +97,7 @@ def make_answer_decoder(
     tokenizer = AnswerTokenizer(
         foundation.tokenizer, answer_length, generator.end_token, generator.padding_token
     )
-    return AnswerDecoder(settings.decoding, settings.beams, foundation.answers, tokenizer)
+    return AnswerDecoder(settings, foundation.answers, tokenizer)
 
 
 def make_written_predict(
@@ -129,7 +132,7 @@ def make_written_predict(
     def predict_batch(params: Params, batch: Batch) -> Outputs:
         loss_B = per_example(base.apply(model, params, batch), batch)
         chosen: jax.Array = decode(params, batch)
-        if decoder.strategy == "rank":
+        if decoder.is_ranked:
             chosen = jnp.argmax(chosen, axis=-1).astype(jnp.int32)
         return Outputs(losses_N=loss_B, answers_N=chosen, findings_NF=None)
 
@@ -138,7 +141,7 @@ def make_written_predict(
     def predict(params: Params, examples: Examples) -> Outputs:
         outputs = predict_split(params, examples)
         chosen = np.asarray(outputs.answers_N)
-        if decoder.strategy == "rank":
+        if decoder.is_ranked:
             texts = [decoder.vocabulary[answer] for answer in chosen]
             return outputs._replace(texts_N=np.array(texts, object))
         texts = decoder.tokenizer.decode(chosen)

@@ -101,7 +101,7 @@ def test_a_federation_whose_model_writes_its_answers(family, data_dir, tmp_path)
     settings = {
         "model__answering": "generate",
         "evaluation__decoding": WRITING[family],
-        "evaluation__beams": 2,
+        "evaluation__beam__beams": 2,
     }
     with undrawn():
         first = experiment.run(tiny(family, data_dir, federated__rounds=1, **settings), tmp_path)
