@@ -15,7 +15,7 @@ class Setting:
     """Meaning and possible values of a setting. The bounds of a tuple hold for each member.
 
     Attributes:
-      meaning: What the setting does, with its unit, as docs/settings.md prints it.
+      meaning: Meaning of the value, with its unit, as docs/settings.md prints it.
       at_least: Smallest possible value.
       above: Exclusive lower bound.
       at_most: Largest possible value.
@@ -81,7 +81,7 @@ def setting(default: Any, meaning: str, **possible: Any) -> Any:
 
     Args:
       default: Value where none is given.
-      meaning: What the setting does; see `Setting`.
+      meaning: Meaning of the value; see `Setting`.
       **possible: Range or choices; see `Setting`.
 
     Returns:

@@ -4,24 +4,14 @@ import ml_collections
 
 from f3ocus_jax.config import defaults
 from f3ocus_jax.federation.settings import ExperimentConfig
+from f3ocus_jax.importance import SCORES
 from f3ocus_jax.models import FAMILIES, TINY
 
-OWN_CHOICE_SCORES = {
-    "fd": "random",
-    "last_k": "last",
-    "magnitude": "magnitude",
-    "fishmask": "fishmask",
-    "gradflow": "gradflow",
-    "gradflow_preserve": "gradflow_preserve",
-    "grasp": "grasp",
-    "snip": "snip",
-    "rgn": "rgn",
-    "synflow": "synflow",
-    "fedselect": "fedselect",
-    "spt": "spt",
-    "lntk": "lntk",
-}
-"""The methods in which every client trains its own best layers, and the score of each."""
+PAPER_NAMES = {"random": "fd", "last": "last_k"}
+"""Names of methods that differ from those of their scores."""
+
+OWN_CHOICE_SCORES = {PAPER_NAMES.get(score, score): score for score in SCORES}
+"""Methods in which every client trains the layers it scores highest, with their scores."""
 
 PEFT_UNITS = {
     "full": "block",
@@ -32,10 +22,10 @@ PEFT_UNITS = {
     "bias": "bias",
     "promptfl": "prompt",
 }
-"""The methods in which every client trains something of every layer, and what."""
+"""Methods in which every client trains all layers, with the unit that is trained."""
 
 METHODS = (*OWN_CHOICE_SCORES, *PEFT_UNITS, "f3ocus")
-"""The rows of the paper's two tables, and GradFlow's variant."""
+"""Methods of the paper's two tables, and GradFlow's variant."""
 
 LORA_RANK = 16
 PROMPT_LENGTH = 16
@@ -50,8 +40,8 @@ def set_method(config: ml_collections.ConfigDict, method: str) -> None:
     """Makes a federated run follow a method of the paper's tables.
 
     Args:
-      config: changed in place; all else that the run has is set before.
-      method: one of `METHODS`.
+      config: Configuration, changed in place; everything else is set before.
+      method: One of `METHODS`.
     """
     if method in PEFT_UNITS:
         _train_all_layers(config, PEFT_UNITS[method])
@@ -63,12 +53,12 @@ def set_method(config: ml_collections.ConfigDict, method: str) -> None:
 
 
 def read_variant(variant: str, names: tuple[str, ...] = ("tiny",)) -> tuple[str, str, str]:
-    """Takes a variant of a task apart, as in "tiny_blip_snip": size, family, method.
+    """Splits the name of a variant, as in "tiny_blip_snip", into size, family and method.
 
     Args:
-      variant: any of the three may be absent.
-      names: the sizes beside the full one, "". Only these two, "" and "tiny", are there for other
-        families than ViLT: the others start from a ViLT of this repository.
+      variant: Name of the variant; any of the three parts may be absent.
+      names: Sizes that the task has beside the full one, "". Families other than ViLT have only ""
+        and "tiny": the other sizes start from a ViLT of this repository.
 
     Returns:
       (name, family, method); ViLT and F³OCUS where none is given.
@@ -102,7 +92,7 @@ def split_method(variant: str) -> tuple[str, str]:
     """Separates a variant's method from the rest of its name.
 
     Args:
-      variant: a name, a method, or both joined, as in "tiny_snip".
+      variant: Name, method, or both joined, as in "tiny_snip".
 
     Returns:
       (name, method); the method is "f3ocus" where none is given.
@@ -117,8 +107,8 @@ def make_tiny(config: ml_collections.ConfigDict, image_size: int, family: str = 
     """Shrinks a federated run to one that ends in seconds on a CPU, from a random model.
 
     Args:
-      config: changed in place.
-      image_size: side of the images, in pixels; two patches wide.
+      config: Configuration, changed in place.
+      image_size: Side of the images, in pixels; two patches wide.
       family: A key of `TINY`, or of `FAMILIES` for the first of its tiny models.
     """
     config.model.weights = ""
@@ -136,7 +126,7 @@ def make_tiny(config: ml_collections.ConfigDict, image_size: int, family: str = 
 
 
 def unknown_variant(variant: str, known: tuple[str, ...]) -> ValueError:
-    """Returns the error for a variant that a config file does not have."""
+    """Makes the error for a variant that a config file does not have."""
     return ValueError(f"unknown variant {variant!r} of this config; known: {', '.join(known)}")
 
 
@@ -147,8 +137,8 @@ def use_published_sizes(config: ml_collections.ConfigDict, family: str) -> None:
     BLIP-2 with OPT-2.7b at 224 px, and LLaVA-1.5-7B at 336 px.
 
     Args:
-      config: changed in place.
-      family: one of `FAMILIES`.
+      config: Configuration, changed in place.
+      family: One of `FAMILIES`.
     """
     config.model.family = family
     config.data.question_length = 64 if family == "llava" else 40
@@ -162,8 +152,8 @@ def use_made_up_files(config: ml_collections.ConfigDict, family: str = "vilt") -
     They are built in a folder of their own, so that they are never taken for the real data.
 
     Args:
-      config: changed in place.
-      family: one of `FAMILIES`.
+      config: Configuration, changed in place.
+      family: One of `FAMILIES`.
     """
     make_tiny(config, image_size=32, family=family)
     config.data.question_length = 20
