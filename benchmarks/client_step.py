@@ -128,7 +128,7 @@ def ours(model: Model, params: Params, batches_S: Batch) -> Run:
 
         trained = (choice.take(rows_L), head)
         first = units.row_at(batches_S, 0)
-        room = gradients.room(frozen, rows_L, choice, trained, first)
+        room = gradients.make_buffer(frozen, rows_L, choice, trained, first)
         return jax.lax.fori_loop(0, steps, step, (trained, room))[0]
 
     return lambda choice, steps: run(params, choice, batches_S, jnp.int32(steps))

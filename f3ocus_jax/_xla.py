@@ -40,7 +40,7 @@ def add_flags(flags: Sequence[str], *, of_affected: Sequence[str]) -> None:
 
 
 def check() -> None:
-    """Compares a compiled gradient that is known to go wrong with the same one, uncompiled.
+    """Compares a compiled gradient that is known to be affected with the uncompiled one.
 
     Raises:
       CompilerError: If they differ.

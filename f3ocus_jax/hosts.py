@@ -1,8 +1,8 @@
-"""How do several hosts run one federation? Each trains its own clients, and they exchange results.
+"""One federation on several hosts: each trains its own clients, and they exchange results.
 
 Every host runs the same program on the same config. Client k belongs to host k modulo the number of
-hosts, and only that host holds its examples. Scores, updates' sums and test results cross the
-network, and every host takes the server's steps for itself, with equal results.
+hosts, and only that host holds its examples. Scores, sums of updates and test results are exchanged
+over the network, and every host computes the server's steps for itself, with equal results.
 """
 
 import dataclasses
@@ -47,10 +47,10 @@ class DistributedConfig(Section):
 
 
 def start(settings: DistributedConfig) -> None:
-    """Joins the other hosts; must come before anything else asks JAX for its devices.
+    """Joins the other hosts; must be called before JAX initialises its devices.
 
     Args:
-      settings: of `config.distributed`.
+      settings: The settings `config.distributed`.
     """
     if settings.coordinator == FROM_ENVIRONMENT:
         jax.distributed.initialize()
@@ -59,12 +59,12 @@ def start(settings: DistributedConfig) -> None:
 
 
 def is_first() -> bool:
-    """Returns whether this is the host that writes what the run leaves behind."""
+    """Returns True on the host that writes the files of the run."""
     return jax.process_index() == 0
 
 
 def local_clients_mask(count: int) -> np.ndarray:
-    """Returns which of `count` clients belong to this host: bool [K]."""
+    """Returns local_K, bool [count]: True for clients that belong to this host."""
     return np.arange(count) % jax.process_count() == jax.process_index()
 
 
@@ -78,13 +78,13 @@ def local_clients(clients: Sequence[Client]) -> list[Client]:
 
 
 def all_gather(value: Any) -> list[Any]:
-    """Gives every host what each of them holds.
+    """Returns the values of all hosts, on every host; all hosts must call it at the same point.
 
     Args:
-      value: dicts and lists of NumPy arrays, numbers, text and None; of any size on each host.
+      value: Dicts and lists of NumPy arrays, numbers, text and None; of any size on each host.
 
     Returns:
-      The values of all hosts, in their order; every host must call this at the same point.
+      The values of all hosts, in their order.
     """
     if jax.process_count() == 1:
         return [value]
@@ -99,25 +99,25 @@ def all_gather(value: Any) -> list[Any]:
     ]
 
 
-def gather_clients(places: np.ndarray, values: Any) -> tuple[np.ndarray, Any]:
-    """Puts together what the hosts hold of their clients.
+def gather_clients(indices: np.ndarray, values: Any) -> tuple[np.ndarray, Any]:
+    """Joins the arrays that the hosts hold for their clients.
 
     Args:
-      places: of this host's clients, ascending.
-      values: pytree of arrays of these clients, leading axis as long as `places`; None for none.
+      indices: Indices of this host's clients, ascending.
+      values: Pytree of arrays with a leading axis of these clients; None for no client.
 
     Returns:
-      (places of all hosts' clients, ascending; their arrays in that order, as nested dicts, or
-      None of no client).
+      (indices of all hosts' clients, ascending; their arrays in that order, as nested dicts, or
+      None for no client).
     """
-    own = {"places": places, "values": serialization.to_state_dict(values)}
-    held = [part for part in all_gather(own) if len(part["places"])]
+    own = {"indices": indices, "values": serialization.to_state_dict(values)}
+    held = [part for part in all_gather(own) if len(part["indices"])]
     if not held:
-        return places, None
-    everywhere = np.concatenate([part["places"] for part in held])
-    order = np.argsort(everywhere)
+        return indices, None
+    all_indices = np.concatenate([part["indices"] for part in held])
+    order = np.argsort(all_indices)
 
     def joined(*leaves: np.ndarray) -> np.ndarray:
         return np.concatenate(leaves)[order]
 
-    return everywhere[order], jax.tree.map(joined, *[part["values"] for part in held])
+    return all_indices[order], jax.tree.map(joined, *[part["values"] for part in held])

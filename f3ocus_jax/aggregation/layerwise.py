@@ -1,7 +1,7 @@
-"""How does the server make one change of the model from those that clients send back?
+"""Layerwise aggregation: one change of the model from the clients' changes (F³OCUS, section 3.1).
 
-A weighted mean is added up while clients come in, so that the server holds one sum however many
-clients there are. Median and trimmed mean need every client's change of a layer at the same time.
+The weighted mean is a running sum, so that the server holds one sum for any number of clients.
+Median and trimmed mean need every client's change of a layer at the same time, see `robust`.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,11 +16,11 @@ from f3ocus_jax.types import Array, Params, Rows
 
 @struct.dataclass
 class Change:
-    """What a client, or all of them together, would add to the model.
+    """Change of the model's parameters by one client or by all of them.
 
     Attributes:
-      rows: change of the layers, float32; leading axis R of one client, L of all.
-      heads: change of every entry of the head, float32, by its name.
+      rows: Change of the layers, float32; leading axis R for one client, L for all.
+      heads: Change of every entry of the head, float32, by its name.
     """
 
     rows: Rows
@@ -29,11 +29,11 @@ class Change:
 
 @struct.dataclass
 class TrainedLayers:
-    """What one client trained, as places in the model.
+    """Parameters that one client trained.
 
     Attributes:
-      layers_R: int32, which layer each returned row is; L for a place that is not in use.
-      heads: bool [] by entry of the head; a client trains that of its own task.
+      layers_R: int32, layer of each returned row; L for an unused slot.
+      heads: bool [] by entry of the head; a client trains the entry of its own task.
     """
 
     layers_R: Array
@@ -42,12 +42,12 @@ class TrainedLayers:
 
 @struct.dataclass
 class WeightedSum:
-    """Changes added up over clients.
+    """Weighted sum of changes over clients.
 
     Attributes:
-      change: weighted sums, with leading axis L for the layers.
-      weight_L: sum of the weights of the clients that trained each layer.
-      weights: sum of the weights of the clients that trained each entry of the head.
+      change: Weighted sums, with leading axis L for the layers.
+      weight_L: Sum of the weights of the clients that trained each layer.
+      weights: Sum of the weights of the clients that trained each entry of the head.
     """
 
     change: Change
@@ -57,12 +57,12 @@ class WeightedSum:
 
 @struct.dataclass
 class AggregatedUpdate:
-    """One round's change of the model.
+    """Change of the model in one round.
 
     Attributes:
-      change: to be added to the layers (leading axis L) and the heads.
-      trained_L: bool, whether any client trained the layer; its change is 0 if not.
-      trained: bool [] by entry of the head, whether any client trained it.
+      change: Change of the layers (leading axis L) and of the heads.
+      trained_L: bool, True if any client trained the layer; its change is 0 otherwise.
+      trained: bool [] by entry of the head, True if any client trained it.
     """
 
     change: Change
@@ -73,17 +73,17 @@ class AggregatedUpdate:
 def difference(
     rows_L: Rows, heads: Params, trained: TrainedLayers, rows_R: Rows, heads_after: Params
 ) -> Change:
-    """Returns what a client changed, in float32.
+    """Returns a client's change of the parameters, in float32.
 
     Args:
-      rows_L: the layers as the round began.
-      heads: entry to head, as the round began.
-      trained: what the client trained.
-      rows_R: the returned rows.
-      heads_after: entry to returned head.
+      rows_L: Layers at the start of the round.
+      heads: Entries of the head at the start of the round, by name.
+      trained: Parameters that the client trained.
+      rows_R: Returned rows.
+      heads_after: Returned entries of the head, by name.
 
     Returns:
-      Change; 0 in places that are not in use and in heads that the client did not train.
+      Change; 0 in unused slots and in heads that the client did not train.
     """
     layers_R = trained.layers_R
 
@@ -104,12 +104,12 @@ def difference(
 
 
 def map_heads(function: Callable[..., Any], *heads: Mapping[str, Any]) -> dict[str, Any]:
-    """Calls a function with each entry of the head: (first's, second's, ...) -> anything."""
+    """Maps a function over the entries of one or more heads, like `jax.tree.map` for one level."""
     return {name: function(*(each[name] for each in heads)) for name in heads[0]}
 
 
 def is_finite(tree: Any) -> jax.Array:
-    """Returns whether a pytree holds no NaN and no infinity: bool []."""
+    """Returns True if a pytree holds no NaN and no infinity: bool []."""
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
@@ -120,16 +120,16 @@ def global_norm(change: Change) -> jax.Array:
 
 
 def clip_to_norm(change: Change, limit: float) -> Change:
-    """Scales a change down to a norm of at most `limit`; 0 leaves it as it is."""
+    """Scales a change down to a norm of at most `limit`; a limit of 0 leaves it unchanged."""
     if not limit:
         return change
-    # A change of norm 0 keeps its length, and no 0 / 0 is formed.
+    # Not 0 / 0 for a change of norm 0.
     scale = jnp.minimum(1.0, limit / jnp.maximum(global_norm(change), 1e-30))
     return jax.tree.map(lambda leaf: scale * leaf, change)
 
 
 def make_empty_sum(rows_L: Rows, heads: Params) -> WeightedSum:
-    """Returns the sums of no client."""
+    """Returns the sum over no client."""
 
     def zeros(leaf: jax.Array) -> jax.Array:
         return jnp.zeros(leaf.shape, jnp.float32)
@@ -145,10 +145,10 @@ def add_update(
     """Adds one client's change.
 
     Args:
-      sums: of the clients before it.
-      change: of the client; may be NaN if its weight is 0.
-      trained: what it trained.
-      weight: float32 [], its training examples; 0 leaves it out.
+      sums: Sum over the clients so far.
+      change: Change of the client; may be NaN if its weight is 0.
+      trained: Parameters that it trained.
+      weight: float32 [], number of its training examples; 0 leaves it out.
 
     Returns:
       Sums.
@@ -171,7 +171,7 @@ def add_update(
 
 
 def weighted_mean(sums: WeightedSum) -> AggregatedUpdate:
-    """Divides sums by their weights: the sample-weighted mean per layer (F³OCUS, section 3.1)."""
+    """Divides a sum by its weights: the sample-weighted mean per layer (F³OCUS, section 3.1)."""
 
     def over_layers(sum_L: jax.Array) -> jax.Array:
         return sum_L / align(jnp.where(sums.weight_L > 0, sums.weight_L, 1.0), sum_L)
@@ -186,5 +186,5 @@ def weighted_mean(sums: WeightedSum) -> AggregatedUpdate:
 
 
 def align(values: jax.Array, like: jax.Array) -> jax.Array:
-    """Gives a vector along the leading axis of `like` as many axes as that has."""
+    """Reshapes a vector along the leading axis of `like` so that it broadcasts against it."""
     return values.reshape(-1, *(1,) * (like.ndim - 1))

@@ -1,8 +1,8 @@
-"""How are clients combined that are not trusted? Order statistics, coordinate by coordinate.
+"""Byzantine-robust aggregation: coordinate-wise median and trimmed mean (Yin et al., 2018).
 
-Both rules count every client once: a client that is not trusted must not gain weight by the number
-of examples it says it has. Both need all clients' changes of a layer together, so that the memory
-they take grows with the number of clients: K times the chosen rows and the head, in float32.
+Both rules count every client once, because an untrusted client must not gain weight by the number
+of examples that it claims. Both need all clients' changes of a layer together, so their memory
+grows with the number of clients: K times the chosen rows and the head, in float32.
 """
 
 import dataclasses
@@ -23,14 +23,14 @@ from f3ocus_jax.config import Component, Section, setting
 from f3ocus_jax.types import Array, Params
 
 Centre = Callable[[jax.Array, jax.Array], jax.Array]
-"""(values with leading axis K, counted_K) -> the middle of those that count; 0 if none does."""
+"""(values with leading axis K, counted_K) -> centre of the counted values; 0 if there are none."""
 
 ROUNDING = 1e-4
-"""Added before a share of clients is rounded down, so that 0.29 of 100 are 29 in float32."""
+"""Added before a fraction of clients is rounded down, so that 0.29 of 100 are 29 in float32."""
 
 
 def median(values_K: jax.Array, counted_K: jax.Array) -> jax.Array:
-    """Returns the median over clients, coordinate by coordinate (Yin et al., 2018)."""
+    """Returns the median over the counted clients, coordinate by coordinate."""
     sorted_K, count = _sorted(values_K, counted_K)
     middle = 0.5 * (sorted_K[jnp.maximum(count - 1, 0) // 2] + sorted_K[count // 2])
     return jnp.where(count > 0, middle, 0.0)
@@ -40,10 +40,9 @@ def trimmed_mean(values_K: jax.Array, counted_K: jax.Array, *, share: float) -> 
     """Returns the mean without the largest and the smallest values of each coordinate.
 
     Args:
-      values_K: of the clients.
-      counted_K: bool, clients to count.
-      share: of the counted clients, how many are left out at each end, rounded down; below 0.5
-        (Yin et al., 2018).
+      values_K: Values with leading axis K.
+      counted_K: bool, True for clients that count.
+      share: Fraction of the counted clients left out at each end, rounded down; below 0.5.
     """
     sorted_K, count = _sorted(values_K, counted_K)
     trimmed = jnp.floor(share * count + ROUNDING).astype(jnp.int32)
@@ -61,7 +60,7 @@ class TrimmedMeanOptions(Section):
 
 
 def make_trimmed_mean(options: TrimmedMeanOptions) -> Centre:
-    """Makes the trimmed mean of a share."""
+    """Makes the trimmed mean with a given fraction."""
     return functools.partial(trimmed_mean, share=options.share)
 
 
@@ -77,14 +76,14 @@ def combine(
     """Combines the clients' changes layer by layer, each over the clients that trained it.
 
     Args:
-      centre: `median`, or `trimmed_mean` with its share.
-      changes_K: of all clients, leading axis K.
-      trained_K: what each trained.
-      counted_K: bool, clients to count; what the others hold is not looked at.
+      centre: One of the functions that `CENTRES` make.
+      changes_K: Changes with leading axis K.
+      trained_K: Parameters that each client trained, with leading axis K.
+      counted_K: bool, True for clients that count; the others' values are not used.
       num_layers: L.
 
     Returns:
-      AggregatedUpdate.
+      The change of the model.
     """
 
     def of_layer(layer: jax.Array) -> tuple[Change, jax.Array]:
@@ -107,7 +106,7 @@ def combine(
 
 
 def _sorted(values_K: jax.Array, counted_K: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the values ascending, those that do not count last, and how many count."""
+    """Returns (values ascending, with those that do not count last; number of those that count)."""
     kept_K = jnp.where(align(counted_K, values_K), values_K, jnp.inf)
     return jnp.sort(kept_K, axis=0), jnp.sum(counted_K)
 

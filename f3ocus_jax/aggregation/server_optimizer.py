@@ -1,9 +1,8 @@
-"""How does the server step from one round's change to the next model? Optimizers over rounds.
+"""Step of the server from one round's change to the next model.
 
-The change that the clients agree on is taken for a negative gradient (Reddi et al., 2021, "Adaptive
-Federated Optimization"). Every layer and every task's head has a state of its own, step count
-included, so that one that nobody trained in a round stays bit for bit as it was, and so does what
-its optimizer remembers.
+The aggregated change is used as a negative gradient (Reddi et al., 2021, "Adaptive Federated
+Optimization"). Every layer and every task's head has an optimizer state of its own, step count
+included: one that no client trained in a round keeps its parameters and its state bit for bit.
 """
 
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from f3ocus_jax.aggregation.settings import AggregationConfig
 from f3ocus_jax.types import Params, Rows
 
 Apply = Callable[[Rows, Params, Any, AggregatedUpdate], tuple[Rows, Params, Any]]
-"""(rows_L, head, state, combined) -> the same three after the round."""
+"""(rows_L, head, state, update) -> the same three after the round."""
 
 
 def make_server_optimizer(
@@ -27,10 +26,10 @@ def make_server_optimizer(
     """Makes the server's optimizer.
 
     Args:
-      settings: of `config.aggregation`.
+      settings: The settings `config.aggregation`.
 
     Returns:
-      (init, apply): init(rows_L, head) -> the state before round 1, and `Apply`.
+      (init, apply): init(rows_L, head) -> state before round 1, and `Apply`.
     """
     optimizer: optax.GradientTransformation = settings.make("optimizer", settings.learning_rate)
 
@@ -39,7 +38,7 @@ def make_server_optimizer(
         return {"rows_L": jax.vmap(optimizer.init)(rows_L), "head": heads}
 
     def apply(
-        rows_L: Rows, head: Params, state: Any, combined: AggregatedUpdate
+        rows_L: Rows, head: Params, state: Any, update: AggregatedUpdate
     ) -> tuple[Rows, Params, Any]:
         def step(params: Params, state: Any, change: Params) -> tuple[Params, Any]:
             slope = jax.tree.map(jnp.negative, change)
@@ -47,9 +46,9 @@ def make_server_optimizer(
             return optax.apply_updates(params, updates), state
 
         def keep_untrained(after: jax.Array, before: jax.Array) -> jax.Array:
-            return jnp.where(align(combined.trained_L, after), after, before)
+            return jnp.where(align(update.trained_L, after), after, before)
 
-        change = combined.change
+        change = update.change
         stepped_L = jax.vmap(step)(rows_L, state["rows_L"], change.rows)
         rows_L, rows_state_L = jax.tree.map(keep_untrained, stepped_L, (rows_L, state["rows_L"]))
 
@@ -59,8 +58,8 @@ def make_server_optimizer(
 
             return jax.tree.map(keep, step(*entry), entry[:2])
 
-        stepped = map_heads(step_head, combined.trained, head, state["head"], change.heads)
-        heads, memories = ({name: pair[i] for name, pair in stepped.items()} for i in range(2))
-        return rows_L, heads, {"rows_L": rows_state_L, "head": memories}
+        stepped = map_heads(step_head, update.trained, head, state["head"], change.heads)
+        heads, states = ({name: pair[i] for name, pair in stepped.items()} for i in range(2))
+        return rows_L, heads, {"rows_L": rows_state_L, "head": states}
 
     return init, apply

@@ -1,4 +1,4 @@
-"""How does a group of clients run on devices, and how is what they return added up there?"""
+"""Placements of a group of clients on devices: loop, map, sharded, pmap; and the fold over them."""
 
 import dataclasses
 import functools
@@ -15,11 +15,11 @@ MESH_AXIS = "parts"
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """How what the clients return is taken up, one client after the other.
+    """Fold over the clients' results, one client after the other.
 
     Attributes:
-      start: shared -> the total of no client, all zeros: devices' totals are added up.
-      add: (total, shared, one, result) -> (total, what is kept of this client).
+      start: shared -> total of no client, all zeros, since the totals of all devices are summed.
+      add: (total, shared, one, result) -> (total, output of this client).
     """
 
     start: Callable[[Any], Any]
@@ -27,33 +27,33 @@ class Fold:
 
 
 KEEP_ALL = Fold(lambda shared: (), lambda total, shared, one, result: (total, result))
-"""Adds nothing up and keeps every result."""
+"""Adds nothing up and returns every result."""
 
 
 class Backend:
-    """Runs a function of one client over a group of clients, and folds what it returns.
+    """Runs a function of one client over a group of clients, and folds its results.
 
     Attributes:
-      places: devices that clients are dealt to.
-      start: shared -> the total of no client.
-      add: (total, shared, some, real) -> (total, what is kept of each client): a group with a
-        leading axis, and which of its places a client fills.
+      num_devices: Number of devices that clients are distributed over.
+      start: shared -> total of no client.
+      add: (total, shared, some, real) -> (total, outputs): `some` is a group with a leading axis,
+        `real` is True in the slots that hold a client.
     """
 
-    places = 1
+    num_devices = 1
     start: Callable[[Any], Any]
     add: Callable[[Any, Any, Any, np.ndarray], tuple[Any, Any]]
 
     def share(self, shared: Any) -> Any:
-        """Puts what every client gets where the clients run."""
+        """Moves the shared input to the devices where the clients run."""
         return shared
 
     def end(self, total: Any) -> Any:
-        """Returns the one total of all devices and hosts."""
+        """Returns the total over all devices and hosts."""
         return total
 
     def flat(self, leaf: np.ndarray) -> np.ndarray:
-        """Returns what was kept with the clients in one leading axis."""
+        """Returns an output with one leading axis of clients."""
         return leaf
 
 
@@ -70,12 +70,12 @@ class _Loop(Backend):
         self.start = jax.jit(fold.start)
 
     def add(self, total: Any, shared: Any, some: Any, real: np.ndarray) -> tuple[Any, Any]:
-        kept = []
-        for place in np.flatnonzero(real):
-            one = jax.tree.map(lambda leaf, place=place: leaf[place], some)
-            total, here = self._step(total, shared, one)
-            kept.append(here)
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(kept))
+        outputs = []
+        for slot in np.flatnonzero(real):
+            one = jax.tree.map(lambda leaf, slot=slot: leaf[slot], some)
+            total, output = self._step(total, shared, one)
+            outputs.append(output)
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(outputs))
         return total, stacked
 
 
@@ -95,31 +95,31 @@ class _Sharded(Backend):
         self._mesh = Mesh(np.asarray(devices or jax.local_devices()), (MESH_AXIS,))
         run = _on_device(function, fold, at_once)
 
-        # XLA's partitioner gathers a layer where it is used, and cuts products where it can.
-        def cut_run(total: Any, shared: Any, some: Any, real: jax.Array) -> tuple[Any, Any]:
-            total, kept = run(total, shared, some, real)
-            return self._cut(total), kept
+        # XLA's partitioner gathers a layer where it is used, and shards products where it can.
+        def sharded_run(total: Any, shared: Any, some: Any, real: jax.Array) -> tuple[Any, Any]:
+            total, outputs = run(total, shared, some, real)
+            return self._constrain(total), outputs
 
-        self._add = jax.jit(cut_run, donate_argnums=0)
-        self.start = jax.jit(lambda shared: self._cut(fold.start(shared)))
+        self._add = jax.jit(sharded_run, donate_argnums=0)
+        self.start = jax.jit(lambda shared: self._constrain(fold.start(shared)))
 
-    def _cut(self, total: Any) -> Any:
+    def _constrain(self, total: Any) -> Any:
         return jax.lax.with_sharding_constraint(total, shardings(total, self._mesh))
 
     def share(self, shared: Any) -> Any:
         return shard(shared, list(self._mesh.devices))
 
     def add(self, total: Any, shared: Any, some: Any, real: np.ndarray) -> tuple[Any, Any]:
-        whole = NamedSharding(self._mesh, PartitionSpec())
-        return self._add(total, shared, *jax.device_put((some, real), whole))
+        replicated = NamedSharding(self._mesh, PartitionSpec())
+        return self._add(total, shared, *jax.device_put((some, real), replicated))
 
 
 class _Pmap(Backend):
-    """The same program on every device, each with its share of the group."""
+    """The same program on every device, each with its part of the group."""
 
     def __init__(self, function: Callable, fold: Fold, at_once: int, devices: Any) -> None:
         self._devices, self._fold = list(devices or jax.local_devices()), fold
-        self.places = len(self._devices)
+        self.num_devices = len(self._devices)
         pmap = functools.partial(jax.pmap, axis_name="device", devices=self._devices)
         run = _on_device(function, fold, at_once)
         self._add = pmap(run, in_axes=(0, None, 0, 0), donate_argnums=0)
@@ -133,11 +133,11 @@ class _Pmap(Backend):
     def start(self, shared: Any) -> Any:
         empty = jax.eval_shape(self._fold.start, shared)
         # pmap over several hosts takes no function without results.
-        return self._start(shared, np.arange(self.places)) if jax.tree.leaves(empty) else empty
+        return self._start(shared, np.arange(self.num_devices)) if jax.tree.leaves(empty) else empty
 
     def add(self, total: Any, shared: Any, some: Any, real: np.ndarray) -> tuple[Any, Any]:
         def deal(leaf: Any) -> Any:
-            return leaf.reshape(self.places, -1, *leaf.shape[1:])
+            return leaf.reshape(self.num_devices, -1, *leaf.shape[1:])
 
         return self._add(total, shared, jax.tree.map(deal, some), deal(real))
 
@@ -151,40 +151,40 @@ class _Pmap(Backend):
 
 
 def _on_device(function: Callable, fold: Fold, at_once: int) -> Callable:
-    """Makes the loop over one device's clients: (total, shared, some, real) -> (total, kept)."""
+    """Makes the loop over one device's clients: (total, shared, some, real) -> (total, outputs)."""
 
     def run(total: Any, shared: Any, some: Any, real: jax.Array) -> tuple[Any, Any]:
         def work(total: Any, one: Any) -> tuple[Any, Any]:
             return fold.add(total, shared, one, function(shared, one))
 
-        def take_up(total: Any, one_and_result: tuple[Any, Any]) -> tuple[Any, Any]:
+        def add_result(total: Any, one_and_result: tuple[Any, Any]) -> tuple[Any, Any]:
             return fold.add(total, shared, *one_and_result)
 
         def several(total: Any, ones: Any) -> tuple[Any, Any]:
             some, real = ones
             results = jax.vmap(function, in_axes=(None, 0))(shared, some)
-            return jax.lax.scan(_only_real(take_up), total, ((some, results), real))
+            return jax.lax.scan(_only_real(add_result), total, ((some, results), real))
 
         if at_once == 1:  # a batch of one would still turn `cond` into `select`
             return jax.lax.scan(_only_real(work), total, (some, real))
         chunks = jax.tree.map(lambda leaf: leaf.reshape(-1, at_once, *leaf.shape[1:]), (some, real))
-        total, kept = jax.lax.scan(several, total, chunks)
-        return total, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), kept)
+        total, outputs = jax.lax.scan(several, total, chunks)
+        return total, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), outputs)
 
     return run
 
 
 def _only_real(step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable:
-    """Skips places that no client fills."""
+    """Skips slots that hold no client."""
 
     def guarded(total: Any, one_and_real: tuple[Any, jax.Array]) -> tuple[Any, Any]:
         one, real = one_and_real
         empty = jax.eval_shape(step, total, one)[1]
 
-        def rest(total: Any) -> tuple[Any, Any]:
+        def skip(total: Any) -> tuple[Any, Any]:
             return total, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), empty)
 
-        return jax.lax.cond(real, lambda total: step(total, one), rest, total)
+        return jax.lax.cond(real, lambda total: step(total, one), skip, total)
 
     return guarded
 
@@ -195,33 +195,33 @@ def _first(tree: Any) -> Any:
 
 
 def replicated_sharding(devices: Sequence[jax.Device]) -> NamedSharding:
-    """Returns the sharding of what every one of these devices holds whole."""
+    """Returns the sharding of arrays that each of these devices holds whole."""
     return NamedSharding(Mesh(np.array(devices), ("device",)), PartitionSpec())
 
 
 def shard(tree: Any, devices: Sequence[jax.Device]) -> Any:
-    """Cuts arrays over devices; see `shardings`."""
+    """Shards arrays over devices; see `shardings`."""
     return jax.device_put(tree, shardings(tree, Mesh(np.asarray(devices), (MESH_AXIS,))))
 
 
 def shardings(shared: Any, mesh: Mesh) -> Any:
-    """Chooses how arrays are cut over devices.
+    """Chooses the sharding of arrays over devices.
 
     Args:
-      shared: a pytree of arrays, or of their shapes.
-      mesh: of one axis.
+      shared: Pytree of arrays, or of their shapes.
+      mesh: Mesh with one axis.
 
     Returns:
-      The same pytree of shardings: the last axis that the devices divide is cut. That is not the
-      leading axis of layers if it can be helped, for then one device would hold the layer that all
-      need. Vectors are small and stay whole, as does what cannot be cut.
+      The same pytree of shardings: the last axis divisible by the number of devices is sharded. The
+      leading axis of layers is the last resort, because one device would then hold the layer that
+      all need. Vectors, and arrays without such an axis, are replicated.
     """
 
     def sharding(leaf: Any) -> NamedSharding:
         axes: list[str | None] = [None] * np.ndim(leaf)
-        divided = [axis for axis, size in enumerate(np.shape(leaf)) if size % mesh.size == 0]
-        if len(axes) > 1 and divided:
-            axes[divided[-1]] = MESH_AXIS
+        divisible = [axis for axis, size in enumerate(np.shape(leaf)) if size % mesh.size == 0]
+        if len(axes) > 1 and divisible:
+            axes[divisible[-1]] = MESH_AXIS
         return NamedSharding(mesh, PartitionSpec(*axes))
 
     return jax.tree.map(sharding, shared)
@@ -233,4 +233,4 @@ BACKENDS: Mapping[str, Callable[[Callable, Fold, int, Any], Backend]] = {
     "sharded": _Sharded,
     "loop": _Loop,
 }
-"""How clients are laid out by name: (function, fold, clients at once, devices) -> `Backend`."""
+"""Placements by name: (function, fold, clients at once, devices) -> `Backend`."""

@@ -1,9 +1,10 @@
-"""How does a client of FedDAT train (Chen et al., AAAI 2024)? Two adapters teach each other.
+"""Local training of FedDAT (Chen et al., AAAI 2024): two adapters teach each other.
 
-Every block has three adapters. The shared one is averaged by the server, the personal one never
-leaves the client, and a frozen copy of the shared one is as the round began. A block runs with the
-shared adapter, or with the mean of the personal one and the copy. Each way has its own loss and
-optimizer: half the task's loss, half the distance to the other way's answers.
+Every block has three adapters: a shared one, which the server averages; a personal one, which never
+leaves the client; and a frozen copy of the shared one from the start of the round. The shared
+branch runs every block with the shared adapter, the mixed branch with the mean of the personal
+adapter and the copy. Each branch has its own loss and optimizer: half the task's loss, half the
+divergence from the other branch's answers.
 """
 
 import functools
@@ -25,7 +26,7 @@ TEMPERATURE = 3.0
 Run = Callable[
     [ClientParams, Batch, ActivationBuffer], tuple[jax.Array, Backward, ActivationBuffer]
 ]
-"""One way: (what it trains, batch, scratch) -> (logits_BC, pull, scratch)."""
+"""One branch: (trained parameters, batch, buffer) -> (logits_BC, backward, buffer)."""
 
 
 def make_feddat_training(
@@ -38,20 +39,20 @@ def make_feddat_training(
 ) -> Train:
     """Makes the local training of one client.
 
-    Both ways of a step start from the same parameters. The authors' code runs the personal way with
-    the head that the shared way has just moved, and keeps one optimizer state for both.
+    Both branches of a step start from the same parameters. The authors' code runs the mixed branch
+    with the head that the shared branch has just updated, and keeps one optimizer state for both.
 
     Args:
-      model: with adapters.
-      loss: a key of `losses.LOSSES`, the task's.
-      optimizer: of either way; its states start anew every round.
-      skip_frozen: see `gradient.make_forward`.
-      rematerialise: see `gradient.make_forward`.
+      model: A model with adapters.
+      loss: A key of `losses.LOSSES`, for the task.
+      optimizer: Optimizer of either branch; its states are reset every round.
+      skip_frozen: See `gradient.make_forward`.
+      rematerialise: See `gradient.make_forward`.
 
     Returns:
       train(frozen, rows_L, head, task) -> LocalUpdate. `task.personal_L` are the client's own
-      adapters, which come back trained in the chosen layers. The head goes with the shared ones.
-      Losses are the shared way's, of the task alone.
+      adapters, which are trained in the chosen layers. The head is trained by the shared branch.
+      Losses are those of the shared branch, for the task alone.
     """
     settings: dict[str, Any] = {"skip_frozen": skip_frozen, "rematerialise": rematerialise}
     of_shared = gradient.make_forward(model, unit="adapter", **settings)
@@ -59,84 +60,84 @@ def make_feddat_training(
 
     def train(frozen: Params, rows_L: Rows, head: Params, task: LocalTask) -> LocalUpdate:
         choice, personal_L = task.choice, {"personal": task.personal_L}
-        around = {**frozen, "adapters": {"shared": rows_L}}
+        with_shared = {**frozen, "adapters": {"shared": rows_L}}
         runs = (
             functools.partial(of_shared.run, frozen, rows_L, choice),
-            functools.partial(of_mixed.run, around, personal_L, choice),
+            functools.partial(of_mixed.run, with_shared, personal_L, choice),
         )
         shared, personal_R = (choice.take(rows_L), head), choice.take(personal_L)
         first = local.first_batch(task)
-        rooms = (
-            of_shared.room(frozen, rows_L, choice, shared, first),
-            of_mixed.room(around, personal_L, choice, (personal_R, head), first),
+        buffers = (
+            of_shared.make_buffer(frozen, rows_L, choice, shared, first),
+            of_mixed.make_buffer(with_shared, personal_L, choice, (personal_R, head), first),
         )
         states = (optimizer.init(shared), optimizer.init(personal_R))
-        step = _create_step(loss, optimizer, *runs)
-        carry, losses_S = local.take_steps(step, ((shared, personal_R), states, rooms), task)
+        step = _make_step(loss, optimizer, *runs)
+        carry, losses_S = local.take_steps(step, ((shared, personal_R), states, buffers), task)
         (rows_R, head), personal_R = carry[0]
-        return LocalUpdate(rows_R, head, losses_S, _put(task, personal_R["personal"]))
+        return LocalUpdate(rows_R, head, losses_S, _write_personal(task, personal_R["personal"]))
 
     return train
 
 
-def _create_step(
+def _make_step(
     loss: str, optimizer: optax.GradientTransformation, run_shared: Run, run_mixed: Run
 ) -> Callable[[tuple, Batch], tuple[tuple, jax.Array]]:
-    """Makes one step of both ways: ((trained, states, rooms), batch) -> (the same, loss [])."""
+    """Makes one step of both branches: ((trained, states, buffers), batch) -> (the same, loss)."""
     of_task = losses.make_loss(loss)
 
     def step(carry: tuple, batch: Batch) -> tuple[tuple, jax.Array]:
-        (shared, personal_R), states, (room, other_room) = carry
-        shared_BC, pull_shared, room = run_shared(shared, batch, room)
-        mixed_BC, pull_mixed, other_room = run_mixed((personal_R, shared[1]), batch, other_room)
-        teach = teacher(loss, batch)
-        slopes = (
-            pull_shared(jax.grad(teach)(shared_BC, mixed_BC)),
-            pull_mixed(jax.grad(teach)(mixed_BC, shared_BC))[0],
+        (shared, personal_R), states, (buffer, mixed_buffer) = carry
+        shared_BC, shared_backward, buffer = run_shared(shared, batch, buffer)
+        mixed_in = ((personal_R, shared[1]), batch, mixed_buffer)
+        mixed_BC, mixed_backward, mixed_buffer = run_mixed(*mixed_in)
+        objective = make_branch_loss(loss, batch)
+        gradients = (
+            shared_backward(jax.grad(objective)(shared_BC, mixed_BC)),
+            mixed_backward(jax.grad(objective)(mixed_BC, shared_BC))[0],
         )
-        trained, states = _move(optimizer, slopes, states, (shared, personal_R))
+        trained, states = _update(optimizer, gradients, states, (shared, personal_R))
         value = losses.masked_mean(of_task(shared_BC, batch), batch)
-        return (trained, states, (room, other_room)), value
+        return (trained, states, (buffer, mixed_buffer)), value
 
     return step
 
 
-def teacher(loss: str, batch: Batch) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Makes the loss of one way, given the other's answers.
+def make_branch_loss(loss: str, batch: Batch) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Makes the loss of one branch, given the other branch's logits.
 
     Args:
-      loss: a key of `losses.LOSSES`.
-      batch: the examples.
+      loss: A key of `losses.LOSSES`.
+      batch: The examples.
 
     Returns:
-      (logits_BC, others_BC) -> [], half the task's loss and half the divergence, mean over the
-      examples that count; no gradient goes to the others.
+      (logits_BC, others_BC) -> [], half the task's loss plus half the divergence, mean over the
+      examples that count; no gradient flows to the other branch.
     """
-
     of_task = losses.make_loss(loss)
 
     def half_and_half(logits_BC: jax.Array, others_BC: jax.Array) -> jax.Array:
         others_BC = jax.lax.stop_gradient(others_BC)
-        apart_B = losses.distillation(logits_BC, others_BC, batch, TEMPERATURE)
-        return losses.masked_mean(0.5 * (of_task(logits_BC, batch) + apart_B), batch)
+        divergence_B = losses.distillation(logits_BC, others_BC, batch, TEMPERATURE)
+        return losses.masked_mean(0.5 * (of_task(logits_BC, batch) + divergence_B), batch)
 
     return half_and_half
 
 
-def _move(
-    optimizer: optax.GradientTransformation, slopes: tuple, states: tuple, parts: tuple
+def _update(
+    optimizer: optax.GradientTransformation, gradients: tuple, states: tuple, parts: tuple
 ) -> tuple[tuple, tuple]:
-    """Moves each part by its own optimizer state."""
-    moved, kept = [], []
-    for slope, state, part in zip(slopes, states, parts, strict=True):
-        updates, state = optimizer.update(slope, state, part)
-        moved.append(optax.apply_updates(part, updates))
-        kept.append(state)
-    return tuple(moved), tuple(kept)
+    """Updates each part with an optimizer state of its own."""
+    updated, new_states = [], []
+    for gradient_of_part, state, part in zip(gradients, states, parts, strict=True):
+        updates, state = optimizer.update(gradient_of_part, state, part)
+        updated.append(optax.apply_updates(part, updates))
+        new_states.append(state)
+    return tuple(updated), tuple(new_states)
 
 
-def _put(task: LocalTask, personal_R: Rows) -> Rows:
-    """Returns the client's own adapters with the trained ones in their places."""
+def _write_personal(task: LocalTask, personal_R: Rows) -> Rows:
+    """Returns the client's own adapters, with the trained ones replaced."""
     return jax.tree.map(
         lambda all, some: all.at[task.choice.layers_R].set(some, mode="drop"),
         task.personal_L,

@@ -1,4 +1,4 @@
-"""What is the gradient of the chosen layers, at the cost of the chosen layers alone?"""
+"""Gradient of the chosen layers, at the cost of the chosen layers alone."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params, Rows
 
 ClientParams = tuple[Rows, Params]
-"""(rows_R, head): what a client changes."""
+"""Parameters that a client trains: (rows_R, head)."""
 
 LossAndGradient = Callable[
     [Params, Rows, Choice, ClientParams, Batch], tuple[jax.Array, tuple[Rows, Params]]
@@ -22,21 +22,22 @@ Backward = Callable[[jax.Array], tuple[Rows, Params]]
 """cotangent_BC -> (gradient_R, head gradient)."""
 
 ActivationBuffer = Any
-"""Room for what a forward pass keeps. Whatever is in it does not matter, but a loop that hands the
-same room from step to step saves filling that of all layers with zeros: of a step that trains the
-top layer alone, a fifth."""
+"""Memory for the residuals of a forward pass. Its content does not matter, but a loop that carries
+the same buffer from step to step saves filling that of all layers with zeros: a fifth of a step
+that trains the top layer alone."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Forward:
-    """Runs a client's model and can go back.
+    """Forward pass of a client's model, with its backward pass.
 
     Attributes:
-      room: (frozen, rows_L, choice, (rows_R, head), batch) -> Scratch.
-      run: (the same, scratch) -> (logits_BC, pull, scratch); call `pull` before the room is reused.
+      make_buffer: (frozen, rows_L, choice, (rows_R, head), batch) -> ActivationBuffer.
+      run: (the same, buffer) -> (logits_BC, backward, buffer); call `backward` before the buffer is
+        reused.
     """
 
-    room: Callable[[Params, Rows, Choice, ClientParams, Batch], ActivationBuffer]
+    make_buffer: Callable[[Params, Rows, Choice, ClientParams, Batch], ActivationBuffer]
     run: Callable[
         [Params, Rows, Choice, ClientParams, Batch, ActivationBuffer],
         tuple[jax.Array, Backward, ActivationBuffer],
@@ -45,14 +46,14 @@ class Forward:
 
 @dataclasses.dataclass(frozen=True)
 class BufferedGradient:
-    """Differentiates a client's loss in a room that is given.
+    """Gradient of a client's loss that reuses a buffer.
 
     Attributes:
-      room: as of `Forward`.
-      run: (what `LossAndGradient` takes, scratch) -> (loss [], gradients, scratch).
+      make_buffer: See `Forward`.
+      run: (inputs of `LossAndGradient`, buffer) -> (loss [], gradients, buffer).
     """
 
-    room: Callable[[Params, Rows, Choice, ClientParams, Batch], ActivationBuffer]
+    make_buffer: Callable[[Params, Rows, Choice, ClientParams, Batch], ActivationBuffer]
     run: Callable[
         [Params, Rows, Choice, ClientParams, Batch, ActivationBuffer],
         tuple[jax.Array, tuple[Rows, Params], ActivationBuffer],
@@ -60,24 +61,23 @@ class BufferedGradient:
 
 
 def make_gradient(model: Model, **settings: Any) -> LossAndGradient:
-    """Makes the function that differentiates a client's loss in a room of its own.
+    """Makes the function that differentiates a client's loss, with a buffer of its own.
 
     Args:
-      model: the model.
-      **settings: as `make_buffered_gradient` takes them.
+      model: The model.
+      **settings: Arguments of `make_buffered_gradient`.
 
     Returns:
       (frozen, rows_L, choice, (rows_R, head), batch) -> (loss [], (gradient_R, head gradient)).
-      The loss is the mean over the batch's examples; places of `rows_R` that are not in use have
-      gradient 0.
+      The loss is the mean over the batch's examples; unused slots of `rows_R` have gradient 0.
     """
-    reusing = make_buffered_gradient(model, **settings)
+    buffered = make_buffered_gradient(model, **settings)
 
     def loss_and_gradient(
         frozen: Params, rows_L: Rows, choice: Choice, trained: ClientParams, batch: Batch
     ) -> tuple[jax.Array, tuple[Rows, Params]]:
         inputs = (frozen, rows_L, choice, trained, batch)
-        return reusing.run(*inputs, reusing.room(*inputs))[:2]
+        return buffered.run(*inputs, buffered.make_buffer(*inputs))[:2]
 
     return loss_and_gradient
 
@@ -94,13 +94,13 @@ def make_buffered_gradient(
     """Makes the functions that differentiate a client's loss step after step.
 
     Args:
-      model: the model.
-      unit: a key of `trainable.UNITS`.
-      loss: a key of `losses.LOSSES`.
-      skip_frozen: see `make_forward`.
-      rematerialise: see `make_forward`.
-      accumulate: how many parts a batch is run in, one after the other: memory for fewer examples
-        at a time, and the same gradient. It must divide the batch.
+      model: The model.
+      unit: A key of `units.UNITS`.
+      loss: A key of `losses.LOSSES`.
+      skip_frozen: See `make_forward`.
+      rematerialise: See `make_forward`.
+      accumulate: Number of parts that a batch is run in, one after the other: less memory and the
+        same gradient. It must divide the batch.
 
     Returns:
       The functions.
@@ -108,11 +108,11 @@ def make_buffered_gradient(
     per_example = losses.make_loss(loss)
     forward = make_forward(model, unit=unit, skip_frozen=skip_frozen, rematerialise=rematerialise)
 
-    def room(
+    def make_buffer(
         frozen: Params, rows_L: Rows, choice: Choice, trained: ClientParams, batch: Batch
     ) -> ActivationBuffer:
         part = jax.tree.map(lambda leaf: leaf[0], _parts(batch, accumulate))
-        return forward.room(frozen, rows_L, choice, trained, part)
+        return forward.make_buffer(frozen, rows_L, choice, trained, part)
 
     def run(
         frozen: Params,
@@ -120,50 +120,50 @@ def make_buffered_gradient(
         choice: Choice,
         trained: ClientParams,
         batch: Batch,
-        scratch: ActivationBuffer,
+        buffer: ActivationBuffer,
     ) -> tuple[jax.Array, tuple[Rows, Params], ActivationBuffer]:
-        def total(part: Batch, scratch: ActivationBuffer) -> tuple[Any, ActivationBuffer]:
+        def total(part: Batch, buffer: ActivationBuffer) -> tuple[Any, ActivationBuffer]:
             """Returns the sum over the examples that count, and its gradient."""
-            inputs = (frozen, rows_L, choice, trained, part, scratch)
-            logits_BC, pull, scratch = forward.run(*inputs)
+            inputs = (frozen, rows_L, choice, trained, part, buffer)
+            logits_BC, backward, buffer = forward.run(*inputs)
 
             def objective(logits_BC: jax.Array) -> jax.Array:
                 return losses.masked_sum(per_example(logits_BC, part), part)
 
             value, cotangent_BC = jax.value_and_grad(objective)(logits_BC)
-            return (value, pull(cotangent_BC)), scratch
+            return (value, backward(cotangent_BC)), buffer
 
         def add(
             state: tuple[Any, ActivationBuffer], part: Batch
         ) -> tuple[tuple[Any, ActivationBuffer], None]:
-            sums, scratch = state
-            more, scratch = total(part, scratch)
-            return (jax.tree.map(jnp.add, sums, more), scratch), None
+            sums, buffer = state
+            more, buffer = total(part, buffer)
+            return (jax.tree.map(jnp.add, sums, more), buffer), None
 
         if accumulate == 1:
-            sums, scratch = total(batch, scratch)
+            sums, buffer = total(batch, buffer)
         else:
             zeros = (jnp.float32(0.0), jax.tree.map(jnp.zeros_like, trained))
-            (sums, scratch), _ = jax.lax.scan(add, (zeros, scratch), _parts(batch, accumulate))
+            (sums, buffer), _ = jax.lax.scan(add, (zeros, buffer), _parts(batch, accumulate))
         count = jnp.maximum(jnp.sum(losses.weights(batch)), 1.0)
         value, gradients = jax.tree.map(lambda leaf: (leaf / count).astype(leaf.dtype), sums)
-        return value, gradients, scratch
+        return value, gradients, buffer
 
-    return BufferedGradient(room, run)
+    return BufferedGradient(make_buffer, run)
 
 
 def make_forward(
     model: Model, *, unit: str, skip_frozen: bool, rematerialise: bool = False
 ) -> Forward:
-    """Makes the functions that run a client's model and can go back.
+    """Makes the forward pass of a client's model, with its backward pass.
 
     Args:
-      model: the model.
-      unit: a key of `trainable.UNITS`.
-      skip_frozen: whether frozen layers are skipped at run time. Under `vmap` over clients, turn it
-        off: branches that differ between clients would all be computed, at a higher price.
-      rematerialise: whether the backward pass runs every block a second time, instead of keeping
-        what the first time found: of every layer only the input is kept.
+      model: The model.
+      unit: A key of `units.UNITS`.
+      skip_frozen: If True, frozen layers are skipped at run time. Set it to False under `vmap` over
+        clients, where all branches would be computed, at a higher cost.
+      rematerialise: If True, the backward pass runs every block a second time instead of keeping
+        its residuals: only the input of every layer is kept.
 
     Returns:
       The functions.
@@ -176,7 +176,7 @@ def make_forward(
         stacks = (units.frozen_rows(frozen), rows_L)
         return Stack(model, unit, stacks, choice, context, skip_frozen, rematerialise), hidden
 
-    def room(
+    def make_buffer(
         frozen: Params, rows_L: Rows, choice: Choice, trained: ClientParams, batch: Batch
     ) -> ActivationBuffer:
         network, hidden = stack(frozen, rows_L, choice, batch)
@@ -193,26 +193,26 @@ def make_forward(
         choice: Choice,
         trained: ClientParams,
         batch: Batch,
-        scratch: ActivationBuffer,
+        buffer: ActivationBuffer,
     ) -> tuple[jax.Array, Backward, ActivationBuffer]:
         rows_R, head = trained
         network, hidden = stack(frozen, rows_L, choice, batch)
-        hidden, kept_L, rebuild = network.forward(rows_R, hidden, scratch)
+        hidden, residuals_L, rebuild = network.forward(rows_R, hidden, buffer)
         logits_BC, derivative = jax.vjp(
             lambda head, hidden: model.readout(frozen["readout"], head, hidden, network.context),
             head,
             hidden,
         )
 
-        def pull(cotangent_BC: jax.Array) -> tuple[Rows, Params]:
+        def backward(cotangent_BC: jax.Array) -> tuple[Rows, Params]:
             head_gradient, cotangent = derivative(cotangent_BC)
-            return network.backward(rows_R, cotangent, kept_L, rebuild), head_gradient
+            return network.backward(rows_R, cotangent, residuals_L, rebuild), head_gradient
 
-        return logits_BC, pull, kept_L
+        return logits_BC, backward, residuals_L
 
-    return Forward(room, run)
+    return Forward(make_buffer, run)
 
 
 def _parts(batch: Batch, count: int) -> Batch:
-    """Cuts a batch into parts, on a new leading axis."""
+    """Splits a batch into parts, on a new leading axis."""
     return jax.tree.map(lambda leaf: leaf.reshape(count, -1, *leaf.shape[1:]), batch)

@@ -1,4 +1,4 @@
-"""What does one client do between receiving the model and sending its layers back?"""
+"""Local training of one client: from the model it receives to the layers it sends back."""
 
 import functools
 from collections.abc import Callable
@@ -19,13 +19,13 @@ from f3ocus_jax.types import Array, Batch, Params, Rows
 
 @struct.dataclass
 class LocalTask:
-    """What one client trains on in one round.
+    """Input of one client's local training in one round.
 
     Attributes:
-      choice: the layers it trains.
-      batches_S: a Batch with leading step axis S.
-      steps: int32 [], how many of the S steps it takes; the others are skipped.
-      personal_L: rows that are the client's own and never averaged; None where there are none.
+      choice: Layers that it trains.
+      batches_S: A Batch with leading step axis S.
+      steps: int32 [], number of steps that it takes, at most S; the others are skipped.
+      personal_L: Layers that are the client's own and never averaged; None without any.
     """
 
     choice: Choice
@@ -36,13 +36,13 @@ class LocalTask:
 
 @struct.dataclass
 class LocalUpdate:
-    """What one client sends back.
+    """Result of one client's local training.
 
     Attributes:
-      rows_R: its chosen layers after training; unused places hold no meaning.
-      head: the answer head after training.
-      losses_S: loss of every step, before the step is taken; 0 for a step it skipped.
-      personal_L: its own rows after training, which it keeps; None where there are none.
+      rows_R: Chosen layers after training; unused slots are meaningless.
+      head: Answer head after training.
+      losses_S: float32, loss of every step before it is taken; 0 for a step that was skipped.
+      personal_L: The client's own layers after training, which it keeps; None without any.
     """
 
     rows_R: Rows
@@ -69,17 +69,17 @@ def make_local_training(
     """Makes the local training of one client.
 
     Args:
-      model: the model.
-      unit: a key of `trainable.UNITS`.
-      loss: a key of `f3ocus_jax.models.losses.LOSSES`.
-      optimizer: trains rows and head; its state starts anew every round, for chosen rows only.
-      skip_frozen: see `gradient.make_forward`.
-      rematerialise: see `gradient.make_forward`.
-      accumulate: see `gradient.make_gradient`.
-      precision: dtype of the parameters that blocks compute with, and of the hidden states. What
-        is trained is kept, and its gradient taken up, in its own dtype.
-      proximal: mu of FedProx (Li et al., 2020), whose term mu/2 |w - w_start|^2 is in the gradient
-        and not in the losses that are reported.
+      model: The model.
+      unit: A key of `units.UNITS`.
+      loss: A key of `losses.LOSSES`.
+      optimizer: Optimizer of rows and head; its state is reset every round, for chosen rows only.
+      skip_frozen: See `gradient.make_forward`.
+      rematerialise: See `gradient.make_forward`.
+      accumulate: See `gradient.make_buffered_gradient`.
+      precision: Data type of the blocks' parameters and hidden states. Trained parameters, their
+        gradients and their updates keep their own data type.
+      proximal: FedProx mu (Li et al., 2020), whose term mu/2 |w - w_start|^2 is part of the
+        gradient and not of the reported losses; 0 disables it.
 
     Returns:
       train(frozen, rows_L, head, task) -> LocalUpdate; to be called under `jax.jit`.
@@ -99,16 +99,16 @@ def make_local_training(
         if dtype != jnp.float32:
             frozen, rows_L = base.cast((frozen, rows_L), dtype)
         run = functools.partial(differentiate.run, frozen, rows_L, task.choice)
-        step = _create_step(run, optimizer, proximal, start)
-        room = differentiate.room(frozen, rows_L, task.choice, start, first_batch(task))
-        carry = (start, optimizer.init(start), room)
+        step = _make_step(run, optimizer, proximal, start)
+        buffer = differentiate.make_buffer(frozen, rows_L, task.choice, start, first_batch(task))
+        carry = (start, optimizer.init(start), buffer)
         (trained, *_), losses_S = take_steps(step, carry, task)
         return LocalUpdate(rows_R=trained[0], head=trained[1], losses_S=losses_S)
 
     return train
 
 
-def _create_step(
+def _make_step(
     run: Callable[
         [ClientParams, Batch, ActivationBuffer], tuple[jax.Array, ClientParams, ActivationBuffer]
     ],
@@ -116,18 +116,18 @@ def _create_step(
     proximal: float,
     start: ClientParams,
 ) -> Callable[[tuple, Batch], tuple[tuple, jax.Array]]:
-    """Makes one step: ((trained, optimizer state, scratch), batch) -> (the same, loss [])."""
+    """Makes one step: ((trained, optimizer state, buffer), batch) -> (the same, loss [])."""
 
-    def pull(slope: jax.Array, now: jax.Array, then: jax.Array) -> jax.Array:
-        return slope + proximal * (now - then)
+    def add_proximal(gradient: jax.Array, now: jax.Array, start: jax.Array) -> jax.Array:
+        return gradient + proximal * (now - start)
 
     def step(carry: tuple, batch: Batch) -> tuple[tuple, jax.Array]:
-        trained, state, scratch = carry
-        value, slope, scratch = run(trained, batch, scratch)
+        trained, state, buffer = carry
+        value, gradients, buffer = run(trained, batch, buffer)
         if proximal:
-            slope = jax.tree.map(pull, slope, trained, start)
-        updates, state = optimizer.update(slope, state, trained)
-        return (optax.apply_updates(trained, updates), state, scratch), value
+            gradients = jax.tree.map(add_proximal, gradients, trained, start)
+        updates, state = optimizer.update(gradients, state, trained)
+        return (optax.apply_updates(trained, updates), state, buffer), value
 
     return step
 
@@ -135,18 +135,18 @@ def _create_step(
 def take_steps(
     step: Callable[[Any, Batch], tuple[Any, jax.Array]], carry: Any, task: LocalTask
 ) -> tuple[Any, jax.Array]:
-    """Takes as many steps as a client has.
+    """Takes the steps of a client.
 
     Args:
       step: (carry, batch) -> (carry, loss []).
-      carry: before the first step.
-      task: of the client.
+      carry: State before the first step.
+      task: Task of the client.
 
     Returns:
-      (carry after the last step, losses_S: 0 for steps that were not taken).
+      (carry after the last step, losses_S with 0 for steps that were not taken).
     """
 
-    # A loop that ends, and not a scan that skips: skipping would copy all that is carried.
+    # A loop that ends, not a scan that skips: skipping would copy the whole carry.
     def body(index: jax.Array, state: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
         carry, losses_S = state
         carry, value = step(carry, units.row_at(task.batches_S, index))
@@ -158,5 +158,5 @@ def take_steps(
 
 
 def first_batch(task: LocalTask) -> Batch:
-    """Returns the batch of a client's first step, as all of its batches are shaped."""
+    """Returns the batch of a client's first step; all of its batches have the same shapes."""
     return jax.tree.map(lambda leaf: leaf[0], task.batches_S)

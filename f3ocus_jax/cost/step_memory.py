@@ -69,7 +69,7 @@ def step_bytes(
         forward = gradient.make_forward(
             model, unit=unit, skip_frozen=True, rematerialise=rematerialise
         )
-        return forward.room(frozen, rows_L, choice, (choice.take(rows_L), head), batch)
+        return forward.make_buffer(frozen, rows_L, choice, (choice.take(rows_L), head), batch)
 
     def held(part: Params) -> int:
         state = jax.eval_shape(optimizer.init, part)

@@ -1,4 +1,4 @@
-"""How round records reach the disk whole: append, read back after a kill, cut back on resume."""
+"""Reading and writing of records.jsonl, safe against a killed process."""
 
 import itertools
 import json
@@ -20,7 +20,7 @@ def read_records(path: str | os.PathLike[str]) -> list[RoundRecord]:
     A last line that a killed process left incomplete is dropped, and a note is logged.
 
     Args:
-      path: the records file, one JSON object per line.
+      path: The records file, one JSON object per line.
 
     Returns:
       The records, rounds ascending; empty if there is no such file.
@@ -53,8 +53,8 @@ def append_record(path: str | os.PathLike[str], record: RoundRecord) -> None:
     """Appends one record and waits until it is on the disk.
 
     Args:
-      path: the records file; made with its folder if absent.
-      record: the record of a round later than those in the file.
+      path: The records file; created with its folder if absent.
+      record: Record of a round later than those in the file.
 
     Raises:
       ValueError: if a number in the record is NaN or infinite; names round and field.
@@ -77,8 +77,8 @@ def rewrite_records(path: str | os.PathLike[str], records: Sequence[RoundRecord]
     A resumed run calls this with the records up to its checkpoint, which drops later rounds.
 
     Args:
-      path: the records file; made with its folder if absent.
-      records: what it shall hold, rounds ascending.
+      path: The records file; created with its folder if absent.
+      records: New content, rounds ascending.
 
     Raises:
       ValueError: if a number is NaN or infinite (names round and field), or rounds do not ascend.
@@ -137,7 +137,7 @@ def _check_ascending(records: Sequence[RoundRecord], path: pathlib.Path) -> None
 
 
 def _ends_in_a_whole_line(path: pathlib.Path) -> bool:
-    """Tells whether an appended line would start on a line of its own."""
+    """Returns True if an appended line would start on a line of its own."""
     if not path.exists() or path.stat().st_size == 0:
         return True
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Do two adapters of a client teach each other as FedDAT says?"""
+"""Two adapters of a client teach each other as FedDAT defines it."""
 
 import functools
 
@@ -44,7 +44,9 @@ def test_a_loss_is_half_the_task_and_half_the_divergence_without_padding():
     p_BC, s_BC = softmax(others_BC / 3), softmax(logits_BC / 3)
     apart_B = 9 * (p_BC * np.log(p_BC / s_BC)).sum(axis=1)
     expected = np.mean(0.5 * (task_B + apart_B)[[0, 2]])
-    found = feddat.teacher("cross_entropy", batch)(jnp.asarray(logits_BC), jnp.asarray(others_BC))
+    found = feddat.make_branch_loss("cross_entropy", batch)(
+        jnp.asarray(logits_BC), jnp.asarray(others_BC)
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""What does one client hold while it trains, and in which precision?"""
+"""Memory and precision of one client's local training."""
 
 import functools
 
