@@ -1,7 +1,10 @@
 """Settings that config files share: methods of the paper, families, tiny runs, made-up files."""
 
+import pathlib
+
 import ml_collections
 
+import tfds_medvqa
 from f3ocus_jax.config import defaults
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.importance import SCORES
@@ -157,7 +160,7 @@ def use_made_up_files(config: ml_collections.ConfigDict, family: str = "vilt") -
     """
     make_tiny(config, image_size=32, family=family)
     config.data.question_length = 20
-    config.data.manual_dir = "tfds_medvqa"
+    config.data.manual_dir = str(pathlib.Path(tfds_medvqa.__file__).parent)
     config.data.data_dir = "runs/made_up_data"
     # Made-up pictures of different datasets are alike.
     config.data.duplicates = "keep"

@@ -9,7 +9,16 @@ from tests.helpers.paths import PACKAGE, REPOSITORY
 TESTS = REPOSITORY / "tests"
 FILES = sorted(TESTS.rglob("*.py"))
 TEST_FILES = [path for path in FILES if path.name.startswith("test_")]
-OUTSIDE = {"architecture", "commands", "docs", "helpers", "parity", "platform", "tfds_medvqa"}
+OUTSIDE = {
+    "api",
+    "architecture",
+    "commands",
+    "docs",
+    "helpers",
+    "parity",
+    "platform",
+    "tfds_medvqa",
+}
 """Folders of tests that are not of one folder of the package."""
 
 

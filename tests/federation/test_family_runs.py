@@ -6,10 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from f3ocus_jax import predict
+from f3ocus_jax import predict, runs
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.evaluation import answering
-from f3ocus_jax.evaluation.written_answers import make_answer_decoder
 from f3ocus_jax.federation import experiment, run_folder
 from f3ocus_jax.models import FAMILIES, base
 from f3ocus_jax.models.huggingface import directory as huggingface
@@ -122,14 +120,11 @@ def test_a_federation_whose_model_writes_its_answers(family, data_dir, tmp_path)
     exported = huggingface.load(tmp_path / "model", key=jax.random.key(0), answering="generate")
     jax.tree.map(np.testing.assert_array_equal, exported.params, params)
     assert exported.answers == foundation.answers
-    parts = experiment.assemble(tiny(family, data_dir, **settings))
-    batch = parts.federation.clients[0].test.batch(np.arange(1))
-    decoding = make_answer_decoder(
-        foundation, parts.config.evaluation, parts.config.data.answer_length
-    )
-    outputs = answering.make_ask(foundation, decoding)(params, batch, 2)
-    (answer,) = answering.describe(outputs, foundation, np.zeros(0), top=2)
-    lines = list(predict.describe(answer, WRITING[family]))
+    finished = runs.load(tmp_path, 2)
+    pixels_HWC = np.full((32, 32, 3), 128, np.uint8)
+    (answer,) = finished.answer(pixels_HWC, "which organ is shown?", top=2)
+    assert finished.answer(pixels_HWC, "which organ is shown?", top=0)[0].text == answer.text
+    lines = list(predict.describe(answer, finished.decoding))
     assert len(lines) == 3
     assert lines[0].startswith(f"{WRITING[family]}: ")
     assert lines[1].split("%  ")[1] in foundation.answers

@@ -93,6 +93,14 @@ def test_prediction_says_what_is_present_by_a_client_s_thresholds(mixed):
         np.testing.assert_allclose(mean[finding], expected)
     with pytest.raises(ConfigError, match="has no thresholds; choose open_i/reports 1 of 2"):
         finished.thresholds("slake/english")
+    pixels_HWC = np.full((40, 30, 3), 128, np.uint8)
+    for answer in finished.answer(pixels_HWC, ["the lungs are clear", "?"], client=FINDERS[0]):
+        assert set(answer.findings) == set(FINDINGS)
+        assert list(answer.findings.values()) == sorted(answer.findings.values(), reverse=True)
+        names = run_folder.read_run(workdir).findings
+        limits = dict(zip(names, first, strict=True))
+        assert answer.present == tuple(f for f, p in answer.findings.items() if p >= limits[f])
+        assert next(iter(answer.probabilities)) == answer.text
     probabilities_F = jax.nn.sigmoid(np.array([0.0, 2.0, -2.0]))
     found = answering.find(np.asarray(probabilities_F), "abc", np.array([0.5, 0.9, 0.1]))
     lines = list(predict.describe(Answer("", {}, *found), decoding=""))

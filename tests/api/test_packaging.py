@@ -1,0 +1,108 @@
+"""What the wheel holds, and that an installed one runs from any folder."""
+
+import importlib.metadata
+import pathlib
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+import zipfile
+
+import pytest
+
+from tests.helpers.paths import DATASETS, PACKAGE, REPOSITORY
+
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, built of a copy of the checkout without isolation, so without a network."""
+    try:
+        version = importlib.metadata.version("setuptools")
+    except importlib.metadata.PackageNotFoundError:
+        version = "0"
+    if int(version.split(".")[0]) < 77:
+        pytest.skip(f"setuptools 77 is needed to build (extra `test`), found {version}")
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for name in ("f3ocus_jax", "tfds_medvqa", "configs"):
+        without = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, source / name, ignore=without)
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source / name)
+    command = [sys.executable, "-c", BUILD, str(folder)]
+    process = subprocess.run(command, cwd=source, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def files_below(folder):
+    return {
+        path.relative_to(folder.parent).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_the_wheel_holds_the_packages_their_files_and_the_configs(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    configs = {f"f3ocus_jax/_configs/{path.name}" for path in (REPOSITORY / "configs").glob("*.py")}
+    expected = files_below(PACKAGE) | files_below(DATASETS) | configs
+    assert {name for name in names if ".dist-info/" not in name} == expected
+    assert {"f3ocus_jax/py.typed", "f3ocus_jax/data/vocab.txt"} <= names
+    assert any(name.startswith("tfds_medvqa/slake/dummy_data/") for name in names)
+
+
+def test_the_wheel_installs_no_package_that_could_hide_another(wheel):
+    top = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {name for name in top if not name.endswith(".dist-info")} == {
+        "f3ocus_jax",
+        "tfds_medvqa",
+    }
+
+
+def test_extras_and_bounds_are_as_documented():
+    project = PROJECT["project"]
+    assert {"cuda", "cuda12", "cuda13", "tpu", "test", "parity"} <= set(
+        project["optional-dependencies"]
+    )
+    assert {"evosax>=0.3,<0.4", "orbax-checkpoint<1"} <= set(project["dependencies"])
+
+
+def test_every_extra_of_jax_that_ours_name_exists():
+    extras = importlib.metadata.metadata("jax").get_all("Provides-Extra")
+    for name in ("cuda", "cuda12", "cuda13", "tpu"):
+        (requirement,) = PROJECT["project"]["optional-dependencies"][name]
+        assert requirement == f"jax[{name}]"
+        assert name in extras
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_trains_and_predicts_from_another_folder(wheel, tmp_path):
+    venv.create(tmp_path / "venv", with_pip=True)
+    scripts = tmp_path / "venv" / "bin"
+    install = [scripts / "python", "-m", "pip", "install", "--quiet", "--no-deps", wheel]
+    subprocess.run(install, check=True)
+    # The dependencies of this environment; its editable install stays out, as .pth files do.
+    (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (site / "shared.pth").write_text(sysconfig.get_paths()["purelib"])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def f3ocus(*arguments):
+        process = subprocess.run(
+            [scripts / "f3ocus", *arguments], cwd=elsewhere, capture_output=True, text=True
+        )
+        assert process.returncode == 0, process.stderr
+        return process.stdout
+
+    f3ocus("train", "--config=phantom:tiny", "--workdir=x", "--config.federated.rounds=1")
+    picture = next(pathlib.Path(elsewhere / "x" / "figures").glob("*.png"))
+    said = f3ocus("predict", "--workdir=x", f"--image={picture}", "--question=which organ is it?")
+    assert "round " in said
+    f3ocus("inspect_data", "--config=task1:tiny", "--workdir=page")

@@ -1,0 +1,89 @@
+"""Runs from Python: started by `run`, opened by `load`, asked and evaluated."""
+
+import json
+
+import numpy as np
+import pytest
+
+import f3ocus_jax
+from f3ocus_jax.data import reading
+from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.models import foundation
+from tests.helpers.configs import raw_config
+from tfds_medvqa.common.answers import normalise
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A tiny run of one round, and its records."""
+    folder = tmp_path_factory.mktemp("runs")
+    config = raw_config("tiny", data__data_dir=str(folder / "data"), federated__rounds=1)
+    return folder / "made" / "run", f3ocus_jax.run(config, folder / "made" / "run")
+
+
+def test_run_returns_the_records_that_it_writes(finished):
+    workdir, records = finished
+    lines = (workdir / "records.jsonl").read_text().splitlines()
+    assert [record.to_json() for record in records] == [
+        type(records[0]).from_json(json.loads(line)).to_json() for line in lines
+    ]
+
+
+def test_run_takes_the_name_of_a_config_and_refuses_unknown_ones(tmp_path):
+    with pytest.raises(ConfigError, match=r"did you mean phantom\?"):
+        f3ocus_jax.run("phantm:tiny", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_load_chooses_the_most_accurate_round(finished):
+    workdir, records = finished
+    best = max(records, key=lambda record: (record.accuracy, record.round))
+    assert records[f3ocus_jax.load(workdir).round].accuracy == best.accuracy
+
+
+def test_load_names_the_rounds_on_disk(finished, tmp_path):
+    workdir, _ = finished
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint of round 7; on disk: \[0, 1\]"):
+        f3ocus_jax.load(workdir, 7)
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        f3ocus_jax.load(tmp_path)
+
+
+def test_evaluate_gives_the_numbers_of_the_records(finished):
+    workdir, records = finished
+    found = f3ocus_jax.load(workdir, 1).evaluate(data_dir=workdir.parents[1] / "data")
+    assert found == {client.client: client.test for client in records[1].clients}
+
+
+def test_answers_to_the_test_questions_reach_the_accuracy_of_the_records(finished):
+    workdir, records = finished
+    loaded = f3ocus_jax.load(workdir, 1)
+    tokenizer, canvas = foundation.inputs(loaded.config.model, loaded.config.data)
+    data = reading.read_federation(loaded.config.data, canvas=canvas, tokenizer=tokenizer)
+    for client, record in zip(data.clients, records[1].clients, strict=True):
+        images_BHWC = client.test.batch(np.arange(len(client.test))).images_BHWC
+        answers = loaded.answer(images_BHWC, list(client.test.questions), top=3)
+        right = [
+            answer.text == normalise(expected)
+            for answer, expected in zip(answers, client.test.answers, strict=True)
+        ]
+        assert np.mean(right) == pytest.approx(record.test["accuracy"])
+        assert all(len(answer.probabilities) == 3 for answer in answers)
+        assert all(next(iter(answer.probabilities)) == answer.text for answer in answers)
+
+
+def test_answers_do_not_depend_on_the_questions_beside_them(finished):
+    workdir, _ = finished
+    loaded = f3ocus_jax.load(workdir, 1)
+    pictures = list(np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8))
+    asked = loaded.config.evaluation.batch_size + 1
+    several = loaded.answer(pictures * asked, "is there a mass?", top=100)
+    assert len(several) == 3 * asked
+    for index, picture in enumerate(pictures):
+        (alone,) = loaded.answer(picture, "is there a mass?", top=100)
+        for answer in (several[index], several[index - 3]):
+            assert answer.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
+    assert several[0].findings == {}
+    assert several[0].present == ()
+    assert sum(several[0].probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert loaded.answer([], []) == []
