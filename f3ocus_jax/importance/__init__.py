@@ -4,10 +4,10 @@ from functools import partial
 
 from f3ocus_jax.config import Component
 from f3ocus_jax.importance import probe, saliency, without_data
+from f3ocus_jax.importance.black_box import layerwise_ntk_of
 from f3ocus_jax.importance.fedselect import FedSelectOptions, make_fedselect
 from f3ocus_jax.importance.lntk import LntkOptions, make_lntk
 from f3ocus_jax.importance.network import Network
-from f3ocus_jax.importance.opaque import layerwise_ntk_of
 from f3ocus_jax.importance.score import Importance, Score, ScoreContext, shifted_fractions
 from f3ocus_jax.importance.spectrum import Spectrum, layerwise_ntk, layerwise_trace, make_plan
 from f3ocus_jax.importance.spt import SptOptions, make_spt

@@ -16,7 +16,7 @@ from flax import struct
 
 from f3ocus_jax.importance import factors, lanczos
 from f3ocus_jax.importance.lanczos import Eigenpair
-from f3ocus_jax.importance.linearised import Linearised
+from f3ocus_jax.importance.linearised_network import Linearised
 from f3ocus_jax.models import units
 
 Found = TypeVar("Found")

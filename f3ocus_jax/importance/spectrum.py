@@ -13,7 +13,7 @@ from flax import struct
 
 from f3ocus_jax.importance import methods, plan as plan_lib
 from f3ocus_jax.importance.lanczos import Eigenpair
-from f3ocus_jax.importance.linearised import Linearised
+from f3ocus_jax.importance.linearised_network import Linearised
 from f3ocus_jax.importance.methods import METHODS, Task
 from f3ocus_jax.importance.network import Network
 from f3ocus_jax.importance.plan import AUTO, KernelPlan

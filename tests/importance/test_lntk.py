@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from f3ocus_jax.importance import linearised, network as network_lib
+from f3ocus_jax.importance import linearised_network as linearised, network as network_lib
 from f3ocus_jax.importance.methods import METHODS
 from f3ocus_jax.models import base, units
 from tests.helpers.oracles import dense_kernel, toy_batch, toy_model
