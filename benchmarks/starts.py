@@ -16,18 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
-from f3ocus_jax.importance import methods, spectrum
+from f3ocus_jax.importance import eigenproblem, methods, spectrum
 
 SIZE = 400
 TURNS = (0.01, 0.1, 0.3)
 """How far the upper layer's eigenvectors are turned; 0.3 leaves 0.96 of their length in place."""
 
 SHARES = {
-    "image and random": {"IMAGE": methods.IMAGE, "RANDOM": methods.RANDOM},
+    "image and random": {"IMAGE": eigenproblem.IMAGE, "RANDOM": eigenproblem.RANDOM},
     "random": {"IMAGE": 0.0, "RANDOM": 0.3},
     "random alone": {"IMAGE": 0.0, "RANDOM": 1e6},
 }
-"""By name: what stands in `methods` for the lower layer's start."""
+"""By name: what stands in `eigenproblem` for the lower layer's start."""
 
 
 class Kernels:
@@ -79,15 +79,15 @@ def solver(shares: dict[str, float], seeds: int) -> Callable:
 
     def solve(kernels_LDD: jax.Array, seed: jax.Array) -> jax.Array:
         network, key = Kernels(kernels_LDD), jax.random.key(seed)
-        task = spectrum.make_task(network, None, 1, 1e-4, 64, key, None)
-        pairs = methods.lanczos_method(task)
+        problem = spectrum.make_eigenproblem(network, None, 1, 1e-4, 64, key, None)
+        pairs = methods.lanczos_method(problem)
         return jnp.stack([pairs.value[0, 0], pairs.iterations[0, 0].astype(jnp.float32)])
 
     def run(kernels_LDD: jax.Array) -> jax.Array:
         return jax.lax.map(lambda seed: solve(kernels_LDD, seed), jnp.arange(seeds)).T
 
     shape = jax.ShapeDtypeStruct((2, SIZE, SIZE), jnp.float32)
-    with mock.patch.multiple(methods, **shares):
+    with mock.patch.multiple(eigenproblem, **shares):
         return jax.jit(run).lower(shape).compile()
 
 

@@ -1,9 +1,9 @@
-"""Which parameters of a block are linear maps, what do they receive, and what is their gradient?
+"""Gradients of a block's linear maps in factors: activations and output gradients.
 
-The gradient of a linear map's weights is Σ_t a_t δ_tᵀ, from what it received and the gradient of
-what it gave. The inner product of two such gradients is Σ_tt' (a_t·a'_t')(δ_t·δ'_t'), so that a
-Gram matrix needs none of them (Goodfellow, 2015; Rochette, Manoel and Tramel, 2019, for sequences).
-The maps are found in the trace of the block: any matrix product of data with one of its parameters.
+The gradient of a linear map's weights is Σ_t a_t δ_tᵀ, with its activations a and the gradients δ
+of its outputs. The inner product of two such gradients is Σ_tt' (a_t·a'_t')(δ_t·δ'_t'), so that a
+Gram matrix needs no gradient (Goodfellow, 2015; Rochette, Manoel and Tramel, 2019, for sequences).
+The maps are found in the trace of the block: each matrix product of data with one parameter.
 """
 
 import math
@@ -19,60 +19,63 @@ from jax.extend import core
 from f3ocus_jax.types import Rows
 
 OnMap: TypeAlias = Callable[[int, core.JaxprEqn, list[Any], bool], Any]
-"""(leaf, equation, its inputs, whether the weights come second) -> the product."""
+"""(leaf, equation, its inputs, True if the weights are its second input) -> product."""
 
 INLINED = ("jit", "pjit")
+"""Primitives whose inner trace is evaluated in place."""
 
 
 @struct.dataclass
 class Factors:
-    """The gradients of one block's parameters, of C cotangents on one example.
+    """Gradients of one block's parameters in factors, for C cotangents on one example.
 
     Attributes:
-      received: activations of every linear map, [T, in] each.
-      given: gradients of what it gave, [C, T, out] each.
-      others_CP: gradients of all other parameters.
+      activations: Input of every linear map, [T, in] each.
+      output_gradients: Gradients of the output of every linear map, [C, T, out] each.
+      others_CP: Gradients of all other parameters.
     """
 
-    received: list[jax.Array]
-    given: list[jax.Array]
+    activations: list[jax.Array]
+    output_gradients: list[jax.Array]
     others_CP: jax.Array
 
 
-def factors(function: Callable[[Rows], jax.Array], row: Rows, cotangents_C: jax.Array) -> Factors:
+def factor_gradients(
+    function: Callable[[Rows], jax.Array], row: Rows, cotangents_C: jax.Array
+) -> Factors:
     """Differentiates a function of a block's parameters without forming its weights' gradients.
 
     Args:
-      function: row -> output.
-      row: the parameters.
-      cotangents_C: cotangents of the output, leading axis C.
+      function: Maps a row to the block's output.
+      row: Parameters of the block.
+      cotangents_C: Cotangents of the output, leading axis C.
 
     Returns:
-      Their gradients in factors.
+      The gradients in factors.
     """
     leaves, treedef = jax.tree.flatten(row)
     closed = jax.make_jaxpr(lambda leaves: function(jax.tree.unflatten(treedef, leaves)))(leaves)
     mapped = _linear_maps(closed, leaves)
     other = [leaf for leaf in range(len(leaves)) if leaf not in mapped]
     shapes = jax.eval_shape(lambda: _run(closed, leaves, mapped, None)[1])
-    nothing = [jnp.zeros(given.shape, given.dtype) for _, given in shapes]
+    zeros = [jnp.zeros(output.shape, output.dtype) for _, output in shapes]
 
     def run(added: list[jax.Array], others: list[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
         filled = list(leaves)
-        for place, value in zip(other, others, strict=True):
-            filled[place] = value
-        value, seen = _run(closed, filled, mapped, added)
-        return value, [received for received, _ in seen]
+        for index, value in zip(other, others, strict=True):
+            filled[index] = value
+        value, maps = _run(closed, filled, mapped, added)
+        return value, [inputs for inputs, _ in maps]
 
-    _, pull, received = jax.vjp(run, nothing, [leaves[leaf] for leaf in other], has_aux=True)
-    given, others = jax.vmap(pull)(cotangents_C)
+    _, pull, activations = jax.vjp(run, zeros, [leaves[leaf] for leaf in other], has_aux=True)
+    output_gradients, others = jax.vmap(pull)(cotangents_C)
     flat = [leaf.reshape(len(cotangents_C), -1) for leaf in others]
     empty = jnp.zeros((len(cotangents_C), 0), jnp.float32)
-    return Factors(received, given, jnp.concatenate([empty, *flat], axis=1))
+    return Factors(activations, output_gradients, jnp.concatenate([empty, *flat], axis=1))
 
 
 def _linear_maps(closed: core.ClosedJaxpr, leaves: Sequence[Any]) -> list[int]:
-    """Returns the leaves that are used once, as the weights of a matrix product with data."""
+    """Returns the leaves whose only use is as the weights of a matrix product with data."""
     uses: Counter[int] = Counter()
     maps: Counter[int] = Counter()
 
@@ -93,31 +96,31 @@ def _run(
     mapped: Sequence[int],
     added: Sequence[jax.Array] | None,
 ) -> tuple[jax.Array, list[tuple[jax.Array, jax.Array]]]:
-    """Evaluates a trace; adds to what its linear maps give, and tells what they receive."""
-    seen: dict[int, tuple[jax.Array, jax.Array]] = {}
+    """Evaluates a trace, adds to the outputs of its linear maps, and returns their (in, out)."""
+    maps: dict[int, tuple[jax.Array, jax.Array]] = {}
 
     def on_map(leaf: int, equation: core.JaxprEqn, values: list[Any], second: bool) -> Any:
         product = equation.primitive.bind(*values, **equation.params)
         if leaf not in mapped:
             return product
-        received, axes = _received(equation, values, second)
-        given = jnp.moveaxis(product, axes, range(len(axes)))
-        shape, rows = given.shape, received.shape[0]
-        given = given.reshape(rows, -1)
+        inputs, axes = _inputs(equation, values, second)
+        outputs = jnp.moveaxis(product, axes, range(len(axes)))
+        shape, rows = outputs.shape, inputs.shape[0]
+        outputs = outputs.reshape(rows, -1)
         if added is not None:
-            given = given + added[mapped.index(leaf)]
-        seen[leaf] = (received, given)
-        return jnp.moveaxis(given.reshape(shape), range(len(axes)), axes)
+            outputs = outputs + added[mapped.index(leaf)]
+        maps[leaf] = (inputs, outputs)
+        return jnp.moveaxis(outputs.reshape(shape), range(len(axes)), axes)
 
     labels = range(len(leaves))
     (value,) = _evaluate(closed.jaxpr, closed.consts, leaves, labels, on_map, Counter())
-    return value, [seen[leaf] for leaf in mapped]
+    return value, [maps[leaf] for leaf in mapped]
 
 
-def _received(
+def _inputs(
     equation: core.JaxprEqn, values: list[Any], second: bool
 ) -> tuple[jax.Array, tuple[int, ...]]:
-    """Returns a product's data as [T, in], and the axes of the product that T is made of."""
+    """Returns a product's data as [T, in], and the axes of the product that T consists of."""
     contracted, _ = equation.params["dimension_numbers"]
     data, weights = values if second else reversed(values)
     summed = contracted[0 if second else 1]
@@ -136,15 +139,15 @@ def _evaluate(
     on_map: OnMap,
     uses: Counter[int],
 ) -> list[Any]:
-    """Evaluates a trace and hands out the matrix products of data with labelled inputs.
+    """Evaluates a trace, with a callback for the matrix products of data with labelled inputs.
 
     Args:
-      jaxpr: the trace.
-      consts: its constants.
-      inputs: its inputs.
-      labels: one per input, None for data.
-      on_map: evaluates such a product.
-      uses: counts every use of a labelled input.
+      jaxpr: Trace.
+      consts: Constants of the trace.
+      inputs: Inputs of the trace.
+      labels: One label per input, None for data.
+      on_map: Evaluates a product of data with a labelled input.
+      uses: Counter of every use of a labelled input; updated.
     """
     environment = dict(zip(jaxpr.constvars, consts, strict=True))
     environment.update(zip(jaxpr.invars, inputs, strict=True))
@@ -184,32 +187,35 @@ def _batched(equation: core.JaxprEqn) -> bool:
     return len(batch) > 0
 
 
-def gram_of_map(received: jax.Array, given: jax.Array, *, explicit: bool) -> jax.Array:
+def gram_of_linear_map(
+    activations: jax.Array, output_gradients: jax.Array, *, explicit: bool
+) -> jax.Array:
     """Returns the inner products of a linear map's gradients.
 
     Args:
-      received: activations, [N, T, in].
-      given: gradients of what it gave, [N, C, T, out].
-      explicit: whether the gradients themselves are formed.
+      activations: Inputs of the map, [N, T, in].
+      output_gradients: Gradients of its outputs, [N, C, T, out].
+      explicit: True to form the gradients themselves.
 
     Returns:
       [N·C, N·C].
     """
-    examples, cotangents = given.shape[:2]
+    examples, cotangents = output_gradients.shape[:2]
     if explicit:
-        flat = gradient_of_map(received, given)
+        flat = gradient_of_linear_map(activations, output_gradients)
         return flat @ flat.T
 
     def row(one: tuple[jax.Array, jax.Array]) -> jax.Array:
-        activations_TMS = jnp.einsum("ti,msi->tms", one[0], received)
-        gradients_CTMDS = jnp.einsum("cto,mdso->ctmds", one[1], given)
+        activations_TMS = jnp.einsum("ti,msi->tms", one[0], activations)
+        gradients_CTMDS = jnp.einsum("cto,mdso->ctmds", one[1], output_gradients)
         return jnp.einsum("tms,ctmds->cmd", activations_TMS, gradients_CTMDS)
 
-    rows_NCMD = jax.lax.map(row, (received, given))
+    rows_NCMD = jax.lax.map(row, (activations, output_gradients))
     return rows_NCMD.reshape(examples * cotangents, -1)
 
 
-def gradient_of_map(received: jax.Array, given: jax.Array) -> jax.Array:
-    """Returns a linear map's gradients, [N·C, in·out]; arguments as for `gram_of_map`."""
-    gradients = jnp.einsum("nti,ncto->ncio", received, given)
-    return gradients.reshape(given.shape[0] * given.shape[1], -1)
+def gradient_of_linear_map(activations: jax.Array, output_gradients: jax.Array) -> jax.Array:
+    """Returns a linear map's gradients, [N·C, in·out]; arguments as for `gram_of_linear_map`."""
+    gradients = jnp.einsum("nti,ncto->ncio", activations, output_gradients)
+    examples, cotangents = output_gradients.shape[:2]
+    return gradients.reshape(examples * cotangents, -1)

@@ -1,4 +1,4 @@
-"""What are the largest eigenvalues of an operator that is only known by its products?"""
+"""Lanczos iteration for the largest eigenvalues of an operator that is known by its products."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,22 +8,23 @@ import jax.numpy as jnp
 from flax import struct
 
 SQUARINGS = 20
-"""Of a tridiagonal matrix; a gap of 1e-6, float32's rounding, is resolved by as many."""
+"""Squarings of a tridiagonal matrix, which resolve a gap of 1e-6, the rounding of float32."""
 
-BLOCKS = (16, 32)
-"""Sizes of smaller matrices that are squared as long as no more rows have been reached."""
+LEADING_SIZES = (16, 32)
+"""Sizes of leading blocks of the tridiagonal matrix; the smallest sufficient one is squared."""
 
 
 @struct.dataclass
 class Eigenpair:
-    """An eigenvalue and how well it is known.
+    """An eigenvalue, its eigenvector, and how accurate they are.
 
     Attributes:
-      value: float32 [], the largest eigenvalue's Ritz value, a lower bound of it.
-      vector: float32, the Ritz vector, of unit length, shaped as the start; 0 for a zero operator.
-      residual: float32 [], |A v − λ v| / λ_1; an eigenvalue lies within this distance, relative to
-        the largest one.
-      iterations: int32 [], products with A that were taken.
+      value: float32 [], Ritz value of the largest eigenvalue, a lower bound of it.
+      vector: float32, Ritz vector of unit length, shaped as the start vector; 0 for a zero
+        operator.
+      residual: float32 [], relative residual |A v − λ v| / λ_1. An eigenvalue of A lies within this
+        distance, relative to the largest one.
+      iterations: int32 [], products with A that were computed.
     """
 
     value: jax.Array
@@ -33,56 +34,57 @@ class Eigenpair:
 
 
 @struct.dataclass
-class Krylov:
-    """The vectors start, A start, A² start and so on, orthonormalised, and what A is among them.
+class KrylovSpace:
+    """An orthonormal basis of start, A start, A² start and so on, and the projection of A onto it.
 
     Attributes:
-      basis: float32 [M + 1, D]; rows from 0 to `steps` have been reached, and others are 0.
-      diagonal_M: float32, of the tridiagonal matrix that A is in this basis.
-      beside_M: float32, beside that diagonal: the m-th lies between the rows m and m + 1.
-      steps: int32 [], products with A that were taken.
+      basis: float32 [M + 1, D]; rows from 0 to `steps` are basis vectors, the others are 0.
+      diagonal_M: float32, diagonal of the tridiagonal projection of A.
+      off_diagonal_M: float32, off-diagonal of it; the m-th element couples rows m and m + 1.
+      steps: int32 [], products with A that were computed.
     """
 
     basis: jax.Array
     diagonal_M: jax.Array
-    beside_M: jax.Array
+    off_diagonal_M: jax.Array
     steps: jax.Array
 
-    def extended(self, image_D: jax.Array) -> "Krylov":
-        """Returns the next space, given what A makes of the last vector reached."""
+    def extend(self, image_D: jax.Array) -> "KrylovSpace":
+        """Returns the next Krylov space, given A times the last basis vector."""
         diagonal_M = self.diagonal_M.at[self.steps].set(self.basis[self.steps] @ image_D)
         for _ in range(2):  # once leaves rounding errors that grow into ghost eigenvalues
             image_D = image_D - (self.basis @ image_D) @ self.basis
         length = jnp.linalg.norm(image_D)
         # Below this the Krylov space is exhausted, and what is left of the image is rounding.
         length = jnp.where(length > 1e-6 * jnp.max(jnp.abs(diagonal_M)), length, 0.0)
-        return Krylov(
-            basis=self.basis.at[self.steps + 1].set(_over(image_D, length)),
+        return KrylovSpace(
+            basis=self.basis.at[self.steps + 1].set(_divide(image_D, length)),
             diagonal_M=diagonal_M,
-            beside_M=self.beside_M.at[self.steps].set(length),
+            off_diagonal_M=self.off_diagonal_M.at[self.steps].set(length),
             steps=self.steps + 1,
         )
 
     @property
-    def matrix(self) -> jax.Array:
-        """What A is among the vectors whose images are known, [M, M]; 0 elsewhere."""
-        reached = jnp.arange(len(self.beside_M) - 1) < self.steps - 1
-        beside = jnp.where(reached, self.beside_M[:-1], 0.0)
-        return jnp.diag(self.diagonal_M) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
+    def projection(self) -> jax.Array:
+        """Tridiagonal projection of A, [M, M]; rows that have not been reached are 0."""
+        reached = jnp.arange(len(self.off_diagonal_M) - 1) < self.steps - 1
+        off_diagonal = jnp.where(reached, self.off_diagonal_M[:-1], 0.0)
+        return jnp.diag(self.diagonal_M) + jnp.diag(off_diagonal, 1) + jnp.diag(off_diagonal, -1)
 
     def product(self, vector: jax.Array) -> jax.Array:
-        """Returns A times the vector, as far as both lie in this space."""
+        """Returns A times the vector, both projected onto this space."""
         basis_MD = self.basis[:-1]
-        return ((self.matrix @ (basis_MD @ vector.reshape(-1))) @ basis_MD).reshape(vector.shape)
+        image_M = self.projection @ (basis_MD @ vector.reshape(-1))
+        return (image_M @ basis_MD).reshape(vector.shape)
 
-    def top(self) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Finds the largest Ritz value θ, its vector's weights, [M], and |A v − θ v|."""
-        matrix = self.matrix
+    def top_ritz_pair(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Returns the largest Ritz value θ, coordinates of its vector v, [M], and |A v − θ v|."""
+        matrix = self.projection
         weights_M = _top_vector_of_leading(matrix, self.steps)
         image_M = matrix @ weights_M
         value = weights_M @ image_M
         within = jnp.linalg.norm(image_M - value * weights_M)
-        beyond = self.beside_M[self.steps - 1] * weights_M[self.steps - 1]
+        beyond = self.off_diagonal_M[self.steps - 1] * weights_M[self.steps - 1]
         return value, weights_M, jnp.hypot(within, beyond)
 
 
@@ -93,43 +95,39 @@ def largest_eigenvalue(
     tolerance: float,
     max_iterations: int,
     largest: jax.Array | float = 0.0,
-) -> tuple[Eigenpair, Krylov]:
+) -> tuple[Eigenpair, KrylovSpace]:
     """Runs Lanczos with full reorthogonalisation until the top Ritz pair has converged.
 
-    The vectors live in the operator's own space, so that keeping and reorthogonalising them costs
-    next to nothing beside a product (Golub and Van Loan, Matrix Computations, section 10.3).
+    The basis vectors live in the operator's own space, so that keeping and reorthogonalising them
+    costs little beside a product (Golub and Van Loan, Matrix Computations, section 10.3).
 
     Args:
-      product: v -> A v for a symmetric positive semi-definite A; `v` is shaped as `start`.
-      start: float32, any vector with a part in the top eigenvector; need not be normalised.
-      tolerance: relative residual at which to stop.
-      max_iterations: at most this many products; the dimension of A is enough.
-      largest: λ_1 where A has been deflated and its own largest eigenvalue may be rounding.
+      product: Maps v to A v for a symmetric positive semi-definite A; `v` is shaped as `start`.
+      start: float32 start vector with a component along the top eigenvector, of any length.
+      tolerance: Relative residual at which to stop.
+      max_iterations: Maximum number of products; the dimension of A is enough.
+      largest: λ_1 if A has been deflated, and its own largest eigenvalue may be rounding.
 
     Returns:
-      The top eigenpair, and the space it was found in. A zero operator gives 0 with residual 0.
+      (top eigenpair, Krylov space that it was found in). A zero operator gives 0 with residual 0.
     """
     size = min(max_iterations, start.size)
 
-    def keep_going(state: tuple[Krylov, Any, jax.Array]) -> jax.Array:
+    def is_unconverged(state: tuple[KrylovSpace, Any, jax.Array]) -> jax.Array:
         krylov, _, residual = state
         return (krylov.steps < size) & (residual > tolerance)
 
-    def extend(state: tuple[Krylov, Any, jax.Array]) -> tuple[Krylov, Any, jax.Array]:
+    def extend(state: tuple[KrylovSpace, Any, jax.Array]) -> tuple[KrylovSpace, Any, jax.Array]:
         krylov = state[0]
         image = product(krylov.basis[krylov.steps].reshape(start.shape))
-        krylov = krylov.extended(image.reshape(-1).astype(jnp.float32))
-        value, weights_M, distance = krylov.top()
+        krylov = krylov.extend(image.reshape(-1).astype(jnp.float32))
+        value, weights_M, distance = krylov.top_ritz_pair()
         scale = jnp.maximum(value, largest)
         return krylov, (value, weights_M), distance / jnp.where(scale > 0, scale, 1.0)
 
-    start_D = start.reshape(-1).astype(jnp.float32)
-    basis = jnp.zeros((size + 1, start.size), jnp.float32)
-    basis = basis.at[0].set(_over(start_D, jnp.linalg.norm(start_D)))
-    empty_M = jnp.zeros(size, jnp.float32)
-    krylov = Krylov(basis, empty_M, empty_M, jnp.int32(0))
-    state = (krylov, (jnp.float32(0.0), empty_M), jnp.float32(jnp.inf))
-    krylov, (value, weights_M), residual = jax.lax.while_loop(keep_going, extend, state)
+    krylov = _start_krylov_space(start, size)
+    state = (krylov, (jnp.float32(0.0), krylov.diagonal_M), jnp.float32(jnp.inf))
+    krylov, (value, weights_M), residual = jax.lax.while_loop(is_unconverged, extend, state)
     vector = (weights_M @ krylov.basis[:-1]).reshape(start.shape)
     return Eigenpair(value, vector, residual, krylov.steps), krylov
 
@@ -142,40 +140,41 @@ def top_eigenpairs(
     tolerance: float,
     max_iterations: int,
 ) -> tuple[Eigenpair, jax.Array]:
-    """Finds the largest eigenvalues one after the other, each on what the last ones leave.
+    """Finds the largest eigenvalues one after the other by deflation.
 
-    A Krylov space holds one vector of every eigenspace, so that a repeated eigenvalue only shows
-    once the first of its vectors has been projected out.
+    A Krylov space holds one vector of every eigenspace, so that a repeated eigenvalue shows only
+    once the first of its eigenvectors has been projected out.
 
     Args:
-      product: as for `largest_eigenvalue`.
-      starts_M: a start vector for each of the M eigenvalues wanted.
-      random: a vector drawn independently of them.
-      tolerance: relative residual at which to stop.
-      max_iterations: at most this many products for each.
+      product: Maps v to A v as in `largest_eigenvalue`.
+      starts_M: Start vector of each of the M eigenvalues wanted.
+      random: Vector drawn independently of the start vectors.
+      tolerance: Relative residual at which to stop.
+      max_iterations: Maximum number of products for each eigenvalue.
 
     Returns:
-      Eigenpairs with a leading axis M, descending but for what has not converged; and A `random`
-      in the first one's Krylov space, in which eigenvectors have parts by their eigenvalues.
+      (eigenpairs with a leading axis M, descending except for those that have not converged;
+      `random` multiplied by A within the first Krylov space, which amplifies eigenvectors by their
+      eigenvalues).
     """
     count, size = len(starts_M), starts_M[0].size
 
-    def without(found_MD: jax.Array, vector: jax.Array) -> jax.Array:
+    def deflate(known_MD: jax.Array, vector: jax.Array) -> jax.Array:
         vector_D = vector.reshape(-1)
-        return (vector_D - (found_MD @ vector_D) @ found_MD).reshape(vector.shape)
+        return (vector_D - (known_MD @ vector_D) @ known_MD).reshape(vector.shape)
 
     def step(state: tuple[Any, ...], start: jax.Array) -> tuple[tuple[Any, ...], Any]:
-        place, found_MD, largest = state
+        index, known_MD, largest = state
         pair, krylov = largest_eigenvalue(
-            lambda vector: without(found_MD, product(without(found_MD, vector))),
-            without(found_MD, start),
+            lambda vector: deflate(known_MD, product(deflate(known_MD, vector))),
+            deflate(known_MD, start),
             tolerance=tolerance,
             max_iterations=max_iterations,
             largest=largest,
         )
-        found_MD = found_MD.at[place].set(pair.vector.reshape(-1))
+        known_MD = known_MD.at[index].set(pair.vector.reshape(-1))
         largest = jnp.maximum(largest, pair.value)
-        return (place + 1, found_MD, largest), (pair, krylov.product(random))
+        return (index + 1, known_MD, largest), (pair, krylov.product(random))
 
     empty_MD = jnp.zeros((count, size), jnp.float32)
     pairs, images_M = jax.lax.scan(step, (0, empty_MD, jnp.float32(0.0)), starts_M)[1]
@@ -183,14 +182,14 @@ def top_eigenpairs(
 
 
 def eigenpairs_of_matrix(matrix_DD: jax.Array, count: int) -> Eigenpair:
-    """Finds the largest eigenvalues of a small matrix that is known.
+    """Finds the largest eigenvalues of a small dense matrix.
 
     Args:
       matrix_DD: float32, symmetric positive semi-definite.
-      count: M, how many; those beyond the matrix's size are 0.
+      count: M, number of eigenvalues; those beyond the matrix's size are 0.
 
     Returns:
-      Eigenpairs with a leading axis M, descending; no products were taken.
+      Eigenpairs with a leading axis M, descending; `iterations` are 0.
     """
     values_D, vectors_DD = jnp.linalg.eigh(matrix_DD)
     missing = max(0, count - values_D.size)
@@ -206,8 +205,17 @@ def eigenpairs_of_matrix(matrix_DD: jax.Array, count: int) -> Eigenpair:
     )
 
 
-def _over(array: jax.Array, length: jax.Array) -> jax.Array:
-    """Divides by a length; 0 where that is 0."""
+def _start_krylov_space(start: jax.Array, size: int) -> KrylovSpace:
+    """Returns the space of the start vector alone, with free rows for `size` products."""
+    start_D = start.reshape(-1).astype(jnp.float32)
+    basis = jnp.zeros((size + 1, start.size), jnp.float32)
+    basis = basis.at[0].set(_divide(start_D, jnp.linalg.norm(start_D)))
+    empty_M = jnp.zeros(size, jnp.float32)
+    return KrylovSpace(basis, empty_M, empty_M, jnp.int32(0))
+
+
+def _divide(array: jax.Array, length: jax.Array) -> jax.Array:
+    """Divides by a length; returns 0 if the length is 0."""
     return jnp.where(length > 0, array / jnp.where(length > 0, length, 1.0), 0.0)
 
 
@@ -216,29 +224,29 @@ def _top_vector_of_leading(matrix: jax.Array, rows: jax.Array) -> jax.Array:
 
     Args:
       matrix: float32 [M, M], positive semi-definite.
-      rows: int32 [], how many.
+      rows: int32 [], number of leading rows.
     """
     size = len(matrix)
-    blocks = [block for block in BLOCKS if block < size] + [size]
+    blocks = [block for block in LEADING_SIZES if block < size] + [size]
 
-    def of_block(block: int) -> Callable[[jax.Array], jax.Array]:
+    def solve_block(block: int) -> Callable[[jax.Array], jax.Array]:
         return lambda matrix: jnp.pad(_top_vector(matrix[:block, :block]), (0, size - block))
 
     smallest = jnp.searchsorted(jnp.array(blocks), rows)
-    return jax.lax.switch(smallest, [of_block(block) for block in blocks], matrix)
+    return jax.lax.switch(smallest, [solve_block(block) for block in blocks], matrix)
 
 
 def _top_vector(matrix: jax.Array) -> jax.Array:
     """Returns a positive semi-definite matrix's top eigenvector, of unit length, by squaring.
 
-    A decomposition of all eigenvalues would cost as much as a product of many operators here.
+    A decomposition into all eigenvalues would cost as much as a product of many operators here.
     """
 
     def square(_: jax.Array, power: jax.Array) -> jax.Array:
         squared = power @ power
-        return _over(squared, jnp.trace(squared))
+        return _divide(squared, jnp.trace(squared))
 
-    power = jax.lax.fori_loop(0, SQUARINGS, square, _over(matrix, jnp.trace(matrix)))
+    power = jax.lax.fori_loop(0, SQUARINGS, square, _divide(matrix, jnp.trace(matrix)))
     # All columns are multiples of the eigenvector by now; the longest has the most digits.
     column_M = power[:, jnp.argmax(jnp.diag(power))]
-    return _over(column_M, jnp.linalg.norm(column_M))
+    return _divide(column_M, jnp.linalg.norm(column_M))

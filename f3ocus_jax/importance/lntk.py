@@ -68,7 +68,7 @@ def make_lntk(context: ScoreContext, options: LntkOptions) -> Score:
       [L, N, C], 0 where there are none.
     """
     model, on_loss = context.model, options.kernel == LOSS
-    read = network_lib.loss_of(context.loss) if on_loss else network_lib.outputs
+    read = network_lib.make_loss_readout(context.loss) if on_loss else network_lib.read_logits
 
     def mask(batch: Batch, network: network_lib.Network) -> jax.Array:
         if on_loss:
@@ -83,7 +83,9 @@ def make_lntk(context: ScoreContext, options: LntkOptions) -> Score:
         key: jax.Array,
         warm_LNC: jax.Array | None = None,
     ) -> Importance:
-        network = network_lib.of_model(model, context.unit, frozen, rows_L, head, batch, read=read)
+        network = network_lib.make_network(
+            model, context.unit, frozen, rows_L, head, batch, read=read
+        )
         found = layerwise_ntk(
             network,
             mask=mask(batch, network),

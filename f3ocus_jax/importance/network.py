@@ -1,4 +1,4 @@
-"""What does the kernel need to know of a network? Blocks of one shape, an input and a readout."""
+"""A network as its layerwise kernels need it: blocks of one shape, an input and a readout."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,22 +12,22 @@ from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, Params, Rows
 
 Readout: TypeAlias = Callable[[jax.Array, Batch], jax.Array]
-"""(outputs, batch) -> what the kernel is taken on, with a leading example axis."""
+"""(logits, batch) -> outputs of which the kernel is computed, with a leading example axis."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network of L blocks of one shape around one batch of N examples, which do not mix.
+    """A network of L blocks of one shape, applied to a batch of N examples that do not interact.
 
     Attributes:
-      block: (row, frozen row, hidden, context) -> hidden of the same shape.
-      readout: hidden -> outputs, [N, ...].
-      rows_L: parameters of every block that the kernels are taken in, leading axis L.
-      frozen_L: parameters of every block that they are not taken in, leading axis L; may be `{}`.
-      hidden: input of the first block, [N, ...].
-      context: pytree of what all blocks need beside their input, such as an attention mask.
-      context_axes: where the examples are in `context`, as `jax.vmap` takes it: 0, None for what
-        all examples share, or a pytree of these.
+      block: Maps (row, frozen row, hidden, context) to hidden, of the same shape.
+      readout: Maps hidden to outputs, [N, ...].
+      rows_L: Parameters of all blocks whose kernels are computed, leading axis L.
+      frozen_L: All other parameters of the blocks, leading axis L; may be `{}`.
+      hidden: Input of the first block, [N, ...].
+      context: Pytree of further inputs of all blocks, such as an attention mask.
+      context_axes: Axis of the examples in `context`, as `in_axes` of `jax.vmap`: 0, None if all
+        examples share it, or a pytree of these.
     """
 
     block: Callable[[Rows, Rows, jax.Array, Any], jax.Array]
@@ -45,18 +45,18 @@ class Network:
 
     @property
     def row_size(self) -> int:
-        """Parameters of one layer that the kernel is taken in."""
+        """P, number of parameters of one layer."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.rows_L)) // self.num_layers
 
     def rows_at(self, layer: Any) -> tuple[Rows, Rows]:
         """Returns one layer's (row, frozen row) in float32; `layer` may be traced.
 
-        Kernel products are taken in float32 whatever the parameters are stored in.
+        Kernel products are computed in float32, whatever dtype the parameters have.
         """
         return to_float32(units.row_at((self.rows_L, self.frozen_L), layer))
 
 
-def of_model(
+def make_network(
     model: Model,
     unit: str,
     frozen: Params,
@@ -66,16 +66,16 @@ def of_model(
     *,
     read: Readout,
 ) -> Network:
-    """Describes a model around the probe examples of one client.
+    """Makes the network of a model and the probe examples of one client.
 
     Args:
-      model: the model.
-      unit: a key of `trainable.UNITS`, what a layer's parameters are.
-      frozen: its parameters that no client trains.
-      rows_L: the selectable layers.
-      head: the answer head.
-      batch: N examples.
-      read: `outputs` or a loss from `loss_of`.
+      model: Model.
+      unit: Key of `units.UNITS`, which says what the parameters of a layer are.
+      frozen: Parameters that no client trains.
+      rows_L: Selectable layers, leading axis L.
+      head: Answer head.
+      batch: N probe examples.
+      read: `read_logits`, or a loss from `make_loss_readout`.
 
     Returns:
       The network.
@@ -99,17 +99,17 @@ def of_model(
     )
 
 
-def outputs(logits: jax.Array, batch: Batch) -> jax.Array:
-    """Takes the kernel on everything the model says."""
+def read_logits(logits: jax.Array, batch: Batch) -> jax.Array:
+    """Returns the logits: the kernel is computed of all outputs of the model."""
     del batch
     return logits
 
 
-def loss_of(name: str) -> Readout:
-    """Takes the kernel on the loss of every example.
+def make_loss_readout(name: str) -> Readout:
+    """Makes the readout for the kernel of the examples' losses.
 
     Args:
-      name: a key of `losses.LOSSES`.
+      name: Key of `losses.LOSSES`.
 
     Returns:
       (logits_BC, batch) -> loss_B.
@@ -129,9 +129,9 @@ def to_float32(tree: Any) -> Any:
 
 
 def _example_axes(model: Model, embeddings: Params, batch: Batch) -> Any:
-    """Finds out which arrays of a model's context have examples on their first axis.
+    """Returns 0 for arrays of a model's context with examples on their first axis, else None.
 
-    Those are the ones that grow with the batch.
+    Arrays with examples are those that grow with the batch.
     """
 
     def shapes(more: int) -> Any:

@@ -37,7 +37,7 @@ def test_gram_matrix_from_factors_is_that_of_the_gradients(explicit):
     hidden, cotangents = draw(1, hidden=(3, 7, 4), cotangents=(3, 2, 7, 11)).values()
 
     def of_example(hidden_TD, cotangents_C):
-        return factors.factors(lambda row: block(row, hidden_TD), row, cotangents_C)
+        return factors.factor_gradients(lambda row: block(row, hidden_TD), row, cotangents_C)
 
     def gradients(hidden_TD, cotangents_C):
         _, pull = jax.vjp(lambda row: block(row, hidden_TD), row)
@@ -45,12 +45,12 @@ def test_gram_matrix_from_factors_is_that_of_the_gradients(explicit):
         return jnp.concatenate([leaf.reshape(2, -1) for leaf in leaves], axis=1)
 
     found = jax.jit(jax.vmap(of_example))(hidden, cotangents)
-    assert [received.shape[2] for received in found.received] == [4, 4]
+    assert [inputs.shape[2] for inputs in found.activations] == [4, 4]
     assert found.others_CP.shape[2] == 6 + 4 + 16
     others = found.others_CP.reshape(6, -1)
     total = others @ others.T
-    for pair in zip(found.received, found.given, strict=True):
-        total += factors.gram_of_map(*pair, explicit=explicit)
+    for pair in zip(found.activations, found.output_gradients, strict=True):
+        total += factors.gram_of_linear_map(*pair, explicit=explicit)
     jacobian = np.asarray(jax.vmap(gradients)(hidden, cotangents), np.float64).reshape(6, -1)
     expected = jacobian @ jacobian.T
     np.testing.assert_allclose(total, expected, rtol=1e-5, atol=1e-6 * np.max(expected))

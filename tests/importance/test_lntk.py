@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from f3ocus_jax.importance import linearised_network as linearised, network as network_lib
+from f3ocus_jax.importance import linearised_network, network as network_lib
 from f3ocus_jax.importance.methods import METHODS
 from f3ocus_jax.models import base, units
 from tests.helpers.oracles import dense_kernel, toy_batch, toy_model
@@ -15,7 +15,7 @@ UNITS = ("adapter", "block")
 LOSS = "cross_entropy"
 
 
-def layer_kernels(model, params, batch, unit, read=network_lib.outputs):
+def layer_kernels(model, params, batch, unit, read=network_lib.read_logits):
     """Dense Θ_l of every layer, and the dense kernel of all layers together, in float64."""
     frozen, rows_L, head = units.split(params, unit)
 
@@ -52,7 +52,7 @@ def toy(answers=3):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_agrees_with_eigvalsh_of_the_dense_kernel(method, kernel, unit, memory_limit):
     (model, params), batch = toy(), toy_batch(6)
-    read = network_lib.outputs if kernel == "outputs" else network_lib.loss_of(LOSS)
+    read = network_lib.read_logits if kernel == "outputs" else network_lib.make_loss_readout(LOSS)
     expected = largest(layer_kernels(model, params, batch, unit, read)[0])
     settings = {"method": method, "kernel": kernel, "memory_limit": memory_limit}
     result = scored(model, params, batch, unit, **settings)
@@ -76,8 +76,10 @@ def test_kernel_product_agrees_with_the_dense_kernel():
 
     @jax.jit
     def products():
-        network = network_lib.of_model(model, "block", *parts, batch, read=network_lib.outputs)
-        derivatives = linearised.Linearised(network)
+        network = network_lib.make_network(
+            model, "block", *parts, batch, read=network_lib.read_logits
+        )
+        derivatives = linearised_network.LinearisedNetwork(network)
         return jax.lax.map(
             lambda layer: derivatives.kernel_product(layer)(vector_NC), jnp.arange(4)
         )

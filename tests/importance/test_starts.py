@@ -25,8 +25,8 @@ def test_eigenvalues_that_cross_between_layers_are_found(rest):
     @jax.jit
     def solve(seed):
         key = jax.random.key(seed)
-        task = spectrum.make_task(linearised, None, 1, 1e-4, 64, key, None)
-        return methods.lanczos_method(task)
+        problem = spectrum.make_eigenproblem(linearised, None, 1, 1e-4, 64, key, None)
+        return methods.lanczos_method(problem)
 
     for seed in range(40):
         pairs = solve(seed)
