@@ -1,5 +1,7 @@
 """Parts that all commands share: flags, the workdir, errors of one line."""
 
+import difflib
+import functools
 import os
 import pathlib
 import re
@@ -10,7 +12,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from f3ocus_jax.config import Section, nearest, reference, shipped
+from f3ocus_jax.config import Section, flatten, reference, shipped
 from f3ocus_jax.errors import CompilerError, ConfigError, DataError, RoundError, WeightsError
 from tfds_medvqa.common.errors import BuildError
 
@@ -42,7 +44,7 @@ def run_with_config(
         help_text += f"\nSettings, each with its default:\n{reference.as_help(settings)}"
     config = config_flags.DEFINE_config_file("config", None, help_text, lock_config=True)
     flags.mark_flag_as_required("config")
-    run(lambda: main(config.value))
+    run(lambda: main(config.value), list(flatten(settings())))
 
 
 def define_round() -> None:
@@ -51,11 +53,12 @@ def define_round() -> None:
     flags.DEFINE_integer("round", None, help_text, lower_bound=0)
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], settings: Sequence[str] = ()) -> None:
     """Runs a command; an error that a user can mend ends it with one line and exit status 1.
 
     Args:
       main: The command; called once flags are parsed.
+      settings: Names of the settings that it takes, for hints.
     """
 
     def guarded(arguments: Sequence[str]) -> None:
@@ -70,7 +73,7 @@ def run(main: Callable[[], None]) -> None:
         if name in flags.FLAGS:  # so that --help lists it, although it is defined here
             flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     logging.set_verbosity(logging.WARNING)
-    app.run(guarded, flags_parser=_parse_flags)
+    app.run(guarded, flags_parser=functools.partial(_parse_flags, settings=settings))
 
 
 def stop(message: str) -> None:
@@ -97,7 +100,7 @@ def prepare_workdir() -> pathlib.Path:
     return workdir
 
 
-def _parse_flags(arguments: Sequence[str]) -> list[str]:
+def _parse_flags(arguments: Sequence[str], *, settings: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(_with_config_files(arguments))
     except ConfigError as error:
@@ -105,7 +108,7 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
     except flags.Error as error:
         stop(_cause(error))
     except (AttributeError, KeyError) as error:
-        stop(_unknown_override(arguments, str(error)))
+        stop(_unknown_override(arguments, str(error), settings))
     except (OSError, ValueError, TypeError, ImportError, SyntaxError) as error:
         stop(f"--config cannot be read: {_cause(error)}")
     raise AssertionError("unreachable")
@@ -134,13 +137,13 @@ def _with_config_files(arguments: Sequence[str]) -> list[str]:
     return located
 
 
-def _unknown_override(arguments: Sequence[str], message: str) -> str:
+def _unknown_override(arguments: Sequence[str], message: str, settings: Sequence[str]) -> str:
     """Names the override that hit no setting, and the setting that may have been meant."""
     for argument in arguments:
         match = re.match(r"--config\.([\w.]+)", argument)
         if match and match.group(1).rpartition(".")[2] in message:
-            near = re.search(r'Did you mean "(\w+)"', message)
-            hint = nearest(match.group(1), [near.group(1)]) if near else ""
-            hint = f"; did you mean {near.group(1)}?" if near else hint
+            near = re.findall(r'Did you mean "(\w+)"', message)
+            near += difflib.get_close_matches(match.group(1), settings, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
             return f"config.{match.group(1)} is unknown{hint}"
     return message

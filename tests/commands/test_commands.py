@@ -116,6 +116,10 @@ def test_predict_prints_the_top_answers_with_probabilities(finished):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["--config.importance.spt_share=1"],
+            "spt_share is unknown; did you mean importance.spt.share?",
+        ),
         (["--config.federated.round=3"], "config.federated.round is unknown; did you mean rounds?"),
         (["--config.federated.budgets=(0,)"], "must be at least 1 each"),
         (["--config.federated.budgets=(5,)"], "must be at most 4, the number of selectable layers"),
