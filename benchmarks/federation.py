@@ -41,7 +41,8 @@ from f3ocus_jax.config import parsing
 from f3ocus_jax.federation import presets
 from f3ocus_jax.federation.client_side import ClientUpdate
 from f3ocus_jax.federation.server_side import make_receive, make_server_step
-from f3ocus_jax.federation.stages.train import ClientWork, make_fold
+from f3ocus_jax.federation.stages.client_work import ClientWork
+from f3ocus_jax.federation.stages.train import make_fold
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.head import ANSWERS
 from f3ocus_jax.types import Batch, ClientMemory, ServerState

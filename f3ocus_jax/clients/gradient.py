@@ -133,18 +133,11 @@ def make_buffered_gradient(
             value, cotangent_BC = jax.value_and_grad(objective)(logits_BC)
             return (value, backward(cotangent_BC)), buffer
 
-        def add(
-            state: tuple[Any, ActivationBuffer], part: Batch
-        ) -> tuple[tuple[Any, ActivationBuffer], None]:
-            sums, buffer = state
-            more, buffer = total(part, buffer)
-            return (jax.tree.map(jnp.add, sums, more), buffer), None
-
         if accumulate == 1:
             sums, buffer = total(batch, buffer)
         else:
             zeros = (jnp.float32(0.0), jax.tree.map(jnp.zeros_like, trained))
-            (sums, buffer), _ = jax.lax.scan(add, (zeros, buffer), _parts(batch, accumulate))
+            sums, buffer = _sum_over(total, zeros, _parts(batch, accumulate), buffer)
         count = jnp.maximum(jnp.sum(losses.weights(batch)), 1.0)
         value, gradients = jax.tree.map(lambda leaf: (leaf / count).astype(leaf.dtype), sums)
         return value, gradients, buffer
@@ -180,12 +173,7 @@ def make_forward(
         frozen: Params, rows_L: Rows, choice: Choice, trained: ClientParams, batch: Batch
     ) -> ActivationBuffer:
         network, hidden = stack(frozen, rows_L, choice, batch)
-        shapes = jax.eval_shape(
-            lambda hidden: network.linearised(trained[0], jnp.int32(0), hidden)[1], hidden
-        )
-        return jax.tree.map(
-            lambda leaf: jnp.zeros((model.num_layers, *leaf.shape), leaf.dtype), shapes
-        )
+        return _empty_buffer(network, trained[0], hidden)
 
     def run(
         frozen: Params,
@@ -211,6 +199,31 @@ def make_forward(
         return logits_BC, backward, residuals_L
 
     return Forward(make_buffer, run)
+
+
+def _empty_buffer(network: Stack, rows_R: Rows, hidden: jax.Array) -> ActivationBuffer:
+    """Returns zeros in the shape of all layers' residuals."""
+    shapes = jax.eval_shape(
+        lambda hidden: network.linearised(rows_R, jnp.int32(0), hidden)[1], hidden
+    )
+    layers = network.model.num_layers
+    return jax.tree.map(lambda leaf: jnp.zeros((layers, *leaf.shape), leaf.dtype), shapes)
+
+
+def _sum_over(
+    total: Callable[[Batch, ActivationBuffer], tuple[Any, ActivationBuffer]],
+    zeros: Any,
+    parts: Batch,
+    buffer: ActivationBuffer,
+) -> tuple[Any, ActivationBuffer]:
+    """Adds up a function of the parts of a batch; returns (sum, buffer)."""
+
+    def add(state: tuple[Any, ActivationBuffer], part: Batch) -> tuple[Any, None]:
+        sums, buffer = state
+        more, buffer = total(part, buffer)
+        return (jax.tree.map(jnp.add, sums, more), buffer), None
+
+    return jax.lax.scan(add, (zeros, buffer), parts)[0]
 
 
 def _parts(batch: Batch, count: int) -> Batch:

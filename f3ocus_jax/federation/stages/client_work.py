@@ -1,0 +1,126 @@
+"""Input and outcome of local training, gathered for the clients of a run."""
+
+import dataclasses
+
+import numpy as np
+from flax import struct
+
+from f3ocus_jax.aggregation.layerwise import TrainedLayers
+from f3ocus_jax.clients import Choice, LocalTask, batches
+from f3ocus_jax.clients.settings import TrainingConfig
+from f3ocus_jax.data.examples import ClientData, stack_batches
+from f3ocus_jax.federation.participation import DROPPED_OUT
+from f3ocus_jax.federation.server_side import ReceivedUpdate
+from f3ocus_jax.federation.stages.client_axis import take_clients
+from f3ocus_jax.models import head as head_lib
+from f3ocus_jax.types import Array, ClientMemory, Params, TrainingOutcome
+
+
+@struct.dataclass
+class ClientWork:
+    """Input of one client's training, and facts that the server knows about it.
+
+    Attributes:
+      memory: Memory of the client.
+      task: Task of its local training.
+      trained: Parameters that it trains.
+      weight: float32 [], number of its training examples.
+    """
+
+    memory: ClientMemory
+    task: LocalTask
+    trained: TrainedLayers
+    weight: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingClients:
+    """Clients of a run, and facts about their training that are the same in all rounds.
+
+    Attributes:
+      data: Data of the K clients.
+      settings: Settings of local training.
+      seed: Seed of the run.
+      planned_K: int32, number of local steps in a round.
+      heads_K: Name of the entry of the head that each client trains.
+      weights_K: float32, number of training examples.
+    """
+
+    data: list[ClientData]
+    settings: TrainingConfig
+    seed: int
+    planned_K: np.ndarray
+    heads_K: np.ndarray
+    weights_K: np.ndarray
+
+    def work(
+        self,
+        number: int,
+        who: np.ndarray,
+        layers_KR: np.ndarray,
+        steps_K: np.ndarray,
+        memory: ClientMemory,
+        heads: Params,
+    ) -> ClientWork:
+        """Gathers the input of some clients, in the same shapes for all of them."""
+        drawn = [
+            batches.draw_training_batches(
+                self.data[index],
+                seed=self.seed,
+                number=number,
+                steps=int(self.planned_K.max()),
+                batch_size=self.settings.batch_size,
+            )
+            for index in who
+        ]
+        return ClientWork(
+            memory=ClientMemory(personal_L=take_clients(memory.personal_L, who)),
+            task=LocalTask(Choice(layers_KR[who]), stack_batches(drawn), steps_K[who]),
+            trained=self.trained(who, layers_KR, heads),
+            weight=self.weights_K[who],
+        )
+
+    def trained(self, who: np.ndarray, layers_KR: np.ndarray, heads: Params) -> TrainedLayers:
+        """Returns the parameters that some clients train, with a leading axis of these clients."""
+        return TrainedLayers(layers_KR[who], {name: self.heads_K[who] == name for name in heads})
+
+    def outcome(
+        self,
+        indices: np.ndarray,
+        dropped_K: np.ndarray,
+        steps_K: np.ndarray,
+        received: ReceivedUpdate | None,
+    ) -> TrainingOutcome:
+        """Returns the outcome of all clients; `indices` are those that trained."""
+        losses_KS = np.zeros((len(self.data), int(self.planned_K.max())), np.float32)
+        left_out = [DROPPED_OUT if dropped else None for dropped in dropped_K]
+        trained_K = np.zeros(len(self.data), bool)
+        if received is not None:
+            losses_KS[indices], trained_K[indices] = received.losses_S, True
+            for index in indices[~np.asarray(received.finite)]:
+                left_out[index] = _describe_failure(losses_KS[index])
+        steps_K = steps_K * trained_K
+        straggled_K = trained_K & (steps_K < self.planned_K)
+        return TrainingOutcome(left_out, losses_KS, steps_K, straggled_K)
+
+
+def describe_clients(
+    clients: list[ClientData], settings: TrainingConfig, seed: int
+) -> TrainingClients:
+    """Describes the clients of a run."""
+    return TrainingClients(
+        clients,
+        settings,
+        seed,
+        np.array([batches.count_local_steps(client, settings) for client in clients], np.int32),
+        np.array([head_lib.OF_TASK[client.task] for client in clients]),
+        np.array([len(client.train) for client in clients], np.float32),
+    )
+
+
+def _describe_failure(losses_S: np.ndarray) -> str:
+    """Says where a client's training went wrong."""
+    bad = np.flatnonzero(~np.isfinite(losses_S))
+    if len(bad):
+        return f"step {bad[0] + 1}: the training loss is {losses_S[bad[0]]}"
+    return "its layers are not finite after the last step"
