@@ -165,7 +165,7 @@ def add_update(
     heads = jax.tree.map(
         lambda total, leaf: total + weighted(leaf), sums.change.heads, change.heads
     )
-    weight_L = sums.weight_L.at[layers_R].add(weight, mode="drop")
+    weight_L = jnp.asarray(sums.weight_L).at[layers_R].add(weight, mode="drop")
     weights = map_heads(lambda total, own: total + weight * own, sums.weights, trained.heads)
     return WeightedSum(Change(rows_L, heads), weight_L, weights)
 
@@ -185,6 +185,6 @@ def weighted_mean(sums: WeightedSum) -> AggregatedUpdate:
     return AggregatedUpdate(Change(rows_L, heads), sums.weight_L > 0, trained)
 
 
-def align(values: jax.Array, like: jax.Array) -> jax.Array:
+def align(values: Array, like: Array) -> Array:
     """Reshapes a vector along the leading axis of `like` so that it broadcasts against it."""
     return values.reshape(-1, *(1,) * (like.ndim - 1))

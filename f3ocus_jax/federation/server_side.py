@@ -111,9 +111,10 @@ def _make_choose(budgets: Budgets, settings: SelectionConfig) -> Choose:
     def choose_layers(
         scores_KL: Array, present_K: np.ndarray, front_mask_PKL: Array, key: jax.Array
     ) -> Selection:
-        limits = budgets.limits(present_K, scores_KL)
+        limits = budgets.limits(present_K, np.asarray(scores_KL))
         budgets_K = jnp.asarray(budgets.budgets_K)
-        return jax.device_get(select(key, scores_KL, budgets_K, front_mask_PKL, limits))
+        inputs = (key, jnp.asarray(scores_KL), budgets_K, jnp.asarray(front_mask_PKL))
+        return jax.device_get(select(*inputs, limits))
 
     return choose_layers
 
