@@ -10,7 +10,7 @@ from f3ocus_jax.models import sizes, stacks
 from f3ocus_jax.models.blocks import layers, modules
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
 from f3ocus_jax.models.blocks.layers import Adapt, BlockSizes, identity
-from f3ocus_jax.types import Params, Rows
+from f3ocus_jax.types import Array, Params, Rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +209,7 @@ def init_blocks(config: TextConfig, key: jax.Array, layers: int, states_width: i
     return stacks.draw(init_block, key, layers)
 
 
-def check_length(input_ids_BT: jax.Array, longest: int, model: str) -> None:
+def check_length(input_ids_BT: Array, longest: int, model: str) -> None:
     """Raises ValueError if questions have more tokens than the model takes."""
     length = input_ids_BT.shape[1]
     if length > longest:

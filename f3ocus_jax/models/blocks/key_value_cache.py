@@ -4,8 +4,6 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from f3ocus_jax.types import Array
-
 
 @struct.dataclass
 class KeyValueCache:
@@ -18,8 +16,8 @@ class KeyValueCache:
       value: Values, which attention mixes.
     """
 
-    key: Array
-    value: Array
+    key: jax.Array
+    value: jax.Array
 
     def update(self, newer: "KeyValueCache", cache_length_B: jax.Array) -> "KeyValueCache":
         """Writes the keys and values of the next tokens into each example's free slots.

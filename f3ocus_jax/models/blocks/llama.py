@@ -14,7 +14,7 @@ from f3ocus_jax.models.blocks.key_value_cache import CachedPrefix, KeyValueCache
 from f3ocus_jax.models.blocks.language_model import LanguageModel
 from f3ocus_jax.models.blocks.layers import Adapt, identity
 from f3ocus_jax.models.blocks.llama_config import LlamaConfig
-from f3ocus_jax.types import Array, Params, Rows
+from f3ocus_jax.types import Params, Rows
 
 
 @struct.dataclass
@@ -27,9 +27,9 @@ class AttentionInputs:
       bias_B1TS: float32, added to the attention logits of every head.
     """
 
-    cos_BTH: Array
-    sin_BTH: Array
-    bias_B1TS: Array
+    cos_BTH: jax.Array
+    sin_BTH: jax.Array
+    bias_B1TS: jax.Array
 
 
 class RmsNorm(nn.Module):

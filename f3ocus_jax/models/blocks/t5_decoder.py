@@ -10,7 +10,7 @@ from f3ocus_jax.models.blocks.layers import identity
 from f3ocus_jax.models.blocks.relative_positions import relative_position_bias
 from f3ocus_jax.models.blocks.t5 import T5Block, norm
 from f3ocus_jax.models.blocks.t5_config import T5Config
-from f3ocus_jax.types import Array, Params, Rows
+from f3ocus_jax.types import Params, Rows
 
 
 @struct.dataclass
@@ -23,9 +23,9 @@ class DecoderAttentionInputs:
       states_bias_B11S: float32, hides the question's padding.
     """
 
-    bias_BHTS: Array
-    states_BSD: Array
-    states_bias_B11S: Array
+    bias_BHTS: jax.Array
+    states_BSD: jax.Array
+    states_bias_B11S: jax.Array
 
 
 def make_attention_inputs(

@@ -12,7 +12,7 @@ from f3ocus_jax.models.blocks import layers, modules
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
 from f3ocus_jax.models.blocks.layers import Adapt, BlockSizes, identity
 from f3ocus_jax.models.sizes import Sizes
-from f3ocus_jax.types import Batch, Params, Rows
+from f3ocus_jax.types import Array, Batch, Params, Rows
 
 CHANNELS = 3
 
@@ -237,7 +237,7 @@ def image_mask(size_B2: jax.Array, shape: tuple[int, int]) -> jax.Array:
     return rows_BH[:, :, None] & columns_BW[:, None, :]
 
 
-def check_image_shape(images_BHWC: jax.Array, side: int, channels: int, model: str) -> None:
+def check_image_shape(images_BHWC: Array, side: int, channels: int, model: str) -> None:
     """Raises ValueError if images have another shape than the model takes."""
     expected = (side, side, channels)
     if images_BHWC.shape[1:] != expected:

@@ -76,13 +76,13 @@ class Beams:
       may_improve_B: True while an unfinished answer may still beat the worst finished one.
     """
 
-    step: Array
-    ids_BKA: Array
-    log_probability_BK: Array
-    finished_ids_BKA: Array
-    finished_mean_BK: Array
-    is_finished_BK: Array
-    may_improve_B: Array
+    step: jax.Array
+    ids_BKA: jax.Array
+    log_probability_BK: jax.Array
+    finished_ids_BKA: jax.Array
+    finished_mean_BK: jax.Array
+    is_finished_BK: jax.Array
+    may_improve_B: jax.Array
 
 
 def make_beam_search(generator: Generator, length: int, beams: int) -> Decode:

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from f3ocus_jax.types import Array, Batch, Params
+from f3ocus_jax.types import Batch, Params
 
 
 @struct.dataclass
@@ -20,9 +21,9 @@ class GenerationState:
       cache_length_B: int32, number of tokens in the cache, which is the slot of the next one.
     """
 
-    cache_L: Array
-    encoder_B: Array
-    cache_length_B: Array
+    cache_L: Any
+    encoder_B: Any
+    cache_length_B: jax.Array
 
     def repeat(self, times: int) -> "GenerationState":
         """Returns the state of a batch in which every example stands `times` times in a row."""
