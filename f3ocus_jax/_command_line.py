@@ -31,20 +31,21 @@ WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=Tru
 
 
 def run_with_config(
-    main: Callable[[ml_collections.ConfigDict], None], settings: type[Section]
+    main: Callable[[ml_collections.ConfigDict], None], settings: Callable[[], type[Section]]
 ) -> None:
     """Runs a command that takes `--config` and `--config.section.name=value`.
 
     Args:
       main: The command; takes the settings.
-      settings: Class of the settings, which --helpfull lists.
+      settings: Returns the class of the settings. It is called for --helpfull and for hints alone,
+        since importing the class takes seconds.
     """
     help_text = f"config FILE[:VARIANT] or NAME[:VARIANT]; names: {', '.join(shipped.names())}"
     if {"--helpfull", "-helpfull"} & set(sys.argv):
-        help_text += f"\nSettings, each with its default:\n{reference.as_help(settings)}"
+        help_text += f"\nSettings, each with its default:\n{reference.as_help(settings())}"
     config = config_flags.DEFINE_config_file("config", None, help_text, lock_config=True)
     flags.mark_flag_as_required("config")
-    run(lambda: main(config.value), list(flatten(settings())))
+    run(lambda: main(config.value), lambda: list(flatten(settings()())))
 
 
 def define_round() -> None:
@@ -53,12 +54,12 @@ def define_round() -> None:
     flags.DEFINE_integer("round", None, help_text, lower_bound=0)
 
 
-def run(main: Callable[[], None], settings: Sequence[str] = ()) -> None:
+def run(main: Callable[[], None], settings: Callable[[], Sequence[str]] = list) -> None:
     """Runs a command; an error that a user can mend ends it with one line and exit status 1.
 
     Args:
       main: The command; called once flags are parsed.
-      settings: Names of the settings that it takes, for hints.
+      settings: Returns the names of the settings that it takes; called for hints.
     """
 
     def guarded(arguments: Sequence[str]) -> None:
@@ -100,7 +101,7 @@ def prepare_workdir() -> pathlib.Path:
     return workdir
 
 
-def _parse_flags(arguments: Sequence[str], *, settings: Sequence[str]) -> list[str]:
+def _parse_flags(arguments: Sequence[str], *, settings: Callable[[], Sequence[str]]) -> list[str]:
     try:
         return flags.FLAGS(_with_config_files(arguments))
     except ConfigError as error:
@@ -108,7 +109,7 @@ def _parse_flags(arguments: Sequence[str], *, settings: Sequence[str]) -> list[s
     except flags.Error as error:
         stop(_cause(error))
     except (AttributeError, KeyError) as error:
-        stop(_unknown_override(arguments, str(error), settings))
+        stop(_unknown_override(arguments, str(error), settings()))
     except (OSError, ValueError, TypeError, ImportError, SyntaxError) as error:
         stop(f"--config cannot be read: {_cause(error)}")
     raise AssertionError("unreachable")

@@ -37,4 +37,4 @@ def main(raw: ml_collections.ConfigDict) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    _command_line.run_with_config(main, ExperimentConfig)
+    _command_line.run_with_config(main, lambda: ExperimentConfig)

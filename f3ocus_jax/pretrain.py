@@ -164,4 +164,4 @@ def _make_step(
 
 
 if __name__ == "__main__":
-    _command_line.run_with_config(main, PretrainConfig)
+    _command_line.run_with_config(main, lambda: PretrainConfig)

@@ -22,4 +22,4 @@ def main(raw: ml_collections.ConfigDict) -> None:
 
 
 if __name__ == "__main__":
-    _command_line.run_with_config(main, f3ocus_jax.ExperimentConfig)
+    _command_line.run_with_config(main, lambda: f3ocus_jax.ExperimentConfig)

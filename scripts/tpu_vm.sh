@@ -34,8 +34,7 @@ install() {
     rm "$archive"
     on_all_hosts "sudo apt-get -qq update && sudo apt-get -qq install -y python3.11-venv &&
         tar xzf f3ocus.tar.gz && cd f3ocus && python3.11 -m venv .venv &&
-        .venv/bin/pip install --quiet --constraint requirements.lock --editable . gcsfs &&
-        .venv/bin/pip install --quiet \"jax[tpu]==\$(.venv/bin/python -c 'import jax; print(jax.__version__)')\""
+        .venv/bin/pip install --quiet --constraint requirements.lock --editable '.[tpu]' gcsfs"
 }
 
 start() {
