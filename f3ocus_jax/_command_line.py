@@ -140,9 +140,10 @@ def _with_config_files(arguments: Sequence[str]) -> list[str]:
 
 def _unknown_override(arguments: Sequence[str], message: str, settings: Sequence[str]) -> str:
     """Names the override that hit no setting, and the setting that may have been meant."""
+    missing = set(re.findall(r"\w+", message.partition("Did you mean")[0]))
     for argument in arguments:
         match = re.match(r"--config\.([\w.]+)", argument)
-        if match and match.group(1).rpartition(".")[2] in message:
+        if match and missing.intersection(match.group(1).split(".")):
             near = re.findall(r'Did you mean "(\w+)"', message)
             near += difflib.get_close_matches(match.group(1), settings, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""

@@ -121,12 +121,24 @@ def test_predict_prints_the_top_answers_with_probabilities(finished):
             "spt_share is unknown; did you mean importance.spt.share?",
         ),
         (["--config.federated.round=3"], "config.federated.round is unknown; did you mean rounds?"),
+        (
+            ["--config.federated.rounds=3", "--config.federatd.budgets=(1,)"],
+            "config.federatd.budgets is unknown; did you mean federated?",
+        ),
         (["--config.federated.budgets=(0,)"], "must be at least 1 each"),
         (["--config.federated.budgets=(5,)"], "must be at most 4, the number of selectable layers"),
         (["--config.importance.probe_examples=33"], "must be at most 32, the training examples of"),
         (["--config.federated.rounds=many", "stray"], "invalid literal"),
     ],
-    ids=["unknown key", "budget 0", "budget above L", "probe larger than its data", "no number"],
+    ids=[
+        "old name",
+        "unknown key",
+        "unknown section",
+        "budget 0",
+        "budget above L",
+        "probe larger than its data",
+        "no number",
+    ],
 )
 def test_a_wrong_setting_ends_in_one_line_before_anything_is_written(
     folder, finished, tmp_path, arguments, message
