@@ -43,8 +43,8 @@ CASES = {
     "median": {"aggregation__rule": "median"},
     "memories": {
         "federated__placement": "map",
-        "importance__warm_start": True,
-        "importance__method": "lanczos",
+        "importance__lntk__warm_start": True,
+        "importance__lntk__method": "lanczos",
         "training__dual_adapters": True,
         "training__unit": "adapter",
     },
@@ -82,7 +82,7 @@ def setting(case):
     front_mask_PKL = np.zeros((config.selection.population, CLIENTS, LAYERS), bool)
     state = ServerState(rows_L, head, jnp.int32(NUMBER - 1), front_mask_PKL, init(rows_L, head))
     copies = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], CLIENTS, axis=0), rows_L)
-    warm, dual = config.importance.warm_start, config.training.dual_adapters
+    warm, dual = config.importance.lntk.warm_start, config.training.dual_adapters
     memory = ClientMemory(
         vectors_LNC=np.zeros((CLIENTS, LAYERS, 3, 3), np.float32) if warm else None,
         personal_L=copies if dual else None,
@@ -128,7 +128,7 @@ def one_by_one(case, stages, key):
 
     sent = []
     for k, own_key in enumerate(jax.random.split(score_key, CLIENTS)):
-        drawn_in = 0 if config.importance.warm_start else NUMBER
+        drawn_in = 0 if config.importance.lntk.warm_start else NUMBER
         probe = batches.draw_probe_batch(data[k], seed=config.seed, number=drawn_in, examples=3)
         importance, memories[k] = score(shared, memories[k], probe, own_key)
         sent.append(importance)
