@@ -40,7 +40,7 @@ format: $(VENV)/.installed
 	$(VENV)/bin/ruff format .
 
 clean:
-	rm -rf .venv .venv-* runs build *.egg-info
+	rm -rf .venv .venv-* runs build site *.egg-info
 
 $(VENV)/.installed: $(LOCK) pyproject.toml
 	$(PYTHON) -m venv $(VENV)
