@@ -18,7 +18,7 @@ TARGETS = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), r
 EXTRAS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"][
     "optional-dependencies"
 ]
-WITH_A_RUN = (REPOSITORY / "README.md",)
+WITH_A_RUN = (REPOSITORY / "README.md", REPOSITORY / "docs" / "api.md")
 """Pages whose snippets train a whole federation."""
 
 FILES_OF_THE_READER = "FOLDER"
