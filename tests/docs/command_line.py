@@ -28,6 +28,8 @@ def parse(module: str, arguments: Sequence[str], folder: pathlib.Path) -> None:
         flags_parser(sys.argv)
 
     before, argv, here = set(flags.FLAGS), sys.argv, pathlib.Path.cwd()
+    # runpy warns of a module that another test has imported.
+    imported = sys.modules.pop(module, None)
     try:
         sys.argv = [module, *arguments]
         os.chdir(folder)
@@ -36,6 +38,8 @@ def parse(module: str, arguments: Sequence[str], folder: pathlib.Path) -> None:
     finally:
         os.chdir(here)
         sys.argv = argv
+        if imported is not None:
+            sys.modules[module] = imported
         for name in set(flags.FLAGS) - before:
             delattr(flags.FLAGS, name)
         flags.FLAGS.unparse_flags()
