@@ -26,9 +26,8 @@ import optax
 from benchmarks import reporting
 from f3ocus_jax.clients import Choice, gradient
 from f3ocus_jax.cost import flops
-from f3ocus_jax.models import base, losses, units
+from f3ocus_jax.models import base, losses, units, vilt
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.models.vilt import model as vilt
 from f3ocus_jax.types import Batch, Params
 
 LAYERS, ANSWERS = 12, 32
@@ -49,19 +48,17 @@ BATCHES = {256: 32, 768: 16}
 
 
 def make_model(width: int, adapter_size: int = 0) -> Model:
-    return vilt.make_model(
-        vilt.ViltConfig(
-            vocab_size=100,
-            hidden_size=width,
-            num_hidden_layers=LAYERS,
-            num_attention_heads=width // 64,
-            intermediate_size=4 * width,
-            image_size=48,
-            patch_size=8,
-            num_answers=ANSWERS,
-            adapter_size=adapter_size,
-        )
+    config = vilt.FAMILY.config(
+        vocab_size=100,
+        hidden_size=width,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=width // 64,
+        intermediate_size=4 * width,
+        image_size=48,
+        patch_size=8,
     )
+    spec = vilt.FAMILY.spec(config, num_answers=ANSWERS, adapter_size=adapter_size)
+    return vilt.FAMILY.make_model(spec)
 
 
 def make_batch(examples: int) -> Batch:

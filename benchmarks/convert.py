@@ -34,14 +34,13 @@ CASES = ("load stored", "load float32", "convert stored")
 def write(folder: pathlib.Path, *, width: int, layers: int, shard_bytes: int) -> None:
     """Writes a checkpoint of a LLaVA that consists mostly of its language model."""
     from f3ocus_jax.data.tokenizer_files import load_tokenizer
-    from f3ocus_jax.models import FAMILIES
+    from f3ocus_jax.models import llava
     from f3ocus_jax.models.blocks.clip import ClipConfig
     from f3ocus_jax.models.blocks.llama_config import LlamaConfig
     from f3ocus_jax.models.huggingface import directory as huggingface, layout
-    from f3ocus_jax.models.llava import model as llava
     from f3ocus_jax.models.llava.config import LlavaConfig
 
-    words = load_tokenizer(prompt=FAMILIES["llava"].prompt)
+    words = load_tokenizer(prompt=llava.FAMILY.prompt)
     image = ClipConfig(
         hidden_size=64,
         num_hidden_layers=2,
@@ -57,13 +56,12 @@ def write(folder: pathlib.Path, *, width: int, layers: int, shard_bytes: int) ->
         num_attention_heads=width // 64,
         intermediate_size=4 * width,
     )
-    config = LlavaConfig(num_answers=2, vision_config=image, text_config=text)
-    shapes = jax.eval_shape(llava.make_model(config).init, jax.random.key(0))
+    spec = llava.FAMILY.spec(LlavaConfig(vision_config=image, text_config=text), num_answers=2)
+    shapes = jax.eval_shape(llava.FAMILY.make_model(spec).init, jax.random.key(0))
     params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.5, jnp.bfloat16), shapes)
-    tensors = layout.stream(
-        FAMILIES["llava"].tensors(config), FAMILIES["llava"].parts(config, params)
-    )
-    huggingface.write(folder, config, tensors, words, shard_bytes=shard_bytes)
+    mappings = llava.FAMILY.tensors(spec.config)
+    tensors = layout.stream(mappings, llava.FAMILY.to_submodules(spec, params))
+    huggingface.write(folder, spec, tensors, words, shard_bytes=shard_bytes)
 
 
 def measure(case: str, folder: pathlib.Path) -> None:

@@ -8,6 +8,7 @@ Torch files are read as data only (`weights_only=True`) and need the extra `pari
 import dataclasses
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,17 +18,21 @@ from f3ocus_jax import _command_line
 from f3ocus_jax.data.tokenizer import Tokenizer
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.models import FAMILIES, family_of
 from f3ocus_jax.models.blip import albef_checkpoint
 from f3ocus_jax.models.blocks import positions
 from f3ocus_jax.models.huggingface import (
-    companions,
+    config_file,
     directory as huggingface,
+    extra_files,
     shards,
     sources,
     tensor_files,
 )
-from f3ocus_jax.models.huggingface.directory import CONFIG_FILE, STORED, WEIGHT_DTYPES, Stored
-from f3ocus_jax.models.sizes import Sizes
+from f3ocus_jax.models.huggingface.config_file import CONFIG_FILE
+from f3ocus_jax.models.huggingface.directory import STORED, WEIGHT_DTYPES
+from f3ocus_jax.models.huggingface.tensor_files import StoredTensors
+from f3ocus_jax.models.spec import ModelSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,54 +108,55 @@ def convert(
     if folder.resolve() == home.resolve():
         raise ConfigError(f"--workdir={folder} holds the checkpoint, must be another folder")
     described = sizes or home
-    located, config, words = _read(source, described, tokenizer or home, head_width)
-    stored = huggingface.locate(config, located, source)
-    resized = config
-    if target.image_size:
-        resized = huggingface.family_of(config).with_image_size(config, target.image_size)
+    located, spec, words = _read(source, described, tokenizer or home, head_width)
+    stored = huggingface.locate(spec, located, source)
+    resized = spec.with_image_size(target.image_size)
     is_described = (described / CONFIG_FILE).is_file()
     settings = tensor_files.read_json(described / CONFIG_FILE) if is_described else {}
-    resized, adapters = companions.read_adapters(described, resized, None, jax.random.key(0))
-    classes = huggingface.read_config(described)[1] if is_described else {}
+    resized, adapters = extra_files.read_adapters(described, resized, None, jax.random.key(0))
+    classes = config_file.read(described)[1] if is_described else {}
     huggingface.write(
         folder,
         resized,
         _changed(stored, resized, target.dtype),
         words,
-        heads=companions.read_heads(described, huggingface.head_shapes(config, classes)),
+        heads=extra_files.read_heads(described, huggingface.head_shapes(spec, classes)),
         adapters=adapters,
         settings=settings,
         shard_bytes=target.shard_bytes,
     )
     count = sum(int(np.prod(tensor.shape)) for tensor in stored.values())
-    print(f"{count:,} parameters, images of {resized.image_size} px; written to {folder}")
+    print(f"{count:,} parameters, images of {resized.config.image_size} px; written to {folder}")
 
 
 def _read(
     source: pathlib.Path, described: pathlib.Path, tokenizer: pathlib.Path, head_width: int
-) -> tuple[Stored, Sizes, Tokenizer]:
+) -> tuple[StoredTensors, ModelSpec[Any], Tokenizer]:
     """Returns the locations of a checkpoint's tensors, its sizes and its tokenizer."""
-    located: Stored = sources.locate(source)
+    located: StoredTensors = sources.locate(source)
     is_albef = source.suffix == ".pth" and not (described / CONFIG_FILE).is_file()
     if is_albef:
         words = load_tokenizer(tokenizer)
         located = albef_checkpoint.convert(located)
-        return located, albef_checkpoint.sizes(located, words, head_width=head_width), words
-    config, _ = huggingface.read_config(described)
-    return located, config, load_tokenizer(tokenizer, huggingface.family_of(config).prompt)
+        config = albef_checkpoint.sizes(located, words, head_width=head_width)
+        return located, FAMILIES["albef"].spec(config, num_answers=2), words
+    spec, _ = config_file.read(described)
+    return located, spec, load_tokenizer(tokenizer, family_of(spec.config).prompt)
 
 
-def _changed(stored: Stored, config: Sizes, dtype: str) -> Iterator[tuple[str, np.ndarray]]:
+def _changed(
+    stored: StoredTensors, spec: ModelSpec[Any], dtype: str
+) -> Iterator[tuple[str, np.ndarray]]:
     """Yields tensors in the dtype to write, positions resized to the image size."""
-    family = huggingface.family_of(config)
-    path, method = family.positions
-    position = next(kind for kind in family.tensors(config) if path in kind.paths)
-    side = round(config.num_patches**0.5)
+    family = family_of(spec.config)
+    path, method = family.position_embeddings
+    position = next(one for one in family.tensors(spec.config) if path in one.paths)
+    side = round(spec.config.num_patches**0.5)
     for name, value in sources.stream(stored):
         wanted = tensor_files.common_dtype([value.dtype.name]) if dtype == STORED else dtype
         if name == position.name:
-            (ours_PD,) = position.to_ours(value.astype(np.float32))
-            value = position.to_theirs(positions.resize(ours_PD, side, method))
+            (ours_PD,) = position.to_parameters(value.astype(np.float32))
+            value = position.to_tensor(positions.resize(ours_PD, side, method))
         yield name, value.astype(wanted, copy=False)
 
 

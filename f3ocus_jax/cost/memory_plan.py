@@ -18,7 +18,7 @@ from f3ocus_jax.cost import step_memory
 from f3ocus_jax.cost.jaxpr_counts import largest_array
 from f3ocus_jax.models import base, units
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.models.sizes import Sizes
+from f3ocus_jax.models.spec import ModelSpec
 from f3ocus_jax.types import Batch, Params
 
 GIBIBYTE = 2**30
@@ -111,23 +111,23 @@ class MemoryPlan:
         return max(0, int((free - self.client) * self.batch_size // self.activations))
 
 
-def plan_memory(sizes: Sizes, make_model: Any, workload: Workload) -> MemoryPlan:
+def plan_memory(spec: ModelSpec[Any], make_model: Any, workload: Workload) -> MemoryPlan:
     """Plans the memory of a model.
 
     Args:
-      sizes: Sizes of the model, with the workload's adapters.
-      make_model: Maps sizes to the model.
+      spec: Specification of the model, with the workload's adapters.
+      make_model: Maps the specification to the model.
       workload: Training settings of a client.
 
     Returns:
       The plan.
     """
-    model: Model = make_model(sizes)
+    model: Model = make_model(spec)
     params = jax.eval_shape(model.init, jax.random.key(0))
     frozen, rows_L, head = units.split(params, workload.unit)
     frozen = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, workload.dtype), frozen)
     held = units.join(frozen, rows_L, head, workload.unit)
-    batch = batch_shapes(sizes, workload)
+    batch = batch_shapes(spec, workload)
     step = step_memory.step_bytes(
         model, held, batch, unit=workload.unit, optimizer=optax.adamw(1.0)
     )
@@ -156,11 +156,11 @@ def _from_stack(model: Model, params: Params, hidden: jax.Array, context: Any) -
     return model.readout(params["readout"], params["head"], hidden, context)
 
 
-def batch_shapes(sizes: Sizes, workload: Workload) -> Batch:
+def batch_shapes(spec: ModelSpec[Any], workload: Workload) -> Batch:
     """Returns the shapes of a model's batch."""
 
     def zeros() -> Batch:
-        side, count, length = sizes.image_size, workload.batch_size, workload.question_length
+        side, count, length = spec.config.image_size, workload.batch_size, workload.question_length
         return Batch(
             images_BHWC=jnp.zeros((count, side, side, 3), jnp.uint8),
             input_ids_BT=jnp.zeros((count, length), jnp.int32),

@@ -54,8 +54,8 @@ def plan_published(name: str) -> MemoryPlan:
     workload = Workload(
         batch_size=2 if is_large else 32, dtype="bfloat16" if is_large else "float32"
     )
-    sizes = published.sizes(name, adapter_size=workload.adapter_size)
-    return memory_plan.plan_memory(sizes, family.make_model, workload)
+    spec = published.make_spec(name, adapter_size=workload.adapter_size)
+    return memory_plan.plan_memory(spec, family.make_model, workload)
 
 
 def _row(name: str, plan: MemoryPlan) -> list[str]:

@@ -12,8 +12,8 @@ from f3ocus_jax.evaluation.settings import EvaluationConfig
 from f3ocus_jax.federation.layer_costs import BUDGET_UNITS
 from f3ocus_jax.hosts import DistributedConfig
 from f3ocus_jax.importance.settings import ImportanceConfig
-from f3ocus_jax.models import sizes
 from f3ocus_jax.models.settings import ModelConfig
+from f3ocus_jax.models.spec import CLASSIFY
 from f3ocus_jax.selection import PICKS, SELECTORS
 
 
@@ -216,8 +216,8 @@ class PretrainConfig(Section):
     def __post_init__(self) -> None:
         """Checks conditions on several sections."""
         super().__post_init__()
-        classifies = self.model.answering == sizes.CLASSIFY
-        self.require(classifies, "model.answering", f"{sizes.CLASSIFY!r} to pre-train")
+        classifies = self.model.answering == CLASSIFY
+        self.require(classifies, "model.answering", f"{CLASSIFY!r} to pre-train")
         without = self.model.adapter_size == 0
         self.require(without, "model.adapter_size", "0: a foundation model has no adapters")
         for name in ("lora_rank", "prompt_length"):

@@ -3,6 +3,7 @@
 from f3ocus_jax.models import blip, blip2, llava, vilt
 from f3ocus_jax.models.blip import albef
 from f3ocus_jax.models.family import Family
+from f3ocus_jax.models.spec import FamilyConfig
 
 FAMILIES: dict[str, Family] = {
     module.FAMILY.name: module.FAMILY for module in (albef, blip, blip2, llava, vilt)
@@ -15,3 +16,8 @@ TINY = {
     for variant in family.tiny
 }
 """Name of a tiny model, as in "vilt" or "blip2_opt", to its family and the variant of `tiny`."""
+
+
+def family_of(config: FamilyConfig) -> Family:
+    """Returns the family whose sizes these are."""
+    return next(family for family in FAMILIES.values() if type(config) is family.config)

@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.models.huggingface.layout import Path, Tensor
-from f3ocus_jax.models.sizes import ANSWERING, Sizes
+from f3ocus_jax.models.blocks import clip
+from f3ocus_jax.models.huggingface.layout import Path, TensorMapping
+from f3ocus_jax.models.parameter_layout import ParameterLayout
+from f3ocus_jax.models.spec import ANSWERING, ModelSpec, Setup
 from f3ocus_jax.types import Params
 
 
@@ -29,70 +31,103 @@ class Published:
     parameters: int
 
 
+def keep_names(names: list[str]) -> Mapping[str, str]:
+    """Keeps all tensors of a checkpoint, and their names."""
+    return {name: name for name in names}
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
     """One architecture and its Hugging Face directory.
 
-    "Parts" are a model's parameters under names that do not depend on which stack is selectable.
-
     Attributes:
       name: Name in `config.model.family`, and key of `FAMILIES`.
-      sizes: the dataclass of its sizes.
-      make_model: sizes -> the model.
-      stacks: names of the stacks that can be selectable; the first is the default.
-      parts: (sizes, parameters) -> parts.
-      arrange: (sizes, parts) -> parameters.
-      model_type: of config.json.
-      architecture: the class of transformers that a directory is written for.
-      head_prefix: of the answer head's tensors; "" if that class has no such head, which then has a
-        file of its own.
-      tensors: sizes -> every kind of tensor.
-      rename: the names of stored tensors -> those among them that count, by the names that
-        `tensors` gives them.
-      image_processor: sizes -> what preprocessor_config.json says beside the numbers: the class of
-        transformers that prepares images, and the size it makes them.
-      positions: where the learned positions of patches are among the parts, and by which of
-        `positions.METHODS` they are resized.
-      of_vocabulary: (entries, token -> id) -> sizes of a fresh model that its tokenizer decides, by
-        Hugging Face's names.
-      with_image_size: (sizes, side in pixels) -> the same sizes for images of that side.
-      edges: sizes -> (shorter edge of an image that keeps its aspect ratio, what both edges must be
-        a multiple of), in pixels; None if images must fill a square.
-      standardise: config.json -> the same with sizes under the names that `sizes` has for them.
-      prompt: what the tokenizer is given for a question, with {question} in it; an "<image>" in it
-        is one token.
-      module: the name of a block's tensor -> the same in a running model of transformers; None if
-        transformers has no such model.
-      answerings: how the models of the family can answer, some of `sizes.ANSWERING`.
+      config: Dataclass of its sizes, a `FamilyConfig`.
+      make_model: Maps a specification to the model.
+      tensors: Maps sizes to the tensor mappings of all parameters.
+      model_type: Value of `model_type` in config.json.
+      architecture: Class of transformers that reads an exported directory.
+      image_processor: Maps sizes to the entries of preprocessor_config.json that name the class of
+        transformers that prepares images, and their size.
+      position_embeddings: Path of the patches' position embeddings among the submodules, and the
+        method of `positions.METHODS` that resizes them.
+      vocabulary_sizes: Maps (entries of a tokenizer, token -> id) to the sizes of a fresh model
+        that the tokenizer decides, by their Hugging Face names.
       tiny: Variant to a function that maps the side of an image in pixels to the sizes, by their
         Hugging Face names, of a model that trains in seconds on a CPU. Images are two patches wide.
         The one variant of a family with one language model is "".
       published: Published models by name; the first is the one that full-size runs have.
+      layout: Maps sizes to the layout of the parameters; None for a family whose submodules are the
+        embeddings, the blocks and the readout themselves.
+      rename: Maps the names of a checkpoint's tensors to those of `tensors`; names of tensors that
+        a model does not use are left out.
+      head_prefix: Prefix of the answer head's tensors; "" if the class of transformers has no
+        answer head, which is then a file of its own.
+      edges: Maps sizes to (shorter edge of an image that keeps its aspect ratio, divisor of both
+        edges), in pixels; None if images must be square.
+      standardise: Maps config.json to the same with sizes under the names of `config`.
+      prompt: Text in front of the tokenizer, with {question} in it; an "<image>" in it is one
+        token.
+      module_name: Maps the name of a block's tensor in a checkpoint to its name in a running model
+        of transformers; None if transformers lacks the model.
+      answerings: Supported ways to answer, some of `ANSWERING`.
+      image_mean: Default mean of the pixels, as in `Setup`.
+      image_std: Default standard deviation of the pixels.
     """
 
     name: str
-    sizes: type[Any]
-    make_model: Callable[[Any], Model]
-    stacks: tuple[str, ...]
-    parts: Callable[[Any, Params], Params]
-    arrange: Callable[[Any, Params], Params]
+    config: type[Any]
+    make_model: Callable[[ModelSpec[Any]], Model]
+    tensors: Callable[[Any], list[TensorMapping]]
     model_type: str
     architecture: str
-    head_prefix: str
-    tensors: Callable[[Any], list[Tensor]]
-    rename: Callable[[list[str]], Mapping[str, str]]
     image_processor: Callable[[Any], Mapping[str, Any]]
-    positions: tuple[Path, str]
-    of_vocabulary: Callable[[int, Callable[[str], int]], Mapping[str, Any]]
-    with_image_size: Callable[[Any, int], Sizes]
+    position_embeddings: tuple[Path, str]
+    vocabulary_sizes: Callable[[int, Callable[[str], int]], Mapping[str, Any]]
     tiny: Mapping[str, Callable[[int], dict[str, Any]]]
     published: Mapping[str, Published]
+    layout: Callable[[Any], ParameterLayout] | None = None
+    rename: Callable[[list[str]], Mapping[str, str]] = keep_names
+    head_prefix: str = ""
     edges: Callable[[Any], tuple[int, int]] | None = None
     standardise: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     prompt: str = "{question}"
-    module: Callable[[str], str] | None = str
+    module_name: Callable[[str], str] | None = str
     answerings: tuple[str, ...] = ANSWERING
+    image_mean: tuple[float, ...] = clip.MEAN
+    image_std: tuple[float, ...] = clip.STD
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        """Names of the stacks that can be selectable; the first is the default."""
+        return tuple(self.config().stacks)
+
+    def spec(self, config: Any, **choices: Any) -> ModelSpec[Any]:
+        """Makes the specification of a model.
+
+        Args:
+          config: Sizes.
+          **choices: Fields of `Setup`; the family has defaults for all but `num_answers`.
+        """
+        defaults = {
+            "selectable": self.stacks[0],
+            "image_mean": self.image_mean,
+            "image_std": self.image_std,
+        }
+        return ModelSpec(config, Setup(**(defaults | choices)))
+
+    def to_submodules(self, spec: ModelSpec[Any], params: Params) -> Params:
+        """Returns parameters by submodule, whichever stack is selectable."""
+        if self.layout is None:
+            return params
+        return self.layout(spec.config).to_submodules(params, spec.stack.submodule)
+
+    def to_params(self, spec: ModelSpec[Any], submodules: Params) -> Params:
+        """Undoes `to_submodules`."""
+        if self.layout is None:
+            return submodules
+        return self.layout(spec.config).to_params(submodules, spec.stack.submodule)
 
     def is_of_head(self, name: str) -> bool:
-        """Returns whether a tensor is one of the answer head that transformers' class has."""
+        """Returns True for a tensor of the answer head that the class of transformers has."""
         return bool(self.head_prefix) and name.startswith(self.head_prefix)

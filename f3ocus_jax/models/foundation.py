@@ -1,9 +1,10 @@
-"""Which model does a run start from? Weights from a directory, or random ones of a given size."""
+"""Foundation model of a run: weights of a directory, or random ones of given sizes."""
 
 import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,16 +15,23 @@ from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.data.tokenizer import Tokenizer
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.models import FAMILIES, head as head_lib, losses, sizes as sizes_lib, units
+from f3ocus_jax.models import (
+    FAMILIES,
+    family_of,
+    head as head_lib,
+    losses,
+    sizes,
+    units,
+)
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blocks import lora, prompts
-from f3ocus_jax.models.huggingface import companions, directory as huggingface, peft_layout
+from f3ocus_jax.models.huggingface import directory as huggingface, extra_files, peft_layout
 from f3ocus_jax.models.settings import ModelConfig
-from f3ocus_jax.models.sizes import Sizes
+from f3ocus_jax.models.spec import CLASSIFY, GENERATE, ModelSpec
 from f3ocus_jax.types import Params
 
 EXTRA_STREAM = 1
-"""Folded into the key of a model, for what is added to it."""
+"""Folded into the key of a model, for its low-rank changes or prompt."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,19 +39,19 @@ class Foundation:
     """A model before federated training.
 
     Attributes:
-      model: its functions.
-      sizes: what it was made from.
-      params: its parameters.
-      answers: the classes of its answer head.
-      findings: the classes of its head for findings.
-      tokenizer: of its questions.
-      fingerprint: of the parameters; two starts with the same one are the same to the bit.
-      has_prompt: whether model and parameters are those of `prompts.make_prompted_model`.
-      weights: the directory they were read from; "" if they were drawn.
+      model: Functions of the model.
+      spec: Specification of the model.
+      params: Parameters.
+      answers: Classes of the answer head.
+      findings: Classes of the head for findings.
+      tokenizer: Tokenizer of the questions.
+      fingerprint: Hash of the parameters; starts with the same one are equal to the bit.
+      has_prompt: True if model and parameters come from `prompts.make_prompted_model`.
+      weights: Directory of the weights; "" if they were drawn.
     """
 
     model: Model
-    sizes: Sizes
+    spec: ModelSpec[Any]
     params: Params
     answers: tuple[str, ...]
     findings: tuple[str, ...]
@@ -53,56 +61,56 @@ class Foundation:
     weights: str = ""
 
     def canvas(self, config: DataConfig) -> Canvas:
-        """Returns the canvas that a run's images are put on."""
-        return _frame(config, self.sizes)
+        """Returns the canvas of a run's images."""
+        return _canvas(config, self.spec)
 
     def save(self, directory: pathlib.Path, params: Params) -> None:
         """Writes a Hugging Face directory with other parameters of the same model.
 
-        Low-rank changes are added to the maps that they change, and also written as PEFT reads
-        them, where it can; a prompt is a file beside.
+        Low-rank changes are merged into their weights, and also written in PEFT's layout if it has
+        one for them. A prompt is a file of its own.
         """
         prompt_PD = None
         if self.has_prompt:
             params, prompt_PD = prompts.remove_prompt(params)
         merged = units.merged(params)
-        huggingface.save(directory, self.sizes, merged, self.answers, self.tokenizer, self.findings)
-        peft_layout.write(directory, self.sizes, params, self.weights)
+        huggingface.save(directory, self.spec, merged, self.answers, self.tokenizer, self.findings)
+        peft_layout.write(directory, self.spec, params, self.weights)
         if prompt_PD is not None:
-            companions.write_prompt(directory, self.sizes.selectable, prompt_PD)
+            extra_files.write_prompt(directory, self.spec.setup.selectable, prompt_PD)
 
 
 def inputs(config: ModelConfig, data: DataConfig) -> tuple[Tokenizer, Canvas]:
-    """Returns what data needs to know of a model, before its weights are read.
+    """Returns the tokenizer and the canvas of a model, before its weights are read.
 
     Args:
-      config: which model.
-      data: lengths of questions and written answers, and how images are made to fit.
+      config: Model section of a run.
+      data: Data section of a run.
 
     Returns:
-      (tokenizer, the canvas that images are put on).
+      (tokenizer, canvas of the images).
 
     Raises:
-      ConfigError: for an unknown family, stack or loss, sizes that cannot be, questions that are
-        longer than the model takes, or images that do not fit it.
-      WeightsError: for a directory that holds no model.
+      ConfigError: For an unknown family, stack or loss, sizes that no model can have, questions
+        that are longer than the model takes, or images that do not fit it.
+      WeightsError: For a directory that holds no model.
     """
     family = choose("model.family", config.family, FAMILIES)
     choose("model.selectable", config.selectable or family.stacks[0], dict.fromkeys(family.stacks))
     choose("model.loss", config.loss, losses.LOSSES)
     choose("model.answering", config.answering, dict.fromkeys(family.answerings))
-    writes = config.answering == sizes_lib.GENERATE
+    writes = config.answering == GENERATE
     only = "cross_entropy"
     allowed = f"{only!r} where config.model.answering = {config.answering!r}"
     require(not writes or config.loss == only, "model.loss", config.loss, allowed)
     tokenizer = load_tokenizer(config.weights or None, family.prompt)
     if config.weights:
-        sizes = huggingface.load_config(config.weights, image_size=config.image_size)
-        _check_family(config, sizes)
+        spec = huggingface.load_spec(config.weights, image_size=config.image_size)
+        _check_family(config, spec)
     else:
-        sizes = _sizes(config, tokenizer, num_answers=1)
+        spec = _fresh_spec(config, tokenizer, num_answers=1)
     question_length, answer_length = data.question_length, data.answer_length
-    shortest, longest = tokenizer.minimum_length, sizes.max_position_embeddings
+    shortest, longest = tokenizer.minimum_length, spec.config.max_position_embeddings
     require(
         question_length >= shortest,
         "data.question_length",
@@ -122,22 +130,22 @@ def inputs(config: ModelConfig, data: DataConfig) -> tuple[Tokenizer, Canvas]:
         answer_length,
         f"at most {room}, what the question leaves of the {longest} tokens this model takes",
     )
-    return tokenizer, _frame(data, sizes)
+    return tokenizer, _canvas(data, spec)
 
 
-def _frame(config: DataConfig, sizes: Sizes) -> Canvas:
-    """Returns the canvas that images are put on; raises ConfigError for one that does not fit."""
-    family = huggingface.family_of(sizes)
+def _canvas(config: DataConfig, spec: ModelSpec[Any]) -> Canvas:
+    """Returns the canvas of the images; raises ConfigError for one that does not fit the model."""
+    family = family_of(spec.config)
     if config.image_fit == "stretch":
-        return Canvas(sizes.image_size)
+        return Canvas(spec.config.image_size)
     if family.edges is None:
         takers = [name for name, other in FAMILIES.items() if other.edges is not None]
         raise ConfigError(
             f"config.data.image_fit = {config.image_fit!r}, must be 'stretch' with this model: "
             f"images of several sizes are taken by {', '.join(takers)} alone"
         )
-    shortest_edge, patch = family.edges(sizes)
-    side = config.canvas_size or sizes.image_size
+    shortest_edge, patch = family.edges(spec.config)
+    side = config.canvas_size or spec.config.image_size
     allowed = f"a multiple of {patch}, the side of this model's patches"
     require(side % patch == 0, "data.canvas_size", side, allowed)
     return Canvas(side, shortest_edge, patch)
@@ -146,21 +154,18 @@ def _frame(config: DataConfig, sizes: Sizes) -> Canvas:
 def load(
     config: ModelConfig, answers: Sequence[str], key: jax.Array, findings: Sequence[str] = ()
 ) -> Foundation:
-    """Makes or reads the model.
+    """Makes or reads the foundation model of a run.
 
     Args:
-      config: which one.
-      answers: classes of the answer head; those that the weights' own head knows keep their
+      config: Model section of the run.
+      answers: Classes of the answer head; classes that the head of the weights knows keep their
         weights. No such head without answers.
-      key: typed random key, for what the weights lack.
-      findings: the same for the head for findings.
-
-    Returns:
-      The foundation.
+      key: Typed random key of parameters that the weights lack.
+      findings: Classes of the head for findings, likewise.
 
     Raises:
-      ConfigError: for sizes that cannot be.
-      WeightsError: for weights that cannot be used.
+      ConfigError: For sizes that no model can have.
+      WeightsError: For weights that cannot be used.
     """
     tokenizer = load_tokenizer(config.weights or None, FAMILIES[config.family].prompt)
     if config.weights:
@@ -174,34 +179,34 @@ def load(
             image_size=config.image_size,
             answering=config.answering,
         )
-        sizes, params = weights.config, weights.params
-        _check_family(config, sizes)
+        spec, params = weights.spec, weights.params
+        _check_family(config, spec)
     else:
-        sizes = _sizes(config, tokenizer, num_answers=len(answers))
+        spec = _fresh_spec(config, tokenizer, num_answers=len(answers))
         params = None
-    if tokenizer.vocabulary_size > sizes.vocab_size:
+    if tokenizer.vocabulary_size > spec.config.vocab_size:
         raise ConfigError(
             f"the tokenizer of {config.weights or 'this package'} has {tokenizer.vocabulary_size} "
-            f"entries, the model has embeddings for {sizes.vocab_size}"
+            f"entries, the model has embeddings for {spec.config.vocab_size}"
         )
-    model = FAMILIES[config.family].make_model(sizes)
+    model = FAMILIES[config.family].make_model(spec)
     if params is None:
         params = model.init(key)
         classes = {head_lib.ANSWERS: answers, head_lib.FINDINGS: findings}
-        if config.answering == sizes_lib.CLASSIFY:
-            width = huggingface.head_width(sizes)
+        if config.answering == CLASSIFY:
+            width = huggingface.head_width(spec)
             params["head"] = head_lib.fit(params["head"], classes, classes, width=width, key=key)
-    model, params = _extended(config, model, sizes, params, jax.random.fold_in(key, EXTRA_STREAM))
+    model, params = _extended(config, model, spec, params, jax.random.fold_in(key, EXTRA_STREAM))
     has_prompt = config.prompt_length > 0
     names = tuple(answers), tuple(findings)
     found = fingerprint(params)
-    return Foundation(model, sizes, params, *names, tokenizer, found, has_prompt, config.weights)
+    return Foundation(model, spec, params, *names, tokenizer, found, has_prompt, config.weights)
 
 
 def _extended(
-    config: ModelConfig, model: Model, sizes: Sizes, params: Params, key: jax.Array
+    config: ModelConfig, model: Model, spec: ModelSpec[Any], params: Params, key: jax.Array
 ) -> tuple[Model, Params]:
-    """Adds low-rank changes or a prompt to a model, where the config asks for them."""
+    """Adds low-rank changes or a prompt to a model, if the config has them."""
     if config.lora_rank:
         try:
             rows = lora.init_stack(key, params["blocks"], config.lora_rank)
@@ -210,21 +215,21 @@ def _extended(
         params = {**params, "lora": rows}
     stored_PD = None
     if config.weights:
-        folder, stack = pathlib.Path(config.weights), sizes.selectable
-        stored_PD = companions.read_prompt(folder, stack, config.prompt_length)
+        folder, stack = pathlib.Path(config.weights), spec.setup.selectable
+        stored_PD = extra_files.read_prompt(folder, stack, config.prompt_length)
     if config.prompt_length == 0:
         return model, params
     if model.extend is None:
         raise ConfigError(
             f"config.model.prompt_length = {config.prompt_length}: the blocks of {config.family}, "
-            f"stack {sizes.selectable!r}, take no further tokens"
+            f"stack {spec.setup.selectable!r}, take no further tokens"
         )
-    if config.answering == sizes_lib.GENERATE:
+    if config.answering == GENERATE:
         raise ConfigError(
             f"config.model.prompt_length = {config.prompt_length}, must be 0 where "
             "config.model.answering = 'generate'"
         )
-    tokens, width = config.prompt_length, sizes.rows[1]
+    tokens, width = config.prompt_length, spec.stack.width
     tokens_PD = prompts.init_prompt(key, tokens, width) if stored_PD is None else stored_PD
     return prompts.make_prompted_model(model, tokens=tokens, width=width), prompts.add_prompt(
         params, tokens_PD
@@ -241,24 +246,23 @@ def fingerprint(params: Params) -> str:
     return digest.hexdigest()[:16]
 
 
-def _check_family(config: ModelConfig, sizes: Sizes) -> None:
+def _check_family(config: ModelConfig, spec: ModelSpec[Any]) -> None:
     """Raises ConfigError for weights of another family than the config's."""
-    found = next(name for name, family in FAMILIES.items() if type(sizes) is family.sizes)
+    found = family_of(spec.config).name
     allowed = f"{found!r}, which config.model.weights = {config.weights!r} holds"
     require(found == config.family, "model.family", config.family, allowed)
 
 
-def _sizes(config: ModelConfig, tokenizer: Tokenizer, *, num_answers: int) -> Sizes:
-    """Returns the sizes of a model with random weights."""
+def _fresh_spec(config: ModelConfig, tokenizer: Tokenizer, *, num_answers: int) -> ModelSpec[Any]:
+    """Returns the specification of a model with random weights."""
     family = FAMILIES[config.family]
-    sizes_lib.check_names(family.sizes, config.architecture, "config.model.architecture")
-    decided = family.of_vocabulary(tokenizer.vocabulary_size, tokenizer.token_id)
-    sizes = sizes_lib.build(
-        family.sizes,
-        sizes_lib.merged(decided, config.architecture),
+    sizes.check_names(family.config, config.architecture, "config.model.architecture")
+    decided = family.vocabulary_sizes(tokenizer.vocabulary_size, tokenizer.token_id)
+    spec = family.spec(
+        sizes.build(family.config, sizes.merged(decided, config.architecture)),
         num_answers=num_answers,
         adapter_size=config.adapter_size,
         selectable=config.selectable or family.stacks[0],
         answering=config.answering,
     )
-    return family.with_image_size(sizes, config.image_size) if config.image_size else sizes
+    return spec.with_image_size(config.image_size)

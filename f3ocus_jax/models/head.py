@@ -1,7 +1,7 @@
-"""How are answers and findings read off a pooled state? A small network for each.
+"""Heads for answers and findings: a small network over a pooled state for each.
 
 A model's `head` has an entry for every kind of task in the federation: `ANSWERS`, `FINDINGS` or
-both. A client trains, sends and gets that of its own task.
+both. A client trains, sends and receives the entry of its own task.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,17 +19,17 @@ from tfds_medvqa.common.features import CLASSIFICATION, QUESTION_ANSWERING
 
 ANSWERS, FINDINGS = "answers", "findings"
 OF_TASK = {QUESTION_ANSWERING: ANSWERS, CLASSIFICATION: FINDINGS}
-"""A client's task to the entry of the head that it trains, in the order of the outputs."""
+"""Task of a client to the entry of the head that it trains, in the order of the outputs."""
 
 NORM_EPSILON = 1e-5
-"""Of the LayerNorm in the head, which has torch's default in every family."""
+"""Epsilon of the head's LayerNorm, torch's default in every family."""
 
 
 class AnswerHead(nn.Module):
     """The answer head of ViLT, used by every family (Kim et al., 2021).
 
     Attributes:
-      num_answers: C.
+      num_answers: Number of classes, C.
     """
 
     num_answers: int
@@ -47,9 +47,9 @@ def init(key: jax.Array, *, num_answers: int, width: int) -> Params:
     """Draws a fresh head for answers alone.
 
     Args:
-      key: typed random key.
-      num_answers: classes; no head for 0.
-      width: D, of the pooled state.
+      key: Typed random key.
+      num_answers: Number of classes; no head for 0.
+      width: Width of the pooled state, D.
 
     Returns:
       Entry to parameters of an `AnswerHead`.
@@ -70,14 +70,14 @@ def fit(
     """Gives a model the heads of a federation.
 
     Args:
-      heads: entry to parameters; an entry may be absent.
-      old: entry to the classes it has.
-      new: entry to the classes it shall have; none for a head that is not wanted.
-      width: D, of the pooled state.
-      key: typed random key, for what is absent.
+      heads: Entry to parameters; an entry may be absent.
+      old: Entry to the classes of its head.
+      new: Entry to the classes of the head in the result; no head without classes.
+      width: Width of the pooled state, D.
+      key: Typed random key of absent heads.
 
     Returns:
-      The wanted heads: those that are there keep what `align` keeps, the others are fresh.
+      Heads of the new classes: an existing head goes through `align`, an absent one is drawn.
     """
     keys = {ANSWERS: key, FINDINGS: jax.random.fold_in(key, 1)}
     wanted = {}
@@ -93,14 +93,14 @@ def fit(
 
 
 def read(heads: Params, pooled_BD: jax.Array) -> jax.Array:
-    """Reads everything that the heads are for.
+    """Applies all heads.
 
     Args:
-      heads: entry to parameters of an `AnswerHead`.
-      pooled_BD: float32.
+      heads: Entry to parameters of an `AnswerHead`.
+      pooled_BD: Pooled states, float32.
 
     Returns:
-      logits_BC: one class per answer, then one per finding.
+      logits_BC, one class per answer, then one per finding.
     """
     logits = [
         modules.apply(AnswerHead(classes(heads[name])), heads[name], pooled_BD)
@@ -111,19 +111,19 @@ def read(heads: Params, pooled_BD: jax.Array) -> jax.Array:
 
 
 def classes(head: Params) -> int:
-    """Returns how many classes an `AnswerHead` has."""
+    """Returns the number of classes of an `AnswerHead`."""
     return head["answers"]["bias"].shape[-1]
 
 
 def split(logits_BC: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array | None]:
-    """Separates a model's outputs.
+    """Separates the logits of answers and findings.
 
     Args:
-      logits_BC: from `read`.
-      batch: the examples they are of.
+      logits_BC: Logits of `read`.
+      batch: Examples of the logits.
 
     Returns:
-      (those of the answers, those of the findings or None); that of the answers has no class where
+      (logits of the answers, logits of the findings or None); those of the answers have no class if
       the model has findings only.
     """
     if batch.targets_BF is None:
@@ -133,15 +133,15 @@ def split(logits_BC: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array | No
 
 
 def asked(batch: Batch, outputs: int) -> jax.Array:
-    """Tells which of a model's outputs an example is asked for.
+    """Returns a mask of the outputs that an example is asked for.
 
     Args:
       batch: B examples.
-      outputs: C.
+      outputs: Number of outputs, C.
 
     Returns:
-      float32 [B, C], or [B, 1] where it is the same for all outputs: 0 for those of another task,
-      for findings not asked about, and for padding.
+      float32 [B, C], or [B, 1] if it is the same for all outputs: 0 for outputs of another task,
+      for findings that are not asked about, and for padding.
     """
     mask_B1 = jnp.asarray(batch.example_mask_B)[:, None]
     if batch.targets_BF is None:
@@ -158,24 +158,24 @@ def align(
     """Gives an answer head other classes.
 
     Args:
-      head: of an `AnswerHead`.
-      old_answers: its classes.
-      new_answers: the classes it shall have.
-      key: typed random key, for the classes it lacks.
+      head: Parameters of an `AnswerHead`.
+      old_answers: Classes of the head.
+      new_answers: Classes of the result.
+      key: Typed random key of classes that the head lacks.
 
     Returns:
-      A head whose last map keeps its weights for every answer in both lists, matched by their
-      normalised text, and has fresh ones for the others; all else is kept.
+      A head whose last layer keeps its weights for the answers in both lists, matched by normalised
+      text, and has fresh weights for the others; the other layers are kept.
     """
     if tuple(old_answers) == tuple(new_answers):
         return head
-    known = {answers_lib.normalise(answer): place for place, answer in enumerate(old_answers)}
-    places = [known.get(answers_lib.normalise(answer), -1) for answer in new_answers]
+    known = {answers_lib.normalise(answer): index for index, answer in enumerate(old_answers)}
+    indices = [known.get(answers_lib.normalise(answer), -1) for answer in new_answers]
     kernel_DC, bias_C = head["answers"]["kernel"], head["answers"]["bias"]
-    is_known_C, places_C = np.array(places) >= 0, np.maximum(places, 0)
-    fresh_DC = nn.initializers.lecun_normal()(key, (kernel_DC.shape[0], len(places)))
+    is_known_C, index_C = np.array(indices) >= 0, np.maximum(indices, 0)
+    fresh_DC = nn.initializers.lecun_normal()(key, (kernel_DC.shape[0], len(indices)))
     answers = {
-        "kernel": jnp.where(is_known_C[None], kernel_DC[:, places_C], fresh_DC),
-        "bias": jnp.where(is_known_C, bias_C[places_C], 0.0),
+        "kernel": jnp.where(is_known_C[None], kernel_DC[:, index_C], fresh_DC),
+        "bias": jnp.where(is_known_C, bias_C[index_C], 0.0),
     }
     return {**head, "answers": answers}

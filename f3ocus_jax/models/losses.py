@@ -1,8 +1,8 @@
-"""How wrong is what a model says of an example?
+"""Losses of answers, findings and written answers.
 
-Every loss of an answer takes (logits_BC, labels_B) and returns loss_B in nats, float32. A label of
--1 (an answer outside the vocabulary) gives loss 0 and no gradient. `make_loss` adds the loss of
-findings to one of them, and knows that of answers that are written.
+Every loss of an answer maps (logits_BC, labels_B) to loss_B in nats, float32. A label of -1 (an
+answer outside the vocabulary) gives loss 0 and no gradient. `make_loss` adds the loss of findings
+to one of them, and has that of written answers.
 """
 
 from collections.abc import Callable
@@ -15,22 +15,22 @@ from f3ocus_jax.models import head
 from f3ocus_jax.types import Batch
 
 AnswerLoss: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
-"""(logits_BC, labels_B) -> loss_B."""
+"""Maps (logits_BC, labels_B) to loss_B."""
 
 Loss: TypeAlias = Callable[[jax.Array, Batch], jax.Array]
-"""(a model's outputs, the batch they are of) -> loss_B in nats, float32."""
+"""Maps (outputs of a model, their batch) to loss_B in nats, float32."""
 
 
 def make_loss(name: str) -> Loss:
-    """Makes the loss of whatever is asked of an example: its answer, its findings, or either.
+    """Makes the loss of an example's answer or findings, whichever it is asked for.
 
     Args:
-      name: a key of `LOSSES`, the loss of an answer.
+      name: Loss of an answer, a key of `LOSSES`.
 
     Returns:
-      (logits_BC, batch) -> loss_B. An example that is asked for one has loss 0 for the other. For a
-      batch with the tokens of its answers, the outputs are logits_BAV, and the loss is the negative
-      log-probability of the whole answer, whatever `name` says.
+      Maps (logits_BC, batch) to loss_B. An example that is asked for findings has loss 0 for its
+      answer, and the reverse. If the batch has the tokens of its answers, the outputs are
+      logits_BAV and the loss is the negative log-probability of the whole answer, for any `name`.
     """
     of_answers = LOSSES[name]
 
@@ -53,8 +53,8 @@ def cross_entropy(logits_BC: jax.Array, labels_B: jax.Array) -> jax.Array:
     """Negative log-probability of the right answer among all answers.
 
     Args:
-      logits_BC: float.
-      labels_B: int32 in [-1, C).
+      logits_BC: Logits of the answers.
+      labels_B: int32 in [-1, C), indices of the right answers.
 
     Returns:
       loss_B, lower is better.
@@ -71,8 +71,8 @@ def binary_cross_entropy(logits_BC: jax.Array, labels_B: jax.Array) -> jax.Array
     over examples of this sum (Kim et al., 2021).
 
     Args:
-      logits_BC: float.
-      labels_B: int32 in [-1, C).
+      logits_BC: Logits of the answers.
+      labels_B: int32 in [-1, C), indices of the right answers.
 
     Returns:
       loss_B, lower is better.
@@ -87,11 +87,11 @@ def findings_loss(logits_BF: jax.Array, targets_BF: jax.Array) -> jax.Array:
     """Mean over findings of one yes/no loss each, as torch's BCEWithLogitsLoss takes it.
 
     Args:
-      logits_BF: float.
+      logits_BF: Logits of the findings.
       targets_BF: 0, 1, or -1 for a finding that is not asked about.
 
     Returns:
-      loss_B, lower is better; 0 for an example that is asked about none.
+      loss_B, lower is better; 0 for an example that is asked about no finding.
     """
     asked_BF = targets_BF >= 0
     right_BF = jnp.where(targets_BF > 0, logits_BF, -logits_BF)
@@ -102,21 +102,22 @@ def findings_loss(logits_BF: jax.Array, targets_BF: jax.Array) -> jax.Array:
 def distillation(
     logits_BC: jax.Array, others_BC: jax.Array, batch: Batch, temperature: float
 ) -> jax.Array:
-    """Tells how far a model's outputs are from another's, in what is asked of each example.
+    """Distillation loss of a student's outputs, in the task of each example.
 
     Args:
-      logits_BC: the student's outputs.
-      others_BC: the teacher's.
-      batch: the examples they are of.
-      temperature: see `divergence`.
+      logits_BC: Outputs of the student.
+      others_BC: Outputs of the teacher.
+      batch: Examples of the outputs.
+      temperature: Temperature of `divergence`.
 
     Returns:
-      distillation_B: the divergence of the answers (the sum of that of the tokens of an answer that
-      is written), or the mean of those of the findings, each of which is yes or no.
+      loss_B: the divergence of the answers (its sum over the tokens of a written answer), or its
+        mean
+      over the findings, each of which is yes or no.
     """
     if batch.answer_ids_BA is not None:
-        apart_BA = divergence(logits_BC, others_BC, temperature)
-        return jnp.sum(jnp.where(jnp.asarray(batch.answer_mask_BA) > 0, apart_BA, 0.0), axis=1)
+        divergence_BA = divergence(logits_BC, others_BC, temperature)
+        return jnp.sum(jnp.where(jnp.asarray(batch.answer_mask_BA) > 0, divergence_BA, 0.0), axis=1)
     students, teachers = head.split(logits_BC, batch), head.split(others_BC, batch)
     answers_BC, findings_BF = students
     if findings_BF is None or teachers[1] is None or batch.targets_BF is None:
@@ -126,25 +127,25 @@ def distillation(
         jnp.stack([logits_BF, jnp.zeros_like(logits_BF)], axis=-1)
         for logits_BF in (findings_BF, teachers[1])
     )
-    apart_BF = jnp.where(asked_BF, divergence(student, teacher, temperature), 0.0)
-    apart_B = jnp.sum(apart_BF, axis=-1) / jnp.maximum(jnp.sum(asked_BF, axis=-1), 1)
+    divergence_BF = jnp.where(asked_BF, divergence(student, teacher, temperature), 0.0)
+    findings_B = jnp.sum(divergence_BF, axis=-1) / jnp.maximum(jnp.sum(asked_BF, axis=-1), 1)
     if not answers_BC.shape[-1]:
-        return apart_B
+        return findings_B
     answered_B = divergence(answers_BC, teachers[0], temperature)
-    return jnp.where(asked_BF.any(axis=-1), apart_B, answered_B)
+    return jnp.where(asked_BF.any(axis=-1), findings_B, answered_B)
 
 
 def divergence(logits_BC: jax.Array, target_BC: jax.Array, temperature: float) -> jax.Array:
-    """Tells how far answers are from a teacher's (Hinton et al., 2015).
+    """Kullback-Leibler divergence of a student's answers from a teacher's (Hinton et al., 2015).
 
     Args:
-      logits_BC: the student's; any axes before the classes.
-      target_BC: the teacher's.
-      temperature: both are divided by it.
+      logits_BC: Logits of the student; any axes before the classes.
+      target_BC: Logits of the teacher.
+      temperature: Divisor of both.
 
     Returns:
-      divergence_B, the Kullback-Leibler divergence of the student from the teacher, in nats, times
-      the temperature's square, which keeps the size of its gradient.
+      divergence_B in nats, times the square of the temperature, which keeps the size of its
+      gradient.
     """
     student_BC = jax.nn.log_softmax(logits_BC / temperature, axis=-1)
     teacher_BC = jax.nn.log_softmax(target_BC / temperature, axis=-1)
@@ -152,15 +153,15 @@ def divergence(logits_BC: jax.Array, target_BC: jax.Array, temperature: float) -
 
 
 def log_likelihood(logits_BAV: jax.Array, ids_BA: jax.Array, mask_BA: jax.Array) -> jax.Array:
-    """Adds up the log-probabilities of an answer's tokens.
+    """Sums the log-probabilities of an answer's tokens.
 
     Args:
-      logits_BAV: of every token, unnormalised.
-      ids_BA: the tokens.
+      logits_BAV: Logits of every token.
+      ids_BA: Token ids.
       mask_BA: 1 for a token and 0 for padding.
 
     Returns:
-      [B], float32, at most 0.
+      float32 [B], at most 0.
     """
     logits_BAV = logits_BAV.astype(jnp.float32)
     picked_BA = jnp.take_along_axis(logits_BAV, ids_BA[..., None], axis=-1)[..., 0]
@@ -169,27 +170,27 @@ def log_likelihood(logits_BAV: jax.Array, ids_BA: jax.Array, mask_BA: jax.Array)
 
 
 def masked_mean(loss_B: jax.Array, batch: Batch) -> jax.Array:
-    """Averages a loss over the examples that are neither padding nor without a known answer.
+    """Averages a loss over the examples that have a known answer and are no padding.
 
     Args:
-      loss_B: from a loss of this file.
-      batch: the examples it was taken on.
+      loss_B: Loss of every example.
+      batch: The examples.
 
     Returns:
-      [], 0 if no example counts.
+      Scalar; 0 if no example counts.
     """
     return masked_sum(loss_B, batch) / jnp.maximum(jnp.sum(weights(batch)), 1.0)
 
 
 def masked_sum(loss_B: jax.Array, batch: Batch) -> jax.Array:
-    """Adds a loss up over the same examples as `masked_mean`."""
+    """Sums a loss over the same examples as `masked_mean`."""
     weight_B = weights(batch)
     # A padding example may hold anything, so its loss must be replaced, not multiplied by 0.
     return jnp.sum(jnp.where(weight_B > 0, loss_B * weight_B, 0.0))
 
 
 def weights(batch: Batch) -> jax.Array:
-    """Tells which examples count: float32 [B], 0 for padding and where nothing asked is known."""
+    """Returns float32 [B], 0 for padding and for examples without a known answer or finding."""
     if batch.answer_ids_BA is not None:
         return jnp.asarray(batch.example_mask_B)  # any answer can be written
     known_B = batch.labels_B >= 0

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from f3ocus_jax.config import Section, setting
-from f3ocus_jax.models import FAMILIES, losses, sizes
+from f3ocus_jax.models import FAMILIES, losses, spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +47,11 @@ class ModelConfig(Section):
     )
     loss: str = setting("cross_entropy", "Loss of the answer head.", choices=losses.LOSSES)
     answering: str = setting(
-        sizes.CLASSIFY,
+        spec.CLASSIFY,
         'Way to answer: "classify" (a head over the answer vocabulary) or "generate" (the language '
         "model or decoder writes the answer, and the loss is the negative log-probability of its "
         "tokens).",
-        choices=sizes.ANSWERING,
+        choices=spec.ANSWERING,
     )
 
     def __post_init__(self) -> None:

@@ -1,8 +1,7 @@
-"""Which part of a model's parameters a federation tunes, and which stays frozen.
+"""Units of training: the parameters of a selectable layer that a federation tunes.
 
-A unit says what the row of a selectable layer is: the adapter in a block, the block itself, some of
-its parameters, a low-rank change of it, or a prompt. Everything else works on rows and knows no
-units.
+The row of a layer is the adapter in its block, the block itself, some of its parameters, a low-rank
+change of it, or a prompt. Everything else works on rows and does not know the unit.
 """
 
 import dataclasses
@@ -21,11 +20,11 @@ from f3ocus_jax.types import Params, Rows
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """What the row of a layer is.
+    """Parameters in the row of a layer.
 
     Attributes:
-      key: where it is among the parameters of a model, one of `base.ROW_KEYS`.
-      has: which parameters of these belong to it, by their path; all of them if None.
+      key: Key of a model's parameters that holds them, one of `base.ROW_KEYS`.
+      has: Maps the path of a parameter below that key to True if the row has it; None for all.
     """
 
     key: str
@@ -51,27 +50,28 @@ UNITS: Mapping[str, Unit] = {
     "norm": Unit("blocks", _of_norm),
     "prompt": Unit("adapters"),
 }
-"""What is trained of a layer, by name.
+"""Units by the name in `config.training.unit`.
 
-"prompt" is for a model of `prompts.make_prompted_model`, and "mixed" for the personal one of two
-adapters that run side by side, as in `clients.feddat`."""
+"prompt" is for a model of `prompts.make_prompted_model`. "mixed", the personal one of two adapters
+that run in parallel, is for `clients.feddat`, and no run names it."""
 
 TRAINED_UNITS = tuple(name for name in UNITS if name != MIXED)
 """Units that `config.training.unit` takes."""
 
 
 def split(params: Params, unit: str) -> tuple[Params, Rows, Params]:
-    """Separates a model's parameters.
+    """Separates a model's trained parameters from the frozen ones.
 
     Args:
-      params: parameters of a `Model`.
-      unit: a key of `UNITS`.
+      params: Parameters of a `Model`.
+      unit: A key of `UNITS`.
 
     Returns:
-      (frozen, rows_L, head): what no client trains, the selectable layers, the answer head.
+      (frozen, rows_L, head): the parameters that no client trains, those of the selectable layers,
+      and the heads.
 
     Raises:
-      ValueError: if the model has no such parameters.
+      ValueError: If the selectable blocks have no such parameters.
     """
     kind = UNITS[unit]
     frozen = {key: params[key] for key in params if key not in (kind.key, "head")}
@@ -100,12 +100,12 @@ def run(
     """Runs one block.
 
     Args:
-      model: the model.
-      frozen_row: one row of `frozen_rows`.
-      row: one row of the selectable layers.
-      unit: a key of `UNITS`.
-      hidden: its input.
-      context: as `Model.embed` made it.
+      model: The model.
+      frozen_row: One row of `frozen_rows`.
+      row: One row of the selectable layers.
+      unit: A key of `UNITS`.
+      hidden: hidden_BTD, input of the block.
+      context: Context of `Model.embed`.
 
     Returns:
       hidden_BTD.
@@ -114,7 +114,7 @@ def run(
 
 
 def frozen_rows(frozen: Params) -> Params:
-    """Returns the part of every layer that is not trained, leading axis L."""
+    """Returns the frozen parameters of every layer, leading axis L."""
     return {key: frozen[key] for key in base.ROW_KEYS if key in frozen}
 
 
@@ -126,7 +126,7 @@ def row_at(rows_L: Rows, layer: Any) -> Rows:
 
 
 def merged(params: Params) -> Params:
-    """Returns a model's parameters with its low-rank changes in its blocks, if it has any."""
+    """Returns a model's parameters with its low-rank changes, if any, merged into its blocks."""
     if "lora" not in params:
         return params
     others = {key: params[key] for key in params if key != "lora"}
@@ -134,10 +134,10 @@ def merged(params: Params) -> Params:
 
 
 def _together(frozen: Params, rows: Rows, unit: str) -> Params:
-    """Puts rows among what is frozen."""
+    """Inserts rows into the frozen parameters."""
     key = UNITS[unit].key
     if key not in frozen:
         return {**frozen, key: rows}
-    # The arrays stay the very same ones, by which derivatives tell weights from residuals.
+    # Arrays are not copied: derivatives tell weights from residuals by their identity.
     flat = traverse_util.flatten_dict(frozen[key]) | traverse_util.flatten_dict(rows)
     return {**frozen, key: traverse_util.unflatten_dict(flat)}

@@ -2,8 +2,6 @@
 
 import json
 import tracemalloc
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,20 +14,14 @@ from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import ConfigError, WeightsError
 from f3ocus_jax.models import FAMILIES
 from f3ocus_jax.models.huggingface import (
-    companions,
     directory as huggingface,
+    extra_files,
     layout,
     shards,
     tensor_files,
 )
-from tests.helpers.models import random_params, tiny_albef, tiny_blip, tiny_llava, tiny_vilt
+from tests.helpers.models import first_tiny, random_params, with_vocabulary
 
-TINY: dict[str, Callable[..., Any]] = {
-    "albef": tiny_albef,
-    "blip": tiny_blip,
-    "llava": tiny_llava,
-    "vilt": tiny_vilt,
-}
 KEY = jax.random.key(0)
 ANSWERS = tuple(f"answer {place}" for place in range(5))
 SHARD_BYTES = 20_000
@@ -38,36 +30,30 @@ SHARD_BYTES = 20_000
 def write(family, folder, *, dtype="bfloat16", **changes):
     """Writes a sharded directory of a tiny model, as transformers' save_pretrained would."""
     words = load_tokenizer(prompt=FAMILIES[family].prompt)
-    config = TINY[family](**changes)
-    text = {"vocab_size": words.vocabulary_size}
-    if family == "vilt":
-        config = TINY[family](**text, **changes)
-    else:
-        entries = vars(config.text_config) | text
-        config = TINY[family](text_config=type(config.text_config)(**entries), **changes)
-    params = random_params(FAMILIES[family].make_model(config))
+    spec = with_vocabulary(first_tiny(family)(**changes), words.vocabulary_size)
+    params = random_params(FAMILIES[family].make_model(spec))
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
-    kinds = FAMILIES[family].tensors(config)
+    mappings = FAMILIES[family].tensors(spec.config)
     huggingface.write(
         folder,
-        config,
-        layout.stream(kinds, FAMILIES[family].parts(config, params)),
+        spec,
+        layout.stream(mappings, FAMILIES[family].to_submodules(spec, params)),
         words,
         classes={"answers": ANSWERS},
         heads={} if FAMILIES[family].head_prefix else params["head"],
         adapters=params["adapters"],
         shard_bytes=SHARD_BYTES,
     )
-    return config, params
+    return spec, params
 
 
 def tensors(folder):
     return dict(tensor_files.stream(tensor_files.locate(folder)))
 
 
-@pytest.mark.parametrize("family", TINY)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_shards_go_in_and_out_with_every_bit_and_dtype(family, tmp_path):
-    config, params = write(family, tmp_path / "theirs")
+    spec, params = write(family, tmp_path / "theirs")
     assert (tmp_path / "theirs" / tensor_files.INDEX_FILE).is_file()
     target = Target(shard_bytes=2 * SHARD_BYTES)
     convert.convert(tmp_path / "theirs", None, tmp_path / "ours", target=target)
@@ -79,7 +65,7 @@ def test_shards_go_in_and_out_with_every_bit_and_dtype(family, tmp_path):
     content = tensor_files.read_json(tmp_path / "ours" / huggingface.CONFIG_FILE)
     assert content["dtype"] == "bfloat16"
     weights = huggingface.load(tmp_path / "ours", key=KEY, dtype="stored")
-    assert (weights.config, weights.answers) == (config, ANSWERS)
+    assert (weights.spec, weights.answers) == (spec, ANSWERS)
     jax.tree.map(np.testing.assert_array_equal, weights.params, params)
     kept = {name: weights.params[name] for name in ("embeddings", "blocks", "readout")}
     assert {leaf.dtype.name for leaf in jax.tree.leaves(kept)} == {"bfloat16"}
@@ -117,14 +103,14 @@ def test_one_file_is_converted_with_sizes_and_tokenizer_from_elsewhere(tmp_path)
         convert.convert(file, tmp_path / "theirs", tmp_path / "other")
 
 
-@pytest.mark.parametrize("family", TINY)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_positions_are_resized_as_a_run_would_resize_them(family, tmp_path):
     write(family, tmp_path / "theirs", dtype="float32")
     convert.convert(tmp_path / "theirs", None, tmp_path / "ours", target=Target(image_size=24))
     ours = huggingface.load(tmp_path / "ours", key=KEY)
     expected = huggingface.load(tmp_path / "theirs", key=KEY, image_size=24)
-    assert ours.config == expected.config
-    assert ours.config.image_size == 24
+    assert ours.spec == expected.spec
+    assert ours.spec.config.image_size == 24
     jax.tree.map(np.testing.assert_array_equal, ours.params, expected.params)
 
 
@@ -143,9 +129,9 @@ def test_settings_that_are_no_sizes_are_handed_on(tmp_path):
 
 
 def test_a_fresh_save_leaves_no_shard_of_an_older_model(tmp_path):
-    config, params = write("vilt", tmp_path, dtype="float32")
+    spec, params = write("vilt", tmp_path, dtype="float32")
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
-    huggingface.save(tmp_path, config, params, ANSWERS, load_tokenizer())
+    huggingface.save(tmp_path, spec, params, ANSWERS, load_tokenizer())
     assert not list(tmp_path.glob("model-*.safetensors"))
     jax.tree.map(np.testing.assert_array_equal, huggingface.load(tmp_path, key=KEY).params, params)
 
@@ -179,7 +165,7 @@ def test_what_cannot_be_converted_is_named(tmp_path):
 def test_reading_holds_the_model_and_one_shard_converting_one_shard_in_and_out(tmp_path):
     # Known beforehand: float32 tensors of 0.3 MB in 9 layers, shards of at most 1 MB.
     sizes = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 9}
-    config, _ = write("vilt", tmp_path / "theirs", dtype="float32", **sizes)
+    spec, _ = write("vilt", tmp_path / "theirs", dtype="float32", **sizes)
     shards.write(tmp_path / "theirs", tensors(tmp_path / "theirs").items(), shard_bytes=10**6)
     files = sorted(tmp_path.glob("theirs/model-*.safetensors"))
     model, shard = (f([p.stat().st_size for p in files]) for f in (sum, max))
@@ -192,7 +178,7 @@ def test_reading_holds_the_model_and_one_shard_converting_one_shard_in_and_out(t
         lambda: convert.convert(tmp_path / "theirs", None, tmp_path / "ours", target=target)
     )
     assert made < 3 * shard + rest
-    assert companions.adapted_stack(tmp_path / "ours") == config.selectable
+    assert extra_files.adapted_stack(tmp_path / "ours") == spec.setup.selectable
 
 
 def _peak(run):

@@ -8,7 +8,7 @@ import pytest
 from f3ocus_jax.cost import flops, traffic
 from f3ocus_jax.cost.jaxpr_counts import count_flops
 from f3ocus_jax.models.base import Model, apply
-from f3ocus_jax.models.vilt import model as vilt
+from f3ocus_jax.models.vilt import FAMILY, model as vilt
 from f3ocus_jax.types import Batch
 from tests.helpers.xla import xla_flops
 
@@ -112,7 +112,7 @@ def test_an_unknown_unit_is_refused(batch):
 
 
 def test_vilt_is_counted_within_two_percent_of_xla():
-    model = vilt.make_model(vilt.ViltConfig(num_answers=100, adapter_size=48))
+    model = vilt.make_model(FAMILY.spec(FAMILY.config(), num_answers=100, adapter_size=48))
     params = jax.eval_shape(model.init, jax.random.key(0))
     tokens = jax.ShapeDtypeStruct((1, 40), jnp.int32)
     example = Batch(

@@ -10,7 +10,6 @@ from f3ocus_jax.cost import memory_plan, memory_table
 from f3ocus_jax.cost.memory_plan import Machine, MemoryPlan, Workload
 from f3ocus_jax.models import FAMILIES, units
 from f3ocus_jax.models.vilt import model as vilt
-from f3ocus_jax.models.vilt.model import ViltConfig
 from tests.helpers.models import random_params, tiny_vilt
 from tests.helpers.paths import REPOSITORY
 
@@ -40,10 +39,11 @@ def test_parameters_and_what_is_trained_are_counted_to_the_byte():
 
 @pytest.mark.parametrize("unit", ["adapter", "block"])
 def test_activations_are_near_what_xla_counts(unit):
-    config = ViltConfig(
+    config = tiny_vilt(
         num_answers=8,
         adapter_size=8,
         vocab_size=50,
+        max_position_embeddings=40,
         hidden_size=128,
         num_hidden_layers=4,
         num_attention_heads=4,

@@ -78,7 +78,7 @@ def check_run(records, workdir):
     foundation, params, _ = run_folder.load_model(workdir, records[-1].round)
     exported = huggingface.load(workdir / "model", key=jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, exported.params, params)
-    assert exported.config == foundation.sizes
+    assert exported.spec == foundation.spec
     assert exported.answers == foundation.answers
     assert changed_rows(params, foundation.params).any()
 
@@ -167,7 +167,7 @@ def test_the_vision_stack_of_blip_is_trained_as_blocks(data_dir):
         model__image_size=48,
     )
     parts = experiment.assemble(config)
-    assert parts.foundation.sizes.image_size == 48
+    assert parts.foundation.spec.config.image_size == 48
     state, _, record = experiment.next_round(parts, parts.start, parts.memory)
     chosen = {layer for client in record.clients for layer in client.layers}
     for name in ("query", "output"):

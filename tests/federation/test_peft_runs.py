@@ -7,9 +7,9 @@ from flax import traverse_util
 
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import costs, experiment, presets, run_folder
-from f3ocus_jax.models import base, units
+from f3ocus_jax.models import base, family_of, units
 from f3ocus_jax.models.blocks import prompts
-from f3ocus_jax.models.huggingface import companions, directory as huggingface, peft_layout
+from f3ocus_jax.models.huggingface import directory as huggingface, extra_files, peft_layout
 from tests.helpers.configs import read_config, without_times
 from tests.helpers.marking import marked
 
@@ -102,15 +102,15 @@ def check_the_exported_model(workdir, params, data_dir, variant):
     expected = apply(parts.foundation.model, params, batch)
     exported = huggingface.load(workdir / "model", key=jax.random.key(0))
     model, found = (
-        huggingface.family_of(exported.config).make_model(exported.config),
+        family_of(exported.spec.config).make_model(exported.spec),
         exported.params,
     )
     has_changes = parts.config.model.lora_rank > 0
     assert (workdir / "model" / peft_layout.FOLDER).is_dir() == has_changes
     length = parts.config.model.prompt_length
     if length:
-        stack, width = exported.config.selectable, exported.config.rows[1]
-        tokens_PD = companions.read_prompt(workdir / "model", stack, length)
+        stack, width = exported.spec.setup.selectable, exported.spec.stack.width
+        tokens_PD = extra_files.read_prompt(workdir / "model", stack, length)
         model, found = (
             prompts.make_prompted_model(model, tokens=length, width=width),
             prompts.add_prompt(found, tokens_PD),

@@ -5,26 +5,15 @@ import functools
 import jax
 import numpy as np
 
+from f3ocus_jax import models
 from f3ocus_jax.models import FAMILIES, base
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blocks import lora
 from f3ocus_jax.types import Batch, Params
-from tests.helpers.models import (
-    TINY_LANGUAGES,
-    random_params,
-    tiny_albef,
-    tiny_batch,
-    tiny_blip,
-    tiny_blip2,
-    tiny_llava,
-    tiny_vilt,
-)
+from tests.helpers.models import TINY, random_params, tiny_batch
 
-TINY = {"albef": tiny_albef, "blip": tiny_blip, "llava": tiny_llava, "vilt": tiny_vilt} | {
-    f"blip2-{language}": functools.partial(tiny_blip2, language) for language in TINY_LANGUAGES
-}
-"""Family, with its language model where it has several, to its tiny sizes."""
-FAMILY_OF = {name: FAMILIES[name.partition("-")[0]] for name in TINY}
+FAMILY_OF = {name: FAMILIES[family] for name, (family, _) in models.TINY.items()}
+"""Name of a tiny model to its family."""
 CASES = [(name, stack) for name in sorted(TINY) for stack in FAMILY_OF[name].stacks]
 FURTHER = [case for case in CASES if case[1] != FAMILY_OF[case[0]].stacks[0]]
 """Stacks beside a family's first, which costly tests leave to the slow ones."""
@@ -35,9 +24,9 @@ apply = jax.jit(base.apply, static_argnums=0)
 @functools.cache
 def made(name: str, stack: str) -> tuple[Model, Params, Batch]:
     """One of each, so that tests share what is compiled."""
-    config = TINY[name](selectable=stack)
-    model = FAMILY_OF[name].make_model(config)
-    return model, random_params(model), tiny_batch(config)
+    spec = TINY[name](selectable=stack)
+    model = FAMILY_OF[name].make_model(spec)
+    return model, random_params(model), tiny_batch(spec)
 
 
 def with_lora(params: Params, seed: int = 1) -> Params:

@@ -1,10 +1,18 @@
-"""Tiny models and batches for the tests of this folder."""
+"""Tiny models and batches of every family.
 
+The sizes of a tiny model differ wherever they may, so that swapped axes show; a family without such
+sizes here is tested with those of its own `tiny`."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from f3ocus_jax import models
+from f3ocus_jax.models import FAMILIES, family_of, sizes as sizes_lib
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blip.albef import AlbefConfig, AlbefTextConfig
 from f3ocus_jax.models.blip.config import BlipConfig
@@ -16,16 +24,26 @@ from f3ocus_jax.models.blocks.llama_config import LlamaConfig
 from f3ocus_jax.models.blocks.opt import OptConfig
 from f3ocus_jax.models.blocks.t5_config import T5Config
 from f3ocus_jax.models.blocks.vision import VisionConfig
+from f3ocus_jax.models.encoders import EncodersConfig
 from f3ocus_jax.models.llava.config import LlavaConfig
+from f3ocus_jax.models.spec import ModelSpec, Setup
 from f3ocus_jax.models.vilt.config import ViltConfig
 from f3ocus_jax.types import Batch, Params
 
+SETUP_FIELDS = {field.name for field in dataclasses.fields(Setup)}
 
-def tiny_vilt(**changes: Any) -> ViltConfig:
+
+def make_spec(kind: Any, sizes: Mapping[str, Any], changes: Mapping[str, Any]) -> ModelSpec[Any]:
+    """A specification of five answers and adapters of width 4; changes are of sizes or setup."""
+    values = {**sizes, **changes}
+    setup = {name: values.pop(name) for name in SETUP_FIELDS & values.keys()}
+    config = kind(**values)
+    return family_of(config).spec(config, **({"num_answers": 5, "adapter_size": 4} | setup))
+
+
+def tiny_vilt(**changes: Any) -> ModelSpec[Any]:
     """A ViLT of a few thousand parameters."""
     sizes = {
-        "num_answers": 5,
-        "adapter_size": 4,
         "vocab_size": 40,
         "max_position_embeddings": 12,
         "hidden_size": 16,
@@ -35,10 +53,10 @@ def tiny_vilt(**changes: Any) -> ViltConfig:
         "image_size": 16,
         "patch_size": 8,
     }
-    return ViltConfig(**{**sizes, **changes})
+    return make_spec(ViltConfig, sizes, changes)
 
 
-def tiny_blip(**changes: Any) -> BlipConfig:
+def tiny_blip(**changes: Any) -> ModelSpec[Any]:
     """A BLIP whose image and text stacks differ in every size but their width."""
     image = VisionConfig(
         hidden_size=16,
@@ -58,11 +76,11 @@ def tiny_blip(**changes: Any) -> BlipConfig:
         bos_token_id=2,
         sep_token_id=3,
     )
-    sizes = {"num_answers": 5, "adapter_size": 4, "vision_config": image, "text_config": text}
-    return BlipConfig(**{**sizes, **changes})
+    sizes = {"vision_config": image, "text_config": text}
+    return make_spec(BlipConfig, sizes, changes)
 
 
-def tiny_albef(**changes: Any) -> AlbefConfig:
+def tiny_albef(**changes: Any) -> ModelSpec[Any]:
     """An ALBEF all of whose stacks differ in every size that may differ."""
     image = VisionConfig(
         hidden_size=12,
@@ -84,11 +102,11 @@ def tiny_albef(**changes: Any) -> AlbefConfig:
         sep_token_id=3,
         fusion_layer=2,
     )
-    sizes = {"num_answers": 5, "adapter_size": 4, "vision_config": image, "text_config": text}
-    return AlbefConfig(**{**sizes, **changes})
+    sizes = {"vision_config": image, "text_config": text}
+    return make_spec(AlbefConfig, sizes, changes)
 
 
-def tiny_llava(**changes: Any) -> LlavaConfig:
+def tiny_llava(**changes: Any) -> ModelSpec[Any]:
     """A LLaVA with grouped queries, whose stacks differ in every size."""
     image = ClipConfig(
         hidden_size=12,
@@ -107,8 +125,8 @@ def tiny_llava(**changes: Any) -> LlavaConfig:
         intermediate_size=24,
         max_position_embeddings=15,
     )
-    sizes = {"num_answers": 5, "adapter_size": 4, "vision_config": image, "text_config": text}
-    return LlavaConfig(**{**sizes, "image_token_index": 39, **changes})
+    sizes = {"vision_config": image, "text_config": text}
+    return make_spec(LlavaConfig, {**sizes, "image_token_index": 39}, changes)
 
 
 TINY_LANGUAGES = {
@@ -133,12 +151,12 @@ TINY_LANGUAGES = {
         feed_forward_proj="gated-gelu",
         n_positions=15,
     ),
-    "llama": tiny_llava().text_config,
+    "llama": tiny_llava().config.text_config,
 }
 """Language models of BLIP-2."""
 
 
-def tiny_blip2(language: str = "opt", **changes: Any) -> Blip2Config:
+def tiny_blip2(language: str = "opt", **changes: Any) -> ModelSpec[Any]:
     """A BLIP-2 whose Q-Former looks at the image in every other block."""
     image = Blip2VisionConfig(
         hidden_size=12,
@@ -155,29 +173,60 @@ def tiny_blip2(language: str = "opt", **changes: Any) -> Blip2Config:
         intermediate_size=20,
     )
     sizes = {
-        "num_answers": 5,
-        "adapter_size": 4,
         "vision_config": image,
         "qformer_config": queries,
         "text_config": TINY_LANGUAGES[language],
         "num_query_tokens": 3,
         "image_token_index": 39,
     }
-    return Blip2Config(**{**sizes, **changes})
+    return make_spec(Blip2Config, sizes, changes)
 
 
-def tiny_batch(config: Any, examples: int = 3, tokens: int = 7, seed: int = 0) -> Batch:
+def tiny_own(name: str, **setup: Any) -> ModelSpec[Any]:
+    """The tiny model of `models.TINY` by that name, with a vocabulary of 40 tokens."""
+    family, variant = FAMILIES[models.TINY[name][0]], models.TINY[name][1]
+    tokens = family.vocabulary_sizes(40, lambda token: 39 if token.startswith("<") else 3)
+    named = sizes_lib.merged(tokens, family.tiny[variant](16))
+    config = sizes_lib.build(family.config, named)
+    return family.spec(config, **({"num_answers": 5, "adapter_size": 4} | setup))
+
+
+ODD_SIZES = {
+    "albef": tiny_albef,
+    "blip": tiny_blip,
+    "llava": tiny_llava,
+    "vilt": tiny_vilt,
+} | {f"blip2_{name}": functools.partial(tiny_blip2, name) for name in TINY_LANGUAGES}
+TINY = {name: ODD_SIZES.get(name, functools.partial(tiny_own, name)) for name in models.TINY}
+"""Name of a tiny model to a function of its setup: one for every family and language model."""
+
+
+def first_tiny(family: str) -> Callable[..., ModelSpec[Any]]:
+    """The first tiny model of a family, as a function of its setup."""
+    return next(make for name, make in TINY.items() if models.TINY[name][0] == family)
+
+
+def with_vocabulary(spec: ModelSpec[Any], entries: int) -> ModelSpec[Any]:
+    """The same model for a tokenizer of so many entries."""
+    config = spec.config
+    if isinstance(config, EncodersConfig):
+        text = dataclasses.replace(config.text_config, vocab_size=entries)
+        return ModelSpec(dataclasses.replace(config, text_config=text), spec.setup)
+    return ModelSpec(dataclasses.replace(config, vocab_size=entries), spec.setup)
+
+
+def tiny_batch(spec: ModelSpec[Any], examples: int = 3, tokens: int = 7, seed: int = 0) -> Batch:
     """Random images and questions; every question but the first has padding."""
     draw = np.random.default_rng(seed)
-    shape = (examples, config.image_size, config.image_size, 3)
+    shape = (examples, spec.config.image_size, spec.config.image_size, 3)
     mask_BT = np.ones((examples, tokens), np.int32)
     for example in range(1, examples):
         mask_BT[example, max(1, tokens - 2 * example) :] = 0
     return Batch(
         images_BHWC=draw.integers(0, 256, shape).astype(np.uint8),
-        input_ids_BT=draw.integers(1, config.vocab_size, (examples, tokens)).astype(np.int32),
+        input_ids_BT=draw.integers(1, spec.config.vocab_size, (examples, tokens)).astype(np.int32),
         attention_mask_BT=mask_BT,
-        labels_B=draw.integers(0, config.num_answers, examples).astype(np.int32),
+        labels_B=draw.integers(0, spec.setup.num_answers, examples).astype(np.int32),
         example_mask_B=np.ones(examples, np.float32),
     )
 

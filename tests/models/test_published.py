@@ -10,7 +10,7 @@ from f3ocus_jax.models.published import PUBLISHED
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_model_has_as_many_parameters_as_torch_counted(name):
     # The counts are torch's, on its meta device; `make parity` takes them anew.
-    assert published.count(published.sizes(name)) == PUBLISHED[name][1].parameters
+    assert published.count(published.make_spec(name)) == PUBLISHED[name][1].parameters
 
 
 def test_every_family_of_the_paper_is_published():
@@ -19,4 +19,4 @@ def test_every_family_of_the_paper_is_published():
 
 def test_an_unknown_name_lists_the_choices():
     with pytest.raises(ConfigError, match=r"'blip' is unknown; choose albef, blip.*, vilt_b32"):
-        published.sizes("blip")
+        published.make_spec("blip")

@@ -14,7 +14,7 @@ from tests.helpers.marking import marked
 from tests.helpers.models import tiny_vilt
 
 NORM_LEAVES, BIASED = ("scale", "bias"), ("query", "key", "value", "attention_output")
-UNBIASED = [(name, "language") for name in ("blip2-llama", "blip2-t5", "llava")]
+UNBIASED = [(name, "language") for name in ("blip2_llama", "blip2_t5", "llava")]
 
 
 @pytest.mark.parametrize(("name", "stack"), CASES)
@@ -90,8 +90,8 @@ def first_block(model, params, batch):
 
 def test_low_rank_rows_have_the_size_that_the_papers_table_counts():
     """Rank 16 on query and value of 12 layers of width 768: 0.59 million."""
-    config = tiny_vilt(hidden_size=768, num_attention_heads=12, num_hidden_layers=12)
-    shapes = jax.eval_shape(FAMILIES["vilt"].make_model(config).init, jax.random.key(0))
+    spec = tiny_vilt(hidden_size=768, num_attention_heads=12, num_hidden_layers=12)
+    shapes = jax.eval_shape(FAMILIES["vilt"].make_model(spec).init, jax.random.key(0))
     rows_L = jax.eval_shape(lambda b: lora.init_stack(jax.random.key(0), b, 16), shapes["blocks"])
     count = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(rows_L))
     assert count == 12 * 2 * 2 * 768 * 16

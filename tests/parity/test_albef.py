@@ -12,7 +12,7 @@ from f3ocus_jax.data.tokenizer import Tokenizer
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models import FAMILIES
-from f3ocus_jax.models.huggingface import companions, directory as huggingface, tensor_files
+from f3ocus_jax.models.huggingface import directory as huggingface, extra_files, tensor_files
 from f3ocus_jax.models.published import PUBLISHED
 from tests.models.blip import blip_oracle
 from tests.parity import torch_albef, torch_blip
@@ -49,13 +49,13 @@ def test_states_scores_and_every_gradient_equal_torch(stack, model, vocabulary, 
     batch, texts = torch_blip.random_batch(CASE), torch_blip.random_answers(CASE)
     theirs = torch_albef.run(model, batch, texts)
     folder = converted(torch_albef.tuned_checkpoint(model), vocabulary, tmp_path)
-    companions.write_head(folder, torch_blip.head_params(model.answer_head))
+    extra_files.write_head(folder, torch_blip.head_params(model.answer_head))
     content = tensor_files.read_json(folder / huggingface.CONFIG_FILE)
     labels = {"id2label": {str(place): answer for place, answer in enumerate(ANSWERS)}}
     tensor_files.write_json(folder / huggingface.CONFIG_FILE, content | labels)
     weights = huggingface.load(folder, key=jax.random.key(0), selectable=stack)
-    assert weights.config.text_config.fusion_layer == FUSION_LAYER
-    ours = blip_oracle.run(weights.config, weights.params, batch, texts)
+    assert weights.spec.config.text_config.fusion_layer == FUSION_LAYER
+    ours = blip_oracle.run(weights.spec, weights.params, batch, texts)
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         atol = 1e-4 if name.startswith("gradient.") else 1e-5
@@ -65,7 +65,7 @@ def test_states_scores_and_every_gradient_equal_torch(stack, model, vocabulary, 
 def test_a_pretrained_checkpoint_gets_a_decoder_from_its_fusion_blocks(model, vocabulary, tmp_path):
     folder = converted(torch_albef.pretrained_checkpoint(model), vocabulary, tmp_path)
     weights = huggingface.load(folder, key=jax.random.key(0), answers=ANSWERS)
-    parts = FAMILIES["albef"].parts(weights.config, weights.params)
+    parts = FAMILIES["albef"].to_submodules(weights.spec, weights.params)
     decoder = parts["decoder"]
     jax.tree.map(np.testing.assert_array_equal, decoder["blocks"], parts["fusion_blocks"])
     jax.tree.map(np.testing.assert_array_equal, decoder["embeddings"], parts["text_embeddings"])

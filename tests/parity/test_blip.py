@@ -7,7 +7,7 @@ import transformers
 from safetensors.numpy import load_file
 
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
-from f3ocus_jax.models import FAMILIES
+from f3ocus_jax.models import FAMILIES, sizes
 from f3ocus_jax.models.blip.config import BlipConfig
 from f3ocus_jax.models.huggingface import directory as huggingface, layout
 from tests.models.blip import blip_oracle
@@ -41,7 +41,7 @@ def test_states_scores_and_every_gradient_equal_torch(case, stack, tmp_path):
     theirs = torch_blip.run(torch_blip.random_model(case), batch, answers)
     write_fixtures.save_blip(tmp_path, case)
     weights = huggingface.load(tmp_path, key=jax.random.key(0), selectable=stack)
-    ours = blip_oracle.run(weights.config, weights.params, batch, answers)
+    ours = blip_oracle.run(weights.spec, weights.params, batch, answers)
     assert_equal_torch(ours, theirs, answers[1])
 
 
@@ -53,7 +53,7 @@ def test_another_image_size_equals_torchs_interpolated_positions(image_size, tmp
     theirs = torch_blip.run(torch_blip.random_model(case), batch, answers)
     write_fixtures.save_blip(tmp_path, case)
     weights = huggingface.load(tmp_path, key=jax.random.key(0), image_size=image_size)
-    ours = blip_oracle.run(weights.config, weights.params, batch, answers)
+    ours = blip_oracle.run(weights.spec, weights.params, batch, answers)
     # The gradient of torch's positions has passed through the interpolation, ours has not.
     position = "gradient.vision_model.embeddings.position_embedding"
     assert ours.pop(position).shape != theirs.pop(position).shape
@@ -64,16 +64,17 @@ def test_torch_reads_what_we_write(tmp_path):
     tokenizer, case = load_tokenizer(), CASES["plain"]
     text = {**case.text, "vocab_size": tokenizer.vocabulary_size}
     named = {"vision_config": case.vision, "text_config": text}
-    config = huggingface.sizes_lib.build(BlipConfig, named, num_answers=2, adapter_size=3)
-    params = FAMILIES["blip"].make_model(config).init(jax.random.key(0))
-    huggingface.save(tmp_path, config, params, ["no", "yes"], tokenizer)
+    config = sizes.build(BlipConfig, named)
+    spec = FAMILIES["blip"].spec(config, num_answers=2, adapter_size=3)
+    params = FAMILIES["blip"].make_model(spec).init(jax.random.key(0))
+    huggingface.save(tmp_path, spec, params, ["no", "yes"], tokenizer)
     model, report = transformers.BlipForQuestionAnswering.from_pretrained(
         tmp_path, output_loading_info=True
     )
     assert not any(report.values()), report
     assert model.config.id2label == {0: "no", 1: "yes"}
     ours = layout.to_huggingface(
-        FAMILIES["blip"].tensors(config), FAMILIES["blip"].parts(config, params)
+        FAMILIES["blip"].tensors(config), FAMILIES["blip"].to_submodules(spec, params)
     )
     for name, value in ours.items():
         np.testing.assert_array_equal(model.state_dict()[name], value, err_msg=name)

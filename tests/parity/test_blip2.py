@@ -26,7 +26,7 @@ def test_logits_and_every_gradient_equal_torch(name, stack, tmp_path):
     theirs = torch_blip2.run(case, torch_blip2.random_model(case), batch)
     write_fixtures.save_blip2(tmp_path, case)
     weights = huggingface.load(tmp_path, key=jax.random.key(0), selectable=stack)
-    ours = blip2_oracle.run(weights.config, weights.params, batch)
+    ours = blip2_oracle.run(weights.spec, weights.params, batch)
     for key, value in theirs.items():
         atol = 1e-4 if key.startswith("gradient.") else 1e-5
         np.testing.assert_allclose(ours[key], value, atol=atol, rtol=1e-5, err_msg=key)

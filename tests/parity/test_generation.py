@@ -11,6 +11,7 @@ import torch
 
 from f3ocus_jax import convert
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
+from f3ocus_jax.models import family_of
 from f3ocus_jax.models.generation import decoding as decoding_lib
 from f3ocus_jax.models.huggingface import directory as huggingface
 from tests.parity import (
@@ -111,7 +112,7 @@ def test_the_written_tokens_are_those_of_torch(name, tmp_path):
 def written_by(folder):
     """Reads a directory as a model that writes."""
     weights = huggingface.load(folder, key=jax.random.key(0), answers=["no", "yes"])
-    config: Any = dataclasses.replace(weights.config, answering="generate")
-    generator = huggingface.family_of(config).make_model(config).generator
+    spec: Any = weights.spec.replace(answering="generate")
+    generator = family_of(spec.config).make_model(spec).generator
     assert generator is not None
     return generator, weights.params

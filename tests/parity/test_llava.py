@@ -45,7 +45,7 @@ def test_states_scores_and_every_gradient_equal_torch(case, stack, tmp_path):
     theirs = torch_llava.run(case, torch_llava.random_model(case), batch)
     write_fixtures.save_llava(tmp_path, case)
     weights = huggingface.load(tmp_path, key=jax.random.key(0), selectable=stack)
-    ours = llava_oracle.run(weights.config, weights.params, batch)
+    ours = llava_oracle.run(weights.spec, weights.params, batch)
     compared = {published(name): value for name, value in theirs.items()}
     for name, value in compared.items():
         atol = 1e-4 if name.startswith("gradient.") else 1e-5
@@ -78,19 +78,20 @@ def test_torch_reads_what_we_write(tmp_path):
     tokenizer = load_tokenizer(prompt=llava_layout.PROMPT)
     decided = FAMILY.of_vocabulary(tokenizer.vocabulary_size, tokenizer.token_id)
     named = sizes.merged({"vision_config": case.vision, "text_config": case.text}, decided)
-    config = sizes.build(LlavaConfig, named, num_answers=2, adapter_size=3)
-    params = FAMILY.make_model(config).init(jax.random.key(0))
-    huggingface.save(tmp_path, config, params, ["no", "yes"], tokenizer)
+    config = sizes.build(LlavaConfig, named)
+    spec = FAMILY.spec(config, num_answers=2, adapter_size=3)
+    params = FAMILY.make_model(spec).init(jax.random.key(0))
+    huggingface.save(tmp_path, spec, params, ["no", "yes"], tokenizer)
     model, report = transformers.LlavaForConditionalGeneration.from_pretrained(
         tmp_path, output_loading_info=True
     )
     assert not any(report.values()), report
-    case = Case(**{**vars(case), "text": {**case.text, "vocab_size": config.vocab_size}})
+    case = Case(**{**vars(case), "text": {**case.text, "vocab_size": spec.config.vocab_size}})
     batch = torch_llava.random_batch(case)
     with torch.no_grad():
         theirs = model.eval()(**torch_llava.inputs(case, batch)).logits.numpy()
-    ours = llava_oracle.run(config, params, batch)["logits_BTV"]
-    mask_BT = llava_oracle.expand(batch, config.image_token_index, config.num_patches)[1]
+    ours = llava_oracle.run(spec, params, batch)["logits_BTV"]
+    mask_BT = llava_oracle.expand(batch, spec.config.image_token_index, spec.config.num_patches)[1]
     np.testing.assert_allclose(ours, theirs * mask_BT[..., None], atol=1e-5)
 
 
@@ -122,9 +123,11 @@ def test_the_parameters_of_the_full_size_are_as_many_as_recorded():
     with torch.device("meta"):
         model = transformers.LlavaForConditionalGeneration(config)
     assert sum(parameter.numel() for parameter in model.parameters()) == LLAVA_7B_PARAMETERS
-    ours = LlavaConfig(num_answers=2, text_config=LlamaConfig(**published))
+    ours = FAMILY.spec(LlavaConfig(text_config=LlamaConfig(**published)), num_answers=2)
     template = jax.eval_shape(FAMILY.make_model(ours).init, jax.random.key(0))
-    shapes = layout.expected_shapes(FAMILY.tensors(ours), FAMILY.parts(ours, template))
+    shapes = layout.expected_shapes(
+        FAMILY.tensors(ours.config), FAMILY.to_submodules(ours, template)
+    )
     theirs = {published_name: tuple(value.shape) for published_name, value in _named(model)}
     assert shapes == theirs
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.numpy import load_file
 
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
-from f3ocus_jax.models import base
+from f3ocus_jax.models import base, family_of
 from f3ocus_jax.models.blocks import lora
 from f3ocus_jax.models.foundation import Foundation
 from f3ocus_jax.models.huggingface import directory as huggingface, peft_layout
@@ -119,10 +119,10 @@ def export(reference, folder):
     """Reads torch's model, changes it as training does, and writes it as a run does."""
     reference.save(folder / "start")
     start = huggingface.load(folder / "start", key=jax.random.key(0), selectable=reference.stack)
-    family = huggingface.family_of(start.config)
-    params, model = trained(start.params, bool(family.head_prefix)), family.make_model(start.config)
+    family = family_of(start.spec.config)
+    params, model = trained(start.params, bool(family.head_prefix)), family.make_model(start.spec)
     names = start.answers, start.findings
-    made = Foundation(model, start.config, start.params, *names, load_tokenizer(), "")
+    made = Foundation(model, start.spec, start.params, *names, load_tokenizer(), "")
     made.save(folder / "model", params)
     return folder / "model"
 
@@ -141,7 +141,7 @@ def trained(params, moves_head):
 
 def merged_logits(folder, batch):
     weights = huggingface.load(folder, key=jax.random.key(0))
-    model = huggingface.family_of(weights.config).make_model(weights.config)
+    model = family_of(weights.spec.config).make_model(weights.spec)
     return jax.jit(base.apply, static_argnums=0)(model, weights.params, batch)
 
 

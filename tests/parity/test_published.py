@@ -20,4 +20,4 @@ def test_torch_counts_what_is_recorded(name):
     with torch.device("meta"):
         theirs = getattr(transformers, family.architecture)(config)
     counted = sum(parameter.numel() for parameter in theirs.parameters())
-    assert counted == model.parameters == published.count(published.sizes(name))
+    assert counted == model.parameters == published.count(published.make_spec(name))

@@ -10,7 +10,7 @@ import transformers
 from safetensors.numpy import load_file
 
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
-from f3ocus_jax.models import base, units
+from f3ocus_jax.models import FAMILIES, base, units
 from f3ocus_jax.models.blocks import lora
 from f3ocus_jax.models.huggingface import directory as huggingface, layout
 from f3ocus_jax.models.losses import binary_cross_entropy, masked_mean
@@ -30,15 +30,15 @@ def case(request):
     return ALL_CASES[request.param]
 
 
-def loss_and_gradients(config, params, batch):
-    model = vilt.make_model(config)
+def loss_and_gradients(spec, params, batch):
+    model = vilt.make_model(spec)
 
     def loss(params):
         logits_BC = base.apply(model, params, batch)
         return masked_mean(binary_cross_entropy(logits_BC, batch.labels_B), batch)
 
     value, gradients = jax.jit(jax.value_and_grad(loss))(params)
-    return float(value), layout.to_huggingface(vilt_layout.tensors(config), gradients)
+    return float(value), layout.to_huggingface(vilt_layout.tensors(spec.config), gradients)
 
 
 def test_logits_loss_and_every_gradient_equal_torch(case, tmp_path):
@@ -46,9 +46,9 @@ def test_logits_loss_and_every_gradient_equal_torch(case, tmp_path):
     logits_BC, loss, gradients = torch_vilt.run(model, batch)
     model.save_pretrained(tmp_path)
     weights = huggingface.load(tmp_path, key=jax.random.key(0))
-    ours_BC = apply(vilt.make_model(weights.config), weights.params, batch)
+    ours_BC = apply(vilt.make_model(weights.spec), weights.params, batch)
     np.testing.assert_allclose(ours_BC, logits_BC, atol=1e-5)
-    our_loss, our_gradients = loss_and_gradients(weights.config, weights.params, batch)
+    our_loss, our_gradients = loss_and_gradients(weights.spec, weights.params, batch)
     np.testing.assert_allclose(our_loss, loss, rtol=1e-5)
     assert our_gradients.keys() == gradients.keys()
     for name, gradient in gradients.items():
@@ -74,15 +74,15 @@ def test_images_of_several_sizes_give_torch_s_logits_and_gradients(tmp_path):
     logits_BC, loss, gradients = torch_vilt.run(model, batch)
     model.save_pretrained(tmp_path)
     weights = huggingface.load(tmp_path, key=jax.random.key(0))
-    ours_BC = apply(vilt.make_model(weights.config), weights.params, batch)
+    ours_BC = apply(vilt.make_model(weights.spec), weights.params, batch)
     np.testing.assert_allclose(ours_BC, logits_BC, atol=1e-5)
-    our_loss, our_gradients = loss_and_gradients(weights.config, weights.params, batch)
+    our_loss, our_gradients = loss_and_gradients(weights.spec, weights.params, batch)
     np.testing.assert_allclose(our_loss, loss, rtol=1e-5)
     assert our_gradients.keys() == gradients.keys()
     for name, gradient in gradients.items():
         np.testing.assert_allclose(our_gradients[name], gradient, atol=1e-4, err_msg=name)
     filled = batch.replace(image_size_B2=np.full_like(batch.image_size_B2, 40))
-    filled_BC = apply(vilt.make_model(weights.config), weights.params, filled)
+    filled_BC = apply(vilt.make_model(weights.spec), weights.params, filled)
     changed_B = np.abs(filled_BC - ours_BC).max(axis=1) > 0.05
     np.testing.assert_array_equal(changed_B, [True, True, True, True, False])
 
@@ -96,7 +96,7 @@ def test_hidden_states_of_several_sizes_equal_torch_s(tmp_path):
         found = model(**torch_vilt.inputs(batch), output_hidden_states=True).hidden_states[-1]
     theirs_BTD = found.numpy()
     encode = jax.jit(base.encode, static_argnums=0)
-    ours_BTD, bias_B11T = encode(vilt.make_model(weights.config), weights.params, batch)
+    ours_BTD, bias_B11T = encode(vilt.make_model(weights.spec), weights.params, batch)
     first = batch.input_ids_BT.shape[1] + 1
     np.testing.assert_allclose(ours_BTD[:, :first], theirs_BTD[:, :first], atol=1e-5)
     seen_BP = np.asarray(bias_B11T)[:, 0, 0, first:] == 0
@@ -111,33 +111,30 @@ def test_hidden_states_of_several_sizes_equal_torch_s(tmp_path):
 def test_torch_reads_what_we_write(tmp_path):
     tokenizer = load_tokenizer()
     case = LARGER_CASES["deep"]
-    config = vilt.ViltConfig(
-        **{**case.sizes, "vocab_size": tokenizer.vocabulary_size},
-        num_answers=case.answers,
-        adapter_size=3,
-    )
-    params = vilt.make_model(config).init(jax.random.key(0))
+    config = vilt.ViltConfig(**{**case.sizes, "vocab_size": tokenizer.vocabulary_size})
+    spec = FAMILIES["vilt"].spec(config, num_answers=case.answers, adapter_size=3)
+    params = vilt.make_model(spec).init(jax.random.key(0))
     batch = torch_vilt.random_batch(case)
     answers = [f"answer {place}" for place in range(case.answers)]
-    huggingface.save(tmp_path, config, params, answers, tokenizer)
+    huggingface.save(tmp_path, spec, params, answers, tokenizer)
     model = transformers.ViltForQuestionAnswering.from_pretrained(tmp_path).eval()
     assert model.config.id2label == dict(enumerate(answers))
     logits_BC, _, _ = torch_vilt.run(model, batch)
-    ours_BC = apply(vilt.make_model(config), params, batch)
+    ours_BC = apply(vilt.make_model(spec), params, batch)
     np.testing.assert_allclose(ours_BC, logits_BC, atol=1e-5)
 
 
 def test_torch_reads_low_rank_changes_that_were_added_to_their_maps(tmp_path):
     tokenizer, case = load_tokenizer(), LARGER_CASES["deep"]
     sizes = {**case.sizes, "vocab_size": tokenizer.vocabulary_size}
-    config = vilt.ViltConfig(**sizes, num_answers=case.answers)
-    model = vilt.make_model(config)
+    spec = FAMILIES["vilt"].spec(vilt.ViltConfig(**sizes), num_answers=case.answers)
+    model = vilt.make_model(spec)
     params = model.init(jax.random.key(0))
     rows = lora.init_stack(jax.random.key(1), params["blocks"], 2)
     # Fresh ones change nothing.
     params["lora"] = jax.tree.map(lambda leaf: leaf + 0.1, rows)
     answers = [f"answer {place}" for place in range(case.answers)]
-    huggingface.save(tmp_path, config, units.merged(params), answers, tokenizer)
+    huggingface.save(tmp_path, spec, units.merged(params), answers, tokenizer)
     batch = torch_vilt.random_batch(case)
     theirs = transformers.ViltForQuestionAnswering.from_pretrained(tmp_path).eval()
     logits_BC, _, _ = torch_vilt.run(theirs, batch)
@@ -153,7 +150,7 @@ def test_a_round_trip_through_ours_keeps_every_bit(tmp_path):
     model.save_pretrained(tmp_path / "theirs")
     weights = huggingface.load(tmp_path / "theirs", key=jax.random.key(0))
     huggingface.save(
-        tmp_path / "ours", weights.config, weights.params, weights.answers, load_tokenizer()
+        tmp_path / "ours", weights.spec, weights.params, weights.answers, load_tokenizer()
     )
     again = transformers.ViltForQuestionAnswering.from_pretrained(tmp_path / "ours")
     before, after = model.state_dict(), again.state_dict()
@@ -169,7 +166,7 @@ def test_a_model_without_an_answer_head_gets_a_fresh_one(kind, tmp_path):
     model.save_pretrained(tmp_path)
     weights = huggingface.load(tmp_path, key=jax.random.key(0), answers=["no", "yes"])
     assert weights.answers == ("no", "yes")
-    ours = layout.to_huggingface(vilt_layout.tensors(weights.config), weights.params)
+    ours = layout.to_huggingface(vilt_layout.tensors(weights.spec.config), weights.params)
     theirs = (model if kind == "ViltModel" else model.vilt).state_dict()
     for name, value in theirs.items():
         np.testing.assert_array_equal(ours[f"vilt.{name}"], value, err_msg=name)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from f3ocus_jax.models.huggingface import companions, directory as huggingface
+from f3ocus_jax.models.huggingface import directory as huggingface, extra_files
 from f3ocus_jax.types import Batch
 from tests.helpers.paths import MODEL_FIXTURES
 from tests.parity import torch_blip, torch_blip2, torch_llava, torch_vilt
@@ -94,7 +94,7 @@ def _save_with_head(
     head = model.answer_head
     del model.answer_head
     model.save_pretrained(folder)
-    companions.write_head(folder, torch_blip.head_params(head))
+    extra_files.write_head(folder, torch_blip.head_params(head))
     path = folder / huggingface.CONFIG_FILE
     labels = {str(place): f"answer {place}" for place in range(case.answers)}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"id2label": labels}, indent=2))

@@ -1,23 +1,23 @@
 """ALBEF for question answering (Li et al., 2021): its sizes and tensor mapping.
 
-The first half of its text encoder reads the question alone, the second half looks at the image.
-transformers has no ALBEF, so a directory holds its tensors by the names of the authors' code for
+The first half of its text encoder reads the question alone, the second half attends to the image.
+transformers has no ALBEF: a directory holds its tensors by the names of the authors' code for
 question answering, which can load them.
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.models import sizes
-from f3ocus_jax.models.blip import model as grounded, tensors as grounded_layout
-from f3ocus_jax.models.blip.config import GroundedConfig
+from f3ocus_jax.models.blip import model, tensors as blip_tensors
+from f3ocus_jax.models.blip.config import FusionConfig
 from f3ocus_jax.models.blip.tensors import VisionNames
 from f3ocus_jax.models.blocks.bert import TextConfig
 from f3ocus_jax.models.blocks.vision import VisionConfig
 from f3ocus_jax.models.family import Family, Published
-from f3ocus_jax.models.huggingface.layout import Tensor
+from f3ocus_jax.models.huggingface.layout import TensorMapping
+from f3ocus_jax.models.spec import Stack
 
 _BLOCK = "visual_encoder.blocks.{layer}"
 VISION_NAMES = VisionNames(
@@ -41,8 +41,8 @@ class AlbefTextConfig(TextConfig):
     """Sizes of ALBEF's text encoder, with the names and values of its configs/config_bert.json.
 
     Attributes:
-      fusion_layer: the first block that looks at the image.
-      type_vocab_size: kinds of text segment; only the first is used.
+      fusion_layer: Index of the first block that attends to the image.
+      type_vocab_size: Number of text segment types; only the first is used.
     """
 
     vocab_size: int = 30522
@@ -53,7 +53,7 @@ class AlbefTextConfig(TextConfig):
 
     @property
     def token_types(self) -> int:
-        """Kinds of text segment that have an embedding, of which only the first is used."""
+        """Number of text segment types that have an embedding; only the first is used."""
         return self.type_vocab_size
 
 
@@ -62,16 +62,14 @@ def _vision() -> VisionConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class AlbefConfig(GroundedConfig):
+class AlbefConfig(FusionConfig):
     """Sizes of an ALBEF for question answering; the defaults are those of the published one.
 
     The decoder has as many blocks as the text encoder has fusion blocks.
     """
 
-    NAME = "ALBEF"
-    STAGES: ClassVar[dict[str, str]] = {"fusion": "fusion", "text": "text", "vision": "vision"}
+    NAME: ClassVar[str] = "ALBEF"
 
-    selectable: str = "fusion"
     vision_config: VisionConfig = dataclasses.field(default_factory=_vision)
     text_config: AlbefTextConfig = dataclasses.field(default_factory=AlbefTextConfig)
 
@@ -85,25 +83,26 @@ class AlbefConfig(GroundedConfig):
 
     @property
     def text_layers(self) -> int:
-        """How many of the text encoder's blocks, the first ones, do not look at the image."""
+        """Number of text blocks, the first ones, that do not attend to the image."""
         return self.text_config.fusion_layer
 
+    @property
+    def stacks(self) -> dict[str, Stack]:
+        """Stacks that can be selectable."""
+        return {"fusion": self.fusion_stack, "text": self.text_stack, "vision": self.vision_stack}
 
-def tensors(config: AlbefConfig) -> list[Tensor]:
-    """Returns every kind of tensor of an ALBEF for question answering."""
+
+def tensors(config: AlbefConfig) -> list[TensorMapping]:
+    """Returns the tensor mappings of an ALBEF for question answering."""
     text, layer = config.text_config, f"{TEXT}.encoder.layer"
     first, second = range(config.text_layers), range(config.text_layers, text.num_hidden_layers)
     return [
-        *grounded_layout.vision(config.vision_config, VISION_NAMES),
-        *grounded_layout.text_embeddings(text, ("text_embeddings",), f"{TEXT}.embeddings"),
-        *grounded_layout.blocks(("text_blocks",), layer, first, looks=False),
-        *grounded_layout.blocks(("fusion_blocks",), layer, second, looks=True),
-        *grounded_layout.decoder(config.decoder_config, DECODER),
+        *blip_tensors.vision(config.vision_config, VISION_NAMES),
+        *blip_tensors.text_embeddings(text, ("text_embeddings",), f"{TEXT}.embeddings"),
+        *blip_tensors.blocks(("text_blocks",), layer, first, cross_attention=False),
+        *blip_tensors.blocks(("fusion_blocks",), layer, second, cross_attention=True),
+        *blip_tensors.decoder(config.decoder_config, DECODER),
     ]
-
-
-def _rename(names: Sequence[str]) -> dict[str, str]:
-    return {name: name for name in names}
 
 
 PUBLISHED = {
@@ -128,21 +127,16 @@ def _tiny(image_size: int) -> dict[str, Any]:
 
 FAMILY = Family(
     name="albef",
-    sizes=AlbefConfig,
-    make_model=grounded.make_model,
-    stacks=tuple(AlbefConfig.STAGES),
-    parts=grounded_layout.parts,
-    arrange=grounded_layout.arrange,
+    config=AlbefConfig,
+    make_model=model.make_model,
+    tensors=tensors,
     model_type="albef",
     architecture="ALBEF",
-    head_prefix="",
-    tensors=tensors,
-    rename=_rename,
-    image_processor=grounded_layout.image_processor,
-    positions=grounded_layout.POSITIONS,
-    of_vocabulary=grounded_layout.of_vocabulary,
-    with_image_size=grounded_layout.with_image_size,
-    module=None,
+    image_processor=blip_tensors.image_processor,
+    position_embeddings=blip_tensors.POSITION_EMBEDDINGS,
+    vocabulary_sizes=blip_tensors.vocabulary_sizes,
     tiny={"": _tiny},
     published=PUBLISHED,
+    layout=model.layout,
+    module_name=None,
 )

@@ -1,19 +1,18 @@
-"""How does a checkpoint of ALBEF's authors become one for question answering?
+"""Conversion of a checkpoint of ALBEF's authors to one for question answering.
 
-Their pre-trained checkpoint has no answer decoder. As their own code does, the decoder starts as a
+Their pre-trained checkpoint has no answer decoder. As in their own code, the decoder starts as a
 copy of the fusion blocks, the word embeddings and the masked-word head. A checkpoint that they
 tuned for question answering has all tensors already.
 """
 
 import math
 import re
-from collections.abc import Mapping
 
 from f3ocus_jax.data.tokenizer import Tokenizer
 from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models.blip.albef import DECODER, TEXT, AlbefConfig, AlbefTextConfig
 from f3ocus_jax.models.blocks.vision import VisionConfig
-from f3ocus_jax.models.huggingface.tensor_files import StoredTensor
+from f3ocus_jax.models.huggingface.tensor_files import StoredTensor, StoredTensors
 
 UNUSED = re.compile(
     r"(visual_encoder|text_encoder|text_decoder|vision_proj|text_proj|combine_text_proj)_m\."
@@ -27,14 +26,14 @@ UNUSED = re.compile(
 _LAYER = re.compile(rf"{TEXT}\.encoder\.layer\.(\d+)\.(.*)")
 
 
-def convert(state: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Names the tensors as a model for question answering has them.
+def convert(state: StoredTensors) -> dict[str, StoredTensor]:
+    """Gives tensors the names that they have in a model for question answering.
 
     Args:
-      state: of a pre-trained checkpoint, or of one that was tuned for question answering.
+      state: Tensors of a pre-trained checkpoint, or of one that was tuned for question answering.
 
     Returns:
-      Where each of them is; several may be the same one.
+      Stored tensors by their names here; several names may have the same tensor.
     """
     used = {name: value for name, value in state.items() if not UNUSED.match(name)}
     if not any(name.startswith(f"{TEXT}.bert.") for name in used):
@@ -54,21 +53,19 @@ def convert(state: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     return {n: renamed[n] for n in renamed if not n.startswith(f"{TEXT}.cls.")} | decoder
 
 
-def sizes(
-    tensors: Mapping[str, StoredTensor], tokenizer: Tokenizer, *, head_width: int
-) -> AlbefConfig:
-    """Reads a model's sizes off its tensors.
+def sizes(tensors: StoredTensors, tokenizer: Tokenizer, *, head_width: int) -> AlbefConfig:
+    """Reads a model's sizes from the shapes of its tensors.
 
     Args:
-      tensors: as `convert` names them.
-      tokenizer: of its texts, whose [CLS] begins an answer and whose [SEP] ends it.
-      head_width: dimensions of an attention head, which no tensor tells; 64 in the published one.
+      tensors: Stored tensors by the names of `convert`.
+      tokenizer: Tokenizer whose [CLS] begins an answer and whose [SEP] ends it.
+      head_width: Dimensions of an attention head, which no tensor tells; 64 in the published one.
 
     Returns:
       The sizes.
 
     Raises:
-      WeightsError: if the tensors are of another model.
+      WeightsError: If the tensors belong to another model.
     """
     try:
         position = tensors["visual_encoder.pos_embed"]
@@ -100,14 +97,14 @@ def sizes(
         )
     except KeyError as error:
         raise WeightsError(f"no checkpoint of ALBEF: it lacks {error}") from error
-    return AlbefConfig(num_answers=2, vision_config=image, text_config=text)
+    return AlbefConfig(vision_config=image, text_config=text)
 
 
-def _fusion_layer(tensors: Mapping[str, StoredTensor]) -> int:
-    """Returns the first text block that looks at the image."""
+def _fusion_layer(tensors: StoredTensors) -> int:
+    """Returns the index of the first text block that attends to the image."""
     matches = [_LAYER.match(name) for name in tensors if ".crossattention." in name]
     return min((int(match[1]) for match in matches if match), default=0)
 
 
-def _layers(tensors: Mapping[str, StoredTensor], pattern: str | re.Pattern) -> int:
+def _layers(tensors: StoredTensors, pattern: str | re.Pattern) -> int:
     return 1 + max(int(match[1]) for name in tensors if (match := re.match(pattern, name)))

@@ -1,9 +1,9 @@
-"""How do an image encoder and a text encoder that looks at the image make one model?
+"""BLIP and ALBEF: an image encoder, and a text encoder whose last blocks attend to the image.
 
-BLIP and ALBEF are such models. The image goes through a vision transformer. The question goes
-through text blocks, which BLIP has none of, and then through fusion blocks, which look at the
-encoded image. The answer head reads the question's first token. A decoder, which the head does
-without, writes answers. Any one of the three stacks can be the selectable one.
+The image goes through a vision transformer. The question goes through text blocks, which BLIP
+lacks, and then through fusion blocks, which attend to the encoded image. The answer head reads the
+question's first token. A decoder, which a model with an answer head does not use, writes answers.
+Any one of the three stacks can be selectable.
 """
 
 import dataclasses
@@ -11,143 +11,104 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from f3ocus_jax.models import base, head as head_lib
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.models.blip.config import GroundedConfig
+from f3ocus_jax.models.blip.config import FusionConfig
 from f3ocus_jax.models.blocks import adapters, bert, bert_decoder, layers, vision
+from f3ocus_jax.models.context import Context
 from f3ocus_jax.models.generation import generator as generator_lib
 from f3ocus_jax.models.generation.generator import Generator
-from f3ocus_jax.models.sizes import GENERATE
-from f3ocus_jax.models.stacks import Arrangement
-from f3ocus_jax.types import Array, Batch, Params, Rows
+from f3ocus_jax.models.parameter_layout import ParameterLayout
+from f3ocus_jax.models.spec import ModelSpec
+from f3ocus_jax.types import Batch, Params, Rows
+
+Spec = ModelSpec[FusionConfig]
 
 
-@struct.dataclass
-class Context:
-    """What the blocks of the selectable stack, and the parts above it, need beside their input.
-
-    Attributes:
-      bias_B11T: hides the question's padding from attention.
-      image_BSD: the encoded image; None in the image encoder.
-      question_BTD: the encoded question; None where it is the input itself.
-      answers: (ids_BA, mask_BA) of the answers that are taught; None if none are.
-    """
-
-    bias_B11T: Array
-    image_BSD: Array
-    question_BTD: Array
-    answers: tuple[Array, Array] | None = None
+def layout(config: FusionConfig) -> ParameterLayout:
+    """Returns the layout of the parameters."""
+    image = ("vision_embeddings", "vision_blocks", "vision_norm")
+    text = ("text_embeddings", "text_blocks") if config.text_layers else ("text_embeddings",)
+    return ParameterLayout((image, text), ("fusion_blocks", "decoder"))
 
 
-def arrangement(config: GroundedConfig) -> Arrangement:
-    """Returns which part runs where."""
-    encode_image = ("vision_embeddings", "vision_blocks", "vision_norm")
-    encode_text = ("text_embeddings", "text_blocks") if config.text_layers else ("text_embeddings",)
-    if config.stage == "vision":
-        below = ("vision_embeddings", *encode_text)
-        return Arrangement(below, "vision_blocks", ("vision_norm", "fusion_blocks", "decoder"))
-    if config.stage == "text":
-        below = (*encode_image, "text_embeddings")
-        return Arrangement(below, "text_blocks", ("fusion_blocks", "decoder"))
-    return Arrangement((*encode_image, *encode_text), "fusion_blocks", ("decoder",))
-
-
-def make_model(config: GroundedConfig) -> Model:
-    """Makes the model.
-
-    Args:
-      config: its sizes.
-
-    Returns:
-      The model. `embed` takes uint8 images, which it normalises as the config says, or float ones
-      that are so already; it raises ValueError for inputs of another shape.
-    """
-    return base.of_config(
-        config,
-        init=init,
-        embed=_embed,
-        block=_apply_block,
-        readout=_read,
-        extend=_extend,
-        make_generator=_make_generator,
-    )
-
-
-def _embed(config: GroundedConfig, params: Params, batch: Batch) -> tuple[jax.Array, Context]:
-    """Runs what is below the selectable stack."""
+def _embed(spec: Spec, params: Params, batch: Batch) -> tuple[jax.Array, Context]:
+    """Runs the submodules before the selectable stack; raises ValueError for other shapes."""
+    config, stack, text = spec.config, spec.stack.submodule, spec.config.text_config
     bert.check_length(batch.input_ids_BT, config.max_position_embeddings, config.NAME)
-    stage, text = config.stage, config.text_config
-    images_BHWC = vision.prepare_images(config, batch, config.NAME)
+    images_BHWC = vision.prepare_images(spec, batch)
     bias_B11T = layers.padding_bias(jnp.asarray(batch.attention_mask_BT))
     image_BSD = vision.embed(config.vision_config, params, images_BHWC)
     text_BTD = bert.embed(text, params["text_embeddings"], jnp.asarray(batch.input_ids_BT))
-    if stage != "vision":
+    if stack != "vision_blocks":
         image_BSD = vision.encode(config.vision_config, params, image_BSD)
-    if stage != "text" and config.text_layers:
+    if stack != "text_blocks" and config.text_layers:
         text_BTD = bert.run(text, params["text_blocks"], text_BTD, bias_B11T)
-    if stage == "vision":
-        return image_BSD, Context(bias_B11T, None, text_BTD, generator_lib.target_answers(batch))
-    return text_BTD, Context(bias_B11T, image_BSD, None, generator_lib.target_answers(batch))
+    context = Context(bias_B11T, answers=generator_lib.target_answers(batch))
+    if stack == "vision_blocks":
+        return image_BSD, dataclasses.replace(context, text_BTD=text_BTD)
+    return text_BTD, dataclasses.replace(context, image_BSD=image_BSD)
 
 
 def _apply_block(
-    config: GroundedConfig, row: Rows, adapter: Rows, hidden: jax.Array, context: Context
+    spec: Spec, row: Rows, adapter: Rows, hidden: jax.Array, context: Context
 ) -> jax.Array:
+    config, stack = spec.config, spec.stack.submodule
     adapt = functools.partial(adapters.apply, adapter)
-    if config.stage == "vision":
+    if stack == "vision_blocks":
         return vision.apply_block(config.vision_config, row, hidden, adapt)
-    text, image_BSD = config.text_config, context.image_BSD if config.stage == "fusion" else None
-    return bert.apply_block(text, row, hidden, context.bias_B11T, image_BSD, adapt=adapt)
+    image_BSD = context.image_BSD if stack == "fusion_blocks" else None
+    bias_B11T = context.attention_inputs
+    return bert.apply_block(config.text_config, row, hidden, bias_B11T, image_BSD, adapt=adapt)
 
 
-def _extend(config: GroundedConfig, context: Context, tokens: int) -> Context:
-    if config.stage == "vision":
+def _extend(spec: Spec, context: Context, tokens: int) -> Context:
+    if spec.stack.submodule == "vision_blocks":
         return context
-    bias_B11T = layers.prepend_visible(context.bias_B11T, tokens)
-    return dataclasses.replace(context, bias_B11T=bias_B11T)
+    bias_B11T = layers.prepend_visible(context.attention_inputs, tokens)
+    return dataclasses.replace(context, attention_inputs=bias_B11T)
 
 
 def _read(
-    config: GroundedConfig, params: Params, head_params: Params, hidden: jax.Array, context: Context
+    spec: Spec, params: Params, head: Params, hidden: jax.Array, context: Context
 ) -> jax.Array:
-    encoded_BTD = encode_question(config, params, hidden, context)
-    if config.answering == GENERATE:
-        return _teach(config, params["decoder"], encoded_BTD, context)
-    return head_lib.read(head_params, encoded_BTD[:, 0])
+    encoded_BTD = encode_question(spec, params, hidden, context)
+    if spec.generates:
+        return _answer_logits(spec.config, params["decoder"], encoded_BTD, context)
+    return head_lib.read(head, encoded_BTD[:, 0])
 
 
-def _teach(
-    config: GroundedConfig, params: Params, question_BTD: jax.Array, context: Context
+def _answer_logits(
+    config: FusionConfig, decoder: Params, question_BTD: jax.Array, context: Context
 ) -> jax.Array:
-    """Returns logits_BAV of the tokens of the taught answers."""
+    """Returns logits_BAV of the tokens of the target answers."""
     ids_BA, mask_BA = generator_lib.require_answers(context.answers)
     inputs_BA = generator_lib.shift_right(ids_BA, config.text_config.bos_token_id)
     logits_BAV, _ = bert_decoder.prefill(
-        config.decoder_config, params, inputs_BA, question_BTD, context.bias_B11T
+        config.decoder_config, decoder, inputs_BA, question_BTD, context.attention_inputs
     )
     return generator_lib.mask_logits(logits_BAV, mask_BA)
 
 
-def _make_generator(config: GroundedConfig, model: Model) -> Generator:
-    text = config.text_config
+def _make_generator(spec: Spec, model: Model) -> Generator:
+    config, text = spec.config, spec.config.text_config
 
     def prefill(
         params: Params, batch: Batch, max_new_tokens: int
     ) -> tuple[jax.Array, generator_lib.GenerationState]:
         hidden, context = base.encode(model, params, batch)
-        states_BTD = encode_question(config, params["readout"], hidden, context)
+        states_BTD = encode_question(spec, params["readout"], hidden, context)
         start_BT = jnp.full((len(states_BTD), 1), text.bos_token_id, jnp.int32)
         logits_BTV, cache_L = bert_decoder.prefill(
             config.decoder_config,
             params["readout"]["decoder"],
             start_BT,
             states_BTD,
-            context.bias_B11T,
+            context.attention_inputs,
         )
         cache_length_B = jnp.ones(len(states_BTD), jnp.int32)
-        encoder_B = (states_BTD, context.bias_B11T)
+        encoder_B = (states_BTD, context.attention_inputs)
         return logits_BTV[:, 0], generator_lib.GenerationState(
             cache_L.extend(max_new_tokens), encoder_B, cache_length_B
         )
@@ -173,59 +134,62 @@ def _make_generator(config: GroundedConfig, model: Model) -> Generator:
     )
 
 
-def encode_question(
-    config: GroundedConfig, params: Params, hidden: jax.Array, context: Context
-) -> jax.Array:
-    """Runs what is above the selectable stack, but for head and decoder.
+def encode_question(spec: Spec, params: Params, hidden: jax.Array, context: Context) -> jax.Array:
+    """Runs the submodules after the selectable stack, without head and decoder.
 
     Args:
-      config: sizes.
-      params: of the readout.
-      hidden: output of the selectable stack.
-      context: as `embed` made it.
+      spec: Specification of the model.
+      params: Parameters of the readout.
+      hidden: Output of the selectable stack.
+      context: Context of `embed`.
 
     Returns:
-      The question's hidden_BTD after the last fusion block.
+      hidden_BTD of the question after the last fusion block.
     """
-    if config.stage == "fusion":
+    stack, image_BSD = spec.stack.submodule, context.image_BSD
+    if stack == "fusion_blocks":
         return hidden
-    if config.stage == "vision":
-        image_BSD = vision.final_norm(config.vision_config, params, hidden)
-        hidden = context.question_BTD
-    else:
-        image_BSD = context.image_BSD
-    return bert.run(
-        config.text_config, params["fusion_blocks"], hidden, context.bias_B11T, image_BSD
-    )
+    if stack == "vision_blocks":
+        image_BSD = vision.final_norm(spec.config.vision_config, params, hidden)
+        hidden = context.text_BTD
+    bias_B11T = context.attention_inputs
+    return bert.run(spec.config.text_config, params["fusion_blocks"], hidden, bias_B11T, image_BSD)
 
 
-def init(config: GroundedConfig, key: jax.Array) -> Params:
+def init(spec: Spec, key: jax.Array) -> Params:
     """Draws fresh parameters.
 
     Args:
-      config: sizes.
-      key: typed random key.
+      spec: Specification of the model.
+      key: Typed random key.
 
     Returns:
       Parameters with the keys of `Model`, float32.
     """
-    of_vision, of_words, of_text, of_fusion, of_decoder, of_adapters, of_head = jax.random.split(
-        key, 7
-    )
-    text, (depth, width) = config.text_config, config.rows
+    keys = jax.random.split(key, 7)
+    config, text = spec.config, spec.config.text_config
+    vision_key, words_key, text_key, fusion_key, decoder_key, adapters_key, head_key = keys
     image_width = config.vision_config.hidden_size
-    parts = {
-        **vision.init(config.vision_config, of_vision),
-        "text_embeddings": bert.init_embeddings(text, of_words),
-        "fusion_blocks": bert.init_blocks(text, of_fusion, config.fusion_layers, image_width),
-        "decoder": bert_decoder.init(config.decoder_config, of_decoder, text.hidden_size),
-        "adapters": adapters.init_stack(
-            of_adapters, layers=depth, width=width, bottleneck=config.adapter_size
-        ),
-        "head": head_lib.init(of_head, num_answers=config.num_answers, width=text.hidden_size),
+    submodules = {
+        **vision.init(config.vision_config, vision_key),
+        "text_embeddings": bert.init_embeddings(text, words_key),
+        "fusion_blocks": bert.init_blocks(text, fusion_key, config.fusion_layers, image_width),
+        "decoder": bert_decoder.init(config.decoder_config, decoder_key, text.hidden_size),
+        **base.init_trainable(spec, adapters_key, head_key, head_width=text.hidden_size),
     }
-    if config.answering == GENERATE:
-        parts["head"] = {}
     if config.text_layers:
-        parts["text_blocks"] = bert.init_blocks(text, of_text, config.text_layers, None)
-    return arrangement(config).arrange(parts)
+        submodules["text_blocks"] = bert.init_blocks(text, text_key, config.text_layers, None)
+    return layout(config).to_params(submodules, spec.stack.submodule)
+
+
+make_model = base.model_factory(
+    init=init,
+    embed=_embed,
+    block=_apply_block,
+    readout=_read,
+    extend=_extend,
+    make_generator=_make_generator,
+)
+"""Maps a specification to a BLIP or an ALBEF.
+
+`embed` takes uint8 images, which it normalises, or float ones that are normalised already."""

@@ -4,21 +4,19 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from f3ocus_jax.models.blip import model as grounded
-from f3ocus_jax.models.blip.config import BlipConfig, GroundedConfig
+from f3ocus_jax.models.blip.config import BlipConfig, FusionConfig
 from f3ocus_jax.models.blocks.bert import TextConfig
 from f3ocus_jax.models.blocks.vision import CHANNELS, VisionConfig
 from f3ocus_jax.models.huggingface import layout
-from f3ocus_jax.models.huggingface.layout import Path, Tensor
-from f3ocus_jax.types import Params
+from f3ocus_jax.models.huggingface.layout import Path, TensorMapping
 
-POSITIONS: tuple[Path, str] = (("vision_embeddings", "position"), "bicubic")
-"""What is resized for images of another side."""
+POSITION_EMBEDDINGS: tuple[Path, str] = (("vision_embeddings", "position"), "bicubic")
+"""Path and resizing method of the patches' position embeddings."""
 
 
 @dataclasses.dataclass(frozen=True)
 class VisionNames:
-    """What the tensors of an image encoder are called, {layer} standing for the block's number."""
+    """Names of an image encoder's tensors; {layer} stands for the index of the block."""
 
     class_token: str
     position: str
@@ -37,7 +35,7 @@ _UNUSED = (
     "text_decoder.bert.embeddings.position_ids",
     "text_decoder.cls.predictions.decoder.",
 )
-"""Constants, and copies of the decoder's word embeddings and bias, that some files hold."""
+"""Constants, and copies of the decoder's word embeddings and bias, in some checkpoints."""
 
 _VISION, _BLOCK = "vision_model", "vision_model.encoder.layers.{layer}"
 VISION_NAMES = VisionNames(
@@ -54,14 +52,14 @@ VISION_NAMES = VisionNames(
 )
 
 
-def tensors(config: BlipConfig) -> list[Tensor]:
-    """Returns every kind of tensor of a BlipForQuestionAnswering."""
+def tensors(config: BlipConfig) -> list[TensorMapping]:
+    """Returns the tensor mappings of a BlipForQuestionAnswering."""
     text = config.text_config
     layers, embeddings = range(text.num_hidden_layers), ("text_embeddings",)
     return [
         *vision(config.vision_config, VISION_NAMES),
         *text_embeddings(text, embeddings, "text_encoder.embeddings"),
-        *blocks(("fusion_blocks",), "text_encoder.encoder.layer", layers, looks=True),
+        *blocks(("fusion_blocks",), "text_encoder.encoder.layer", layers, cross_attention=True),
         *decoder(config.decoder_config, "text_decoder"),
     ]
 
@@ -71,12 +69,12 @@ def rename(names: Sequence[str]) -> dict[str, str]:
     return {name: name for name in names if not name.startswith(_UNUSED)}
 
 
-def vision(config: VisionConfig, names: VisionNames) -> list[Tensor]:
-    """Returns the tensors of the image encoder.
+def vision(config: VisionConfig, names: VisionNames) -> list[TensorMapping]:
+    """Returns the tensor mappings of the image encoder.
 
     Args:
-      config: its sizes.
-      names: what they are called.
+      config: Sizes of the encoder.
+      names: Names of its tensors.
     """
     embeddings, ours = ("vision_embeddings",), ("vision_blocks",)
     layers = range(config.num_hidden_layers)
@@ -96,93 +94,90 @@ def vision(config: VisionConfig, names: VisionNames) -> list[Tensor]:
     ]
 
 
-def text_embeddings(config: TextConfig, path: Path, prefix: str) -> list[Tensor]:
-    """Returns the tensors of a text's embeddings.
+def text_embeddings(config: TextConfig, path: Path, prefix: str) -> list[TensorMapping]:
+    """Returns the tensor mappings of text embeddings.
 
     Args:
-      config: sizes.
-      path: of ours.
-      prefix: of their names.
+      config: Sizes.
+      path: Path of the embeddings among the submodules.
+      prefix: Prefix of the tensors' names.
     """
-    types = layout.same((*path, "types"), f"{prefix}.token_type_embeddings.weight")
+    types = layout.identical((*path, "types"), f"{prefix}.token_type_embeddings.weight")
     return [
-        layout.same((*path, "word"), f"{prefix}.word_embeddings.weight"),
-        layout.same((*path, "position"), f"{prefix}.position_embeddings.weight"),
+        layout.identical((*path, "word"), f"{prefix}.word_embeddings.weight"),
+        layout.identical((*path, "position"), f"{prefix}.position_embeddings.weight"),
         *([types] if config.token_types else []),
         *layout.norm((*path, "norm"), f"{prefix}.LayerNorm"),
     ]
 
 
-def blocks(path: Path, prefix: str, layers: range, *, looks: bool) -> list[Tensor]:
-    """Returns the tensors of text or fusion blocks.
+def blocks(path: Path, prefix: str, layers: range, *, cross_attention: bool) -> list[TensorMapping]:
+    """Returns the tensor mappings of text or fusion blocks.
 
     Args:
-      path: of ours.
-      prefix: of their names, up to the layer's number.
-      layers: the numbers.
-      looks: whether the blocks have cross-attention.
+      path: Path of the blocks among the submodules.
+      prefix: Prefix of the tensors' names, up to the index of the layer.
+      layers: Indices of the layers.
+      cross_attention: True if the blocks attend to the image.
     """
     theirs = f"{prefix}.{{layer}}"
-    kinds = _attention(path, "", f"{theirs}.attention", layers)
-    if looks:
-        kinds += _attention(path, "cross_", f"{theirs}.crossattention", layers)
+    mappings = attention(path, "", f"{theirs}.attention", layers)
+    if cross_attention:
+        mappings += attention(path, "cross_", f"{theirs}.crossattention", layers)
     return [
-        *kinds,
+        *mappings,
         *layout.linear((*path, "intermediate"), f"{theirs}.intermediate.dense", layers),
         *layout.linear((*path, "output"), f"{theirs}.output.dense", layers),
         *layout.norm((*path, "feed_forward_norm"), f"{theirs}.output.LayerNorm", layers),
     ]
 
 
-def decoder(config: TextConfig, prefix: str) -> list[Tensor]:
-    """Returns the tensors of the decoder, whose last map is its word embeddings.
+def decoder(config: TextConfig, prefix: str) -> list[TensorMapping]:
+    """Returns the tensor mappings of the decoder, whose output weights are its word embeddings.
 
     Args:
-      config: its sizes.
-      prefix: of their names.
+      config: Sizes of the decoder.
+      prefix: Prefix of the tensors' names.
     """
     scores, layers = f"{prefix}.cls.predictions", range(config.num_hidden_layers)
     return [
         *text_embeddings(config, ("decoder", "embeddings"), f"{prefix}.bert.embeddings"),
-        *blocks(("decoder", "blocks"), f"{prefix}.bert.encoder.layer", layers, looks=True),
+        *blocks(
+            ("decoder", "blocks"), f"{prefix}.bert.encoder.layer", layers, cross_attention=True
+        ),
         *layout.linear(("decoder", "scores", "transform"), f"{scores}.transform.dense"),
         *layout.norm(("decoder", "scores", "norm"), f"{scores}.transform.LayerNorm"),
-        layout.same(("decoder", "scores", "bias"), f"{scores}.bias"),
+        layout.identical(("decoder", "scores", "bias"), f"{scores}.bias"),
     ]
 
 
-def parts(config: GroundedConfig, params: Params) -> Params:
-    """Returns parameters by what they are, whichever stack is selectable."""
-    return grounded.arrangement(config).parts(params)
-
-
-def arrange(config: GroundedConfig, parts: Params) -> Params:
-    """Undoes `parts`."""
-    return grounded.arrangement(config).arrange(parts)
-
-
-def image_processor(config: GroundedConfig) -> Mapping[str, Any]:
-    """Returns the class of transformers that prepares images, and the size it makes them."""
+def image_processor(config: FusionConfig) -> Mapping[str, Any]:
+    """Returns the class of transformers that prepares images, and their size."""
     size = {"height": config.image_size, "width": config.image_size}
     return {"image_processor_type": "BlipImageProcessor", "size": size}
 
 
-def of_vocabulary(entries: int, token_id: Callable[[str], int]) -> Mapping[str, Any]:
-    """Returns the sizes that a tokenizer decides; texts begin with [CLS] and end with [SEP]."""
+def vocabulary_sizes(entries: int, token_id: Callable[[str], int]) -> Mapping[str, Any]:
+    """Returns the sizes that a tokenizer decides; answers begin with [CLS] and end with [SEP]."""
     special = {"bos_token_id": "[CLS]", "sep_token_id": "[SEP]", "pad_token_id": "[PAD]"}
     ids = {name: token_id(token) for name, token in special.items()}
     return {"text_config": {"vocab_size": entries, **ids}}
 
 
-def with_image_size(config: Any, image_size: int) -> Any:
-    """Returns the same sizes for images of another side."""
-    vision_config = dataclasses.replace(config.vision_config, image_size=image_size)
-    return dataclasses.replace(config, vision_config=vision_config)
+def attention(
+    path: Path, ours: str, theirs: str, layers: range, inner: str = "self"
+) -> list[TensorMapping]:
+    """Returns the tensor mappings of one attention of BERT's blocks.
 
-
-def _attention(path: Path, ours: str, theirs: str, layers: range) -> list[Tensor]:
-    kinds = layout.norm((*path, f"{ours}attention_norm"), f"{theirs}.output.LayerNorm", layers)
+    Args:
+      path: Path of the blocks among the submodules.
+      ours: Prefix of the parameters' names.
+      theirs: Prefix of the tensors' names.
+      layers: Indices of the layers.
+      inner: Name of the part that holds queries, keys and values.
+    """
+    mappings = layout.norm((*path, f"{ours}attention_norm"), f"{theirs}.output.LayerNorm", layers)
     for name in ("query", "key", "value"):
-        kinds += layout.linear((*path, f"{ours}{name}"), f"{theirs}.self.{name}", layers)
+        mappings += layout.linear((*path, f"{ours}{name}"), f"{theirs}.{inner}.{name}", layers)
     output = (*path, f"{ours}attention_output")
-    return kinds + layout.linear(output, f"{theirs}.output.dense", layers)
+    return mappings + layout.linear(output, f"{theirs}.output.dense", layers)

@@ -6,14 +6,13 @@ from typing import Any
 
 from f3ocus_jax.data.tokenizer import QUESTION
 from f3ocus_jax.models import sizes
-from f3ocus_jax.models.blip import tensors as grounded_layout
+from f3ocus_jax.models.blip import tensors as blip_tensors
 from f3ocus_jax.models.blip2 import model, tensors
-from f3ocus_jax.models.blip2.config import STACKS, Blip2Config, standardise
+from f3ocus_jax.models.blip2.config import Blip2Config, standardise
 from f3ocus_jax.models.family import Family, Published
-from f3ocus_jax.types import Params
 
 PROMPT = f"Question: {QUESTION} Answer:"
-"""How BLIP-2 is asked (Li et al., 2023)."""
+"""Prompt of BLIP-2 (Li et al., 2023)."""
 
 PUBLISHED = {
     "blip2_opt_2_7b": Published(
@@ -66,18 +65,8 @@ def _tiny(language: str, image_size: int) -> dict[str, Any]:
     }
 
 
-def _parts(config: Blip2Config, params: Params) -> Params:
-    """Returns parameters by what they are, whichever stack is selectable."""
-    return model.arrangement(config).parts(params)
-
-
-def _arrange(config: Blip2Config, parts: Params) -> Params:
-    """Undoes `_parts`."""
-    return model.arrangement(config).arrange(parts)
-
-
-def _of_vocabulary(entries: int, token_id: Callable[[str], int]) -> Mapping[str, Any]:
-    # The image's token must be one that no question holds; ours has no name of its own.
+def _vocabulary_sizes(entries: int, token_id: Callable[[str], int]) -> Mapping[str, Any]:
+    # The image's token must be one that no question holds; this vocabulary has none for images.
     tokens = {"eos_token_id": token_id("[SEP]"), "pad_token_id": token_id("[PAD]")}
     return {
         "text_config": {"vocab_size": entries, **tokens},
@@ -87,22 +76,18 @@ def _of_vocabulary(entries: int, token_id: Callable[[str], int]) -> Mapping[str,
 
 FAMILY = Family(
     name="blip2",
-    sizes=Blip2Config,
+    config=Blip2Config,
     make_model=model.make_model,
-    stacks=STACKS,
-    parts=_parts,
-    arrange=_arrange,
+    tensors=tensors.tensors,
     model_type="blip-2",
     architecture="Blip2ForConditionalGeneration",
-    head_prefix="",
-    tensors=tensors.tensors,
-    rename=tensors.rename,
-    image_processor=grounded_layout.image_processor,
-    positions=grounded_layout.POSITIONS,
-    of_vocabulary=_of_vocabulary,
-    with_image_size=grounded_layout.with_image_size,
-    standardise=standardise,
-    prompt=PROMPT,
+    image_processor=blip_tensors.image_processor,
+    position_embeddings=blip_tensors.POSITION_EMBEDDINGS,
+    vocabulary_sizes=_vocabulary_sizes,
     tiny={name: functools.partial(_tiny, name) for name in _TINY_LANGUAGES},
     published=PUBLISHED,
+    layout=model.layout,
+    rename=tensors.rename,
+    standardise=standardise,
+    prompt=PROMPT,
 )

@@ -1,26 +1,26 @@
-"""How large is a BLIP-2, and which sizes are possible?"""
+"""Sizes of BLIP-2."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.models import sizes
 from f3ocus_jax.models.blip2.qformer import QFormerConfig
-from f3ocus_jax.models.blocks import clip
 from f3ocus_jax.models.blocks.llama_config import LlamaConfig
 from f3ocus_jax.models.blocks.opt import OptConfig
 from f3ocus_jax.models.blocks.t5_config import T5Config
-from f3ocus_jax.models.blocks.vision import CHANNELS, VisionConfig
+from f3ocus_jax.models.blocks.vision import VisionConfig
+from f3ocus_jax.models.encoders import EncodersConfig
+from f3ocus_jax.models.spec import Stack
 
-STACKS = ("language", "qformer", "vision")
 LANGUAGES = {"opt": OptConfig, "t5": T5Config, "llama": LlamaConfig}
-"""Sizes of the language models by their `model_type`; the first is what no `model_type` means."""
+"""Sizes of the language models by their `model_type`; the first is the default."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Blip2VisionConfig(VisionConfig):
-    """Sizes by their Hugging Face names; the defaults are transformers' for a config.json."""
+    """Sizes by their Hugging Face names; the defaults are those of transformers."""
 
     model_type: str = "blip_2_vision_model"
     hidden_size: int = 1408
@@ -39,32 +39,21 @@ class Blip2VisionConfig(VisionConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class Blip2Config:
+class Blip2Config(EncodersConfig):
     """Sizes of a BLIP-2 by their Hugging Face names.
 
-    The defaults are those that transformers takes for what a config.json does not name.
+    The defaults are those that transformers has for what a config.json does not name.
 
     Attributes:
-      num_answers: classes of the answer head; 0 for none.
-      adapter_size: bottleneck of the adapter in every selectable block; 0 for none.
-      selectable: "language" (blocks of the language model; T5's encoder), "qformer" (groups of
-        blocks of the Q-Former) or "vision" (blocks of the image encoder).
-      answering: one of `sizes.ANSWERING`.
-      image_mean: of the pixels, as `vision.normalise` takes it.
-      image_std: of the pixels.
-      vision_config: sizes of the image encoder.
-      qformer_config: sizes of the Q-Former.
-      text_config: sizes of the language model, one of `LANGUAGES`.
-      num_query_tokens: tokens that the Q-Former makes of an image.
-      image_token_index: the token that stands for each of these in transformers.
+      vision_config: Sizes of the image encoder.
+      qformer_config: Sizes of the Q-Former.
+      text_config: Sizes of the language model, one of `LANGUAGES`.
+      num_query_tokens: Number of tokens that the Q-Former makes of an image.
+      image_token_index: Token id that stands for each of these tokens in transformers.
     """
 
-    num_answers: int
-    adapter_size: int = 0
-    selectable: str = STACKS[0]
-    answering: str = sizes.CLASSIFY
-    image_mean: tuple[float, ...] = clip.MEAN
-    image_std: tuple[float, ...] = clip.STD
+    NAME: ClassVar[str] = "BLIP-2"
+
     vision_config: Blip2VisionConfig = dataclasses.field(default_factory=Blip2VisionConfig)
     qformer_config: QFormerConfig = dataclasses.field(default_factory=QFormerConfig)
     text_config: OptConfig | T5Config | LlamaConfig = dataclasses.field(
@@ -74,13 +63,7 @@ class Blip2Config:
     image_token_index: int = 50265
 
     def __post_init__(self) -> None:
-        sizes.check(
-            self,
-            "BLIP-2",
-            minimums={"adapter_size": 0, "num_answers": 0, "image_token_index": 0},
-            choices={"selectable": STACKS, "answering": sizes.ANSWERING},
-        )
-        sizes.check_pixels(self, "BLIP-2", CHANNELS)
+        sizes.check(self, self.NAME, minimums={"image_token_index": 0})
         if self.num_query_tokens >= self.text_config.max_position_embeddings:
             raise ConfigError(
                 f"BLIP-2 num_query_tokens = {self.num_query_tokens}, must be below "
@@ -88,53 +71,38 @@ class Blip2Config:
             )
 
     @property
-    def image_size(self) -> int:
-        """Side of the square image, in pixels."""
-        return self.vision_config.image_size
-
-    @property
-    def num_patches(self) -> int:
-        """Patches of such an image."""
-        return self.vision_config.num_patches
-
-    @property
-    def vocab_size(self) -> int:
-        """Entries of the tokenizer's vocabulary."""
-        return self.text_config.vocab_size
-
-    @property
     def max_position_embeddings(self) -> int:
         """Longest question, in tokens."""
         return self.text_config.max_position_embeddings - self.num_query_tokens
 
     @property
-    def rows(self) -> tuple[int, int]:
-        """(L, D): how many layers can be chosen, and how wide they are."""
-        if self.selectable == "vision":
-            return self.vision_config.num_hidden_layers, self.vision_config.hidden_size
-        if self.selectable == "qformer":
-            return self.qformer_config.groups, self.qformer_config.hidden_size
-        return self.text_config.num_hidden_layers, self.text_config.hidden_size
+    def stacks(self) -> dict[str, Stack]:
+        """Blocks of the language model (T5's encoder), groups of the Q-Former, image blocks."""
+        text, queries, image = self.text_config, self.qformer_config, self.vision_config
+        return {
+            "language": Stack("language_blocks", text.num_hidden_layers, text.hidden_size),
+            "qformer": Stack("qformer_blocks", queries.groups, queries.hidden_size),
+            "vision": Stack("vision_blocks", image.num_hidden_layers, image.hidden_size),
+        }
 
 
 def standardise(named: Mapping[str, Any]) -> dict[str, Any]:
     """Gives sizes of a config.json the names that `Blip2Config` has for them.
 
     Args:
-      named: as transformers wrote it.
+      named: Values by name, as transformers 4 or 5 writes them.
 
     Returns:
-      The same without values that are null, and with Llama's and T5's peculiarities in one place.
+      The same without null values, and with the settings of Llama and T5 under one name.
     """
-    named = {name: value for name, value in named.items() if value is not None}
+    named = sizes.without_nulls(named)
     text = named.get("text_config")
     if isinstance(text, Mapping):
-        named["text_config"] = _standardise_text(text)
+        named["text_config"] = _standardise_text(sizes.without_nulls(text))
     return named
 
 
-def _standardise_text(text: Mapping[str, Any]) -> dict[str, Any]:
-    text = {name: value for name, value in text.items() if value is not None}
+def _standardise_text(text: dict[str, Any]) -> dict[str, Any]:
     if text.get("model_type") == "llama":
         return text | {"rope_parameters": sizes.rope(text)}
     if text.get("model_type") == "t5":

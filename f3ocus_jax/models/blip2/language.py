@@ -1,4 +1,4 @@
-"""How do the language models of BLIP-2 read an image's tokens and a question?"""
+"""Language models of BLIP-2, as they read the tokens of an image and a question."""
 
 import dataclasses
 import functools
@@ -30,38 +30,40 @@ class Block(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """A language model as functions of its parts.
+    """A language model as functions of its submodules.
 
     Attributes:
-      above: names of its parts that run after its blocks.
-      init: key -> all its parts: "words", "language_blocks", and those above.
-      enter: (words, hidden_BTD) -> hidden_BTD, input of the first block.
-      look: (words, mask_BT, tokens) -> attention inputs of all blocks; the mask hides the
-        question's padding, and further tokens may be read behind it.
-      block: (row, hidden_BTD, attention_inputs, adapt) -> hidden_BTD.
-      norm: (language_norm, hidden_BTD) -> hidden_BTD, after the last block.
-      pool: (parts above, words, normed hidden_BTD, mask_BT) -> state_BD for an answer head.
-      score: (parts above, words, normed hidden_BTD, mask_BT, ids_BA) -> logits_BAV of the tokens of
-        taught answers.
-      reads_behind: whether such answers are read behind the question, and not by a decoder.
+      after: Names of the submodules after its blocks.
+      init: Maps a typed random key to the submodules: "words", "language_blocks", and those after.
+      add_positions: Maps (words, hidden_BTD) to hidden_BTD, the input of the first block.
+      make_attention_inputs: Maps (words, mask_BT, tokens) to the attention inputs of all blocks.
+        The mask hides the question's padding; further tokens may follow it.
+      block: Maps (row, hidden_BTD, attention_inputs, adapt) to hidden_BTD.
+      norm: Maps (language_norm, hidden_BTD) to hidden_BTD, after the last block.
+      pool: Maps (submodules after, words, normed hidden_BTD, mask_BT) to state_BD for an answer
+        head.
+      answer_logits: Maps (submodules after, words, normed hidden_BTD, mask_BT, ids_BA) to
+        logits_BAV of the tokens of target answers.
+      appends_answers: True if target answers follow the question in the same sequence; False if a
+        decoder reads them.
     """
 
-    above: tuple[str, ...]
+    after: tuple[str, ...]
     init: Callable[[jax.Array], dict[str, Params]]
-    enter: Callable[[Params, jax.Array], jax.Array]
-    look: Callable[[Params, jax.Array, int], Any]
+    add_positions: Callable[[Params, jax.Array], jax.Array]
+    make_attention_inputs: Callable[[Params, jax.Array, int], Any]
     block: Block
     norm: Callable[[Params, jax.Array], jax.Array]
     pool: Callable[[Params, Params, jax.Array, jax.Array], jax.Array]
-    score: Callable[[Params, Params, jax.Array, jax.Array, jax.Array], jax.Array]
-    reads_behind: bool
+    answer_logits: Callable[[Params, Params, jax.Array, jax.Array, jax.Array], jax.Array]
+    appends_answers: bool
 
 
-def reader(config: OptConfig | LlamaConfig | T5Config) -> Reader:
+def make_reader(config: OptConfig | LlamaConfig | T5Config) -> Reader:
     """Returns the language model of these sizes."""
     if isinstance(config, T5Config):
-        return _of_t5(config)
-    return _causal(causal_language(config))
+        return _t5_reader(config)
+    return _causal_reader(causal_language(config))
 
 
 def causal_language(config: OptConfig | LlamaConfig) -> LanguageModel:
@@ -73,13 +75,13 @@ def causal_language(config: OptConfig | LlamaConfig) -> LanguageModel:
     )
 
 
-def _causal(language: LanguageModel) -> Reader:
-    """The answer head reads the last token."""
+def _causal_reader(language: LanguageModel) -> Reader:
+    """Makes the reader of a causal language model; its answer head reads the last token."""
 
-    def enter(words: Params, hidden_BTD: jax.Array) -> jax.Array:
+    def add_positions(words: Params, hidden_BTD: jax.Array) -> jax.Array:
         return language.add_positions(words, hidden_BTD, jnp.arange(hidden_BTD.shape[1])[None])
 
-    def look(words: Params, mask_BT: jax.Array, tokens: int) -> Any:
+    def make_attention_inputs(words: Params, mask_BT: jax.Array, tokens: int) -> Any:
         del words, mask_BT
         return language.make_attention_inputs(jnp.arange(tokens)[None], tokens)
 
@@ -88,27 +90,27 @@ def _causal(language: LanguageModel) -> Reader:
     ) -> jax.Array:
         return language.block(row, hidden_BTD, attention_inputs, adapt, None)[0]
 
-    def pool(above: Params, words: Params, hidden_BTD: jax.Array, mask_BT: jax.Array) -> jax.Array:
-        del above, words
+    def pool(after: Params, words: Params, hidden_BTD: jax.Array, mask_BT: jax.Array) -> jax.Array:
+        del after, words
         last_B = jnp.sum(mask_BT, axis=1, dtype=jnp.int32) - 1
         return jnp.take_along_axis(hidden_BTD, last_B[:, None, None], axis=1)[:, 0]
 
-    def score(
-        above: Params,
+    def answer_logits(
+        after: Params,
         words: Params,
         hidden_BTD: jax.Array,
         mask_BT: jax.Array,
         ids_BA: jax.Array,
     ) -> jax.Array:
         last_B, length = jnp.sum(mask_BT, axis=1, dtype=jnp.int32) - 1, ids_BA.shape[1]
-        return causal_generator.answer_logits(language, above, words, hidden_BTD, last_B, length)
+        return causal_generator.answer_logits(language, after, words, hidden_BTD, last_B, length)
 
-    functions = (enter, look, block, language.norm, pool, score)
-    return Reader(language.above, language.init, *functions, reads_behind=True)
+    functions = (add_positions, make_attention_inputs, block, language.norm, pool, answer_logits)
+    return Reader(language.above, language.init, *functions, appends_answers=True)
 
 
-def _of_t5(config: T5Config) -> Reader:
-    """The answer head reads the decoder's first state, so that encoder and decoder both count."""
+def _t5_reader(config: T5Config) -> Reader:
+    """Makes the reader of a T5; its answer head reads the decoder's first state."""
 
     def block(
         row: Rows, hidden_BTD: jax.Array, attention_inputs: Any, adapt: Adapt = identity
@@ -116,82 +118,81 @@ def _of_t5(config: T5Config) -> Reader:
         return t5.apply_block(config, row, hidden_BTD, attention_inputs, adapt)
 
     def read(
-        above: Params, words: Params, hidden_BTD: jax.Array, mask_BT: jax.Array, ids_BT: jax.Array
+        after: Params, words: Params, hidden_BTD: jax.Array, mask_BT: jax.Array, ids_BT: jax.Array
     ) -> jax.Array:
-        decoder, tokens = above["decoder"], ids_BT.shape[1]
+        decoder, tokens = after["decoder"], ids_BT.shape[1]
         positions_BT = jnp.arange(tokens)[None]
         attention_inputs = t5_decoder.make_attention_inputs(
             config, decoder, positions_BT, tokens, hidden_BTD, mask_BT
         )
         return t5_decoder.prefill(config, decoder, words, ids_BT, attention_inputs)[0]
 
-    def pool(above: Params, words: Params, hidden_BTD: jax.Array, mask_BT: jax.Array) -> jax.Array:
+    def pool(after: Params, words: Params, hidden_BTD: jax.Array, mask_BT: jax.Array) -> jax.Array:
         start_BT = jnp.full((len(hidden_BTD), 1), config.decoder_start_token_id, jnp.int32)
-        return read(above, words, hidden_BTD, mask_BT, start_BT)[:, 0]
+        return read(after, words, hidden_BTD, mask_BT, start_BT)[:, 0]
 
-    def score(
-        above: Params, words: Params, hidden_BTD: jax.Array, mask_BT: jax.Array, ids_BA: jax.Array
+    def answer_logits(
+        after: Params, words: Params, hidden_BTD: jax.Array, mask_BT: jax.Array, ids_BA: jax.Array
     ) -> jax.Array:
         inputs_BA = generator_lib.shift_right(ids_BA, config.decoder_start_token_id)
-        states_BAD = read(above, words, hidden_BTD, mask_BT, inputs_BA)
-        return states_BAD @ above["scores"]["kernel"]
+        states_BAD = read(after, words, hidden_BTD, mask_BT, inputs_BA)
+        return states_BAD @ after["scores"]["kernel"]
 
     return Reader(
-        above=("language_norm", "decoder", "scores"),
+        after=("language_norm", "decoder", "scores"),
         init=functools.partial(t5.init, config),
-        enter=lambda words, hidden_BTD: hidden_BTD,
-        look=lambda words, mask_BT, tokens: t5.encoder_bias(config, words, mask_BT),
+        add_positions=lambda words, hidden_BTD: hidden_BTD,
+        make_attention_inputs=lambda words, mask_BT, tokens: t5.encoder_bias(
+            config, words, mask_BT
+        ),
         block=block,
         norm=functools.partial(t5.norm, config),
         pool=pool,
-        score=score,
-        reads_behind=False,
+        answer_logits=answer_logits,
+        appends_answers=False,
     )
 
 
 def make_t5_generator(
     config: T5Config, encoded: Callable[[Params, Batch], tuple[jax.Array, jax.Array]]
 ) -> Generator:
-    """Makes the writer of a T5.
+    """Makes the generator of a T5.
 
     Args:
-      config: its sizes.
-      encoded: (parameters, batch) -> (normed states of the encoder, mask_BT).
-
-    Returns:
-      The writer.
+      config: Sizes.
+      encoded: Maps (parameters, batch) to (normed states of the encoder, mask_BT).
     """
 
     def prefill(
         params: Params, batch: Batch, max_new_tokens: int
     ) -> tuple[jax.Array, GenerationState]:
         states_BTD, mask_BT = encoded(params, batch)
-        above, words = params["readout"], params["embeddings"]["words"]
+        after, words = params["readout"], params["embeddings"]["words"]
         position_BT = jnp.zeros((1, 1), jnp.int32)
         attention_inputs = t5_decoder.make_attention_inputs(
-            config, above["decoder"], position_BT, 1, states_BTD, mask_BT
+            config, after["decoder"], position_BT, 1, states_BTD, mask_BT
         )
         start_BT = jnp.full((len(states_BTD), 1), config.decoder_start_token_id, jnp.int32)
         hidden_BTD, cache_L = t5_decoder.prefill(
-            config, above["decoder"], words, start_BT, attention_inputs
+            config, after["decoder"], words, start_BT, attention_inputs
         )
         cache_length_B = jnp.ones(len(states_BTD), jnp.int32)
         state = GenerationState(
             cache_L.extend(max_new_tokens), (states_BTD, mask_BT), cache_length_B
         )
-        return hidden_BTD[:, 0] @ above["scores"]["kernel"], state
+        return hidden_BTD[:, 0] @ after["scores"]["kernel"], state
 
     def decode_step(
         params: Params, state: GenerationState, ids_BT: jax.Array
     ) -> tuple[jax.Array, GenerationState]:
-        above, words, cache_length_B = (
+        after, words, cache_length_B = (
             params["readout"],
             params["embeddings"]["words"],
             state.cache_length_B,
         )
         positions_BT = cache_length_B[:, None] + jnp.arange(ids_BT.shape[1])[None]
         slots = state.cache_L.self_attention.key.shape[3]
-        decoder = above["decoder"]
+        decoder = after["decoder"]
         attention_inputs = t5_decoder.make_attention_inputs(
             config, decoder, positions_BT, slots, *state.encoder_B
         )
@@ -199,7 +200,7 @@ def make_t5_generator(
             config, decoder, words, ids_BT, attention_inputs, state.cache_L, cache_length_B
         )
         further = GenerationState(cache_L, state.encoder_B, cache_length_B + ids_BT.shape[1])
-        return hidden_BTD @ above["scores"]["kernel"], further
+        return hidden_BTD @ after["scores"]["kernel"], further
 
     return Generator(
         prefill, decode_step, end_token=config.eos_token_id, padding_token=config.pad_token_id

@@ -1,7 +1,7 @@
-"""What is a Q-Former (Li et al., 2023)? A few learned queries that gather what an image shows.
+"""Q-Former (Li et al., 2023): learned queries that attend to the states of an image encoder.
 
-Its blocks are BERT's, and only every n-th of them looks at the image. There are thus two kinds of
-block; n in a row, of which the first one looks, are a group, and all groups are alike.
+Its blocks are BERT's, and only every n-th of them attends to the image. A group is n consecutive
+blocks, of which the first one attends to the image; all groups have the same parameters' shapes.
 """
 
 import dataclasses
@@ -17,8 +17,8 @@ from f3ocus_jax.models.blocks.bert import BertBlock
 from f3ocus_jax.models.blocks.layers import Adapt, identity
 from f3ocus_jax.types import Params, Rows
 
-LOOKING = "looking"
-"""The block of a group that looks at the image."""
+ATTENDING = "looking"
+"""Name of the block of a group that attends to the image."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +26,15 @@ class QFormerConfig:
     """Sizes of a Q-Former by their Hugging Face names; the defaults are transformers'.
 
     Attributes:
-      model_type: "blip_2_qformer".
+      model_type: Always "blip_2_qformer".
       hidden_size: D.
-      num_hidden_layers: blocks.
-      num_attention_heads: heads, each of D / heads dimensions.
-      intermediate_size: width of the feed-forward part.
-      hidden_act: its activation, a key of `ACTIVATIONS`.
-      layer_norm_eps: of every LayerNorm.
-      cross_attention_frequency: n; every n-th block, from the first on, looks at the image.
-      use_qformer_text_input: False: it reads the queries alone, and no text.
+      num_hidden_layers: Number of blocks.
+      num_attention_heads: Number of heads, each of D / heads dimensions.
+      intermediate_size: Width of the feed-forward part.
+      hidden_act: Activation of the feed-forward part, a key of `ACTIVATIONS`.
+      layer_norm_eps: Epsilon of every LayerNorm.
+      cross_attention_frequency: n; every n-th block, from the first on, attends to the image.
+      use_qformer_text_input: Always False; the Q-Former reads no text.
     """
 
     model_type: str = "blip_2_qformer"
@@ -64,14 +64,14 @@ class QFormerConfig:
 
     @property
     def groups(self) -> int:
-        """Groups of blocks, in each of which one looks at the image."""
+        """Number of groups of blocks."""
         return self.num_hidden_layers // self.cross_attention_frequency
 
     @property
     def kinds(self) -> list[str]:
         """Names of a group's blocks, in their order."""
         others = range(1, self.cross_attention_frequency)
-        return [LOOKING, *(f"plain_{place}" for place in others)]
+        return [ATTENDING, *(f"plain_{index}" for index in others)]
 
 
 class Queries(nn.Module):
@@ -94,26 +94,26 @@ def init(config: QFormerConfig, key: jax.Array, queries: int, image_width: int) 
     """Draws a fresh Q-Former.
 
     Args:
-      config: sizes.
-      key: typed random key.
-      queries: how many.
-      image_width: of what they look at.
+      config: Sizes.
+      key: Typed random key.
+      queries: Number of queries.
+      image_width: Width of the image encoder's states.
 
     Returns:
-      The parts queries, and qformer_blocks with one row per group.
+      The submodules "queries", and "qformer_blocks" with one row per group.
     """
-    of_queries, of_blocks = jax.random.split(key)
+    queries_key, blocks_key = jax.random.split(key)
 
     def init_group(key: jax.Array) -> Rows:
         keys = jax.random.split(key, len(config.kinds))
         return {
-            kind: _init_block(config, keys[place], image_width if kind == LOOKING else None)
-            for place, kind in enumerate(config.kinds)
+            kind: _init_block(config, keys[index], image_width if kind == ATTENDING else None)
+            for index, kind in enumerate(config.kinds)
         }
 
     return {
-        "queries": modules.init(Queries(config, queries), of_queries, 1),
-        "qformer_blocks": stacks.draw(init_group, of_blocks, config.groups),
+        "queries": modules.init(Queries(config, queries), queries_key, 1),
+        "qformer_blocks": stacks.draw(init_group, blocks_key, config.groups),
     }
 
 
@@ -133,17 +133,17 @@ def apply_group(
     """Runs one group.
 
     Args:
-      config: sizes.
-      row: its blocks by their names.
-      hidden_BQD: its input.
-      image_BSD: the encoded image.
-      adapt: applied to the feed-forward part's output of its last block.
+      config: Sizes.
+      row: Blocks of the group by name.
+      hidden_BQD: Input of the group.
+      image_BSD: States of the image encoder.
+      adapt: Function of the feed-forward output of the last block.
 
     Returns:
       hidden_BQD.
     """
     for kind in config.kinds:
-        states = image_BSD if kind == LOOKING else None
+        states = image_BSD if kind == ATTENDING else None
         last = adapt if kind == config.kinds[-1] else identity
         hidden_BQD = bert.apply_block(
             config, row[kind], hidden_BQD, None, states, adapt=last, name=kind
@@ -154,7 +154,7 @@ def apply_group(
 def run(
     config: QFormerConfig, rows: Rows, hidden_BQD: jax.Array, image_BSD: jax.Array
 ) -> jax.Array:
-    """Runs all groups, where they are not selectable."""
+    """Runs all groups of a Q-Former that is not selectable."""
     return stacks.run(
         lambda row, hidden: apply_group(config, row, hidden, image_BSD), rows, hidden_BQD
     )

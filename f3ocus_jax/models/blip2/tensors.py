@@ -1,26 +1,27 @@
 """Tensor mapping of BLIP-2: parameters here and tensors of transformers."""
 
+import functools
 from collections.abc import Sequence
 
-from f3ocus_jax.models.blip import tensors as grounded_layout
+from f3ocus_jax.models.blip import tensors as blip_tensors
 from f3ocus_jax.models.blip2.config import Blip2Config
-from f3ocus_jax.models.blip2.qformer import LOOKING, QFormerConfig
+from f3ocus_jax.models.blip2.qformer import ATTENDING, QFormerConfig
 from f3ocus_jax.models.huggingface import language_tensors, layout
-from f3ocus_jax.models.huggingface.layout import Path, Tensor
+from f3ocus_jax.models.huggingface.layout import TensorMapping
 
 _COPIES = (
     "language_model.encoder.embed_tokens.weight",
     "language_model.decoder.embed_tokens.weight",
 )
-"""Of T5's word embeddings, in some files."""
+"""Copies of T5's word embeddings in some checkpoints."""
 _OPT_WORDS = "language_model.model.decoder.embed_tokens.weight"
 _SCORES = "language_model.lm_head.weight"
 
 
-def tensors(config: Blip2Config) -> list[Tensor]:
-    """Returns every kind of tensor of a Blip2ForConditionalGeneration."""
+def tensors(config: Blip2Config) -> list[TensorMapping]:
+    """Returns the tensor mappings of a Blip2ForConditionalGeneration."""
     return [
-        *grounded_layout.vision(config.vision_config, grounded_layout.VISION_NAMES),
+        *blip_tensors.vision(config.vision_config, blip_tensors.VISION_NAMES),
         layout.leading_axis(("queries", "token"), "query_tokens"),
         *layout.norm(("queries", "norm"), "qformer.layernorm"),
         *_qformer_blocks(config.qformer_config),
@@ -29,32 +30,23 @@ def tensors(config: Blip2Config) -> list[Tensor]:
     ]
 
 
-def _qformer_blocks(config: QFormerConfig) -> list[Tensor]:
-    kinds, depth = [], config.num_hidden_layers
-    for place, kind in enumerate(config.kinds):
-        numbers = range(place, depth, config.cross_attention_frequency)
+def _qformer_blocks(config: QFormerConfig) -> list[TensorMapping]:
+    attention = functools.partial(blip_tensors.attention, inner="attention")
+    mappings, depth = [], config.num_hidden_layers
+    for first, kind in enumerate(config.kinds):
+        layers = range(first, depth, config.cross_attention_frequency)
         ours, theirs = ("qformer_blocks", kind), "qformer.encoder.layer.{layer}"
-        kinds += _attention(ours, "", f"{theirs}.attention", numbers)
-        if kind == LOOKING:
-            kinds += _attention(ours, "cross_", f"{theirs}.crossattention", numbers)
+        mappings += attention(ours, "", f"{theirs}.attention", layers)
+        if kind == ATTENDING:
+            mappings += attention(ours, "cross_", f"{theirs}.crossattention", layers)
         intermediate, output = f"{theirs}.intermediate_query", f"{theirs}.output_query"
-        kinds += layout.linear((*ours, "intermediate"), f"{intermediate}.dense", numbers)
-        kinds += layout.linear((*ours, "output"), f"{output}.dense", numbers)
-        kinds += layout.norm((*ours, "feed_forward_norm"), f"{output}.LayerNorm", numbers)
-    return kinds
-
-
-def _attention(path: Path, ours: str, theirs: str, numbers: range) -> list[Tensor]:
-    maps = {name: f"attention.{name}" for name in ("query", "key", "value")}
-    maps["attention_output"] = "output.dense"
-    norm = (*path, f"{ours}attention_norm")
-    kinds = layout.norm(norm, f"{theirs}.output.LayerNorm", numbers)
-    for name, tensor in maps.items():
-        kinds += layout.linear((*path, f"{ours}{name}"), f"{theirs}.{tensor}", numbers)
-    return kinds
+        mappings += layout.linear((*ours, "intermediate"), f"{intermediate}.dense", layers)
+        mappings += layout.linear((*ours, "output"), f"{output}.dense", layers)
+        mappings += layout.norm((*ours, "feed_forward_norm"), f"{output}.LayerNorm", layers)
+    return mappings
 
 
 def rename(names: Sequence[str]) -> dict[str, str]:
-    """Takes all tensors but copies of others."""
+    """Keeps all tensors that are not copies of others."""
     copies = (*_COPIES, _SCORES) if _OPT_WORDS in names else _COPIES
     return {name: name for name in names if name not in copies}

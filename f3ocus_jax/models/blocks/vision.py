@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -11,7 +12,7 @@ from f3ocus_jax.models import sizes, stacks
 from f3ocus_jax.models.blocks import layers, modules
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
 from f3ocus_jax.models.blocks.layers import Adapt, BlockSizes, identity
-from f3ocus_jax.models.sizes import Sizes
+from f3ocus_jax.models.spec import ModelSpec
 from f3ocus_jax.types import Array, Batch, Params, Rows
 
 CHANNELS = 3
@@ -181,13 +182,12 @@ def patches(images_BHWC: jax.Array, size: int) -> jax.Array:
     return grid.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, size * size * channels)
 
 
-def prepare_images(config: Sizes, batch: Batch, model: str) -> jax.Array:
+def prepare_images(spec: ModelSpec[Any], batch: Batch) -> jax.Array:
     """Checks the shape of a batch's images and normalises them for a model.
 
     Args:
-      config: Sizes of the model.
+      spec: Specification of the model.
       batch: B examples.
-      model: Name of the model in messages.
 
     Returns:
       images_BHWC: float32 for uint8 images; float images pass unchanged.
@@ -195,8 +195,9 @@ def prepare_images(config: Sizes, batch: Batch, model: str) -> jax.Array:
     Raises:
       ValueError: If the images have another shape than the model takes.
     """
-    check_image_shape(batch.images_BHWC, config.image_size, CHANNELS, model)
-    return normalise(jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std)
+    config, setup = spec.config, spec.setup
+    check_image_shape(batch.images_BHWC, config.image_size, CHANNELS, config.NAME)
+    return normalise(jnp.asarray(batch.images_BHWC), setup.image_mean, setup.image_std)
 
 
 def normalise(

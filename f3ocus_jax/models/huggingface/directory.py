@@ -1,10 +1,10 @@
-"""How does a model come from, and go to, a local Hugging Face directory?
+"""Models in local Hugging Face directories: read, checked and written.
 
 Such a directory holds config.json, model.safetensors (or shards with an index), the tokenizer's
-files and preprocessor_config.json. Ours may hold adapters.safetensors beside them,
-head.safetensors where transformers' class has no answer head, and findings.safetensors, which
-transformers overlooks; config.json then lists the findings.
-config.json is written last and removed first, so that a directory with one is complete.
+files and preprocessor_config.json. Exported models may also have adapters.safetensors,
+findings.safetensors, and head.safetensors if the class of transformers has no answer head, all of
+which transformers ignores; config.json then lists the findings.
+config.json is written last and removed first: a directory that has it is complete.
 """
 
 import collections
@@ -20,22 +20,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from f3ocus_jax.data.tokenizer import Tokenizer
-from f3ocus_jax.errors import ConfigError, WeightsError
-from f3ocus_jax.models import FAMILIES, head as head_lib, sizes as sizes_lib
+from f3ocus_jax.errors import WeightsError
+from f3ocus_jax.models import family_of, head as head_lib, sizes
 from f3ocus_jax.models.blocks import positions
-from f3ocus_jax.models.family import Family
-from f3ocus_jax.models.huggingface import companions, layout, preprocessor, shards, tensor_files
-from f3ocus_jax.models.huggingface.tensor_files import StoredTensor
-from f3ocus_jax.models.sizes import Sizes
+from f3ocus_jax.models.huggingface import (
+    config_file,
+    extra_files,
+    layout,
+    preprocessor,
+    shards,
+    tensor_files,
+)
+from f3ocus_jax.models.huggingface.config_file import CONFIG_FILE
+from f3ocus_jax.models.huggingface.tensor_files import StoredTensors
+from f3ocus_jax.models.spec import CLASSIFY, GENERATE, ModelSpec
 from f3ocus_jax.types import Params, Rows
 
-CONFIG_FILE = "config.json"
 STORED = "stored"
 WEIGHT_DTYPES = ("float32", "bfloat16", STORED)
-"""What weights become when they are read; "stored" leaves them as the file has them."""
-
-Stored = Mapping[str, StoredTensor]
-Tensors = Iterable[tuple[str, np.ndarray]]
+"""Dtypes of weights in memory; "stored" is that of the file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +46,13 @@ class Weights:
     """A model as read from disk.
 
     Attributes:
-      config: its sizes.
-      params: its parameters, with the keys of `Model`.
-      answers: the classes of its answer head.
-      findings: those of its head for findings; none if it has no such head.
+      spec: Specification of the model.
+      params: Parameters, with the keys of `Model`.
+      answers: Classes of the answer head.
+      findings: Classes of the head for findings; none without such a head.
     """
 
-    config: Any
+    spec: ModelSpec[Any]
     params: Params
     answers: tuple[str, ...]
     findings: tuple[str, ...] = ()
@@ -65,120 +68,122 @@ def load(
     selectable: str = "",
     image_size: int = 0,
     dtype: str = "float32",
-    answering: str = sizes_lib.CLASSIFY,
+    answering: str = CLASSIFY,
 ) -> Weights:
     """Reads a model, one tensor after the other: no more than one file is in memory beside it.
 
     Args:
-      directory: of any family in `FAMILIES`. One without an answer head gets a fresh one.
-      key: typed random key, for what the directory lacks.
-      answers: classes the answer head shall have; those the directory's head knows keep their
-        weights. Its own if None.
-      findings: the same for the head for findings.
-      adapter_size: bottleneck of the adapters, fresh where the directory has none; None for its
-        own, or none.
-      selectable: the stack whose blocks can be chosen; "" for the one its adapters are in, or the
+      directory: Directory of any family in `FAMILIES`. If it has no answer head, a fresh one is
+        drawn.
+      key: Typed random key of parameters that the directory lacks.
+      answers: Classes of the answer head; classes that the directory's head knows keep their
+        weights. None for the classes of the directory.
+      findings: Classes of the head for findings, likewise.
+      adapter_size: Bottleneck of the adapters, which are drawn if the directory has none; None for
+        the bottleneck of the directory, or no adapters.
+      selectable: Name of the selectable stack; "" for that of the directory's adapters, or the
         family's first.
-      image_size: side of the images it shall take, in pixels: the positions of its patches are
-        resized to it; 0 for its own.
-      dtype: one of `WEIGHT_DTYPES`; adapters and answer head are float32 always.
-      answering: one of `sizes.ANSWERING`; a model that writes answers has no head.
+      image_size: Side of the images in pixels, to which the position embeddings of patches are
+        resized; 0 for the directory's own.
+      dtype: One of `WEIGHT_DTYPES`; adapters and answer head are always float32.
+      answering: One of `ANSWERING`; a model that writes answers has no head.
 
     Returns:
       The model.
 
     Raises:
-      WeightsError: if a file is absent, truncated or of another model, if tensors are missing, left
+      WeightsError: If a file is absent, truncated or of another model, if tensors are missing, left
         over or of another shape (the message lists them), or if adapters have another size or are
         in another stack.
     """
     folder = pathlib.Path(directory)
-    config, own = read_config(folder, selectable)
-    parts = _read_parts(folder, config, own, dtype)
-    heads, writes = parts.get("head", {}), answering == sizes_lib.GENERATE
-    if answers is None and not heads and not writes:
+    spec, own = config_file.read(folder, selectable)
+    submodules = _read_submodules(folder, spec, own, dtype)
+    heads, generates = submodules.get("head", {}), answering == GENERATE
+    if answers is None and not heads and not generates:
         raise WeightsError(f"{folder} has no answer head, so the answers must be given")
-    # A model that writes has no head, but its answers are still what it is ranked by.
-    known = {*heads, head_lib.ANSWERS} if writes else heads
+    # A model that writes has no head, but its answers are still the candidates that it ranks.
+    known = {*heads, head_lib.ANSWERS} if generates else heads
     own = {name: own[name] if name in known else () for name in own}
     new = {
         name: own[name] if given is None else tuple(given)
         for name, given in ((head_lib.ANSWERS, answers), (head_lib.FINDINGS, findings))
     }
-    of_head, of_adapters = jax.random.split(key)
-    parts["head"] = {}
-    if not writes:
-        parts["head"] = head_lib.fit(heads, own, new, width=head_width(config), key=of_head)
-    count = len(new[head_lib.ANSWERS])
-    config = dataclasses.replace(config, num_answers=count, answering=answering)
+    head_key, adapters_key = jax.random.split(key)
+    submodules["head"] = {}
+    if not generates:
+        width = head_width(spec)
+        submodules["head"] = head_lib.fit(heads, own, new, width=width, key=head_key)
+    spec = spec.replace(num_answers=len(new[head_lib.ANSWERS]), answering=answering)
     if image_size:
-        config = _resize_positions(config, parts, image_size)
-    config, parts["adapters"] = companions.read_adapters(folder, config, adapter_size, of_adapters)
-    arranged = family_of(config).arrange(config, parts)
-    return Weights(config, arranged, new[head_lib.ANSWERS], new[head_lib.FINDINGS])
+        spec = _resize_positions(spec, submodules, image_size)
+    spec, submodules["adapters"] = extra_files.read_adapters(
+        folder, spec, adapter_size, adapters_key
+    )
+    params = family_of(spec.config).to_params(spec, submodules)
+    return Weights(spec, params, new[head_lib.ANSWERS], new[head_lib.FINDINGS])
 
 
-def load_config(directory: pathlib.Path | str, *, image_size: int = 0) -> Any:
-    """Reads a model's sizes, without its weights.
+def load_spec(directory: pathlib.Path | str, *, image_size: int = 0) -> ModelSpec[Any]:
+    """Reads a model's specification, without its weights.
 
     Args:
-      directory: as of `load`.
-      image_size: as of `load`.
+      directory: Directory of any family in `FAMILIES`.
+      image_size: Side of the images in pixels; 0 for the directory's own.
 
     Returns:
-      The sizes, with as many answers as config.json has labels, and no adapters.
+      The specification, with as many answers as config.json has labels, and no adapters.
 
     Raises:
-      WeightsError: if config.json is absent, or not of a model that can be built.
+      WeightsError: If config.json is absent, or its model cannot be built.
     """
-    config, _ = read_config(pathlib.Path(directory))
-    return family_of(config).with_image_size(config, image_size) if image_size else config
+    spec, _ = config_file.read(pathlib.Path(directory))
+    return spec.with_image_size(image_size)
 
 
 def save(
     directory: pathlib.Path | str,
-    config: Any,
+    spec: ModelSpec[Any],
     params: Params,
     answers: Sequence[str],
     tokenizer: Tokenizer,
     findings: Sequence[str] = (),
 ) -> None:
-    """Writes a model as transformers' class for question answering reads it.
+    """Writes a model as the class of transformers for question answering reads it.
 
     Args:
-      directory: made if absent; a model in it is replaced, other files stay.
-      config: sizes.
-      params: of the model.
-      answers: classes of its answer head.
-      tokenizer: of its questions.
-      findings: classes of its head for findings.
+      directory: Made if absent; a model in it is replaced, other files are kept.
+      spec: Specification of the model.
+      params: Parameters of the model.
+      answers: Classes of the answer head.
+      tokenizer: Tokenizer of the questions.
+      findings: Classes of the head for findings.
 
     Raises:
-      ValueError: if answers or tokenizer do not fit the sizes.
-      OSError: if the directory cannot be written to.
+      ValueError: If answers or tokenizer do not fit the specification.
+      OSError: If the directory cannot be written to.
     """
-    if len(answers) != config.num_answers:
-        raise ValueError(f"{len(answers)} answers for a head of {config.num_answers}")
-    family, heads = family_of(config), params["head"]
-    kinds = family.tensors(config)
+    if len(answers) != spec.setup.num_answers:
+        raise ValueError(f"{len(answers)} answers for a head of {spec.setup.num_answers}")
+    family, heads = family_of(spec.config), params["head"]
+    mappings = family.tensors(spec.config)
     if head_lib.ANSWERS not in heads:
-        kinds = [kind for kind in kinds if not family.is_of_head(kind.name)]
-    own_files = {n: h for n, h in heads.items() if n != head_lib.ANSWERS or not family.head_prefix}
+        mappings = [one for one in mappings if not family.is_of_head(one.name)]
     write(
         directory,
-        config,
-        layout.stream(kinds, family.parts(config, params)),
+        spec,
+        layout.stream(mappings, family.to_submodules(spec, params)),
         tokenizer,
         classes={head_lib.ANSWERS: answers, head_lib.FINDINGS: findings},
-        heads=own_files,
+        heads={n: heads[n] for n in heads if n != head_lib.ANSWERS or not family.head_prefix},
         adapters=params["adapters"],
     )
 
 
 def write(
     directory: pathlib.Path | str,
-    config: Any,
-    theirs: Tensors,
+    spec: ModelSpec[Any],
+    tensors: Iterable[tuple[str, np.ndarray]],
     tokenizer: Tokenizer,
     *,
     classes: Mapping[str, Sequence[str]] | None = None,
@@ -187,200 +192,139 @@ def write(
     settings: Mapping[str, Any] | None = None,
     shard_bytes: int = shards.SHARD_BYTES,
 ) -> None:
-    """Writes tensors that are already laid out as the family's directories have them.
+    """Writes tensors that have the layout and the names of the family's directories.
 
     Args:
-      directory: as of `save`.
-      config: sizes.
-      theirs: the tensors with their names, as they come.
-      tokenizer: of the questions.
-      classes: of the heads, by entry; None if there is no head.
-      heads: those with a file of their own, by entry.
-      adapters: of the selectable stack.
-      settings: what config.json holds beside the sizes.
-      shard_bytes: how large a file of the model gets before another is begun.
+      directory: Made if absent; a model in it is replaced, other files are kept.
+      spec: Specification of the model.
+      tensors: (name, array) pairs, written as they come.
+      tokenizer: Tokenizer of the questions.
+      classes: Entry of the head to its classes; None without a head.
+      heads: Heads that have a file of their own, by entry.
+      adapters: Adapters of the selectable stack.
+      settings: Further entries of config.json.
+      shard_bytes: Size of a model file at most.
 
     Raises:
-      ValueError: if the tokenizer does not fit the sizes.
-      OSError: if the directory cannot be written to.
+      ValueError: If the tokenizer does not fit the sizes.
+      OSError: If the directory cannot be written to.
     """
-    if tokenizer.vocabulary_size > config.vocab_size:
-        raise ValueError(
-            f"a tokenizer of {tokenizer.vocabulary_size} entries for {config.vocab_size} embeddings"
-        )
+    entries, embeddings = tokenizer.vocabulary_size, spec.config.vocab_size
+    if entries > embeddings:
+        raise ValueError(f"a tokenizer of {entries} entries for {embeddings} embeddings")
     folder = pathlib.Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (CONFIG_FILE, *companions.FILES):
+    for name in (CONFIG_FILE, *extra_files.FILES):
         (folder / name).unlink(missing_ok=True)
     tokenizer.save(folder)
-    preprocessor.write(folder, config, family_of(config).image_processor(config))
+    preprocessor.write(folder, spec.setup, family_of(spec.config).image_processor(spec.config))
     bytes_of: collections.Counter[str] = collections.Counter()
-    shards.write(folder, _counted(theirs, bytes_of), shard_bytes=shard_bytes)
+    shards.write(folder, _counted(tensors, bytes_of), shard_bytes=shard_bytes)
     for name, params in (heads or {}).items():
-        companions.write_head(folder, params, name)
-    companions.write_adapters(folder, config, adapters)
+        extra_files.write_head(folder, params, name)
+    extra_files.write_adapters(folder, spec.setup.selectable, adapters)
     dtype = bytes_of.most_common(1)[0][0]
-    content = sizes_lib.merged(settings or {}, _config_json(config, classes or {}, dtype))
-    tensor_files.write_json(folder / CONFIG_FILE, content)
+    content = config_file.content(spec, classes or {}, dtype)
+    tensor_files.write_json(folder / CONFIG_FILE, sizes.merged(settings or {}, content))
 
 
-def _counted(tensors: Tensors, bytes_of: collections.Counter[str]) -> Iterator[Any]:
+def _counted(
+    tensors: Iterable[tuple[str, np.ndarray]], bytes_of: collections.Counter[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Passes tensors on; adds their bytes up by dtype."""
     for name, value in tensors:
         bytes_of[value.dtype.name] += value.nbytes
         yield name, value
 
 
-def check(config: Any, shapes: Mapping[str, tuple[int, ...]], where: pathlib.Path) -> None:
-    """Refuses tensors that are not those of a model.
+def check(spec: ModelSpec[Any], shapes: Mapping[str, tuple[int, ...]], where: pathlib.Path) -> None:
+    """Compares the tensors of a checkpoint with those of a model.
 
     Args:
-      config: its sizes.
-      shapes: names to shapes; those of the answer head may be absent.
-      where: they are, for the message.
+      spec: Specification of the model.
+      shapes: Names to shapes; tensors of the answer head may be absent.
+      where: Path of the checkpoint, for the message.
 
     Raises:
-      WeightsError: lists what is missing, left over or of another shape.
+      WeightsError: Lists the tensors that are missing, left over or of another shape.
     """
-    family = family_of(config)
-    template = _shapes(config)
-    expected = layout.expected_shapes(family.tensors(config), family.parts(config, template))
+    family = family_of(spec.config)
+    submodules = family.to_submodules(spec, _shapes(spec))
+    expected = layout.expected_shapes(family.tensors(spec.config), submodules)
     if not any(family.is_of_head(name) for name in shapes):
         expected = {n: expected[n] for n in expected if not family.is_of_head(n)}
-    tensor_files.check_fit(where, shapes, expected)
+    tensor_files.check_shapes(where, shapes, expected)
 
 
-def family_of(config: Sizes) -> Family:
-    """Returns the family whose sizes these are."""
-    return next(family for family in FAMILIES.values() if type(config) is family.sizes)
-
-
-def head_width(config: Any) -> int:
+def head_width(spec: ModelSpec[Any]) -> int:
     """Returns the width of the state that a model's heads read."""
-    template = _shapes(dataclasses.replace(config, num_answers=1))
+    template = _shapes(spec.replace(num_answers=1, answering=CLASSIFY))
     return template["head"][head_lib.ANSWERS]["hidden"]["kernel"].shape[0]
 
 
-def head_shapes(config: Any, classes: Mapping[str, Sequence[str]]) -> Params:
-    """Returns the shapes of heads, by entry.
+def head_shapes(spec: ModelSpec[Any], classes: Mapping[str, Sequence[str]]) -> Params:
+    """Returns the shapes of a model's heads, by entry.
 
     Args:
-      config: sizes of the model.
-      classes: by entry.
+      spec: Specification of the model.
+      classes: Entry of the head to its classes.
     """
-    fit = functools.partial(head_lib.fit, {}, {}, classes, width=head_width(config))
+    fit = functools.partial(head_lib.fit, {}, {}, classes, width=head_width(spec))
     return jax.eval_shape(lambda: fit(key=jax.random.key(0)))
 
 
-def _shapes(config: Any) -> Params:
-    return jax.eval_shape(family_of(config).make_model(config).init, jax.random.key(0))
+def _shapes(spec: ModelSpec[Any]) -> Params:
+    return jax.eval_shape(family_of(spec.config).make_model(spec).init, jax.random.key(0))
 
 
-def read_config(
-    folder: pathlib.Path, selectable: str = ""
-) -> tuple[Any, dict[str, tuple[str, ...]]]:
-    """Reads a directory's sizes, and what classes its heads would have.
-
-    Args:
-      folder: with config.json, and preprocessor_config.json if there is one.
-      selectable: as of `load`.
-
-    Returns:
-      (sizes, entry of the head to classes).
-
-    Raises:
-      WeightsError: if config.json is absent, or not of a model that can be built.
-    """
-    path = folder / CONFIG_FILE
-    content = tensor_files.read_json(path)
-    families = {family.model_type: family for family in FAMILIES.values()}
-    if content.get("model_type") not in families:
-        raise WeightsError(
-            f"{path}: model_type = {content.get('model_type')!r}, must be one of {sorted(families)}"
-        )
-    family = families[content["model_type"]]
-    # What transformers takes where a config has no labels.
-    labels = content.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
-    try:
-        answers = tuple(labels[str(place)] for place in range(len(labels)))
-        sizes = sizes_lib.build(
-            family.sizes,
-            family.standardise(content),
-            num_answers=len(answers),
-            selectable=selectable or companions.adapted_stack(folder) or family.stacks[0],
-            **preprocessor.read_pixels(folder),
-        )
-        findings = tuple(content.get("findings", ()))
-        return sizes, {head_lib.ANSWERS: answers, head_lib.FINDINGS: findings}
-    except KeyError as error:
-        raise WeightsError(f"{path}: id2label lacks {error}, must count from 0") from error
-    except ConfigError as error:
-        raise WeightsError(f"{path}: {error}") from error
-
-
-def _config_json(config: Sizes, classes: Mapping[str, Sequence[str]], dtype: str) -> dict[str, Any]:
-    family = family_of(config)
-    content = {
-        "architectures": [family.architecture],
-        "model_type": family.model_type,
-        "dtype": dtype,
-        **sizes_lib.names(config),
-    }
-    if findings := classes.get(head_lib.FINDINGS):
-        content["findings"] = list(findings)
-    if answers := classes.get(head_lib.ANSWERS):
-        content["id2label"] = {str(place): answer for place, answer in enumerate(answers)}
-        content["label2id"] = {answer: place for place, answer in enumerate(answers)}
-    return content
-
-
-def locate(config: Sizes, located: Stored, where: pathlib.Path) -> Stored:
+def locate(spec: ModelSpec[Any], stored: StoredTensors, where: pathlib.Path) -> StoredTensors:
     """Finds a model's tensors among those of a checkpoint.
 
     Args:
-      config: sizes.
-      located: all tensors that are there, by the names they have there.
-      where: they are, for the message.
+      spec: Specification of the model.
+      stored: All tensors of the checkpoint, by their names there.
+      where: Path of the checkpoint, for the message.
 
     Returns:
-      Those of the model, by the names that the family gives them.
+      The model's tensors, by the names that the family gives them.
 
     Raises:
-      WeightsError: lists what is missing, left over or of another shape.
+      WeightsError: Lists the tensors that are missing, left over or of another shape.
     """
-    renamed = family_of(config).rename(list(located))
-    stored = {new: located[name] for name, new in renamed.items()}
-    check(config, {name: tensor.shape for name, tensor in stored.items()}, where)
-    return stored
+    renamed = family_of(spec.config).rename(list(stored))
+    found = {new: stored[name] for name, new in renamed.items()}
+    check(spec, {name: tensor.shape for name, tensor in found.items()}, where)
+    return found
 
 
-def _read_parts(
-    folder: pathlib.Path, config: Sizes, classes: Mapping[str, Sequence[str]], dtype: str
+def _read_submodules(
+    folder: pathlib.Path, spec: ModelSpec[Any], classes: Mapping[str, Sequence[str]], dtype: str
 ) -> dict[str, Params]:
-    """Returns a directory's parts without adapters, and without a head if it has none."""
-    kinds = family_of(config).tensors(config)
-    stored = locate(config, tensor_files.locate(folder), folder)
+    """Returns a directory's submodules without adapters; without a head if it has none."""
+    mappings = family_of(spec.config).tensors(spec.config)
+    stored = locate(spec, tensor_files.locate(folder), folder)
 
     def dtype_of(names: Sequence[str]) -> np.dtype:
         if dtype == STORED:
             return tensor_files.common_dtype([stored[name].dtype for name in names])
         return np.dtype(dtype)
 
-    parts = layout.from_huggingface(kinds, tensor_files.stream(stored), dtype_of)
-    heads = parts.get("head", {}) | companions.read_heads(folder, head_shapes(config, classes))
+    submodules = layout.from_huggingface(mappings, tensor_files.stream(stored), dtype_of)
+    heads = extra_files.read_heads(folder, head_shapes(spec, classes))
+    heads = submodules.get("head", {}) | heads
     if not heads:
-        return parts
-    return {**parts, "head": jax.tree.map(lambda leaf: leaf.astype(jnp.float32), heads)}
+        return submodules
+    return {**submodules, "head": jax.tree.map(lambda leaf: leaf.astype(jnp.float32), heads)}
 
 
-def _resize_positions(config: Sizes, parts: Params, image_size: int) -> Sizes:
-    """Changes the positions of patches in place; returns sizes for images of that side."""
-    family = family_of(config)
-    resized = family.with_image_size(config, image_size)
-    path, method = family.positions
-    node = parts
+def _resize_positions(spec: ModelSpec[Any], submodules: Params, image_size: int) -> ModelSpec[Any]:
+    """Resizes the patches' position embeddings in place; returns the new specification."""
+    resized = spec.with_image_size(image_size)
+    path, method = family_of(spec.config).position_embeddings
+    node = submodules
     for key in path[:-1]:
         node = node[key]
-    side = math.isqrt(resized.num_patches)
+    side = math.isqrt(resized.config.num_patches)
     old_TD = np.asarray(node[path[-1]])
     new_TD = positions.resize(old_TD.astype(np.float32), side, method)
     node[path[-1]] = jnp.asarray(new_TD, old_TD.dtype)

@@ -1,4 +1,4 @@
-"""How must pixels be scaled for a checkpoint? So says its preprocessor_config.json."""
+"""Scaling of a checkpoint's pixels, in its preprocessor_config.json."""
 
 import pathlib
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models.blocks.vision import CHANNELS
 from f3ocus_jax.models.huggingface import tensor_files
-from f3ocus_jax.models.sizes import Sizes
+from f3ocus_jax.models.spec import Setup
 
 FILE = "preprocessor_config.json"
 BYTE = 1 / 255
@@ -17,14 +17,14 @@ def read_pixels(folder: pathlib.Path) -> dict[str, tuple[float, ...]]:
     """Reads the mean and deviation of a checkpoint's pixels.
 
     Args:
-      folder: of the checkpoint.
+      folder: Folder of the checkpoint.
 
     Returns:
-      image_mean and image_std, each one number per channel or one for all; what the file does not
-      hold is left out, and so is everything where there is no file.
+      The fields image_mean and image_std of `Setup`, without those that the file does not hold;
+      `{}` without a file.
 
     Raises:
-      WeightsError: for a file that cannot be read, or that scales pixels as no family here does.
+      WeightsError: For a file that cannot be read, or another scaling than any family here has.
     """
     path = folder / FILE
     if not path.is_file():
@@ -39,24 +39,24 @@ def read_pixels(folder: pathlib.Path) -> dict[str, tuple[float, ...]]:
     return {name: _numbers(path, name, content[name]) for name in names if name in content}
 
 
-def write(folder: pathlib.Path, sizes: Sizes, of_family: Mapping[str, Any]) -> None:
-    """Writes how pixels are scaled, as transformers reads it.
+def write(folder: pathlib.Path, setup: Setup, image_processor: Mapping[str, Any]) -> None:
+    """Writes the scaling of pixels as transformers reads it.
 
     Args:
-      folder: of the checkpoint.
-      sizes: of the model.
-      of_family: the class of transformers that prepares its images, and the size it makes them.
+      folder: Folder of the checkpoint.
+      setup: Mean and deviation of the pixels.
+      image_processor: Entries of the family, see `Family.image_processor`.
     """
     content = {
-        **of_family,
+        **image_processor,
         "do_convert_rgb": True,
         "do_resize": True,
         "resample": 3,  # PIL's number for bicubic
         "do_rescale": True,
         "rescale_factor": BYTE,
         "do_normalize": True,
-        "image_mean": _per_channel(sizes.image_mean),
-        "image_std": _per_channel(sizes.image_std),
+        "image_mean": _per_channel(setup.image_mean),
+        "image_std": _per_channel(setup.image_std),
     }
     tensor_files.write_json(folder / FILE, content)
 
@@ -65,7 +65,7 @@ def _numbers(path: pathlib.Path, name: str, value: Any) -> tuple[float, ...]:
     numbers = value if isinstance(value, list) else [value]
     if not all(isinstance(number, int | float) for number in numbers):
         raise WeightsError(f"{path}: {name} = {value!r}, must be a number per channel")
-    # The same number for every channel is kept once, whatever the number of channels.
+    # A number that all channels share is kept once.
     return tuple(float(number) for number in (numbers[:1] if len(set(numbers)) == 1 else numbers))
 
 

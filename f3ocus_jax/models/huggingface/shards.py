@@ -1,4 +1,4 @@
-"""How does a model of any size get to disk with no more than one file of it in memory twice?"""
+"""Model files of limited size, of which no more than one is in memory at a time."""
 
 import pathlib
 import re
@@ -9,12 +9,12 @@ import numpy as np
 from f3ocus_jax.models.huggingface import tensor_files
 
 SHARD_BYTES = 5_000_000_000
-"""How large a file gets before another is begun, as transformers does it."""
+"""Default size of a file at most, as in transformers."""
 
 _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 
-Part = tuple[pathlib.Path, list[str]]
-"""A file that is written, under another name than it will have, and the tensors in it."""
+Shard = tuple[pathlib.Path, list[str]]
+"""Temporary path of a written file, and the names of its tensors."""
 
 
 def write(
@@ -23,38 +23,38 @@ def write(
     *,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Writes a model's tensors as they come, in as many files as it takes.
+    """Writes a model's tensors as they come, in as many files as needed.
 
     Args:
-      folder: an existing one; the files of a model that is there already are replaced.
+      folder: Existing folder; the files of a model in it are replaced.
       tensors: (name, array) pairs; those of one file are in memory at a time.
-      shard_bytes: how large a file gets, but for a single tensor that is larger.
+      shard_bytes: Size of a file at most, unless a single tensor is larger.
     """
-    parts: list[Part] = []
+    shards: list[Shard] = []
     try:
-        total = _write_parts(folder, tensors, shard_bytes, parts)
+        total = _write_shards(folder, tensors, shard_bytes, shards)
         for path in folder.iterdir():
             if path.name == tensor_files.INDEX_FILE or _SHARD.fullmatch(path.name):
                 path.unlink()
-        _name(folder, parts, total)
+        _rename(folder, shards, total)
     finally:
-        for path, _ in parts:
+        for path, _ in shards:
             path.unlink(missing_ok=True)
 
 
-def _write_parts(
+def _write_shards(
     folder: pathlib.Path,
     tensors: Iterable[tuple[str, np.ndarray]],
     shard_bytes: int,
-    parts: list[Part],
+    shards: list[Shard],
 ) -> int:
-    """Fills `parts` as files are written; returns the bytes of all tensors."""
+    """Appends to `shards` as files are written; returns the bytes of all tensors."""
     shard: dict[str, np.ndarray] = {}
     filled = total = 0
 
     def finish() -> None:
-        path = folder / f".{tensor_files.WEIGHTS_FILE}.part-{len(parts)}"
-        parts.append((path, list(shard)))
+        path = folder / f".{tensor_files.WEIGHTS_FILE}.part-{len(shards)}"
+        shards.append((path, list(shard)))
         tensor_files.write(path, shard)
         shard.clear()
 
@@ -68,15 +68,15 @@ def _write_parts(
     return total
 
 
-def _name(folder: pathlib.Path, parts: Sequence[Part], total: int) -> None:
-    """Gives the files their names, and writes their index if there are several."""
-    if len(parts) == 1:
-        parts[0][0].replace(folder / tensor_files.WEIGHTS_FILE)
+def _rename(folder: pathlib.Path, shards: Sequence[Shard], total: int) -> None:
+    """Gives the files their final names, and writes their index if there are several."""
+    if len(shards) == 1:
+        shards[0][0].replace(folder / tensor_files.WEIGHTS_FILE)
         return
     (folder / tensor_files.WEIGHTS_FILE).unlink(missing_ok=True)
     weight_map: dict[str, str] = {}
-    for number, (path, names) in enumerate(parts, 1):
-        shard = f"model-{number:05d}-of-{len(parts):05d}.safetensors"
+    for number, (path, names) in enumerate(shards, 1):
+        shard = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         path.replace(folder / shard)
         weight_map |= dict.fromkeys(names, shard)
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}

@@ -1,13 +1,13 @@
-"""Where are the tensors of a checkpoint, whether of safetensors or torch, one file or several?"""
+"""Tensors of a checkpoint of safetensors or torch, in one file or several."""
 
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
 from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models.huggingface import tensor_files, torch_files
-from f3ocus_jax.models.huggingface.tensor_files import StoredTensor
+from f3ocus_jax.models.huggingface.tensor_files import StoredTensor, StoredTensors
 
 SUFFIX = ".safetensors"
 TORCH_FILE = "pytorch_model.bin"
@@ -18,30 +18,30 @@ def locate(source: pathlib.Path) -> dict[str, StoredTensor]:
     """Finds every tensor of a checkpoint, without reading its numbers.
 
     Args:
-      source: a file, or a directory with a model in safetensors or, failing that, of torch.
+      source: A file, or a directory with a model in safetensors or, failing that, of torch.
 
     Returns:
       The tensors by name.
 
     Raises:
-      WeightsError: if it is absent, damaged or of no known kind.
+      WeightsError: If it is absent, damaged or of no known format.
     """
     if source.is_dir():
         return _in_directory(source)
     return _in_file(source)
 
 
-def stream(stored: Mapping[str, StoredTensor]) -> Iterator[tuple[str, np.ndarray]]:
+def stream(stored: StoredTensors) -> Iterator[tuple[str, np.ndarray]]:
     """Reads tensors one after the other, and one file after the other.
 
     Args:
-      stored: where they are, by any keys.
+      stored: Tensors by any names.
 
     Yields:
-      (key, array of the dtype that the file has).
+      (name, array of the file's dtype).
 
     Raises:
-      WeightsError: if a file is truncated, or a tensor does not hold floats.
+      WeightsError: If a file is truncated, or a tensor does not hold floats.
     """
     is_torch = any(tensor.path.suffix != SUFFIX for tensor in stored.values())
     return torch_files.stream(stored) if is_torch else tensor_files.stream(stored)

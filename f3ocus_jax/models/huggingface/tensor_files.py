@@ -1,4 +1,4 @@
-"""How do named tensors get from and to disk, without pickle and without half-written files?"""
+"""Named tensors on disk as safetensors: no pickle, and no half-written files."""
 
 import dataclasses
 import functools
@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,20 +18,20 @@ from f3ocus_jax.errors import WeightsError
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-"""What safetensors calls the kinds of float."""
+"""Names of floats in safetensors to those of NumPy."""
 
 
 def read_json(path: pathlib.Path) -> dict:
     """Reads a JSON object.
 
     Args:
-      path: of the file.
+      path: Path of the file.
 
     Returns:
       Its content.
 
     Raises:
-      WeightsError: if it is absent or no JSON object.
+      WeightsError: If it is absent or no JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -47,13 +48,13 @@ def read_json(path: pathlib.Path) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor is.
+    """A tensor in a file, of safetensors or of torch, whose numbers are not read yet.
 
     Attributes:
-      path: of its file.
-      name: in that file.
-      shape: of the tensor.
-      dtype: of its numbers, as numpy names it; safetensors' own name where they are no floats.
+      path: Path of the file.
+      name: Name in that file.
+      shape: Shape of the tensor.
+      dtype: NumPy's name of its dtype; for numbers that are no floats, the file format's own name.
     """
 
     path: pathlib.Path
@@ -62,17 +63,21 @@ class StoredTensor:
     dtype: str
 
 
+StoredTensors: TypeAlias = Mapping[str, StoredTensor]
+"""Stored tensors by name, which may differ from their names in the files."""
+
+
 def locate(directory: pathlib.Path) -> dict[str, StoredTensor]:
     """Finds every tensor of a model, without reading its numbers.
 
     Args:
-      directory: with model.safetensors, or with shards and their index.
+      directory: Directory of model.safetensors, or of shards and their index.
 
     Returns:
       The tensors by name.
 
     Raises:
-      WeightsError: if there is neither, or a file is absent, truncated or no safetensors file.
+      WeightsError: If there is neither, or a file is absent, truncated or no safetensors file.
     """
     if (directory / WEIGHTS_FILE).is_file():
         return contents(directory / WEIGHTS_FILE)
@@ -90,14 +95,14 @@ def through_index(
     """Finds every tensor of a model whose shards have an index.
 
     Args:
-      index: its path, beside the shards.
-      contents_of: path of a shard -> its tensors by name.
+      index: Path of the index, in the directory of the shards.
+      contents_of: Maps the path of a shard to its tensors by name.
 
     Returns:
       The tensors by name.
 
     Raises:
-      WeightsError: if the index is no such file, or a tensor is in no shard.
+      WeightsError: If the index is no such file, or a tensor is in no shard.
     """
     shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict):
@@ -112,16 +117,16 @@ def through_index(
 
 
 def contents(path: pathlib.Path) -> dict[str, StoredTensor]:
-    """Reads which tensors a file holds, without their numbers.
+    """Lists the tensors of a file, without reading their numbers.
 
     Args:
-      path: of a safetensors file.
+      path: Path of a safetensors file.
 
     Returns:
       The tensors by name.
 
     Raises:
-      WeightsError: if the file is absent, truncated or no safetensors file.
+      WeightsError: If the file is absent, truncated or no safetensors file.
     """
     with _open(path) as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118, no mapping
@@ -133,59 +138,72 @@ def contents(path: pathlib.Path) -> dict[str, StoredTensor]:
         }
 
 
-def read(stored: Mapping[str, StoredTensor]) -> dict[str, np.ndarray]:
+def read(stored: StoredTensors) -> dict[str, np.ndarray]:
     """Reads tensors.
 
     Args:
-      stored: where they are, by any keys.
+      stored: Tensors by any names.
 
     Returns:
-      The same keys to arrays, float32.
+      The same names to arrays, float32.
 
     Raises:
-      WeightsError: if a file is truncated, or a tensor does not hold floats.
+      WeightsError: If a file is truncated, or a tensor does not hold floats.
     """
     return {name: value.astype(np.float32) for name, value in stream(stored)}
 
 
-def stream(stored: Mapping[str, StoredTensor]) -> Iterator[tuple[str, np.ndarray]]:
+def stream(stored: StoredTensors) -> Iterator[tuple[str, np.ndarray]]:
+    """Reads tensors of safetensors files one after the other; see `stream_files`.
+
+    Raises:
+      WeightsError: If a file is truncated, or a tensor does not hold floats.
+    """
+    return stream_files(stored, _read_file)
+
+
+def stream_files(
+    stored: StoredTensors,
+    read_file: Callable[[pathlib.Path, StoredTensors], Iterator[tuple[str, np.ndarray]]],
+) -> Iterator[tuple[str, np.ndarray]]:
     """Reads tensors one after the other, and one file after the other.
 
     Args:
-      stored: where they are, by any keys.
+      stored: Tensors by any names.
+      read_file: Maps the path of a file and its tensors to (name, array) pairs.
 
     Yields:
-      (key, array of the dtype that the file has).
-
-    Raises:
-      WeightsError: if a file is truncated, or a tensor does not hold floats.
+      (name, array of the file's dtype).
     """
     for path in sorted({tensor.path for tensor in stored.values()}):
-        # What was read of a file stays mapped until it is closed: one shard at most.
-        with _open(path) as file:
-            for key, tensor in stored.items():
-                if tensor.path != path:
-                    continue
-                if tensor.dtype not in DTYPES.values():
-                    raise WeightsError(f"{path}: {tensor.name} is {tensor.dtype}, must be floats")
-                yield key, file.get_tensor(tensor.name)
+        tensors = {name: tensor for name, tensor in stored.items() if tensor.path == path}
+        yield from read_file(path, tensors)
+
+
+def _read_file(path: pathlib.Path, tensors: StoredTensors) -> Iterator[tuple[str, np.ndarray]]:
+    # A file stays mapped in memory until it is closed: one shard at most.
+    with _open(path) as file:
+        for name, tensor in tensors.items():
+            if tensor.dtype not in DTYPES.values():
+                raise WeightsError(f"{path}: {tensor.name} is {tensor.dtype}, must be floats")
+            yield name, file.get_tensor(tensor.name)
 
 
 def common_dtype(dtypes: Sequence[str]) -> np.dtype:
-    """Returns the narrowest dtype that holds numbers of all of these, float32 at most."""
+    """Returns the narrowest dtype that holds the numbers of all these dtypes, float32 at most."""
     narrowed = [np.dtype("float32" if dtype == "float64" else dtype) for dtype in dtypes]
     return functools.reduce(jnp.promote_types, narrowed)
 
 
 def write(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes tensors of any kind of float; the file is there either whole or not at all."""
+    """Writes tensors of floats of any dtype, atomically: the file is whole or absent."""
     arrays = {name: np.ascontiguousarray(tensors[name]) for name in tensors}
     # Hugging Face refuses files whose metadata do not name the framework they were made for.
     write_whole(path, lambda partial: save_file(arrays, partial, metadata={"format": "pt"}))
 
 
 def write_json(path: pathlib.Path, content: Mapping) -> None:
-    """Writes a JSON object; the file is there either whole or not at all."""
+    """Writes a JSON object, atomically: the file is whole or absent."""
     text = json.dumps(content, indent=2) + "\n"
     write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
@@ -194,8 +212,8 @@ def write_whole(path: pathlib.Path, write_to: Callable[[pathlib.Path], object]) 
     """Writes a file under another name and renames it once all of it is on disk.
 
     Args:
-      path: of the file; one that is there already is replaced.
-      write_to: writes the content to the path it is given.
+      path: Path of the file; an existing one is replaced.
+      write_to: Function that writes the content to the given path.
     """
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
@@ -207,20 +225,20 @@ def write_whole(path: pathlib.Path, write_to: Callable[[pathlib.Path], object]) 
         partial.unlink(missing_ok=True)
 
 
-def check_fit(
+def check_shapes(
     where: pathlib.Path,
     stored: Mapping[str, tuple[int, ...]],
     expected: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """Refuses tensors that are not those of a model.
+    """Compares stored tensors with those of a model.
 
     Args:
-      where: they are, for the message.
-      stored: names to shapes of what is there.
-      expected: names to shapes of what a model needs.
+      where: Path of the tensors, for the message.
+      stored: Names to shapes of the stored tensors.
+      expected: Names to shapes of the tensors that the model needs.
 
     Raises:
-      WeightsError: lists what is missing, left over or of another shape.
+      WeightsError: Lists the tensors that are missing, left over or of another shape.
     """
     wrong = [
         f"{name} {stored[name]} instead of {expected[name]}"

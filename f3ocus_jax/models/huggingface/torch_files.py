@@ -1,31 +1,32 @@
-"""How are the tensors of a torch checkpoint read, without running code that is in it?"""
+"""Tensors of a torch checkpoint, read as data only: none of its code runs."""
 
 import importlib
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from f3ocus_jax.errors import WeightsError
-from f3ocus_jax.models.huggingface.tensor_files import StoredTensor
+from f3ocus_jax.models.huggingface import tensor_files
+from f3ocus_jax.models.huggingface.tensor_files import StoredTensor, StoredTensors
 
 SUFFIXES = (".bin", ".pt", ".pth")
 
 
 def contents(path: pathlib.Path) -> dict[str, StoredTensor]:
-    """Reads which tensors a checkpoint holds, with torch, which only the extra `parity` installs.
+    """Lists the tensors of a checkpoint, with torch, which only the extra `parity` installs.
 
     Args:
-      path: of a .pth, .pt or .bin file: a mapping of tensors, or a mapping whose entry "model" is
-        one.
+      path: Path of a .pth, .pt or .bin file that holds a mapping of tensors, or a mapping whose
+        entry "model" is one.
 
     Returns:
-      The tensors by name; what are no floats (positions, queue pointers) is left out.
+      The tensors by name, without those that are no floats (positions, queue pointers).
 
     Raises:
-      WeightsError: if torch is not installed, the file is absent or damaged, it holds more than
+      WeightsError: If torch is not installed, the file is absent or damaged, it holds more than
         data, or it holds no tensors by name.
     """
     return {
@@ -34,23 +35,19 @@ def contents(path: pathlib.Path) -> dict[str, StoredTensor]:
     }
 
 
-def stream(stored: Mapping[str, StoredTensor]) -> Iterator[tuple[str, np.ndarray]]:
-    """Reads tensors one after the other, and one file after the other.
-
-    Args:
-      stored: where they are, by any keys.
-
-    Yields:
-      (key, array of the dtype that the file has).
+def stream(stored: StoredTensors) -> Iterator[tuple[str, np.ndarray]]:
+    """Reads tensors of torch checkpoints one after the other; see `tensor_files.stream_files`.
 
     Raises:
-      WeightsError: as `contents`.
+      WeightsError: As `contents`.
     """
-    for path in sorted({tensor.path for tensor in stored.values()}):
-        tensors = _tensors(path)
-        for key, tensor in stored.items():
-            if tensor.path == path:
-                yield key, _array(tensors[tensor.name])
+    return tensor_files.stream_files(stored, _read_file)
+
+
+def _read_file(path: pathlib.Path, stored: StoredTensors) -> Iterator[tuple[str, np.ndarray]]:
+    tensors = _tensors(path)
+    for name, tensor in stored.items():
+        yield name, _array(tensors[tensor.name])
 
 
 def _tensors(path: pathlib.Path) -> dict[str, Any]:

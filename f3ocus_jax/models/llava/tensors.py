@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from f3ocus_jax.models.blocks.vision import CHANNELS
 from f3ocus_jax.models.huggingface import language_tensors, layout
-from f3ocus_jax.models.huggingface.layout import Path, Tensor
+from f3ocus_jax.models.huggingface.layout import Path, TensorMapping
 from f3ocus_jax.models.llava.config import LlavaConfig
 
 _VISION, _LANGUAGE = "vision_tower.vision_model", "language_model.model"
@@ -21,20 +21,20 @@ _PREFIXES = (
     (r"^lm_head\.", "language_model.lm_head."),
     (r"^vision_tower\.(?!vision_model\.)", f"{_VISION}."),
 )
-"""From the names of a running torch model to those of published checkpoints."""
+"""Changes of names from those of a running torch model to those of published checkpoints."""
 
 _RUNNING = ((f"{_LANGUAGE}.", "model.language_model."), (f"{_VISION}.", "model.vision_tower."))
-"""From the names of published checkpoints to those of a running torch model, for blocks."""
+"""Changes of blocks' names from those of published checkpoints to a running torch model's."""
 
 _BUFFERS = ("position_ids", "rotary_emb.inv_freq")
-"""Constants that older versions of transformers saved with the parameters."""
+"""Constants that older versions of transformers save with the parameters."""
 
 
-def tensors(config: LlavaConfig) -> list[Tensor]:
-    """Returns every kind of tensor of a LlavaForConditionalGeneration."""
+def tensors(config: LlavaConfig) -> list[TensorMapping]:
+    """Returns the tensor mappings of a LlavaForConditionalGeneration."""
     depth, used = config.vision_config.num_hidden_layers, config.vision_layers
     use_bias = config.multimodal_projector_bias
-    kinds = [
+    mappings = [
         *_vision_embeddings(config),
         *_vision_blocks(("vision_blocks",), range(used)),
         *layout.norm(("vision_unused", "norm"), f"{_VISION}.post_layernorm"),
@@ -43,11 +43,11 @@ def tensors(config: LlavaConfig) -> list[Tensor]:
         *language_tensors.llama(config.text_config),
     ]
     if used < depth:
-        kinds += _vision_blocks(("vision_unused", "blocks"), range(used, depth))
-    return kinds
+        mappings += _vision_blocks(("vision_unused", "blocks"), range(used, depth))
+    return mappings
 
 
-def _vision_embeddings(config: LlavaConfig) -> list[Tensor]:
+def _vision_embeddings(config: LlavaConfig) -> list[TensorMapping]:
     names, ours = f"{_VISION}.embeddings", ("vision_embeddings",)
     patch = layout.patch(
         (*ours, "patch"),
@@ -56,19 +56,19 @@ def _vision_embeddings(config: LlavaConfig) -> list[Tensor]:
         channels=CHANNELS,
     )
     return [
-        Tensor(
+        TensorMapping(
             ((*ours, "class_token"),),
             f"{names}.class_embedding",
-            lambda ours: ours[0],
-            lambda theirs: (theirs[None],),
+            lambda value: value[0],
+            lambda tensor: (tensor[None],),
         ),
-        layout.same((*ours, "position"), f"{names}.position_embedding.weight"),
-        patch[0],  # CLIP's has no bias
+        layout.identical((*ours, "position"), f"{names}.position_embedding.weight"),
+        patch[0],  # without a bias in CLIP
         *layout.norm((*ours, "norm"), f"{_VISION}.pre_layrnorm"),  # spelt so by transformers
     ]
 
 
-def _vision_blocks(ours: Path, numbers: range) -> list[Tensor]:
+def _vision_blocks(ours: Path, layers: range) -> list[TensorMapping]:
     names = f"{_VISION}.encoder.layers.{{layer}}"
     maps = {
         "query": "self_attn.q_proj",
@@ -78,15 +78,15 @@ def _vision_blocks(ours: Path, numbers: range) -> list[Tensor]:
         "intermediate": "mlp.fc1",
         "output": "mlp.fc2",
     }
-    kinds = layout.norm((*ours, "attention_norm"), f"{names}.layer_norm1", numbers)
-    kinds += layout.norm((*ours, "feed_forward_norm"), f"{names}.layer_norm2", numbers)
+    mappings = layout.norm((*ours, "attention_norm"), f"{names}.layer_norm1", layers)
+    mappings += layout.norm((*ours, "feed_forward_norm"), f"{names}.layer_norm2", layers)
     for name, theirs in maps.items():
-        kinds += layout.linear((*ours, name), f"{names}.{theirs}", numbers)
-    return kinds
+        mappings += layout.linear((*ours, name), f"{names}.{theirs}", layers)
+    return mappings
 
 
 def rename(names: Sequence[str]) -> dict[str, str]:
-    """Takes the tensors of a published checkpoint, or of a running torch model."""
+    """Takes the tensors of a published checkpoint, or those of a running torch model."""
 
     def renamed(name: str) -> str:
         for pattern, replacement in _PREFIXES:
@@ -96,7 +96,7 @@ def rename(names: Sequence[str]) -> dict[str, str]:
     return {name: renamed(name) for name in names if not name.endswith(_BUFFERS)}
 
 
-def module(name: str) -> str:
+def module_name(name: str) -> str:
     """Returns the name that a block's tensor has in a running torch model."""
     for published, running in _RUNNING:
         if name.startswith(published):

@@ -1,29 +1,22 @@
 """ViLT (Kim et al., 2021)."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from f3ocus_jax.models import sizes
 from f3ocus_jax.models.family import Family, Published
+from f3ocus_jax.models.spec import CLASSIFY
 from f3ocus_jax.models.vilt import model, tensors
-from f3ocus_jax.models.vilt.config import STACKS, ViltConfig
-from f3ocus_jax.types import Params
+from f3ocus_jax.models.vilt.config import ViltConfig
 
 PUBLISHED = {
     "vilt_b32": Published(
         settings=sizes.BASE_STACK | {"image_size": 384, "patch_size": 32},
         vocabulary={"vocab_size": 30522},
-        answers=3129,  # of the checkpoint that was tuned on VQA v2
+        answers=3129,  # classes of the checkpoint that was tuned on VQA v2
         parameters=117_588_537,
     )
 }
-
-
-def _parts(config: ViltConfig, params: Params) -> Params:
-    """Returns parameters as they are: there is one stack, so one arrangement."""
-    del config
-    return params
 
 
 def _image_processor(config: ViltConfig) -> Mapping[str, Any]:
@@ -34,13 +27,9 @@ def _image_processor(config: ViltConfig) -> Mapping[str, Any]:
     }
 
 
-def _of_vocabulary(entries: int, token_id: Callable[[str], int]) -> Mapping[str, Any]:
+def _vocabulary_sizes(entries: int, token_id: Callable[[str], int]) -> Mapping[str, Any]:
     del token_id
     return {"vocab_size": entries}
-
-
-def _with_image_size(config: ViltConfig, image_size: int) -> ViltConfig:
-    return dataclasses.replace(config, image_size=image_size)
 
 
 def _edges(config: ViltConfig) -> tuple[int, int]:
@@ -53,22 +42,20 @@ def _tiny(image_size: int) -> dict[str, Any]:
 
 FAMILY = Family(
     name="vilt",
-    sizes=ViltConfig,
+    config=ViltConfig,
     make_model=model.make_model,
-    stacks=STACKS,
-    parts=_parts,
-    arrange=_parts,
+    tensors=tensors.tensors,
     model_type="vilt",
     architecture="ViltForQuestionAnswering",
-    head_prefix=tensors.HEAD,
-    tensors=tensors.tensors,
-    rename=tensors.rename,
     image_processor=_image_processor,
-    positions=(("embeddings", "position"), "bilinear"),
-    of_vocabulary=_of_vocabulary,
-    with_image_size=_with_image_size,
-    edges=_edges,
-    answerings=("classify",),
+    position_embeddings=(("embeddings", "position"), "bilinear"),
+    vocabulary_sizes=_vocabulary_sizes,
     tiny={"": _tiny},
     published=PUBLISHED,
+    rename=tensors.rename,
+    head_prefix=tensors.HEAD,
+    edges=_edges,
+    answerings=(CLASSIFY,),
+    image_mean=(0.5,),
+    image_std=(0.5,),
 )

@@ -1,11 +1,11 @@
-"""How large is a ViLT, and which sizes are possible?"""
+"""Sizes of ViLT."""
 
 import dataclasses
+from typing import ClassVar
 
 from f3ocus_jax.models import sizes
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
-
-STACKS = ("blocks",)
+from f3ocus_jax.models.spec import Stack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,34 +13,24 @@ class ViltConfig:
     """Sizes of a ViLT by their Hugging Face names; the defaults are those of ViLT-B/32.
 
     Attributes:
-      num_answers: classes of the answer head; 0 for none.
-      adapter_size: bottleneck of the adapter in every block; 0 for none.
-      selectable: the one stack there is.
-      answering: "classify": it has no decoder.
-      image_mean: of the pixels, as `vision.normalise` takes it.
-      image_std: of the pixels.
-      vocab_size: entries of the tokenizer's vocabulary.
-      type_vocab_size: kinds of text segment; only the first is used.
-      modality_type_vocab_size: kinds of input; the first is text, the second an image.
-      max_position_embeddings: longest question, in tokens.
+      vocab_size: Number of entries in the tokenizer's vocabulary.
+      type_vocab_size: Number of text segment types; only the first is used.
+      modality_type_vocab_size: Number of modalities; the first is text, the second an image.
+      max_position_embeddings: Longest question, in tokens.
       hidden_size: D.
       num_hidden_layers: L.
-      num_attention_heads: heads, each of D / heads dimensions.
-      intermediate_size: width of the feed-forward part.
-      hidden_act: its activation, a key of `ACTIVATIONS`.
-      layer_norm_eps: of every LayerNorm but the head's.
-      image_size: side of the square image, in pixels.
-      patch_size: side of a patch, in pixels.
-      num_channels: of the image.
-      qkv_bias: whether queries, keys and values have a bias.
+      num_attention_heads: Number of heads, each of D / heads dimensions.
+      intermediate_size: Width of the feed-forward part.
+      hidden_act: Activation of the feed-forward part, a key of `ACTIVATIONS`.
+      layer_norm_eps: Epsilon of every LayerNorm but the head's.
+      image_size: Side of the square image, in pixels.
+      patch_size: Side of a patch, in pixels.
+      num_channels: Channels of the image.
+      qkv_bias: True if queries, keys and values have a bias.
     """
 
-    num_answers: int
-    adapter_size: int = 0
-    selectable: str = STACKS[0]
-    answering: str = sizes.CLASSIFY
-    image_mean: tuple[float, ...] = (0.5,)
-    image_std: tuple[float, ...] = (0.5,)
+    NAME: ClassVar[str] = "ViLT"
+
     vocab_size: int = 30522
     type_vocab_size: int = 2
     modality_type_vocab_size: int = 2
@@ -59,19 +49,22 @@ class ViltConfig:
     def __post_init__(self) -> None:
         sizes.check(
             self,
-            "ViLT",
-            minimums={"adapter_size": 0, "num_answers": 0, "modality_type_vocab_size": 2},
-            choices={"hidden_act": tuple(ACTIVATIONS), "selectable": STACKS},
+            self.NAME,
+            minimums={"modality_type_vocab_size": 2},
+            choices={"hidden_act": tuple(ACTIVATIONS)},
             multiples=(("hidden_size", "num_attention_heads"), ("image_size", "patch_size")),
         )
-        sizes.check_pixels(self, "ViLT", self.num_channels)
 
     @property
     def num_patches(self) -> int:
-        """Patches of an image."""
+        """Number of patches of the image."""
         return (self.image_size // self.patch_size) ** 2
 
     @property
-    def rows(self) -> tuple[int, int]:
-        """(L, D): how many blocks can be chosen, and how wide they are."""
-        return self.num_hidden_layers, self.hidden_size
+    def stacks(self) -> dict[str, Stack]:
+        """The one stack."""
+        return {"blocks": Stack("blocks", self.num_hidden_layers, self.hidden_size)}
+
+    def with_image_size(self, image_size: int) -> "ViltConfig":
+        """Returns the same sizes for images of another side."""
+        return dataclasses.replace(self, image_size=image_size)

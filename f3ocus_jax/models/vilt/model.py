@@ -1,8 +1,8 @@
-"""What is ViLT (Kim et al., 2021)? One transformer over a question's tokens and an image's patches.
+"""ViLT (Kim et al., 2021): one transformer over the tokens of a question and patches of an image.
 
 The text tokens come first, then the image's class token and its patches in raster order. The answer
-is read off the first text token. Where images differ in size, each lies in the top left corner of a
-canvas: positions are resized to the patches of each, and the patches beyond are hidden.
+head reads the first text token. If images differ in size, each lies in the top left corner of a
+canvas: position embeddings are resized to the patches of each, and patches beyond it are masked.
 """
 
 import functools
@@ -11,15 +11,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from f3ocus_jax.models import head as head_lib, stacks
-from f3ocus_jax.models.base import Model
+from f3ocus_jax.models import base, head as head_lib, stacks
 from f3ocus_jax.models.blocks import adapters, bert, layers, modules, positions, vision
+from f3ocus_jax.models.spec import ModelSpec
 from f3ocus_jax.models.vilt.config import ViltConfig
 from f3ocus_jax.types import Batch, Params, Rows
 
 
 class Embeddings(nn.Module):
-    """Question and image to tokens."""
+    """Embeddings of a question and an image."""
 
     config: ViltConfig
 
@@ -30,9 +30,9 @@ class Embeddings(nn.Module):
         """Makes the tokens.
 
         Args:
-          input_ids_BT: of the questions.
-          images_BHWC: normalised, of the config's size, or a canvas of any size.
-          grid_B2: int32, rows and columns of patches of the images on that canvas.
+          input_ids_BT: Token ids of the questions.
+          images_BHWC: Normalised images of the config's size, or canvases of any size.
+          grid_B2: int32, rows and columns of patches of each image on its canvas.
 
         Returns:
           hidden_BTD; T counts text tokens, the class token and the patches.
@@ -77,94 +77,92 @@ class Readout(nn.Module):
         return jnp.tanh(nn.Dense(self.config.hidden_size, name="pooler")(normed_BD))
 
 
-def make_model(config: ViltConfig) -> Model:
-    """Makes a ViLT.
-
-    Args:
-      config: its sizes.
-
-    Returns:
-      The model. `embed` takes uint8 images, which it normalises as the config says, or float ones
-      that are so already; it raises ValueError for inputs of another shape. Where a batch has
-      sizes of its images, their canvas may be any that patches fill.
-    """
-    embeddings, block = Embeddings(config), _block(config)
-    readout = Readout(config)
-
-    def embed(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        bert.check_length(batch.input_ids_BT, config.max_position_embeddings, "ViLT")
-        images_BHWC = vision.normalise(
-            jnp.asarray(batch.images_BHWC), config.image_mean, config.image_std
-        )
-        if batch.image_size_B2 is None:
-            vision.check_image_shape(images_BHWC, config.image_size, config.num_channels, "ViLT")
-            grid_B2, patch_mask_BP = None, jnp.ones((len(images_BHWC), config.num_patches), bool)
-        else:
-            size_B2 = jnp.asarray(batch.image_size_B2)
-            images_BHWC, grid_B2, patch_mask_BP = _without_padding(config, images_BHWC, size_B2)
-        ids_BT = jnp.asarray(batch.input_ids_BT)
-        hidden_BTD = modules.apply(embeddings, params, ids_BT, images_BHWC, grid_B2)
-        # The class token is always seen.
-        image_mask_BT = jnp.pad(patch_mask_BP, ((0, 0), (1, 0)), constant_values=True)
-        text_mask_BT = jnp.asarray(batch.attention_mask_BT)
-        mask_BT = jnp.concatenate([text_mask_BT, image_mask_BT.astype(jnp.int32)], axis=1)
-        return hidden_BTD, layers.padding_bias(mask_BT)
-
-    def apply_block(row: Rows, adapter: Rows, hidden: jax.Array, bias: jax.Array) -> jax.Array:
-        return modules.apply(block, row, hidden, bias, functools.partial(adapters.apply, adapter))
-
-    def read(params: Params, head_params: Params, hidden: jax.Array, _: jax.Array) -> jax.Array:
-        return head_lib.read(head_params, modules.apply(readout, params, hidden))
-
-    return Model(
-        num_layers=config.num_hidden_layers,
-        num_answers=config.num_answers,
-        # Drawing one array after the other would compile each of them on its own.
-        init=jax.jit(functools.partial(init, config)),
-        embed=embed,
-        block=apply_block,
-        readout=read,
-        extend=layers.prepend_visible,
+def _embed(
+    spec: ModelSpec[ViltConfig], params: Params, batch: Batch
+) -> tuple[jax.Array, jax.Array]:
+    """Returns (hidden_BTD, bias_B11T that hides padding); raises ValueError for other shapes."""
+    config, setup = spec.config, spec.setup
+    bert.check_length(batch.input_ids_BT, config.max_position_embeddings, config.NAME)
+    images_BHWC = vision.normalise(
+        jnp.asarray(batch.images_BHWC), setup.image_mean, setup.image_std
     )
+    if batch.image_size_B2 is None:
+        vision.check_image_shape(images_BHWC, config.image_size, config.num_channels, config.NAME)
+        grid_B2, patch_mask_BP = None, jnp.ones((len(images_BHWC), config.num_patches), bool)
+    else:
+        size_B2 = jnp.asarray(batch.image_size_B2)
+        images_BHWC, grid_B2, patch_mask_BP = _without_padding(config, images_BHWC, size_B2)
+    ids_BT = jnp.asarray(batch.input_ids_BT)
+    hidden_BTD = modules.apply(Embeddings(config), params, ids_BT, images_BHWC, grid_B2)
+    # The class token is always seen.
+    image_mask_BT = jnp.pad(patch_mask_BP, ((0, 0), (1, 0)), constant_values=True)
+    text_mask_BT = jnp.asarray(batch.attention_mask_BT)
+    mask_BT = jnp.concatenate([text_mask_BT, image_mask_BT.astype(jnp.int32)], axis=1)
+    return hidden_BTD, layers.padding_bias(mask_BT)
 
 
-def init(config: ViltConfig, key: jax.Array) -> Params:
+def _apply_block(
+    spec: ModelSpec[ViltConfig], row: Rows, adapter: Rows, hidden: jax.Array, bias: jax.Array
+) -> jax.Array:
+    adapt = functools.partial(adapters.apply, adapter)
+    return modules.apply(_block(spec.config), row, hidden, bias, adapt)
+
+
+def _extend(spec: ModelSpec[ViltConfig], bias: jax.Array, tokens: int) -> jax.Array:
+    del spec
+    return layers.prepend_visible(bias, tokens)
+
+
+def _read(
+    spec: ModelSpec[ViltConfig], params: Params, head: Params, hidden: jax.Array, bias: jax.Array
+) -> jax.Array:
+    del bias
+    return head_lib.read(head, modules.apply(Readout(spec.config), params, hidden))
+
+
+def init(spec: ModelSpec[ViltConfig], key: jax.Array) -> Params:
     """Draws fresh parameters.
 
     Args:
-      config: sizes.
-      key: typed random key.
+      spec: Specification of the model.
+      key: Typed random key.
 
     Returns:
       Parameters with the keys of `Model`, float32.
     """
-    of_embeddings, of_blocks, of_adapters, of_readout, of_head = jax.random.split(key, 5)
-    depth, width = config.rows
+    embeddings_key, blocks_key, adapters_key, readout_key, head_key = jax.random.split(key, 5)
+    config, width = spec.config, spec.config.hidden_size
     ids_BT, hidden_BTD = jnp.zeros((1, 1), jnp.int32), jnp.zeros((1, 1, width))
     images_BHWC = jnp.zeros((1, config.image_size, config.image_size, config.num_channels))
     return {
-        "embeddings": modules.init(Embeddings(config), of_embeddings, ids_BT, images_BHWC),
+        "embeddings": modules.init(Embeddings(config), embeddings_key, ids_BT, images_BHWC),
         "blocks": stacks.draw(
             lambda key: modules.init(_block(config), key, hidden_BTD, None, layers.identity),
-            of_blocks,
-            depth,
+            blocks_key,
+            config.num_hidden_layers,
         ),
-        "adapters": adapters.init_stack(
-            of_adapters, layers=depth, width=width, bottleneck=config.adapter_size
-        ),
-        "readout": modules.init(Readout(config), of_readout, hidden_BTD),
-        "head": head_lib.init(of_head, num_answers=config.num_answers, width=width),
+        "readout": modules.init(Readout(config), readout_key, hidden_BTD),
+        **base.init_trainable(spec, adapters_key, head_key, head_width=width),
     }
+
+
+make_model = base.model_factory(
+    init=init, embed=_embed, block=_apply_block, readout=_read, extend=_extend
+)
+"""Maps a specification to a ViLT.
+
+`embed` takes uint8 images, which it normalises, or float ones that are normalised already. If a
+batch has sizes of its images, their canvas may have any sides that patches fill."""
 
 
 def _without_padding(
     config: ViltConfig, images_BHWC: jax.Array, size_B2: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Clears a canvas beyond its images, and finds their patches.
+    """Sets canvases to 0 beyond their images, and finds the patches of these.
 
     Args:
-      config: sizes.
-      images_BHWC: normalised, of any height and width that patches fill.
+      config: Sizes.
+      images_BHWC: Normalised canvases of any height and width that patches fill.
       size_B2: int32, height and width of the images, in pixels.
 
     Returns:
@@ -172,7 +170,7 @@ def _without_padding(
       which the last may be filled in part; bool mask_BP of these patches).
 
     Raises:
-      ValueError: for a canvas of another kind.
+      ValueError: For a canvas of another shape.
     """
     height, width, channels = images_BHWC.shape[1:]
     if height % config.patch_size or width % config.patch_size or channels != config.num_channels:

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from f3ocus_jax.models.huggingface import layout
-from f3ocus_jax.models.huggingface.layout import Path, Tensor
+from f3ocus_jax.models.huggingface.layout import Path, TensorMapping
 from f3ocus_jax.models.vilt.config import ViltConfig
 
 OTHER_HEADS = ("mlm_score.", "rank_output.")
-"""Heads of other tasks (masked words, retrieval), which a question answering model leaves out."""
+"""Prefixes of heads of other tasks (masked words, retrieval)."""
 
 BUFFERS = ("vilt.embeddings.text_embeddings.position_ids",)
-"""Constants that older versions of transformers saved with the parameters."""
+"""Constants that older versions of transformers save with the parameters."""
 
 HEAD = "classifier."
 
@@ -43,23 +43,25 @@ _LINEAR: dict[Path, str] = {
 }
 
 
-def tensors(config: ViltConfig) -> list[Tensor]:
-    """Returns every kind of tensor of a ViLT for question answering."""
-    kinds = [layout.same(("embeddings", name), _TABLES[name]) for name in _TABLES]
-    kinds.append(layout.leading_axis(("embeddings", "class_token"), f"{_IMAGE}.cls_token"))
-    kinds.append(layout.leading_axis(("embeddings", "position"), f"{_IMAGE}.position_embeddings"))
-    kinds += layout.patch(
+def tensors(config: ViltConfig) -> list[TensorMapping]:
+    """Returns the tensor mappings of a ViltForQuestionAnswering."""
+    mappings = [layout.identical(("embeddings", name), _TABLES[name]) for name in _TABLES]
+    mappings.append(layout.leading_axis(("embeddings", "class_token"), f"{_IMAGE}.cls_token"))
+    mappings.append(
+        layout.leading_axis(("embeddings", "position"), f"{_IMAGE}.position_embeddings")
+    )
+    mappings += layout.patch(
         ("embeddings", "patch"),
         f"{_IMAGE}.patch_embeddings.projection",
         size=config.patch_size,
         channels=config.num_channels,
     )
     for path, name in _NORMS.items():
-        kinds += layout.norm(path, name, _layers(config, path))
+        mappings += layout.norm(path, name, _layers(config, path))
     for path, name in _LINEAR.items():
         use_bias = config.qkv_bias or path[-1] not in ("query", "key", "value")
-        kinds += layout.linear(path, name, _layers(config, path), use_bias=use_bias)
-    return kinds
+        mappings += layout.linear(path, name, _layers(config, path), use_bias=use_bias)
+    return mappings
 
 
 def _layers(config: ViltConfig, path: Path) -> range:

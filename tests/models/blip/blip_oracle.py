@@ -6,37 +6,39 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from f3ocus_jax.models import base
+from f3ocus_jax.models import base, family_of
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blip import model as grounded
 from f3ocus_jax.models.blocks import bert_decoder, layers
-from f3ocus_jax.models.huggingface import directory as huggingface, layout
+from f3ocus_jax.models.huggingface import layout
 from f3ocus_jax.models.losses import binary_cross_entropy, masked_mean
 from f3ocus_jax.types import Batch, Params
 
 
 def run(
-    config: Any, params: Params, batch: Batch, answers: tuple[np.ndarray, np.ndarray]
+    spec: Any, params: Params, batch: Batch, answers: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Returns question_BTD, logits_BC, logits_BTV, the loss, and its gradients by their names."""
-    family = huggingface.family_of(config)
-    model = family.make_model(config)
+    family = family_of(spec.config)
+    model = family.make_model(spec)
 
     def objective(params: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
-        outputs = forward(config, model, params, batch, answers)
+        outputs = forward(spec, model, params, batch, answers)
         of_head = binary_cross_entropy(outputs["logits_BC"], batch.labels_B)
         loss = masked_mean(of_head, batch) + decoder_loss(outputs["logits_BTV"], *answers)
         return loss, outputs
 
     (loss, outputs), gradients = jax.jit(jax.value_and_grad(objective, has_aux=True))(params)
-    theirs = layout.to_huggingface(family.tensors(config), family.parts(config, gradients))
+    theirs = layout.to_huggingface(
+        family.tensors(spec.config), family.to_submodules(spec, gradients)
+    )
     theirs |= head_tensors(gradients["head"]["answers"])
     named = {f"gradient.{name}": value for name, value in theirs.items()}
     return {**outputs, **named, "loss": np.asarray(loss)}
 
 
 def forward(
-    config: Any, model: Model, params: Params, batch: Batch, answers: tuple[np.ndarray, np.ndarray]
+    spec: Any, model: Model, params: Params, batch: Batch, answers: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, jax.Array]:
     hidden, context = model.embed(params["embeddings"], batch)
 
@@ -44,10 +46,14 @@ def forward(
         return model.block(*row, hidden, context), None
 
     hidden, _ = jax.lax.scan(step, hidden, (params["blocks"], params["adapters"]))
-    question_BTD = grounded.encode_question(config, params["readout"], hidden, context)
+    question_BTD = grounded.encode_question(spec, params["readout"], hidden, context)
     mask_bias = layers.padding_bias(jnp.asarray(batch.attention_mask_BT))
     logits_BTV, _ = bert_decoder.prefill(
-        config.decoder_config, params["readout"]["decoder"], answers[0], question_BTD, mask_bias
+        spec.config.decoder_config,
+        params["readout"]["decoder"],
+        answers[0],
+        question_BTD,
+        mask_bias,
     )
     logits_BC = base.apply(model, params, batch)
     return {"question_BTD": question_BTD, "logits_BC": logits_BC, "logits_BTV": logits_BTV}

@@ -8,7 +8,7 @@ from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import ConfigError, WeightsError
 from f3ocus_jax.models import FAMILIES, base
 from f3ocus_jax.models.blip import albef_checkpoint
-from f3ocus_jax.models.blip.albef import AlbefConfig
+from f3ocus_jax.models.blip.albef import AlbefConfig, AlbefTextConfig
 from f3ocus_jax.models.huggingface import layout
 from tests.helpers.models import random_params, tiny_albef, tiny_batch
 
@@ -23,17 +23,17 @@ def params():
 
 
 def tensors(params):
-    config = tiny_albef(adapter_size=0)
-    return layout.to_huggingface(FAMILY.tensors(config), FAMILY.parts(config, params))
+    spec = tiny_albef(adapter_size=0)
+    return layout.to_huggingface(FAMILY.tensors(spec.config), FAMILY.to_submodules(spec, params))
 
 
 @pytest.mark.parametrize(("stack", "layers"), [("fusion", 3), ("text", 2), ("vision", 2)])
 def test_any_selectable_stack_gives_the_same_logits(stack, layers, params):
-    config, moved = tiny_albef(adapter_size=0), tiny_albef(adapter_size=0, selectable=stack)
-    rearranged = FAMILY.arrange(moved, FAMILY.parts(config, params))
+    spec, moved = tiny_albef(adapter_size=0), tiny_albef(adapter_size=0, selectable=stack)
+    rearranged = FAMILY.to_params(moved, FAMILY.to_submodules(spec, params))
     assert jax.tree.leaves(rearranged["blocks"])[0].shape[0] == layers
-    batch = tiny_batch(config)
-    logits_BC = apply(FAMILY.make_model(config), params, batch)
+    batch = tiny_batch(spec)
+    logits_BC = apply(FAMILY.make_model(spec), params, batch)
     moved_BC = apply(FAMILY.make_model(moved), rearranged, batch)
     np.testing.assert_allclose(logits_BC, moved_BC, atol=1e-6)
 
@@ -55,7 +55,7 @@ def test_a_tuned_checkpoint_loses_what_is_of_no_use(params):
 
 def test_sizes_are_read_off_the_tensors(params):
     config = albef_checkpoint.sizes(tensors(params), load_tokenizer(), head_width=4)
-    expected = tiny_albef()
+    expected = tiny_albef().config
     assert config.image_size == expected.image_size
     for name in ("hidden_size", "num_hidden_layers", "intermediate_size"):
         for part in ("vision_config", "text_config"):
@@ -83,4 +83,4 @@ def test_impossible_sizes_are_refused(changes, message):
 def test_an_encoder_without_a_block_that_looks_is_refused():
     text = {"num_hidden_layers": 6, "fusion_layer": 6}
     with pytest.raises(ConfigError, match="fusion_layer = 6, must be at most 5"):
-        AlbefConfig(2, text_config=type(tiny_albef().text_config)(**text))
+        AlbefConfig(text_config=AlbefTextConfig(**text))

@@ -31,7 +31,7 @@ def test_states_scores_and_gradients_equal_those_of_torch(stack):
         **{n.removeprefix("batch."): expected[n] for n in expected if n.startswith("batch.")}
     )
     answers = (expected["answer_ids_BT"], expected["answer_mask_BT"])
-    ours = blip_oracle.run(weights.config, weights.params, batch, answers)
+    ours = blip_oracle.run(weights.spec, weights.params, batch, answers)
     compared = [name for name in expected if name in ours]
     assert sum(name.startswith("gradient.") for name in compared) == 7
     assert {"question_BTD", "logits_BC", "logits_BTV", "loss"} < set(compared)
@@ -46,7 +46,7 @@ def test_states_scores_and_gradients_equal_those_of_torch(stack):
 def test_either_selectable_stack_gives_the_same_logits():
     text, vision = tiny_blip(adapter_size=0), tiny_blip(adapter_size=0, selectable="vision")
     params = random_params(FAMILY.make_model(text))
-    moved = FAMILY.arrange(vision, FAMILY.parts(text, params))
+    moved = FAMILY.to_params(vision, FAMILY.to_submodules(text, params))
     assert jax.tree.leaves(moved["blocks"])[0].shape[0] == 2
     batch = tiny_batch(text)
     logits_BC = apply(FAMILY.make_model(text), params, batch)
@@ -56,8 +56,8 @@ def test_either_selectable_stack_gives_the_same_logits():
 
 @pytest.mark.parametrize("stack", FAMILY.stacks)
 def test_padding_of_the_question_changes_nothing(stack):
-    config = tiny_blip(selectable=stack)
-    model, batch = FAMILY.make_model(config), tiny_batch(config, examples=2, tokens=8)
+    spec = tiny_blip(selectable=stack)
+    model, batch = FAMILY.make_model(spec), tiny_batch(spec, examples=2, tokens=8)
     params = random_params(model)
     other_ids = np.where(batch.attention_mask_BT > 0, batch.input_ids_BT, 7)
     logits_BC, changed_BC = (
@@ -67,13 +67,13 @@ def test_padding_of_the_question_changes_nothing(stack):
 
 
 def test_the_decoder_does_not_see_later_tokens():
-    config = tiny_blip()
-    model, batch = FAMILY.make_model(config), tiny_batch(config, examples=1)
+    spec = tiny_blip()
+    model, batch = FAMILY.make_model(spec), tiny_batch(spec, examples=1)
     params = random_params(model)
     ids_BT, mask_BT = np.array([[2, 9, 8, 7]]), np.ones((1, 4), np.int32)
     other_BT = np.array([[2, 9, 5, 6]])
     scores, other = (
-        blip_oracle.forward(config, model, params, batch, (ids, mask_BT))["logits_BTV"]
+        blip_oracle.forward(spec, model, params, batch, (ids, mask_BT))["logits_BTV"]
         for ids in (ids_BT, other_BT)
     )
     np.testing.assert_array_equal(scores[:, :2], other[:, :2])
@@ -81,8 +81,8 @@ def test_the_decoder_does_not_see_later_tokens():
 
 
 def test_integer_pixels_are_scaled_as_the_checkpoint_says():
-    config = tiny_blip(image_mean=(0.1, 0.2, 0.3), image_std=(0.5, 0.6, 0.7))
-    model, batch = FAMILY.make_model(config), tiny_batch(config)
+    spec = tiny_blip(image_mean=(0.1, 0.2, 0.3), image_std=(0.5, 0.6, 0.7))
+    model, batch = FAMILY.make_model(spec), tiny_batch(spec)
     params = random_params(model)
     shares = np.float32(batch.images_BHWC) / 255
     by_hand = (shares - np.float32([0.1, 0.2, 0.3])) / np.float32([0.5, 0.6, 0.7])
@@ -112,10 +112,10 @@ def test_impossible_sizes_are_refused(make, message):
 
 
 def test_images_and_questions_that_do_not_fit_are_refused():
-    config = tiny_blip()
-    model = FAMILY.make_model(config)
+    spec = tiny_blip()
+    model = FAMILY.make_model(spec)
     embeddings = random_params(model)["embeddings"]
     with pytest.raises(ValueError, match=r"images have shape \(8, 8, 3\), this BLIP takes"):
-        model.embed(embeddings, tiny_batch(FAMILY.with_image_size(config, 8)))
+        model.embed(embeddings, tiny_batch(spec.with_image_size(8)))
     with pytest.raises(ValueError, match="questions have 13 tokens, this BLIP takes at most 12"):
-        model.embed(embeddings, tiny_batch(config, tokens=13))
+        model.embed(embeddings, tiny_batch(spec, tokens=13))

@@ -14,16 +14,18 @@ from tests.models.blip.blip_oracle import head_tensors
 FAMILY = FAMILIES["blip2"]
 
 
-def run(config: Any, params: Params, batch: Batch) -> dict[str, np.ndarray]:
+def run(spec: Any, params: Params, batch: Batch) -> dict[str, np.ndarray]:
     """Returns logits_BC, the loss, and its gradients by their names."""
-    model = FAMILY.make_model(config)
+    model = FAMILY.make_model(spec)
 
     def objective(params: Params) -> tuple[jax.Array, jax.Array]:
         logits_BC = base.apply(model, params, batch)
         return masked_mean(binary_cross_entropy(logits_BC, batch.labels_B), batch), logits_BC
 
     (loss, logits_BC), gradients = jax.jit(jax.value_and_grad(objective, has_aux=True))(params)
-    theirs = layout.to_huggingface(FAMILY.tensors(config), FAMILY.parts(config, gradients))
+    theirs = layout.to_huggingface(
+        FAMILY.tensors(spec.config), FAMILY.to_submodules(spec, gradients)
+    )
     theirs |= head_tensors(gradients["head"]["answers"])
     named = {f"gradient.{name}": value for name, value in theirs.items()}
     return {**named, "logits_BC": np.asarray(logits_BC), "loss": np.asarray(loss)}

@@ -23,8 +23,8 @@ def narrowed(params):
 @pytest.mark.parametrize("stack", FAMILY.stacks)
 @pytest.mark.parametrize("language", TINY_LANGUAGES)
 def test_a_bfloat16_model_keeps_its_dtype(language, stack):
-    config = tiny_blip2(language, selectable=stack)
-    model, batch = FAMILY.make_model(config), tiny_batch(config)
+    spec = tiny_blip2(language, selectable=stack)
+    model, batch = FAMILY.make_model(spec), tiny_batch(spec)
     params = jax.eval_shape(lambda: narrowed(random_params(model)))
 
     def first_block(params):
@@ -40,8 +40,8 @@ def test_a_bfloat16_model_keeps_its_dtype(language, stack):
 
 @pytest.mark.parametrize("language", TINY_LANGUAGES)
 def test_a_bfloat16_model_is_near_the_float32_one(language):
-    config = tiny_blip2(language)
-    model, batch = FAMILY.make_model(config), tiny_batch(config)
+    spec = tiny_blip2(language)
+    model, batch = FAMILY.make_model(spec), tiny_batch(spec)
     params, apply = random_params(model), jax.jit(base.apply, static_argnums=0)
     wide_BC = apply(model, params, batch)
     narrow_BC = apply(model, narrowed(params), batch)

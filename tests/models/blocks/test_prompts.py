@@ -20,10 +20,10 @@ TOKENS = 3
 
 @functools.cache
 def made(name, stack):
-    config = TINY[name](selectable=stack)
-    plain = FAMILY_OF[name].make_model(config)
-    params, batch = random_params(plain), tiny_batch(config)
-    width = config.rows[1]
+    spec = TINY[name](selectable=stack)
+    plain = FAMILY_OF[name].make_model(spec)
+    params, batch = random_params(plain), tiny_batch(spec)
+    width = spec.stack.width
     model = prompts.make_prompted_model(plain, tokens=TOKENS, width=width)
     tokens_PD = np.random.default_rng(1).normal(0, 1, (TOKENS, width)).astype(np.float32)
     return plain, params, model, prompts.add_prompt(params, tokens_PD), batch

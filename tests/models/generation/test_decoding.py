@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from f3ocus_jax.models import base, losses
+from f3ocus_jax.models import base, family_of, losses
 from f3ocus_jax.models.generation import decoding as decoding_lib
-from f3ocus_jax.models.huggingface import directory as huggingface
 from tests.helpers.marking import marked
 from tests.helpers.models import (
     random_params,
@@ -41,10 +40,10 @@ SLOW = {"blip2-opt-vision", "blip2-llama-qformer", "llava-vision"}
 @functools.cache
 def model_of(name):
     """A model that writes, its parameters and questions, shared by the tests."""
-    config = CASES[name](answering="generate")
-    model = huggingface.family_of(config).make_model(config)
-    batch = tiny_batch(config, examples=3, tokens=6)
-    image_token = getattr(config, "image_token_index", -1)
+    spec = CASES[name](answering="generate")
+    model = family_of(spec.config).make_model(spec)
+    batch = tiny_batch(spec, examples=3, tokens=6)
+    image_token = getattr(spec.config, "image_token_index", -1)
     ids_BT = np.where(batch.input_ids_BT == image_token, 5, batch.input_ids_BT)
     if name.startswith("llava"):
         ids_BT[:, 0] = image_token

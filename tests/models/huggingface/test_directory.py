@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models import head as head_lib
-from f3ocus_jax.models.huggingface import companions, directory as huggingface, tensor_files
+from f3ocus_jax.models.huggingface import directory as huggingface, extra_files, tensor_files
 from f3ocus_jax.models.vilt import model as vilt
 from tests.helpers.models import random_params, tiny_vilt
 from tests.helpers.paths import MODEL_FIXTURES
@@ -29,13 +29,13 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def config(tokenizer):
+def spec(tokenizer):
     return tiny_vilt(vocab_size=tokenizer.vocabulary_size)
 
 
 @pytest.fixture(scope="module")
-def params(config):
-    return random_params(vilt.make_model(config))
+def params(spec):
+    return random_params(vilt.make_model(spec))
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def edit_config(directory, **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_a_saved_model_loads_with_every_bit(tmp_path, config, params, tokenizer):
-    huggingface.save(tmp_path / "new" / "model", config, params, ANSWERS, tokenizer)
+def test_a_saved_model_loads_with_every_bit(tmp_path, spec, params, tokenizer):
+    huggingface.save(tmp_path / "new" / "model", spec, params, ANSWERS, tokenizer)
     weights = huggingface.load(tmp_path / "new" / "model", key=KEY)
-    assert weights.config == config
+    assert weights.spec == spec
     assert weights.answers == ANSWERS
     jax.tree.map(np.testing.assert_array_equal, weights.params, params)
     assert load_tokenizer(tmp_path / "new" / "model").pieces.get_vocab() == (
@@ -68,20 +68,20 @@ def test_a_saved_model_loads_with_every_bit(tmp_path, config, params, tokenizer)
     )
 
 
-def test_a_model_saved_over_another_leaves_nothing_of_it(tmp_path, config, params, tokenizer):
-    huggingface.save(tmp_path, config, params, ANSWERS, tokenizer)
+def test_a_model_saved_over_another_leaves_nothing_of_it(tmp_path, spec, params, tokenizer):
+    huggingface.save(tmp_path, spec, params, ANSWERS, tokenizer)
     (tmp_path / "records.jsonl").touch()
-    plain, smaller = tiny_vilt(vocab_size=config.vocab_size, adapter_size=0), {"adapters": {}}
+    plain, smaller = tiny_vilt(vocab_size=spec.config.vocab_size, adapter_size=0), {"adapters": {}}
     huggingface.save(tmp_path, plain, {**params, **smaller}, ANSWERS, tokenizer)
-    assert huggingface.load(tmp_path, key=KEY).config.adapter_size == 0
+    assert huggingface.load(tmp_path, key=KEY).spec.setup.adapter_size == 0
     assert (tmp_path / "records.jsonl").exists()
 
 
 @pytest.mark.parametrize("survivors", range(3))
 def test_a_writer_that_dies_leaves_no_directory_that_looks_complete(
-    survivors, tmp_path, config, params, tokenizer, monkeypatch
+    survivors, tmp_path, spec, params, tokenizer, monkeypatch
 ):
-    huggingface.save(tmp_path, config, params, ANSWERS, tokenizer)
+    huggingface.save(tmp_path, spec, params, ANSWERS, tokenizer)
     replace, renamed = pathlib.Path.replace, []
 
     def die(path, target):
@@ -92,7 +92,7 @@ def test_a_writer_that_dies_leaves_no_directory_that_looks_complete(
 
     monkeypatch.setattr(pathlib.Path, "replace", die)
     with pytest.raises(KeyboardInterrupt):
-        huggingface.save(tmp_path, config, params, ANSWERS, tokenizer)
+        huggingface.save(tmp_path, spec, params, ANSWERS, tokenizer)
     with pytest.raises(WeightsError, match=r"config.json is missing: .* no complete"):
         huggingface.load(tmp_path, key=KEY)
     assert not list(tmp_path.glob(".*partial*"))
@@ -123,19 +123,19 @@ def test_loading_for_other_answers_resizes_the_head(directory):
         huggingface.load(directory, key=KEY, answers=answers)
         for answers in (None, ("LABEL_3", "yes"))
     )
-    assert other.config.num_answers == 2
+    assert other.spec.setup.num_answers == 2
     kernels = [weights.params["head"]["answers"]["answers"]["kernel"] for weights in (own, other)]
     np.testing.assert_array_equal(kernels[0][:, 3], kernels[1][:, 0])
 
 
 def test_adapters_are_fresh_where_the_directory_has_none(directory):
     weights = huggingface.load(directory, key=KEY, adapter_size=3)
-    assert weights.config.adapter_size == 3
+    assert weights.spec.setup.adapter_size == 3
     assert weights.params["adapters"]["down"]["kernel"].shape == (2, 16, 3)
 
 
-def test_adapters_of_another_size_are_refused(tmp_path, config, params, tokenizer):
-    huggingface.save(tmp_path, config, params, ANSWERS, tokenizer)
+def test_adapters_of_another_size_are_refused(tmp_path, spec, params, tokenizer):
+    huggingface.save(tmp_path, spec, params, ANSWERS, tokenizer)
     with pytest.raises(WeightsError, match=r"adapters.* has bottleneck 4, .*adapter_size = 9"):
         huggingface.load(tmp_path, key=KEY, adapter_size=9)
 
@@ -178,9 +178,9 @@ def test_a_truncated_file_is_named(directory, keep):
         huggingface.load(directory, key=KEY)
 
 
-def test_truncated_adapters_are_named(tmp_path, config, params, tokenizer):
-    huggingface.save(tmp_path, config, params, ANSWERS, tokenizer)
-    path = tmp_path / companions.ADAPTERS_FILE
+def test_truncated_adapters_are_named(tmp_path, spec, params, tokenizer):
+    huggingface.save(tmp_path, spec, params, ANSWERS, tokenizer)
+    path = tmp_path / extra_files.ADAPTERS_FILE
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(WeightsError, match=r"adapters\.safetensors is truncated"):
         huggingface.load(tmp_path, key=KEY)
@@ -199,13 +199,13 @@ def test_truncated_adapters_are_named(tmp_path, config, params, tokenizer):
 def test_a_config_that_cannot_be_built_is_named(directory, changes, message):
     edit_config(directory, **changes)
     with pytest.raises(WeightsError, match=rf"config\.json: .*{message}"):
-        huggingface.load_config(directory)
+        huggingface.load_spec(directory)
 
 
 def test_sizes_are_read_without_weights(directory):
     (directory / tensor_files.WEIGHTS_FILE).unlink()
     edit_config(directory, image_size=[16, 16])
-    assert huggingface.load_config(directory).image_size == 16
+    assert huggingface.load_spec(directory).config.image_size == 16
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path):
@@ -213,9 +213,9 @@ def test_a_directory_that_is_not_there_is_named(tmp_path):
         huggingface.load(tmp_path / "nowhere", key=KEY)
 
 
-def test_answers_and_tokenizer_must_fit_what_is_saved(tmp_path, config, params, tokenizer):
+def test_answers_and_tokenizer_must_fit_what_is_saved(tmp_path, spec, params, tokenizer):
     with pytest.raises(ValueError, match="2 answers for a head of 5"):
-        huggingface.save(tmp_path / "x", config, params, ["no", "yes"], tokenizer)
+        huggingface.save(tmp_path / "x", spec, params, ["no", "yes"], tokenizer)
     with pytest.raises(ValueError, match=r"tokenizer of \d+ entries for 40 embeddings"):
         huggingface.save(tmp_path / "x", tiny_vilt(), params, ANSWERS, tokenizer)
     assert not (tmp_path / "x").exists()

@@ -18,21 +18,23 @@ from tests.models.blip.blip_oracle import head_tensors
 FAMILY = FAMILIES["llava"]
 
 
-def run(config: Any, params: Params, batch: Batch) -> dict[str, np.ndarray]:
+def run(spec: Any, params: Params, batch: Batch) -> dict[str, np.ndarray]:
     """Returns hidden_BTD, logits_BTV, logits_BC, the loss, and its gradients by their names."""
-    model = FAMILY.make_model(config)
+    model = FAMILY.make_model(spec)
 
     def objective(params: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
-        outputs = forward(config, model, params, batch)
+        outputs = forward(spec, model, params, batch)
         of_head = binary_cross_entropy(outputs["logits_BC"], batch.labels_B)
-        of_text = text_loss(config, outputs["logits_BTV"], batch)
+        of_text = text_loss(spec, outputs["logits_BTV"], batch)
         return masked_mean(of_head, batch) + of_text, outputs
 
     (loss, outputs), gradients = jax.jit(jax.value_and_grad(objective, has_aux=True))(params)
-    theirs = layout.to_huggingface(FAMILY.tensors(config), FAMILY.parts(config, gradients))
+    theirs = layout.to_huggingface(
+        FAMILY.tensors(spec.config), FAMILY.to_submodules(spec, gradients)
+    )
     theirs |= head_tensors(gradients["head"]["answers"])
     named = {f"gradient.{name}": value for name, value in theirs.items()}
-    _, mask_BT = expand(batch, config.image_token_index, config.num_patches)
+    _, mask_BT = expand(batch, spec.config.image_token_index, spec.config.num_patches)
     seen = {name: np.where(mask_BT[..., None] > 0, outputs[name], 0) for name in SEEN}
     return {**outputs, **seen, **named, "loss": np.asarray(loss)}
 
@@ -41,15 +43,15 @@ SEEN = ("hidden_BTD", "logits_BTV")
 """What is compared where there is no padding, which torch hides and a causal mask ignores."""
 
 
-def forward(config: Any, model: Model, params: Params, batch: Batch) -> dict[str, jax.Array]:
+def forward(spec: Any, model: Model, params: Params, batch: Batch) -> dict[str, jax.Array]:
     hidden, context = model.embed(params["embeddings"], batch)
 
     def step(hidden: jax.Array, row: Params) -> tuple[jax.Array, None]:
         return model.block(*row, hidden, context), None
 
     hidden, _ = jax.lax.scan(step, hidden, (params["blocks"], params["adapters"]))
-    hidden_BTD = llava.encode(config, params["readout"], hidden, context)
-    score = llama.make_language_model(config.text_config).logits
+    hidden_BTD = llava.encode(spec, params["readout"], hidden, context)
+    score = llama.make_language_model(spec.config.text_config).logits
     return {
         "hidden_BTD": hidden_BTD,
         "logits_BTV": score({}, params["readout"], hidden_BTD),
@@ -68,10 +70,10 @@ def expand(batch: Batch, image_token: int, patches: int) -> tuple[np.ndarray, np
     return np.stack(repeated[0]), np.stack(repeated[1])
 
 
-def text_loss(config: Any, logits_BTV: jax.Array, batch: Batch) -> jax.Array:
+def text_loss(spec: Any, logits_BTV: jax.Array, batch: Batch) -> jax.Array:
     """Mean over the question's tokens behind its first of their negative log-probability."""
-    ids_BT, mask_BT = expand(batch, config.image_token_index, config.num_patches)
-    counted_BT = mask_BT[:, 1:] * (ids_BT[:, 1:] != config.image_token_index)
+    ids_BT, mask_BT = expand(batch, spec.config.image_token_index, spec.config.num_patches)
+    counted_BT = mask_BT[:, 1:] * (ids_BT[:, 1:] != spec.config.image_token_index)
     log_probability = jax.nn.log_softmax(logits_BTV[:, :-1])
     picked = jnp.take_along_axis(log_probability, ids_BT[:, 1:, None], axis=-1)[..., 0]
     return -jnp.sum(picked * counted_BT) / counted_BT.sum()

@@ -34,7 +34,7 @@ def test_states_scores_and_gradients_equal_those_of_torch(stack):
     batch = Batch(
         **{n.removeprefix("batch."): expected[n] for n in expected if n.startswith("batch.")}
     )
-    ours = llava_oracle.run(weights.config, weights.params, batch)
+    ours = llava_oracle.run(weights.spec, weights.params, batch)
     gradients = [n.removeprefix("gradient.") for n in expected if n.startswith("gradient.")]
     assert len(gradients) == 7
     for name, published in FAMILY.rename(gradients).items():
@@ -47,7 +47,7 @@ def test_states_scores_and_gradients_equal_those_of_torch(stack):
 def test_either_selectable_stack_gives_the_same_logits():
     language, vision = tiny_llava(adapter_size=0), tiny_llava(adapter_size=0, selectable="vision")
     params = random_params(FAMILY.make_model(language))
-    moved = FAMILY.arrange(vision, FAMILY.parts(language, params))
+    moved = FAMILY.to_params(vision, FAMILY.to_submodules(language, params))
     assert jax.tree.leaves(moved["blocks"])[0].shape[0] == 3
     batch = tiny_batch(language)
     logits_BC = apply(FAMILY.make_model(language), params, batch)
@@ -57,8 +57,8 @@ def test_either_selectable_stack_gives_the_same_logits():
 
 @pytest.mark.parametrize("stack", FAMILY.stacks)
 def test_padding_of_the_question_changes_nothing(stack):
-    config = tiny_llava(selectable=stack)
-    model, batch = FAMILY.make_model(config), tiny_batch(config, examples=2, tokens=8)
+    spec = tiny_llava(selectable=stack)
+    model, batch = FAMILY.make_model(spec), tiny_batch(spec, examples=2, tokens=8)
     params = random_params(model)
     other_ids = np.where(batch.attention_mask_BT > 0, batch.input_ids_BT, 7)
     logits_BC = apply(model, params, batch)
@@ -85,8 +85,8 @@ def test_an_image_takes_the_place_of_its_token():
 
 
 def test_the_answer_depends_on_the_image_and_on_the_question():
-    config = tiny_llava()
-    model, batch = FAMILY.make_model(config), tiny_batch(config)
+    spec = tiny_llava()
+    model, batch = FAMILY.make_model(spec), tiny_batch(spec)
     batch = batch.replace(input_ids_BT=np.where(np.arange(7) == 0, 39, batch.input_ids_BT % 39))
     params = random_params(model)
     logits_BC = apply(model, params, batch)
@@ -97,7 +97,7 @@ def test_the_answer_depends_on_the_image_and_on_the_question():
 
 
 def test_grouped_queries_equal_queries_with_repeated_keys_and_values():
-    grouped = tiny_llava().text_config
+    grouped = tiny_llava().config.text_config
     full = LlamaConfig(**{**vars(grouped), "num_key_value_heads": 4})
     block = llama.init_block(grouped, jax.random.key(0))
     repeated = dict(block)
@@ -115,7 +115,7 @@ def test_grouped_queries_equal_queries_with_repeated_keys_and_values():
 
 def test_attention_depends_on_distances_alone():
     # Su et al., 2021: turned queries and keys meet at the difference of their positions.
-    config = tiny_llava().text_config
+    config = tiny_llava().config.text_config
     heads = jax.random.normal(jax.random.key(0), (1, 1, 5, config.head_dim))
     near, far = (
         llama.apply_rope(
@@ -129,8 +129,8 @@ def test_attention_depends_on_distances_alone():
 
 
 def test_a_bfloat16_model_keeps_its_dtype_and_is_near_the_float32_one():
-    config = tiny_llava()
-    model, batch = FAMILY.make_model(config), tiny_batch(config)
+    spec = tiny_llava()
+    model, batch = FAMILY.make_model(spec), tiny_batch(spec)
     params = random_params(model)
     narrow = {
         name: jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params[name])
@@ -170,11 +170,11 @@ def test_a_published_config_is_read_with_what_it_leaves_out():
         "vision_feature_layer": -2,
         "vision_feature_select_strategy": "default",
     }
-    config = sizes.build(LlavaConfig, standardise(named), num_answers=2)
+    config = sizes.build(LlavaConfig, standardise(named))
     assert (config.text_config.hidden_size, config.text_config.num_key_value_heads) == (4096, 32)
     assert config.vision_config.hidden_act == "quick_gelu"
     assert config.vision_layers == 23
-    assert sizes.build(LlavaConfig, standardise(sizes.names(config)), num_answers=2) == config
+    assert sizes.build(LlavaConfig, standardise(sizes.names(config))) == config
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_published_config_is_read_with_what_it_leaves_out():
     [{"rope_theta": 5e5}, {"rope_parameters": {"rope_theta": 500000, "rope_type": "default"}}],
 )
 def test_the_base_of_rotary_positions_is_read_from_either_place(text):
-    config = sizes.build(LlavaConfig, standardise({"text_config": text}), num_answers=2)
+    config = sizes.build(LlavaConfig, standardise({"text_config": text}))
     assert config.text_config.rope_parameters == RopeConfig(rope_theta=5e5)
 
 
@@ -205,7 +205,7 @@ def test_the_base_of_rotary_positions_is_read_from_either_place(text):
 )
 def test_a_config_that_cannot_be_built_is_refused(named, message):
     with pytest.raises(ConfigError, match=message):
-        sizes.build(LlavaConfig, standardise(named), num_answers=2)
+        sizes.build(LlavaConfig, standardise(named))
 
 
 @pytest.mark.parametrize(
@@ -222,10 +222,10 @@ def test_impossible_sizes_are_refused(make, message):
 
 
 def test_images_and_questions_that_do_not_fit_are_refused():
-    config = tiny_llava()
-    model = FAMILY.make_model(config)
+    spec = tiny_llava()
+    model = FAMILY.make_model(spec)
     embeddings = random_params(model)["embeddings"]
     with pytest.raises(ValueError, match=r"images have shape \(8, 8, 3\), this LLaVA takes"):
-        model.embed(embeddings, tiny_batch(FAMILY.with_image_size(config, 8)))
+        model.embed(embeddings, tiny_batch(spec.with_image_size(8)))
     with pytest.raises(ValueError, match="questions have 13 tokens, this LLaVA takes at most 12"):
-        model.embed(embeddings, tiny_batch(config, tokens=13))
+        model.embed(embeddings, tiny_batch(spec, tokens=13))

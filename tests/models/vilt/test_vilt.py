@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.importance.methods import METHODS
-from f3ocus_jax.models import base, units
+from f3ocus_jax.models import FAMILIES, base, units
 from f3ocus_jax.models.blocks import adapters, vision
 from f3ocus_jax.models.huggingface import directory as huggingface, layout
 from f3ocus_jax.models.losses import binary_cross_entropy, masked_mean
@@ -36,20 +36,20 @@ def case(request):
 
 def test_logits_equal_those_of_torch(case):
     weights, batch, expected = case
-    logits_BC = apply(vilt.make_model(weights.config), weights.params, batch)
+    logits_BC = apply(vilt.make_model(weights.spec), weights.params, batch)
     np.testing.assert_allclose(logits_BC, expected["logits_BC"], atol=1e-5)
 
 
 def test_gradients_of_the_loss_equal_those_of_torch(case):
     weights, batch, expected = case
-    model = vilt.make_model(weights.config)
+    model = vilt.make_model(weights.spec)
 
     def loss(params):
         logits_BC = base.apply(model, params, batch)
         return masked_mean(binary_cross_entropy(logits_BC, batch.labels_B), batch)
 
     gradients = layout.to_huggingface(
-        vilt_layout.tensors(weights.config), jax.jit(jax.grad(loss))(weights.params)
+        vilt_layout.tensors(weights.spec.config), jax.jit(jax.grad(loss))(weights.params)
     )
     compared = [name[9:] for name in expected if name.startswith("gradient.")]
     assert len(compared) >= 5
@@ -59,8 +59,8 @@ def test_gradients_of_the_loss_equal_those_of_torch(case):
 
 
 def test_padding_of_the_question_changes_nothing():
-    config = tiny_vilt()
-    model, batch = vilt.make_model(config), tiny_batch(config, examples=2, tokens=8)
+    spec = tiny_vilt()
+    model, batch = vilt.make_model(spec), tiny_batch(spec, examples=2, tokens=8)
     params = random_params(model)
     other_ids = np.where(batch.attention_mask_BT > 0, batch.input_ids_BT, 7)
     changed = batch.replace(input_ids_BT=other_ids)
@@ -69,8 +69,8 @@ def test_padding_of_the_question_changes_nothing():
 
 
 def test_pixels_as_integers_equal_the_same_pixels_normalised_by_hand():
-    config = tiny_vilt()
-    model, batch = vilt.make_model(config), tiny_batch(config)
+    spec = tiny_vilt()
+    model, batch = vilt.make_model(spec), tiny_batch(spec)
     params = random_params(model)
     by_hand = batch.replace(images_BHWC=np.float32(batch.images_BHWC / 127.5 - 1.0))
     logits_BC, by_hand_BC = (apply(model, params, b) for b in (batch, by_hand))
@@ -78,17 +78,18 @@ def test_pixels_as_integers_equal_the_same_pixels_normalised_by_hand():
 
 
 def test_fresh_adapters_leave_the_model_as_it_is():
-    config, plain = tiny_vilt(adapter_size=4), tiny_vilt(adapter_size=0)
-    params, batch = random_params(vilt.make_model(config)), tiny_batch(config)
+    spec, plain = tiny_vilt(adapter_size=4), tiny_vilt(adapter_size=0)
+    params, batch = random_params(vilt.make_model(spec)), tiny_batch(spec)
     params["adapters"] = adapters.init_stack(jax.random.key(0), layers=3, width=16, bottleneck=4)
-    with_adapters = apply(vilt.make_model(config), params, batch)
+    with_adapters = apply(vilt.make_model(spec), params, batch)
     without = apply(vilt.make_model(plain), {**params, "adapters": {}}, batch)
     np.testing.assert_array_equal(with_adapters, without)
 
 
 def test_the_default_sizes_are_those_of_vilt_b32():
     # ViLT-B/32 has 111 595 008 parameters below its heads (transformers' ViltModel counts so).
-    shapes = jax.eval_shape(lambda: vilt.init(ViltConfig(num_answers=2), jax.random.key(0)))
+    spec = FAMILIES["vilt"].spec(ViltConfig(), num_answers=2)
+    shapes = jax.eval_shape(lambda: vilt.init(spec, jax.random.key(0)))
     body = [shapes[key] for key in ("embeddings", "blocks", "readout")]
     assert sum(leaf.size for leaf in jax.tree.leaves(body)) == 111_595_008
 
@@ -191,8 +192,8 @@ def test_questions_that_are_too_long_are_refused():
 
 
 def test_patches_come_in_raster_order():
-    config = tiny_vilt(patch_size=8, image_size=16, num_channels=1)
+    spec = tiny_vilt(patch_size=8, image_size=16, num_channels=1)
     rows, columns = np.indices((16, 16)) // 8
     images_BHWC = np.float32(2 * rows + columns)[None, :, :, None]
-    patches = vision.patches(jnp.asarray(images_BHWC), config.patch_size)
+    patches = vision.patches(jnp.asarray(images_BHWC), spec.config.patch_size)
     np.testing.assert_array_equal(patches[0], np.repeat(np.arange(4.0)[:, None], 64, axis=1))

@@ -1,10 +1,8 @@
-"""What does a directory of ours hold that transformers knows nothing of? Adapters, heads, a prompt.
+"""Files of a model's directory that transformers ignores: adapters, heads and a prompt.
 
-Each is a file of its own beside the model, which transformers overlooks. The names of the
-adapters' tensors begin with the stack that they are in.
+The names of the adapters' tensors begin with the name of their stack.
 """
 
-import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -18,40 +16,41 @@ from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models import head
 from f3ocus_jax.models.blocks import adapters
 from f3ocus_jax.models.huggingface import tensor_files
+from f3ocus_jax.models.spec import ModelSpec
 from f3ocus_jax.types import Params, Rows
 
 ADAPTERS_FILE = "adapters.safetensors"
 HEAD_FILES = {head.ANSWERS: "head.safetensors", head.FINDINGS: "findings.safetensors"}
-"""By entry of a model's `head`."""
+"""File of each entry of a model's `head`."""
 PROMPT_FILE = "prompt.safetensors"
 FILES = (ADAPTERS_FILE, *HEAD_FILES.values(), PROMPT_FILE)
 
 
 def adapted_stack(folder: pathlib.Path) -> str:
-    """Returns the stack that a directory's adapters are in; "" without adapters."""
+    """Returns the name of the stack of a directory's adapters; "" without adapters."""
     path = folder / ADAPTERS_FILE
     names = tensor_files.contents(path) if path.is_file() else {}
     return next(iter(names)).split(".")[0] if names else ""
 
 
 def read_adapters(
-    folder: pathlib.Path, config: Any, size: int | None, key: jax.Array
-) -> tuple[Any, Rows]:
-    """Reads adapters, or draws fresh ones where there are none.
+    folder: pathlib.Path, spec: ModelSpec[Any], size: int | None, key: jax.Array
+) -> tuple[ModelSpec[Any], Rows]:
+    """Reads adapters, or draws fresh ones if there are none.
 
     Args:
-      folder: of the model.
-      config: its sizes.
-      size: the bottleneck they shall have; None for that of the file, or no adapters.
-      key: typed random key.
+      folder: Directory of the model.
+      spec: Specification of the model.
+      size: Bottleneck of the adapters; None for that of the file, or no adapters without a file.
+      key: Typed random key.
 
     Returns:
-      (sizes that tell the bottleneck, adapters with leading axis L).
+      (specification with this bottleneck, adapters with leading axis L).
 
     Raises:
-      WeightsError: if those in the file have another size, shape or stack.
+      WeightsError: If adapters in the file have another size, shape or stack.
     """
-    path, stack = folder / ADAPTERS_FILE, config.selectable
+    path, stack = folder / ADAPTERS_FILE, spec.setup.selectable
     stored = tensor_files.contents(path) if path.is_file() else {}
     found_stack, bias = adapted_stack(folder), stored.get(f"{stack}.down.bias")
     if found_stack not in ("", stack):
@@ -61,29 +60,33 @@ def read_adapters(
     found = bias.shape[-1] if bias else 0
     if size is not None and found not in (0, size):
         raise WeightsError(f"{path} has bottleneck {found}, config.model.adapter_size = {size}")
-    config = dataclasses.replace(config, adapter_size=found if size is None else size)
+    spec = spec.replace(adapter_size=found if size is None else size)
 
     def fresh() -> Rows:
-        layers, width = config.rows
-        return adapters.init_stack(key, layers=layers, width=width, bottleneck=config.adapter_size)
+        return adapters.init_stack(
+            key,
+            layers=spec.stack.num_layers,
+            width=spec.stack.width,
+            bottleneck=spec.setup.adapter_size,
+        )
 
     if not stored:
-        return config, fresh()
-    return config, _read_tree(path, {stack: jax.eval_shape(fresh)})[stack]
+        return spec, fresh()
+    return spec, _read_tree(path, {stack: jax.eval_shape(fresh)})[stack]
 
 
 def read_heads(folder: pathlib.Path, templates: Mapping[str, Params]) -> dict[str, Params]:
-    """Reads the heads that are in files of their own.
+    """Reads the heads that have files of their own.
 
     Args:
-      folder: of the model.
-      templates: entry to a head of the expected shapes.
+      folder: Directory of the model.
+      templates: Entry to a head of the expected shapes.
 
     Returns:
-      Entry to head; an entry is absent where there is no such file.
+      Entry to head, for those that have a file.
 
     Raises:
-      WeightsError: if one has other shapes.
+      WeightsError: If a head has other shapes.
     """
     paths = {name: folder / HEAD_FILES[name] for name in templates}
     return {
@@ -91,10 +94,10 @@ def read_heads(folder: pathlib.Path, templates: Mapping[str, Params]) -> dict[st
     }
 
 
-def write_adapters(folder: pathlib.Path, config: Any, rows: Rows | None) -> None:
+def write_adapters(folder: pathlib.Path, stack: str, rows: Rows | None) -> None:
     """Writes adapters; no file if there are none."""
     if rows:
-        tensor_files.write(folder / ADAPTERS_FILE, _flat({config.selectable: rows}))
+        tensor_files.write(folder / ADAPTERS_FILE, _flat({stack: rows}))
 
 
 def write_head(folder: pathlib.Path, params: Params, name: str = head.ANSWERS) -> None:
@@ -106,15 +109,15 @@ def read_prompt(folder: pathlib.Path, stack: str, tokens: int) -> jax.Array | No
     """Reads the learned tokens in front of a stack.
 
     Args:
-      folder: of the model.
-      stack: the selectable one.
-      tokens: how many there shall be.
+      folder: Directory of the model.
+      stack: Name of the selectable stack.
+      tokens: Expected number of tokens.
 
     Returns:
-      tokens_PD; None where there is no such file.
+      tokens_PD; None without such a file.
 
     Raises:
-      WeightsError: if those in the file are of another number or stack.
+      WeightsError: If the file has another number of tokens, or tokens of another stack.
     """
     path = folder / PROMPT_FILE
     if not path.is_file():
@@ -138,7 +141,7 @@ def _read_tree(path: pathlib.Path, template: Any) -> Any:
     stored = tensor_files.contents(path)
     expected = {name: leaf.shape for name, leaf in _flat(template).items()}
     shapes = {name: tensor.shape for name, tensor in stored.items()}
-    tensor_files.check_fit(path, shapes, expected)
+    tensor_files.check_shapes(path, shapes, expected)
     values = {name: jnp.asarray(value) for name, value in tensor_files.read(stored).items()}
     return traverse_util.unflatten_dict(values, sep=".")
 

@@ -1,0 +1,80 @@
+"""The config.json of a model's directory: sizes, and the classes of its heads."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from f3ocus_jax.errors import ConfigError, WeightsError
+from f3ocus_jax.models import FAMILIES, family_of, head as head_lib, sizes
+from f3ocus_jax.models.huggingface import extra_files, preprocessor, tensor_files
+from f3ocus_jax.models.spec import ModelSpec
+
+CONFIG_FILE = "config.json"
+
+
+def read(
+    folder: pathlib.Path, selectable: str = ""
+) -> tuple[ModelSpec[Any], dict[str, tuple[str, ...]]]:
+    """Reads the specification of a directory's model, and the classes that its heads would have.
+
+    Args:
+      folder: Directory with config.json, and preprocessor_config.json if there is one.
+      selectable: Name of the selectable stack; "" for that of the directory's adapters, or the
+        family's first.
+
+    Returns:
+      (specification with as many answers as config.json has labels, and no adapters; entry of the
+      head to its classes).
+
+    Raises:
+      WeightsError: If config.json is absent, or its model cannot be built.
+    """
+    path = folder / CONFIG_FILE
+    content = tensor_files.read_json(path)
+    families = {family.model_type: family for family in FAMILIES.values()}
+    if content.get("model_type") not in families:
+        raise WeightsError(
+            f"{path}: model_type = {content.get('model_type')!r}, must be one of {sorted(families)}"
+        )
+    family = families[content["model_type"]]
+    # The labels of transformers for a config without labels.
+    labels = content.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    try:
+        answers = tuple(labels[str(index)] for index in range(len(labels)))
+        spec = family.spec(
+            sizes.build(family.config, family.standardise(content)),
+            num_answers=len(answers),
+            selectable=selectable or extra_files.adapted_stack(folder) or family.stacks[0],
+            **preprocessor.read_pixels(folder),
+        )
+        findings = tuple(content.get("findings", ()))
+        return spec, {head_lib.ANSWERS: answers, head_lib.FINDINGS: findings}
+    except KeyError as error:
+        raise WeightsError(f"{path}: id2label lacks {error}, must count from 0") from error
+    except ConfigError as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def content(
+    spec: ModelSpec[Any], classes: Mapping[str, Sequence[str]], dtype: str
+) -> dict[str, Any]:
+    """Returns the content of a config.json.
+
+    Args:
+      spec: Specification of the model.
+      classes: Entry of the head to its classes.
+      dtype: Name of the dtype of most parameters.
+    """
+    family = family_of(spec.config)
+    found = {
+        "architectures": [family.architecture],
+        "model_type": family.model_type,
+        "dtype": dtype,
+        **sizes.names(spec.config),
+    }
+    if findings := classes.get(head_lib.FINDINGS):
+        found["findings"] = list(findings)
+    if answers := classes.get(head_lib.ANSWERS):
+        found["id2label"] = {str(index): answer for index, answer in enumerate(answers)}
+        found["label2id"] = {answer: index for index, answer in enumerate(answers)}
+    return found
