@@ -12,10 +12,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import jax
 import numpy as np
 from flax import struct
 
-Array: TypeAlias = Any
+Array: TypeAlias = jax.Array | np.ndarray
 """A jax.Array or np.ndarray: batches and states are on the host or on a device."""
 
 Params: TypeAlias = Any

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from f3ocus_jax.models import head
-from f3ocus_jax.types import Batch
+from f3ocus_jax.types import Array, Batch
 
-AnswerLoss: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
+AnswerLoss: TypeAlias = Callable[[jax.Array, Array], jax.Array]
 """Maps (logits_BC, labels_B) to loss_B."""
 
 Loss: TypeAlias = Callable[[jax.Array, Batch], jax.Array]
@@ -49,7 +49,7 @@ def make_loss(name: str) -> Loss:
     return loss
 
 
-def cross_entropy(logits_BC: jax.Array, labels_B: jax.Array) -> jax.Array:
+def cross_entropy(logits_BC: jax.Array, labels_B: Array) -> jax.Array:
     """Negative log-probability of the right answer among all answers.
 
     Args:
@@ -64,7 +64,7 @@ def cross_entropy(logits_BC: jax.Array, labels_B: jax.Array) -> jax.Array:
     return -jnp.sum(targets_BC * log_probability_BC, axis=-1)
 
 
-def binary_cross_entropy(logits_BC: jax.Array, labels_B: jax.Array) -> jax.Array:
+def binary_cross_entropy(logits_BC: jax.Array, labels_B: Array) -> jax.Array:
     """Sum of one yes/no loss per answer, as ViLT is tuned for question answering.
 
     ViLT takes the mean over examples and answers times the number of answers, which is the mean
@@ -83,7 +83,7 @@ def binary_cross_entropy(logits_BC: jax.Array, labels_B: jax.Array) -> jax.Array
     return jnp.where(labels_B >= 0, -jnp.sum(right_BC + wrong_BC, axis=-1), 0.0)
 
 
-def findings_loss(logits_BF: jax.Array, targets_BF: jax.Array) -> jax.Array:
+def findings_loss(logits_BF: jax.Array, targets_BF: Array) -> jax.Array:
     """Mean over findings of one yes/no loss each, as torch's BCEWithLogitsLoss takes it.
 
     Args:
@@ -196,10 +196,10 @@ def weights(batch: Batch) -> jax.Array:
     known_B = batch.labels_B >= 0
     if batch.targets_BF is not None:
         known_B = known_B | (batch.targets_BF >= 0).any(axis=-1)
-    return batch.example_mask_B * known_B
+    return jnp.asarray(batch.example_mask_B) * known_B
 
 
-def _one_hot(labels_B: jax.Array, logits_BC: jax.Array) -> jax.Array:
+def _one_hot(labels_B: Array, logits_BC: jax.Array) -> jax.Array:
     """Returns targets_BC; a row of zeros for label -1."""
     return jax.nn.one_hot(labels_B, logits_BC.shape[-1], dtype=logits_BC.dtype)
 
