@@ -12,33 +12,47 @@ import pytest
 from tests.helpers.paths import REPOSITORY
 
 
+@pytest.fixture(
+    scope="module", params=["quickly", pytest.param("as for users", marks=pytest.mark.extended)]
+)
+def run(request):
+    """Runs a command, compiled quickly as tests are, or with no flag but the number of devices."""
+    users = "--xla_force_host_platform_device_count=4"
+    environment = os.environ | {
+        "XLA_FLAGS": os.environ["XLA_FLAGS"] if request.param == "quickly" else users,
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+    def run(module, *arguments):
+        return subprocess.run(
+            [sys.executable, "-m", f"f3ocus_jax.{module}", *map(str, arguments)],
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(run, tmp_path_factory):
     """Datasets that the runs of this file share."""
     return tmp_path_factory.mktemp("commands")
 
 
-def run(module, *arguments):
-    """Runs a command, compiled as users' runs are and not as tests."""
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    return subprocess.run(
-        [sys.executable, "-m", f"f3ocus_jax.{module}", *map(str, arguments)],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+@pytest.fixture(scope="module")
+def train(run, folder):
+    """Starts or resumes the tiny federation in a workdir."""
 
+    def train(workdir, *arguments):
+        data = f"--config.data.data_dir={folder / 'data'}"
+        config = "--config=configs/phantom.py:tiny"
+        return run("train", config, f"--workdir={workdir}", data, *arguments)
 
-def train(folder, workdir, *arguments):
-    data = f"--config.data.data_dir={folder / 'data'}"
-    config = "--config=configs/phantom.py:tiny"
-    return run("train", config, f"--workdir={workdir}", data, *arguments)
+    return train
 
 
 def error_of(process):
@@ -51,10 +65,10 @@ def error_of(process):
 
 
 @pytest.fixture(scope="module")
-def finished(folder):
+def finished(train, folder):
     """A finished tiny run, its output and its workdir."""
     workdir = folder / "finished"
-    process = train(folder, workdir)
+    process = train(workdir)
     assert process.returncode == 0, process.stderr
     return process, workdir
 
@@ -80,16 +94,16 @@ def test_a_run_leaves_records_table_figures_scalars_checkpoints_and_model(finish
     assert str(workdir) in process.stdout
 
 
-def test_the_same_command_again_finds_the_run_finished(folder, finished):
+def test_the_same_command_again_finds_the_run_finished(train, finished):
     _, workdir = finished
     before = (workdir / "records.jsonl").read_bytes()
-    process = train(folder, workdir)
+    process = train(workdir)
     assert process.returncode == 0
     assert "resuming after round 2" in process.stdout
     assert (workdir / "records.jsonl").read_bytes() == before
 
 
-def test_evaluate_gives_the_accuracies_of_the_records(finished):
+def test_evaluate_gives_the_accuracies_of_the_records(run, finished):
     _, workdir = finished
     process = run("evaluate", f"--workdir={workdir}", "--round=2")
     assert process.returncode == 0, process.stderr
@@ -99,7 +113,7 @@ def test_evaluate_gives_the_accuracies_of_the_records(finished):
         assert evaluated[client["client"]] == pytest.approx(client["test"], abs=1e-6)
 
 
-def test_predict_prints_the_top_answers_with_probabilities(finished):
+def test_predict_prints_the_top_answers_with_probabilities(run, finished):
     _, workdir = finished
     picture = next((workdir / "figures").glob("*.png"))
     arguments = (f"--image={picture}", "--question=is there a mass?", "--top=3")
@@ -141,39 +155,39 @@ def test_predict_prints_the_top_answers_with_probabilities(finished):
     ],
 )
 def test_a_wrong_setting_ends_in_one_line_before_anything_is_written(
-    folder, finished, tmp_path, arguments, message
+    train, finished, tmp_path, arguments, message
 ):
     workdir = tmp_path / "run"
-    assert message in error_of(train(folder, workdir, *arguments))
+    assert message in error_of(train(workdir, *arguments))
     assert not workdir.exists() or not any(workdir.iterdir())
 
 
-def test_a_workdir_that_cannot_be_written_is_named(folder, finished, tmp_path):
+def test_a_workdir_that_cannot_be_written_is_named(train, finished, tmp_path):
     (tmp_path / "file").write_text("in the way")
     workdir = tmp_path / "file" / "run"
-    message = error_of(train(folder, workdir))
+    message = error_of(train(workdir))
     assert f"--workdir={workdir} cannot be written to" in message
 
 
-def test_a_checkpoint_of_another_config_names_the_field_and_stays(folder, finished):
+def test_a_checkpoint_of_another_config_names_the_field_and_stays(train, finished):
     _, workdir = finished
     before = sorted(path.name for path in (workdir / "checkpoints").iterdir())
-    message = error_of(train(folder, workdir, "--config.training.learning_rate=0.5"))
+    message = error_of(train(workdir, "--config.training.learning_rate=0.5"))
     assert "training.learning_rate was 0.004, is 0.5" in message
     assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == before
 
 
-def test_more_rounds_continue_a_finished_run(folder, finished, tmp_path):
+def test_more_rounds_continue_a_finished_run(train, finished, tmp_path):
     _, workdir = finished
     longer = tmp_path / "longer"
     shutil.copytree(workdir, longer)
-    process = train(folder, longer, "--config.federated.rounds=3")
+    process = train(longer, "--config.federated.rounds=3")
     assert process.returncode == 0, process.stderr
     assert "resuming after round 2" in process.stdout
     assert len((longer / "records.jsonl").read_text().splitlines()) == 4
 
 
-def test_a_corrupted_image_names_the_dataset_and_the_example(folder, finished, tmp_path):
+def test_a_corrupted_image_names_the_dataset_and_the_example(run, folder, finished, tmp_path):
     shutil.copytree(folder / "data", tmp_path / "data")
     (shard,) = tmp_path.glob("data/phantom_medvqa/tiny/*/*train.array_record*")
     content = shard.read_bytes()
@@ -185,7 +199,7 @@ def test_a_corrupted_image_names_the_dataset_and_the_example(folder, finished, t
     assert "cannot be read" in message
 
 
-def test_a_truncated_weights_file_is_named(folder, finished, tmp_path):
+def test_a_truncated_weights_file_is_named(run, folder, finished, tmp_path):
     _, workdir = finished
     shutil.copytree(workdir / "model", tmp_path / "model")
     weights = tmp_path / "model" / "model.safetensors"
@@ -200,29 +214,29 @@ def test_a_truncated_weights_file_is_named(folder, finished, tmp_path):
     assert str(weights) in message
 
 
-def test_nan_names_round_client_and_step_and_keeps_the_last_good_checkpoint(folder, tmp_path):
+def test_nan_names_round_client_and_step_and_keeps_the_last_good_checkpoint(train, tmp_path):
     workdir = tmp_path / "run"
-    message = error_of(train(folder, workdir, "--config.training.learning_rate=1e30"))
+    message = error_of(train(workdir, "--config.training.learning_rate=1e30"))
     assert "round 1, client " in message
     assert "step 2: the training loss is" in message
     assert [path.name for path in (workdir / "checkpoints").iterdir() if path.is_dir()] == ["0"]
     assert len((workdir / "records.jsonl").read_text().splitlines()) == 1
 
 
-def test_predict_without_a_run_says_how_to_start_one(tmp_path):
+def test_predict_without_a_run_says_how_to_start_one(run, tmp_path):
     arguments = ("--image=x.png", "--question=why?")
     message = error_of(run("predict", f"--workdir={tmp_path}", *arguments))
     assert "holds no run" in message
 
 
-def test_predict_names_a_file_that_is_no_image(finished):
+def test_predict_names_a_file_that_is_no_image(run, finished):
     _, workdir = finished
     arguments = (f"--image={workdir / 'table.md'}", "--question=why?")
     message = error_of(run("predict", f"--workdir={workdir}", *arguments))
     assert "table.md cannot be read as an image" in message
 
 
-def test_pretraining_writes_weights_that_a_federation_takes(folder, finished, tmp_path):
+def test_pretraining_writes_weights_that_a_federation_takes(run, folder, finished, tmp_path):
     data = f"--config.data.data_dir={folder / 'data'}"
     foundation = tmp_path / "foundation"
     process = run("pretrain", "--config=configs/pretrain.py:tiny", f"--workdir={foundation}", data)

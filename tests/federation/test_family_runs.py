@@ -43,11 +43,10 @@ def test_every_family_has_a_tiny_config():
     assert {name.split("-")[0] for name in VARIANTS} == FAMILIES.keys()
 
 
-QUICK = ("albef", "blip2-opt", "llava")
-"""Trained for a round in the quick tests; BLIP is below, where it writes its answers."""
-
-
-@pytest.mark.parametrize("family", QUICK)
+@pytest.mark.parametrize(
+    "family",
+    marked(("albef", "blip2-opt", "llava", "vilt"), extended=("albef", "blip2-opt", "llava")),
+)
 def test_a_round_trains_what_was_chosen_and_the_model_is_exported(family, data_dir, tmp_path):
     with undrawn():
         records = experiment.run(tiny(family, data_dir, federated__rounds=1), tmp_path)

@@ -129,6 +129,7 @@ def test_a_head_is_trained_by_the_clients_of_its_task_alone(data_dir):
     assert changed == {"answers": True, "findings": False}
 
 
+@pytest.mark.extended
 def test_chestmnist_s_layout_trains_end_to_end(tmp_path, monkeypatch):
     _, record = medmnist_files.write(tmp_path / "files", "chestmnist")
     known = {"sources": ("chestmnist",), "records": {"chestmnist": record}}

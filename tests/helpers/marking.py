@@ -1,4 +1,4 @@
-"""Which cases of a parametrised test are left to the slow tests?"""
+"""Cases of a parametrised test that are left to `make test-all` or `make test-slow`."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -6,11 +6,18 @@ from typing import Any
 import pytest
 
 
-def marked(cases: Iterable[Any], slow: Collection[Any]) -> list[Any]:
-    """The same cases, one value or a tuple each, of which the slow ones are marked so."""
+def marked(
+    cases: Iterable[Any], slow: Collection[Any] = (), *, extended: Collection[Any] = ()
+) -> list[Any]:
+    """The same cases, one value or a tuple each, of which some are marked slow or extended."""
 
     def mark(case: Any) -> Any:
         values = case if isinstance(case, tuple) else (case,)
-        return pytest.param(*values, marks=pytest.mark.slow if case in slow else ())
+        marks = [
+            getattr(pytest.mark, name)
+            for name, chosen in (("slow", slow), ("extended", extended))
+            if case in chosen
+        ]
+        return pytest.param(*values, marks=marks)
 
     return [mark(case) for case in cases]

@@ -33,6 +33,7 @@ CASES = {
     "llava-vision": functools.partial(tiny_llava, selectable="vision"),
 }
 
+EXTENDED = {"blip-vision", "albef-text", "blip2-opt", "llava"}
 SLOW = {"blip2-opt-vision", "blip2-llama-qformer", "llava-vision"}
 """Their language models and stacks are those of others here, in another pair."""
 
@@ -67,7 +68,7 @@ def ending(model, end):
     return dataclasses.replace(model, generator=dataclasses.replace(model.generator, end_token=end))
 
 
-@pytest.mark.parametrize("name", marked(CASES, SLOW))
+@pytest.mark.parametrize("name", marked(CASES, SLOW, extended=EXTENDED))
 def test_what_is_written_with_a_cache_is_likeliest_without_one(name):
     model, params, batch = model_of(name)
     model = ending(model, -1)
