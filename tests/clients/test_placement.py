@@ -13,7 +13,7 @@ from f3ocus_jax.models.vilt import model as vilt
 from tests.helpers.models import random_params, tiny_batch, tiny_vilt
 from tests.helpers.oracles import toy_batch, toy_model
 
-LAYERS, CLIENTS, STEPS = 4, 9, 3
+LAYERS, CLIENTS, STEPS, RATE = 4, 9, 3, 1e-2
 
 
 def tasks(seed=0):
@@ -38,7 +38,7 @@ def trainer(name, unit, *, clients_at_once=1, skip_frozen=True):
         toy_model(layers=LAYERS),
         unit=unit,
         loss="cross_entropy",
-        optimizer=optax.adamw(1e-2),
+        optimizer=optax.adamw(RATE),
         skip_frozen=skip_frozen,
     )
     return placement.make_map(
@@ -74,10 +74,22 @@ def test_every_placement_gives_what_the_loop_gives(
     run = trainer(name, "block", clients_at_once=clients_at_once, skip_frozen=skip_frozen)
     result = run(shared, tasks())
     assert jax.tree.structure(result) == jax.tree.structure(expected)
-    for leaf, known in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
-        assert leaf.shape[0] == CLIENTS
-        # Devices that share a sum add in another order, which Adam's division magnifies.
-        np.testing.assert_allclose(leaf, known, atol=2e-5 if name == "sharded" else 1e-6)
+    pairs = list(zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True))
+    assert all(leaf.shape[0] == CLIENTS for leaf, _ in pairs)
+    gaps = np.concatenate([np.abs(leaf - known).ravel() for leaf, known in pairs])
+    assert np.max(gaps) < largest_rounding(len(gaps))
+    assert np.mean(gaps > 1e-6) < 1e-3
+
+
+def largest_rounding(numbers):
+    """How far apart two orders of the same sums can put the worst of so many trained numbers.
+
+    Adam divides a gradient by its own size. So rounding moves a number by the learning rate times
+    the gradient's relative error, eps times how much larger the terms of its sum are than the sum:
+    about n for the smallest of n gradients. In float64 the loop itself turns out to be off by
+    2.3e-6 in one of the 3 726 numbers here (1.5e-6 with jaxlib 0.12), and by 3e-7 in the tenth.
+    """
+    return RATE * np.finfo(np.float32).eps * numbers * STEPS
 
 
 def test_every_device_holds_a_part_of_a_sharded_model():
