@@ -39,7 +39,7 @@ def f1_report(predicted_NF: np.ndarray, targets_NF: np.ndarray) -> dict[str, flo
     either_F = np.sum(predicted_NF, axis=0) + np.sum(present_NF, axis=0)
     return {
         "examples": float(len(targets_NF)),
-        "f1_micro": float(_f1(both_F.sum(), either_F.sum())),
+        "f1_micro": float(_f1(np.asarray(both_F.sum()), np.asarray(either_F.sum()))),
         "f1_macro": float(_f1(both_F, either_F)[labelled_NF.any(axis=0)].mean()),
         "exact_match": float((predicted_NF == present_NF).all(axis=1).mean()),
     }

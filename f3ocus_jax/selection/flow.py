@@ -101,8 +101,8 @@ def supported_moves(
             parts.append([np.asarray(log) for log in logs])
     walked = np.cumsum([0] + [len(arcs_A3) for *_, arcs_A3 in parts])
     prices_N, ends_N, arcs_A3 = zip(*parts, strict=True)
-    ends_N = [part_N + offset for part_N, offset in zip(ends_N, walked[:-1], strict=True)]
-    return Moves(np.concatenate(prices_N), np.concatenate(ends_N), *np.concatenate(arcs_A3).T)
+    shifted_N = [part_N + offset for part_N, offset in zip(ends_N, walked[:-1], strict=True)]
+    return Moves(np.concatenate(prices_N), np.concatenate(shifted_N), *np.concatenate(arcs_A3).T)
 
 
 def _grouped(values_KL: np.ndarray) -> np.ndarray:
