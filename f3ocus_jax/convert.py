@@ -141,14 +141,14 @@ def _read(
         config = albef_checkpoint.sizes(located, words, head_width=head_width)
         return located, FAMILIES["albef"].spec(config, num_answers=2), words
     spec, _ = config_file.read(described)
-    return located, spec, load_tokenizer(tokenizer, family_of(spec.config).prompt)
+    return located, spec, load_tokenizer(tokenizer, family_of(spec).prompt)
 
 
 def _changed(
     stored: StoredTensors, spec: ModelSpec[Any], dtype: str
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yields tensors in the dtype to write, positions resized to the image size."""
-    family = family_of(spec.config)
+    family = family_of(spec)
     path, method = family.position_embeddings
     position = next(one for one in family.tensors(spec.config) if path in one.paths)
     side = round(spec.config.num_patches**0.5)

@@ -144,8 +144,8 @@ def use_published_sizes(config: ml_collections.ConfigDict, family: str) -> None:
       family: One of `FAMILIES`.
     """
     config.model.family = family
-    config.data.question_length = 64 if family == "llava" else 40
-    published = next(iter(FAMILIES[family].published.values()))
+    published = FAMILIES[family].full_size
+    config.data.question_length = published.question_length
     config.model.architecture = ml_collections.ConfigDict(published.settings)
 
 

@@ -1,9 +1,11 @@
 """Vision-language models as stacks of rows, with their adapters, losses and weights."""
 
+from typing import Any
+
 from f3ocus_jax.models import blip, blip2, llava, vilt
 from f3ocus_jax.models.blip import albef
 from f3ocus_jax.models.family import Family
-from f3ocus_jax.models.spec import FamilyConfig
+from f3ocus_jax.models.spec import ModelSpec
 
 FAMILIES: dict[str, Family] = {
     module.FAMILY.name: module.FAMILY for module in (albef, blip, blip2, llava, vilt)
@@ -18,6 +20,6 @@ TINY = {
 """Name of a tiny model, as in "vilt" or "blip2_opt", to its family and the variant of `tiny`."""
 
 
-def family_of(config: FamilyConfig) -> Family:
-    """Returns the family whose sizes these are."""
-    return next(family for family in FAMILIES.values() if type(config) is family.config)
+def family_of(spec: ModelSpec[Any]) -> Family:
+    """Returns the family of a specification."""
+    return FAMILIES[spec.family]

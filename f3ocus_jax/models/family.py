@@ -23,12 +23,14 @@ class Published:
       parameters: Number of parameters as torch counts them in the class of transformers (ALBEF: in
         the composite of its classes that the tests compare with). An answer head that the class
         lacks is left out.
+      question_length: Tokens of a question in a full-size run.
     """
 
     settings: Mapping[str, Any]
     vocabulary: Mapping[str, Any]
     answers: int
     parameters: int
+    question_length: int = 40
 
 
 def keep_names(names: list[str]) -> Mapping[str, str]:
@@ -102,6 +104,12 @@ class Family:
         """Names of the stacks that can be selectable; the first is the default."""
         return tuple(self.config().stacks)
 
+    @property
+    def full_size(self) -> Published:
+        """The published model whose sizes full-size runs have; the defaults of `config` if none."""
+        unpublished = Published(settings={}, vocabulary={}, answers=0, parameters=0)
+        return next(iter(self.published.values()), unpublished)
+
     def spec(self, config: Any, **choices: Any) -> ModelSpec[Any]:
         """Makes the specification of a model.
 
@@ -114,7 +122,7 @@ class Family:
             "image_mean": self.image_mean,
             "image_std": self.image_std,
         }
-        return ModelSpec(config, Setup(**(defaults | choices)))
+        return ModelSpec(self.name, config, Setup(**(defaults | choices)))
 
     def to_submodules(self, spec: ModelSpec[Any], params: Params) -> Params:
         """Returns parameters by submodule, whichever stack is selectable."""

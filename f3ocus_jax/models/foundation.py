@@ -135,7 +135,7 @@ def inputs(config: ModelConfig, data: DataConfig) -> tuple[Tokenizer, Canvas]:
 
 def _canvas(config: DataConfig, spec: ModelSpec[Any]) -> Canvas:
     """Returns the canvas of the images; raises ConfigError for one that does not fit the model."""
-    family = family_of(spec.config)
+    family = family_of(spec)
     if config.image_fit == "stretch":
         return Canvas(spec.config.image_size)
     if family.edges is None:
@@ -248,7 +248,7 @@ def fingerprint(params: Params) -> str:
 
 def _check_family(config: ModelConfig, spec: ModelSpec[Any]) -> None:
     """Raises ConfigError for weights of another family than the config's."""
-    found = family_of(spec.config).name
+    found = spec.family
     allowed = f"{found!r}, which config.model.weights = {config.weights!r} holds"
     require(found == config.family, "model.family", config.family, allowed)
 

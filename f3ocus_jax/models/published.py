@@ -36,7 +36,7 @@ def make_spec(name: str, **choices: Any) -> ModelSpec[Any]:
 
 def count(spec: ModelSpec[Any]) -> int:
     """Counts the parameters of a model in the class of transformers, from shapes alone."""
-    family = family_of(spec.config)
+    family = family_of(spec)
     template = jax.eval_shape(family.make_model(spec).init, jax.random.key(0))
     submodules = family.to_submodules(spec, template)
     shapes = layout.expected_shapes(family.tensors(spec.config), submodules)

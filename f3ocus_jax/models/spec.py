@@ -90,6 +90,7 @@ class ModelSpec(Generic[Config]):
     """Everything that decides a model's functions and the shapes of its parameters.
 
     Attributes:
+      family: Key of `FAMILIES`.
       config: Sizes.
       setup: Choices beside them.
 
@@ -97,6 +98,7 @@ class ModelSpec(Generic[Config]):
       ConfigError: For a setup that does not fit the sizes.
     """
 
+    family: str
     config: Config
     setup: Setup
 
@@ -122,13 +124,13 @@ class ModelSpec(Generic[Config]):
 
     def replace(self, **changes: Any) -> "ModelSpec[Config]":
         """Returns the same sizes with another setup."""
-        return ModelSpec(self.config, dataclasses.replace(self.setup, **changes))
+        return ModelSpec(self.family, self.config, dataclasses.replace(self.setup, **changes))
 
     def with_image_size(self, image_size: int) -> "ModelSpec[Config]":
         """Returns the specification for images of another side; its own for 0."""
         if not image_size:
             return self
-        return ModelSpec(self.config.with_image_size(image_size), self.setup)
+        return ModelSpec(self.family, self.config.with_image_size(image_size), self.setup)
 
 
 def _check_pixels(setup: Setup, model: str, channels: int) -> None:

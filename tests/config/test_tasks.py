@@ -6,7 +6,7 @@ from f3ocus_jax import importance
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
 from f3ocus_jax.federation import experiment, presets
-from f3ocus_jax.models import FAMILIES, foundation as foundation_lib
+from f3ocus_jax.models import FAMILIES, foundation as foundation_lib, sizes
 from tests.helpers.configs import read_config
 from tfds_medvqa.build import build
 from tfds_medvqa.common.errors import BuildError
@@ -20,7 +20,11 @@ TINY = {
     "task6": [QUESTIONS] * 3 + [FINDINGS] * 2,
 }
 """The task of every client; task 3 is MedVQA-FL, see test_medvqa_fl.py."""
-FULL = {"albef": 384, "blip": 384, "blip2": 224, "llava": 336, "vilt": 384, ("task3", "vilt"): 28}
+FULL: dict = {
+    name: sizes.build(family.config, family.full_size.settings).image_size
+    for name, family in FAMILIES.items()
+}
+FULL |= {"albef": 384, "blip": 384, "blip2": 224, "llava": 336, "vilt": 384, ("task3", "vilt"): 28}
 SMALL = {**dict.fromkeys(FAMILIES, 32), **{("task3", name): 28 for name in FAMILIES}}
 SIDES: dict[str, dict] = {"": FULL, "tiny_": SMALL}
 """Side of the images, by family or by task and family."""

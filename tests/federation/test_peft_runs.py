@@ -102,7 +102,7 @@ def check_the_exported_model(workdir, params, data_dir, variant):
     expected = apply(parts.foundation.model, params, batch)
     exported = huggingface.load(workdir / "model", key=jax.random.key(0))
     model, found = (
-        family_of(exported.spec.config).make_model(exported.spec),
+        family_of(exported.spec).make_model(exported.spec),
         exported.params,
     )
     has_changes = parts.config.model.lora_rank > 0

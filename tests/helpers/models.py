@@ -12,11 +12,10 @@ import jax
 import numpy as np
 
 from f3ocus_jax import models
-from f3ocus_jax.models import FAMILIES, family_of, sizes as sizes_lib
+from f3ocus_jax.models import FAMILIES, sizes as sizes_lib
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.models.blip.albef import AlbefConfig, AlbefTextConfig
-from f3ocus_jax.models.blip.config import BlipConfig
-from f3ocus_jax.models.blip2.config import Blip2Config, Blip2VisionConfig
+from f3ocus_jax.models.blip.albef import AlbefTextConfig
+from f3ocus_jax.models.blip2.config import Blip2VisionConfig
 from f3ocus_jax.models.blip2.qformer import QFormerConfig
 from f3ocus_jax.models.blocks.bert import TextConfig
 from f3ocus_jax.models.blocks.clip import ClipConfig
@@ -25,20 +24,18 @@ from f3ocus_jax.models.blocks.opt import OptConfig
 from f3ocus_jax.models.blocks.t5_config import T5Config
 from f3ocus_jax.models.blocks.vision import VisionConfig
 from f3ocus_jax.models.encoders import EncodersConfig
-from f3ocus_jax.models.llava.config import LlavaConfig
 from f3ocus_jax.models.spec import ModelSpec, Setup
-from f3ocus_jax.models.vilt.config import ViltConfig
 from f3ocus_jax.types import Batch, Params
 
 SETUP_FIELDS = {field.name for field in dataclasses.fields(Setup)}
 
 
-def make_spec(kind: Any, sizes: Mapping[str, Any], changes: Mapping[str, Any]) -> ModelSpec[Any]:
+def make_spec(name: str, sizes: Mapping[str, Any], changes: Mapping[str, Any]) -> ModelSpec[Any]:
     """A specification of five answers and adapters of width 4; changes are of sizes or setup."""
     values = {**sizes, **changes}
-    setup = {name: values.pop(name) for name in SETUP_FIELDS & values.keys()}
-    config = kind(**values)
-    return family_of(config).spec(config, **({"num_answers": 5, "adapter_size": 4} | setup))
+    setup = {field: values.pop(field) for field in SETUP_FIELDS & values.keys()}
+    family = FAMILIES[name]
+    return family.spec(family.config(**values), **({"num_answers": 5, "adapter_size": 4} | setup))
 
 
 def tiny_vilt(**changes: Any) -> ModelSpec[Any]:
@@ -53,7 +50,7 @@ def tiny_vilt(**changes: Any) -> ModelSpec[Any]:
         "image_size": 16,
         "patch_size": 8,
     }
-    return make_spec(ViltConfig, sizes, changes)
+    return make_spec("vilt", sizes, changes)
 
 
 def tiny_blip(**changes: Any) -> ModelSpec[Any]:
@@ -77,7 +74,7 @@ def tiny_blip(**changes: Any) -> ModelSpec[Any]:
         sep_token_id=3,
     )
     sizes = {"vision_config": image, "text_config": text}
-    return make_spec(BlipConfig, sizes, changes)
+    return make_spec("blip", sizes, changes)
 
 
 def tiny_albef(**changes: Any) -> ModelSpec[Any]:
@@ -103,7 +100,7 @@ def tiny_albef(**changes: Any) -> ModelSpec[Any]:
         fusion_layer=2,
     )
     sizes = {"vision_config": image, "text_config": text}
-    return make_spec(AlbefConfig, sizes, changes)
+    return make_spec("albef", sizes, changes)
 
 
 def tiny_llava(**changes: Any) -> ModelSpec[Any]:
@@ -126,7 +123,7 @@ def tiny_llava(**changes: Any) -> ModelSpec[Any]:
         max_position_embeddings=15,
     )
     sizes = {"vision_config": image, "text_config": text}
-    return make_spec(LlavaConfig, {**sizes, "image_token_index": 39}, changes)
+    return make_spec("llava", {**sizes, "image_token_index": 39}, changes)
 
 
 TINY_LANGUAGES = {
@@ -179,7 +176,7 @@ def tiny_blip2(language: str = "opt", **changes: Any) -> ModelSpec[Any]:
         "num_query_tokens": 3,
         "image_token_index": 39,
     }
-    return make_spec(Blip2Config, sizes, changes)
+    return make_spec("blip2", sizes, changes)
 
 
 def tiny_own(name: str, **setup: Any) -> ModelSpec[Any]:
@@ -211,8 +208,8 @@ def with_vocabulary(spec: ModelSpec[Any], entries: int) -> ModelSpec[Any]:
     config = spec.config
     if isinstance(config, EncodersConfig):
         text = dataclasses.replace(config.text_config, vocab_size=entries)
-        return ModelSpec(dataclasses.replace(config, text_config=text), spec.setup)
-    return ModelSpec(dataclasses.replace(config, vocab_size=entries), spec.setup)
+        return dataclasses.replace(spec, config=dataclasses.replace(config, text_config=text))
+    return dataclasses.replace(spec, config=dataclasses.replace(config, vocab_size=entries))
 
 
 def tiny_batch(spec: ModelSpec[Any], examples: int = 3, tokens: int = 7, seed: int = 0) -> Batch:

@@ -7,7 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers.families import CASES, apply, made
+from f3ocus_jax import models
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
+from f3ocus_jax.models import FAMILIES, sizes
+from f3ocus_jax.models.huggingface import directory as huggingface
+from tests.helpers.families import CASES, FAMILY_OF, apply, made
+from tests.helpers.models import TINY, random_params, tiny_own, with_vocabulary
 
 KEYS = {"embeddings", "blocks", "adapters", "readout", "head"}
 
@@ -74,3 +79,21 @@ def test_derivatives_of_a_block_are_linear_and_each_others_transpose(parts):
     pairs = zip(jax.tree.leaves(backward), jax.tree.leaves(tangents), strict=True)
     inner = sum(np.vdot(gradient, tangent) for gradient, tangent in pairs)
     np.testing.assert_allclose(inner, np.vdot(cotangent, forward), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_saved_model_loads_with_every_bit(name, tmp_path):
+    family, tokenizer = FAMILY_OF[name], load_tokenizer(prompt=FAMILY_OF[name].prompt)
+    spec = with_vocabulary(TINY[name](), tokenizer.vocabulary_size)
+    params, answers = random_params(family.make_model(spec)), [f"answer {n}" for n in range(5)]
+    huggingface.save(tmp_path, spec, params, answers, tokenizer)
+    weights = huggingface.load(tmp_path, key=jax.random.key(0))
+    assert (weights.spec, weights.answers) == (spec, tuple(answers))
+    jax.tree.map(np.testing.assert_array_equal, weights.params, params)
+
+
+@pytest.mark.parametrize("name", models.TINY)
+def test_the_tiny_sizes_of_a_family_are_sizes_of_its_config(name):
+    family, variant = FAMILIES[models.TINY[name][0]], models.TINY[name][1]
+    sizes.check_names(family.config, family.tiny[variant](32), "tiny")
+    assert tiny_own(name).config.image_size == 16

@@ -113,6 +113,6 @@ def written_by(folder):
     """Reads a directory as a model that writes."""
     weights = huggingface.load(folder, key=jax.random.key(0), answers=["no", "yes"])
     spec: Any = weights.spec.replace(answering="generate")
-    generator = family_of(spec.config).make_model(spec).generator
+    generator = family_of(spec).make_model(spec).generator
     assert generator is not None
     return generator, weights.params

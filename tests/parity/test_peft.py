@@ -119,7 +119,7 @@ def export(reference, folder):
     """Reads torch's model, changes it as training does, and writes it as a run does."""
     reference.save(folder / "start")
     start = huggingface.load(folder / "start", key=jax.random.key(0), selectable=reference.stack)
-    family = family_of(start.spec.config)
+    family = family_of(start.spec)
     params, model = trained(start.params, bool(family.head_prefix)), family.make_model(start.spec)
     names = start.answers, start.findings
     made = Foundation(model, start.spec, start.params, *names, load_tokenizer(), "")
@@ -141,7 +141,7 @@ def trained(params, moves_head):
 
 def merged_logits(folder, batch):
     weights = huggingface.load(folder, key=jax.random.key(0))
-    model = family_of(weights.spec.config).make_model(weights.spec)
+    model = family_of(weights.spec).make_model(weights.spec)
     return jax.jit(base.apply, static_argnums=0)(model, weights.params, batch)
 
 

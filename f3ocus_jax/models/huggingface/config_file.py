@@ -65,7 +65,7 @@ def content(
       classes: Entry of the head to its classes.
       dtype: Name of the dtype of most parameters.
     """
-    family = family_of(spec.config)
+    family = family_of(spec)
     found = {
         "architectures": [family.architecture],
         "model_type": family.model_type,

@@ -120,7 +120,7 @@ def load(
     spec, submodules["adapters"] = extra_files.read_adapters(
         folder, spec, adapter_size, adapters_key
     )
-    params = family_of(spec.config).to_params(spec, submodules)
+    params = family_of(spec).to_params(spec, submodules)
     return Weights(spec, params, new[head_lib.ANSWERS], new[head_lib.FINDINGS])
 
 
@@ -165,7 +165,7 @@ def save(
     """
     if len(answers) != spec.setup.num_answers:
         raise ValueError(f"{len(answers)} answers for a head of {spec.setup.num_answers}")
-    family, heads = family_of(spec.config), params["head"]
+    family, heads = family_of(spec), params["head"]
     mappings = family.tensors(spec.config)
     if head_lib.ANSWERS not in heads:
         mappings = [one for one in mappings if not family.is_of_head(one.name)]
@@ -217,7 +217,7 @@ def write(
     for name in (CONFIG_FILE, *extra_files.FILES):
         (folder / name).unlink(missing_ok=True)
     tokenizer.save(folder)
-    preprocessor.write(folder, spec.setup, family_of(spec.config).image_processor(spec.config))
+    preprocessor.write(folder, spec.setup, family_of(spec).image_processor(spec.config))
     bytes_of: collections.Counter[str] = collections.Counter()
     shards.write(folder, _counted(tensors, bytes_of), shard_bytes=shard_bytes)
     for name, params in (heads or {}).items():
@@ -248,7 +248,7 @@ def check(spec: ModelSpec[Any], shapes: Mapping[str, tuple[int, ...]], where: pa
     Raises:
       WeightsError: Lists the tensors that are missing, left over or of another shape.
     """
-    family = family_of(spec.config)
+    family = family_of(spec)
     submodules = family.to_submodules(spec, _shapes(spec))
     expected = layout.expected_shapes(family.tensors(spec.config), submodules)
     if not any(family.is_of_head(name) for name in shapes):
@@ -274,7 +274,7 @@ def head_shapes(spec: ModelSpec[Any], classes: Mapping[str, Sequence[str]]) -> P
 
 
 def _shapes(spec: ModelSpec[Any]) -> Params:
-    return jax.eval_shape(family_of(spec.config).make_model(spec).init, jax.random.key(0))
+    return jax.eval_shape(family_of(spec).make_model(spec).init, jax.random.key(0))
 
 
 def locate(spec: ModelSpec[Any], stored: StoredTensors, where: pathlib.Path) -> StoredTensors:
@@ -291,7 +291,7 @@ def locate(spec: ModelSpec[Any], stored: StoredTensors, where: pathlib.Path) -> 
     Raises:
       WeightsError: Lists the tensors that are missing, left over or of another shape.
     """
-    renamed = family_of(spec.config).rename(list(stored))
+    renamed = family_of(spec).rename(list(stored))
     found = {new: stored[name] for name, new in renamed.items()}
     check(spec, {name: tensor.shape for name, tensor in found.items()}, where)
     return found
@@ -301,7 +301,7 @@ def _read_submodules(
     folder: pathlib.Path, spec: ModelSpec[Any], classes: Mapping[str, Sequence[str]], dtype: str
 ) -> dict[str, Params]:
     """Returns a directory's submodules without adapters; without a head if it has none."""
-    mappings = family_of(spec.config).tensors(spec.config)
+    mappings = family_of(spec).tensors(spec.config)
     stored = locate(spec, tensor_files.locate(folder), folder)
 
     def dtype_of(names: Sequence[str]) -> np.dtype:
@@ -320,7 +320,7 @@ def _read_submodules(
 def _resize_positions(spec: ModelSpec[Any], submodules: Params, image_size: int) -> ModelSpec[Any]:
     """Resizes the patches' position embeddings in place; returns the new specification."""
     resized = spec.with_image_size(image_size)
-    path, method = family_of(spec.config).position_embeddings
+    path, method = family_of(spec).position_embeddings
     node = submodules
     for key in path[:-1]:
         node = node[key]

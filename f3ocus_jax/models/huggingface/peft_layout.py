@@ -65,7 +65,7 @@ def tensors(spec: ModelSpec[Any], rows: Params) -> dict[str, np.ndarray]:
     Returns:
       Names to arrays, float32; empty if PEFT has no layout for these changes.
     """
-    family = family_of(spec.config)
+    family = family_of(spec)
     if family.module_name is None:
         return {}
     blocks = family.to_submodules(spec, {"embeddings": {}, "blocks": rows, "readout": {}})
@@ -105,7 +105,7 @@ def _block_diagonal(
 
 def _head_tensors(spec: ModelSpec[Any], params: Params) -> dict[str, np.ndarray]:
     """Returns the answer head, which is trained too, if the class of transformers has one."""
-    family = family_of(spec.config)
+    family = family_of(spec)
     mappings = [one for one in family.tensors(spec.config) if family.is_of_head(one.name)]
     if head_lib.ANSWERS not in params["head"]:
         return {}
@@ -119,7 +119,7 @@ def _settings(
     """Returns the fields of PEFT's LoraConfig; its factor, lora_alpha / r, is 1."""
     modules = {name.removesuffix(DOWN): down for name, down in changes.items() if DOWN in name}
     rank = len(next(iter(modules.values())))
-    head = family_of(spec.config).head_prefix.removesuffix(".")
+    head = family_of(spec).head_prefix.removesuffix(".")
     return {
         "peft_type": "LORA",
         "task_type": None,

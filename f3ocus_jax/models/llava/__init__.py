@@ -25,6 +25,7 @@ PUBLISHED = {
         vocabulary={"image_token_index": 32000, "text_config": {"vocab_size": 32064}},
         answers=3128,
         parameters=7_063_427_072,
+        question_length=64,
     )
 }
 

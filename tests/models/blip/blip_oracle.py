@@ -19,7 +19,7 @@ def run(
     spec: Any, params: Params, batch: Batch, answers: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Returns question_BTD, logits_BC, logits_BTV, the loss, and its gradients by their names."""
-    family = family_of(spec.config)
+    family = family_of(spec)
     model = family.make_model(spec)
 
     def objective(params: Params) -> tuple[jax.Array, dict[str, jax.Array]]:

@@ -42,7 +42,7 @@ SLOW = {"blip2-opt-vision", "blip2-llama-qformer", "llava-vision"}
 def model_of(name):
     """A model that writes, its parameters and questions, shared by the tests."""
     spec = CASES[name](answering="generate")
-    model = family_of(spec.config).make_model(spec)
+    model = family_of(spec).make_model(spec)
     batch = tiny_batch(spec, examples=3, tokens=6)
     image_token = getattr(spec.config, "image_token_index", -1)
     ids_BT = np.where(batch.input_ids_BT == image_token, 5, batch.input_ids_BT)
