@@ -31,6 +31,7 @@ from f3ocus_jax.federation.stages.score import make_score_stage
 from f3ocus_jax.federation.stages.select import make_select_stage
 from f3ocus_jax.federation.stages.train import make_train_stage
 from f3ocus_jax.importance.lntk import LOSS
+from f3ocus_jax.importance.settings import ImportanceConfig
 from f3ocus_jax.models import foundation as foundation_lib, head as head_lib, units
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.foundation import Foundation
@@ -167,7 +168,7 @@ def make_start(
         optimizer=init(rows_L, head),
     )
     memory = ClientMemory(
-        vectors_LNC=_no_vectors(config, head, clients, layers),
+        vectors_LNC=_no_vectors(config.importance, head, clients, layers),
         personal_L=_copies(rows_L, clients) if config.training.dual_adapters else None,
     )
     return frozen, state, memory
@@ -212,10 +213,9 @@ def _copies(rows_L: Rows, clients: int) -> Rows:
 
 
 def _no_vectors(
-    config: ExperimentConfig, heads: Params, clients: int, layers: int
+    settings: ImportanceConfig, heads: Params, clients: int, layers: int
 ) -> np.ndarray | None:
     """Returns the eigenvectors before round 1: 0, or None in a run that never starts warm."""
-    settings = config.importance
     if not settings.lntk.warm_start:
         return None
     on_loss = settings.lntk.kernel == LOSS

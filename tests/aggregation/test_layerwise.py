@@ -14,7 +14,7 @@ LAYERS = 5
 
 
 def example(clients=3, seed=0):
-    """Layers, who trained which, weights, and changes; the last client leaves a place unused."""
+    """Layers, who trained which, weights, and changes; the last client leaves a slot unused."""
     draw = np.random.default_rng(seed)
     layers_KR = np.stack([np.sort(draw.permutation(LAYERS - 1)[:2]) for _ in range(clients)])
     layers_KR[-1, 1] = LAYERS
@@ -74,7 +74,7 @@ def test_no_client_changes_nothing():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_a_difference_is_taken_in_float32_and_is_zero_in_unused_places(dtype):
+def test_a_difference_is_taken_in_float32_and_is_zero_in_unused_slots(dtype):
     draw = np.random.default_rng(2)
     rows_L = {"w": jnp.asarray(draw.normal(size=(LAYERS, 2, 3)), dtype)}
     rows_R = {"w": jnp.asarray(draw.normal(size=(3, 2, 3)), dtype)}

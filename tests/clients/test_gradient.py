@@ -35,11 +35,11 @@ def full_autodiff(model, unit, params, batch):
 
 
 def check_against_autodiff(
-    model, unit, params, batch, layers, *, places=LAYERS, atol=1e-6, rtol=1e-7, **settings
+    model, unit, params, batch, layers, *, slots=LAYERS, atol=1e-6, rtol=1e-7, **settings
 ):
-    """Gradients of the chosen rows and the head are autodiff's; unused places have none."""
+    """Gradients of the chosen rows and the head are autodiff's; unused slots have none."""
     frozen, rows_L, head = units.split(params, unit)
-    choice = padded_choice(layers, places, model.num_layers)
+    choice = padded_choice(layers, slots, model.num_layers)
     differentiate = jax.jit(
         gradient.make_gradient(model, unit=unit, loss="cross_entropy", **settings)
     )
@@ -114,7 +114,7 @@ def test_gradient_of_every_unit_of_a_vilt_equals_full_autodiff(unit, remateriali
     params = jax.tree.map(
         lambda leaf: leaf + 0.05 * jnp.cos(jnp.arange(leaf.size) + 1.0).reshape(leaf.shape), params
     )
-    settings = {"skip_frozen": True, "rematerialise": rematerialise, "places": 3}
+    settings = {"skip_frozen": True, "rematerialise": rematerialise, "slots": 3}
     check_against_autodiff(model, unit, params, tiny_batch(config), [0, 2], **settings)
 
 
@@ -124,7 +124,7 @@ def test_gradient_of_a_prompt_equals_full_autodiff(layers):
     model = prompts.make_prompted_model(vilt.make_model(config), tokens=2, width=16)
     params, batch = model.init(jax.random.key(0)), tiny_batch(config)
     # Its gradients are sums over the batch, up to 0.8, which two programs add in another order.
-    settings = {"places": 1, "atol": 2e-6, "rtol": 1e-5, "skip_frozen": True}
+    settings = {"slots": 1, "atol": 2e-6, "rtol": 1e-5, "skip_frozen": True}
     check_against_autodiff(model, "prompt", params, batch, layers, **settings)
 
 
@@ -153,7 +153,7 @@ def test_the_client_own_rows_are_used_not_the_server_ones():
     model, batch = toy_model(layers=LAYERS), toy_batch(6)
     params = model.init(jax.random.key(0))
     frozen, rows_L, head = units.split(params, "block")
-    choice = padded_choice([1, 3], places=3)
+    choice = padded_choice([1, 3], slots=3)
     mine = jax.tree.map(lambda leaf: 1.5 * leaf, choice.take(rows_L))
     moved = jax.tree.map(lambda leaf: leaf.at[jnp.array([1, 3])].mul(1.5), rows_L)
     differentiate = gradient.make_gradient(
@@ -171,6 +171,6 @@ def test_another_choice_of_layers_compiles_nothing_new():
         gradient.make_gradient(model, unit="block", loss="cross_entropy", skip_frozen=True)
     )
     for layers in ([0, 1], [3], [2, 4], []):
-        choice = padded_choice(layers, places=2)
+        choice = padded_choice(layers, slots=2)
         differentiate(frozen, rows_L, choice, (choice.take(rows_L), head), batch)
     assert differentiate._cache_size() == 1

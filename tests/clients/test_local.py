@@ -18,9 +18,9 @@ from tests.helpers.oracles import toy_batch, toy_model
 LAYERS, STEPS = 5, 4
 
 
-def task(layers, batch, *, places=2, steps=STEPS, depth=LAYERS):
+def task(layers, batch, *, slots=2, steps=STEPS, depth=LAYERS):
     batches_S = jax.tree.map(lambda leaf: np.stack([leaf] * steps), batch)
-    return LocalTask(padded_choice(layers, places, depth), batches_S, jnp.int32(steps))
+    return LocalTask(padded_choice(layers, slots, depth), batches_S, jnp.int32(steps))
 
 
 def trainer(model, optimizer, unit="block", **settings):
