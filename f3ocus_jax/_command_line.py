@@ -13,13 +13,21 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from f3ocus_jax.config import Section, flatten, reference, shipped
-from f3ocus_jax.errors import CompilerError, ConfigError, DataError, RoundError, WeightsError
+from f3ocus_jax.errors import (
+    CompilerError,
+    ConfigError,
+    DamagedError,
+    DataError,
+    RoundError,
+    WeightsError,
+)
 from tfds_medvqa.common.errors import BuildError
 
 EXPECTED_ERRORS = (
     BuildError,
     CompilerError,
     ConfigError,
+    DamagedError,
     DataError,
     OSError,
     RoundError,

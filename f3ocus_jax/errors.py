@@ -13,6 +13,10 @@ class WeightsError(ValueError):
     """Weights that cannot be used; the message names the file and what is wrong with it."""
 
 
+class DamagedError(ValueError):
+    """A file that changed after it was written, or that is gone; the message names it."""
+
+
 class RoundError(RuntimeError):
     """A round that failed; the message names round, clients and step or layer."""
 

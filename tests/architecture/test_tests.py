@@ -15,6 +15,7 @@ OUTSIDE = {
     "commands",
     "docs",
     "helpers",
+    "integrity",
     "parity",
     "platform",
     "tfds_medvqa",

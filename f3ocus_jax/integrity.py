@@ -1,0 +1,106 @@
+"""Manifests: size and SHA-256 of every file of a folder, written last and checked when read."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from etils import epath
+
+from f3ocus_jax.errors import DamagedError
+
+MANIFEST = "manifest.json"
+PARTIAL = f".{MANIFEST}.partial"
+
+
+def write_manifest(folder: epath.PathLike, names: Iterable[str] | None = None) -> None:
+    """Writes the manifest of a finished folder; a reader finds all of it or none.
+
+    Args:
+      folder: The folder, on any file system that epath takes.
+      names: Paths relative to the folder that the manifest lists; every file if None.
+    """
+    folder = epath.Path(folder)
+    names = _files(folder) if names is None else sorted(names)
+    entries = {name: _entry(folder / name) for name in names}
+    partial = folder / PARTIAL
+    partial.write_text(_text(entries))
+    partial.replace(folder / MANIFEST)
+
+
+def remove_manifest(folder: epath.PathLike) -> None:
+    """Removes the manifest of a folder whose files are about to change."""
+    (epath.Path(folder) / MANIFEST).unlink(missing_ok=True)
+
+
+def has_manifest(folder: epath.PathLike) -> bool:
+    """Returns True if a folder has a manifest."""
+    return (epath.Path(folder) / MANIFEST).exists()
+
+
+def check_manifest(folder: epath.PathLike, names: Iterable[str] | None = None) -> None:
+    """Reads every file that the manifest lists; files that it does not list are ignored.
+
+    Args:
+      folder: The folder.
+      names: Listed files to read; all if None. The sizes of all are checked in any case.
+
+    Raises:
+      DamagedError: If the manifest is absent or damaged, or a file is absent or changed; one line
+        that names the file.
+    """
+    folder = epath.Path(folder)
+    entries = _read_entries(folder / MANIFEST)
+    for name, entry in entries.items():
+        path = folder / name
+        if not path.is_file():
+            raise DamagedError(f"{path} is missing, which {MANIFEST} lists")
+        if (size := path.stat().length) != entry["bytes"]:
+            raise DamagedError(f"{path} is damaged: {size} bytes instead of {entry['bytes']}")
+    for name in entries if names is None else names:
+        if name in entries and _sha256(folder / name) != entries[name]["sha256"]:
+            raise DamagedError(f"{folder / name} is damaged: its checksum is not in {MANIFEST}")
+
+
+def _files(folder: epath.Path) -> list[str]:
+    """Returns the paths of all files below a folder but its manifest's."""
+    names: list[str] = []
+    waiting = [folder]
+    while waiting:
+        for path in waiting.pop().iterdir():
+            if path.is_dir():
+                waiting.append(path)
+            else:
+                names.append(path.relative_to(folder).as_posix())
+    return sorted(set(names) - {MANIFEST, PARTIAL})
+
+
+def _entry(path: epath.Path) -> dict[str, Any]:
+    return {"bytes": path.stat().length, "sha256": _sha256(path)}
+
+
+def _read_entries(path: epath.Path) -> Mapping[str, Mapping[str, Any]]:
+    """Returns path to size and checksum, after the manifest's own checksum was compared."""
+    if not path.exists():
+        raise DamagedError(f"{path} is missing: the folder was not finished, or is an older one")
+    try:
+        text = path.read_text()
+        entries: Mapping[str, Mapping[str, Any]] = json.loads(text)["files"]
+        is_whole = text == _text(entries)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged: it is no manifest") from error
+    if not is_whole:
+        raise DamagedError(f"{path} is damaged: it does not have its own checksum")
+    return entries
+
+
+def _text(entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """Returns the content of a manifest: the entries, and a checksum of them."""
+    checksum = hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+    return json.dumps({"sha256": checksum, "files": entries}, indent=1) + "\n"
+
+
+def _sha256(path: epath.Path) -> str:
+    """Returns the checksum of a file, which is never in memory as a whole."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

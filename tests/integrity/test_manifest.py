@@ -1,0 +1,67 @@
+import hashlib
+import json
+import random
+
+import pytest
+
+from f3ocus_jax.errors import DamagedError
+from f3ocus_jax.integrity import MANIFEST, check_manifest, has_manifest, write_manifest
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "b.bin").write_bytes(bytes(range(256)) * 40)
+    (tmp_path / "a.txt").write_text("text")
+    (tmp_path / "empty").touch()
+    write_manifest(tmp_path)
+    return tmp_path
+
+
+def test_a_manifest_lists_every_file_with_its_size_and_checksum(folder):
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    assert list(files) == ["a.txt", "deep/er/b.bin", "empty"]
+    content = (folder / "deep/er/b.bin").read_bytes()
+    expected = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    assert files["deep/er/b.bin"] == expected
+    check_manifest(folder)
+
+
+def test_files_that_a_manifest_does_not_list_are_ignored(folder):
+    (folder / "README.md").write_text("a note")
+    check_manifest(folder)
+
+
+def test_a_manifest_of_chosen_files_lists_these_alone(folder):
+    write_manifest(folder, ["a.txt"])
+    (folder / "empty").unlink()
+    check_manifest(folder)
+    assert list(json.loads((folder / MANIFEST).read_text())["files"]) == ["a.txt"]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "deep/er/b.bin", "empty", MANIFEST])
+def test_a_file_that_is_gone_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(DamagedError, match=name):
+        check_manifest(folder)
+
+
+def test_a_folder_without_a_manifest_is_told_apart(folder):
+    assert has_manifest(folder)
+    (folder / MANIFEST).unlink()
+    assert not has_manifest(folder)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "deep/er/b.bin", MANIFEST])
+def test_every_flipped_bit_and_every_cut_is_named(folder, name):
+    draw, path = random.Random(name), folder / name
+    whole = path.read_bytes()
+    for _ in range(50):
+        changed = bytearray(whole)
+        changed[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        for damaged in (bytes(changed), whole[: draw.randrange(len(whole))]):
+            path.write_bytes(damaged)
+            with pytest.raises(DamagedError) as caught:
+                check_manifest(folder)
+            assert name in str(caught.value)
+            assert "\n" not in str(caught.value)
