@@ -49,5 +49,6 @@ class EncodersConfig:
 
     def with_image_size(self: Self, image_size: int) -> Self:
         """Returns the same sizes for images of another side."""
-        vision_config = dataclasses.replace(self.vision_config, image_size=image_size)
-        return dataclasses.replace(self, vision_config=vision_config)  # type: ignore[type-var]
+        config: Any = self  # a dataclass in every family
+        vision_config = dataclasses.replace(config.vision_config, image_size=image_size)
+        return dataclasses.replace(config, vision_config=vision_config)

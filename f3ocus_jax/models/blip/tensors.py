@@ -76,20 +76,20 @@ def vision(config: VisionConfig, names: VisionNames) -> list[TensorMapping]:
       config: Sizes of the encoder.
       names: Names of its tensors.
     """
-    embeddings, ours = ("vision_embeddings",), ("vision_blocks",)
+    embeddings, path = ("vision_embeddings",), ("vision_blocks",)
     layers = range(config.num_hidden_layers)
-    attention = [(*ours, name) for name in ("query", "key", "value")]
+    attention = [(*path, name) for name in ("query", "key", "value")]
     patch = {"size": config.patch_size, "channels": CHANNELS}
     return [
         layout.leading_axis((*embeddings, "class_token"), names.class_token),
         layout.leading_axis((*embeddings, "position"), names.position),
         *layout.patch((*embeddings, "patch"), names.patch, **patch),
-        *layout.norm((*ours, "attention_norm"), names.attention_norm, layers),
+        *layout.norm((*path, "attention_norm"), names.attention_norm, layers),
         *layout.fused_linear(attention, names.query_key_value, layers),
-        *layout.linear((*ours, "attention_output"), names.attention_output, layers),
-        *layout.norm((*ours, "feed_forward_norm"), names.feed_forward_norm, layers),
-        *layout.linear((*ours, "intermediate"), names.intermediate, layers),
-        *layout.linear((*ours, "output"), names.output, layers),
+        *layout.linear((*path, "attention_output"), names.attention_output, layers),
+        *layout.norm((*path, "feed_forward_norm"), names.feed_forward_norm, layers),
+        *layout.linear((*path, "intermediate"), names.intermediate, layers),
+        *layout.linear((*path, "output"), names.output, layers),
         *layout.norm(("vision_norm", "norm"), names.final_norm),
     ]
 
@@ -120,15 +120,15 @@ def blocks(path: Path, prefix: str, layers: range, *, cross_attention: bool) -> 
       layers: Indices of the layers.
       cross_attention: True if the blocks attend to the image.
     """
-    theirs = f"{prefix}.{{layer}}"
-    mappings = attention(path, "", f"{theirs}.attention", layers)
+    block = f"{prefix}.{{layer}}"
+    mappings = attention(path, "", f"{block}.attention", layers)
     if cross_attention:
-        mappings += attention(path, "cross_", f"{theirs}.crossattention", layers)
+        mappings += attention(path, "cross_", f"{block}.crossattention", layers)
     return [
         *mappings,
-        *layout.linear((*path, "intermediate"), f"{theirs}.intermediate.dense", layers),
-        *layout.linear((*path, "output"), f"{theirs}.output.dense", layers),
-        *layout.norm((*path, "feed_forward_norm"), f"{theirs}.output.LayerNorm", layers),
+        *layout.linear((*path, "intermediate"), f"{block}.intermediate.dense", layers),
+        *layout.linear((*path, "output"), f"{block}.output.dense", layers),
+        *layout.norm((*path, "feed_forward_norm"), f"{block}.output.LayerNorm", layers),
     ]
 
 
@@ -165,19 +165,19 @@ def vocabulary_sizes(entries: int, token_id: Callable[[str], int]) -> Mapping[st
 
 
 def attention(
-    path: Path, ours: str, theirs: str, layers: range, inner: str = "self"
+    path: Path, prefix: str, name: str, layers: range, inner: str = "self"
 ) -> list[TensorMapping]:
     """Returns the tensor mappings of one attention of BERT's blocks.
 
     Args:
       path: Path of the blocks among the submodules.
-      ours: Prefix of the parameters' names.
-      theirs: Prefix of the tensors' names.
+      prefix: Prefix of the parameters' names.
+      name: Prefix of the tensors' names.
       layers: Indices of the layers.
       inner: Name of the part that holds queries, keys and values.
     """
-    mappings = layout.norm((*path, f"{ours}attention_norm"), f"{theirs}.output.LayerNorm", layers)
-    for name in ("query", "key", "value"):
-        mappings += layout.linear((*path, f"{ours}{name}"), f"{theirs}.{inner}.{name}", layers)
-    output = (*path, f"{ours}attention_output")
-    return mappings + layout.linear(output, f"{theirs}.output.dense", layers)
+    mappings = layout.norm((*path, f"{prefix}attention_norm"), f"{name}.output.LayerNorm", layers)
+    for part in ("query", "key", "value"):
+        mappings += layout.linear((*path, f"{prefix}{part}"), f"{name}.{inner}.{part}", layers)
+    output = (*path, f"{prefix}attention_output")
+    return mappings + layout.linear(output, f"{name}.output.dense", layers)

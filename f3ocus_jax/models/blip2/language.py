@@ -185,11 +185,8 @@ def make_t5_generator(
     def decode_step(
         params: Params, state: GenerationState, ids_BT: jax.Array
     ) -> tuple[jax.Array, GenerationState]:
-        after, words, cache_length_B = (
-            params["readout"],
-            params["embeddings"]["words"],
-            state.cache_length_B,
-        )
+        after, words = params["readout"], params["embeddings"]["words"]
+        cache_length_B = state.cache_length_B
         positions_BT = cache_length_B[:, None] + jnp.arange(ids_BT.shape[1])[None]
         slots = state.cache_L.self_attention.key.shape[3]
         decoder = after["decoder"]

@@ -35,14 +35,14 @@ def _qformer_blocks(config: QFormerConfig) -> list[TensorMapping]:
     mappings, depth = [], config.num_hidden_layers
     for first, kind in enumerate(config.kinds):
         layers = range(first, depth, config.cross_attention_frequency)
-        ours, theirs = ("qformer_blocks", kind), "qformer.encoder.layer.{layer}"
-        mappings += attention(ours, "", f"{theirs}.attention", layers)
+        path, block = ("qformer_blocks", kind), "qformer.encoder.layer.{layer}"
+        mappings += attention(path, "", f"{block}.attention", layers)
         if kind == ATTENDING:
-            mappings += attention(ours, "cross_", f"{theirs}.crossattention", layers)
-        intermediate, output = f"{theirs}.intermediate_query", f"{theirs}.output_query"
-        mappings += layout.linear((*ours, "intermediate"), f"{intermediate}.dense", layers)
-        mappings += layout.linear((*ours, "output"), f"{output}.dense", layers)
-        mappings += layout.norm((*ours, "feed_forward_norm"), f"{output}.LayerNorm", layers)
+            mappings += attention(path, "cross_", f"{block}.crossattention", layers)
+        intermediate, output = f"{block}.intermediate_query", f"{block}.output_query"
+        mappings += layout.linear((*path, "intermediate"), f"{intermediate}.dense", layers)
+        mappings += layout.linear((*path, "output"), f"{output}.dense", layers)
+        mappings += layout.norm((*path, "feed_forward_norm"), f"{output}.LayerNorm", layers)
     return mappings
 
 

@@ -81,38 +81,40 @@ def of(config: LlamaConfig | OptConfig | T5Config) -> list[TensorMapping]:
 
 
 def _t5_blocks(
-    config: T5Config, ours: Path, stack: str, layers: range, *, cross_attention: bool
+    config: T5Config, path: Path, stack: str, layers: range, *, cross_attention: bool
 ) -> list[TensorMapping]:
     block, attention = f"{stack}.block.{{layer}}.layer", {"query": "q", "key": "k", "value": "v"}
     attention["attention_output"] = "o"
     last = 2 if cross_attention else 1
-    maps = {name: f"0.SelfAttention.{theirs}" for name, theirs in attention.items()}
+    maps = {name: f"0.SelfAttention.{tensor_name}" for name, tensor_name in attention.items()}
     norms = {"attention_norm": "0.layer_norm", "feed_forward_norm": f"{last}.layer_norm"}
     if cross_attention:
         maps |= {f"cross_{name}": f"1.EncDecAttention.{t}" for name, t in attention.items()}
         norms["cross_attention_norm"] = "1.layer_norm"
     gated = {"gate": "wi_0", "up": "wi_1", "down": "wo"}
     fed = gated if config.activation[1] else {"up": "wi", "down": "wo"}
-    maps |= {name: f"{last}.DenseReluDense.{theirs}" for name, theirs in fed.items()}
+    maps |= {name: f"{last}.DenseReluDense.{tensor_name}" for name, tensor_name in fed.items()}
     return [
-        *_scales(ours, block, norms, layers),
-        *_linears(ours, block, maps, layers, use_bias=False),
+        *_scales(path, block, norms, layers),
+        *_linears(path, block, maps, layers, use_bias=False),
     ]
 
 
-def _scales(ours: Path, block: str, norms: Mapping[str, str], layers: range) -> list[TensorMapping]:
+def _scales(path: Path, block: str, norms: Mapping[str, str], layers: range) -> list[TensorMapping]:
     """Returns the tensor mappings of root mean square norms."""
     return [
-        layout.identical((*ours, name, "scale"), f"{block}.{theirs}.weight", layers)
-        for name, theirs in norms.items()
+        layout.identical((*path, name, "scale"), f"{block}.{tensor_name}.weight", layers)
+        for name, tensor_name in norms.items()
     ]
 
 
 def _linears(
-    ours: Path, block: str, maps: Mapping[str, str], layers: range, *, use_bias: bool = True
+    path: Path, block: str, maps: Mapping[str, str], layers: range, *, use_bias: bool = True
 ) -> list[TensorMapping]:
     return [
         tensor
-        for name, theirs in maps.items()
-        for tensor in layout.linear((*ours, name), f"{block}.{theirs}", layers, use_bias=use_bias)
+        for name, tensor_name in maps.items()
+        for tensor in layout.linear(
+            (*path, name), f"{block}.{tensor_name}", layers, use_bias=use_bias
+        )
     ]

@@ -48,27 +48,27 @@ def tensors(config: LlavaConfig) -> list[TensorMapping]:
 
 
 def _vision_embeddings(config: LlavaConfig) -> list[TensorMapping]:
-    names, ours = f"{_VISION}.embeddings", ("vision_embeddings",)
+    names, path = f"{_VISION}.embeddings", ("vision_embeddings",)
     patch = layout.patch(
-        (*ours, "patch"),
+        (*path, "patch"),
         f"{names}.patch_embedding",
         size=config.vision_config.patch_size,
         channels=CHANNELS,
     )
     return [
         TensorMapping(
-            ((*ours, "class_token"),),
+            ((*path, "class_token"),),
             f"{names}.class_embedding",
             lambda value: value[0],
             lambda tensor: (tensor[None],),
         ),
-        layout.identical((*ours, "position"), f"{names}.position_embedding.weight"),
+        layout.identical((*path, "position"), f"{names}.position_embedding.weight"),
         patch[0],  # without a bias in CLIP
-        *layout.norm((*ours, "norm"), f"{_VISION}.pre_layrnorm"),  # spelt so by transformers
+        *layout.norm((*path, "norm"), f"{_VISION}.pre_layrnorm"),  # spelt so by transformers
     ]
 
 
-def _vision_blocks(ours: Path, layers: range) -> list[TensorMapping]:
+def _vision_blocks(path: Path, layers: range) -> list[TensorMapping]:
     names = f"{_VISION}.encoder.layers.{{layer}}"
     maps = {
         "query": "self_attn.q_proj",
@@ -78,10 +78,10 @@ def _vision_blocks(ours: Path, layers: range) -> list[TensorMapping]:
         "intermediate": "mlp.fc1",
         "output": "mlp.fc2",
     }
-    mappings = layout.norm((*ours, "attention_norm"), f"{names}.layer_norm1", layers)
-    mappings += layout.norm((*ours, "feed_forward_norm"), f"{names}.layer_norm2", layers)
-    for name, theirs in maps.items():
-        mappings += layout.linear((*ours, name), f"{names}.{theirs}", layers)
+    mappings = layout.norm((*path, "attention_norm"), f"{names}.layer_norm1", layers)
+    mappings += layout.norm((*path, "feed_forward_norm"), f"{names}.layer_norm2", layers)
+    for name, tensor_name in maps.items():
+        mappings += layout.linear((*path, name), f"{names}.{tensor_name}", layers)
     return mappings
 
 
