@@ -9,9 +9,28 @@ import optax
 
 from f3ocus_jax.config import Component, Section, setting
 
+AVERAGING_RATE = 1.0
+"""The clients' mean change itself is the step (McMahan et al., 2017)."""
+
+ADAPTIVE_RATE = 0.01
+"""About the length of a step of every parameter in the first rounds, whatever the change's size.
+
+Reddi et al. (2021) divide by the root of the second moment, as Adam does, so that a rate of 1 would
+move every parameter by about 1 in the first round. They tune the rate for each task, below 1.
+"""
+
 
 @dataclasses.dataclass(frozen=True)
-class MomentumOptions(Section):
+class AveragingOptions(Section):
+    """Options of FedAvg."""
+
+    learning_rate: float = setting(
+        AVERAGING_RATE, "Factor of the clients' combined change.", above=0, at_most=100
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class MomentumOptions(AveragingOptions):
     """Options of FedAvgM."""
 
     momentum: float = setting(0.9, "Decay rate of the momentum.", at_least=0, below=1)
@@ -21,6 +40,12 @@ class MomentumOptions(Section):
 class AdaptiveOptions(Section):
     """Options of FedAdam and of FedYogi."""
 
+    learning_rate: float = setting(
+        ADAPTIVE_RATE,
+        "Learning rate: about the step of every parameter in the first rounds.",
+        above=0,
+        at_most=100,
+    )
     momentum: float = setting(0.9, "Decay rate of the first moment.", at_least=0, below=1)
     second_momentum: float = setting(0.99, "Decay rate of the second moment.", at_least=0, below=1)
     epsilon: float = setting(
@@ -30,30 +55,32 @@ class AdaptiveOptions(Section):
     )
 
 
-def make_fedavg(learning_rate: float) -> optax.GradientTransformation:
-    """Makes plain averaging: a step of `learning_rate` times the clients' mean change."""
-    return optax.sgd(learning_rate)
+def make_fedavg(options: AveragingOptions) -> optax.GradientTransformation:
+    """Makes plain averaging: a step of the learning rate times the clients' combined change."""
+    return optax.sgd(options.learning_rate)
 
 
-def make_fedavgm(learning_rate: float, options: MomentumOptions) -> optax.GradientTransformation:
+def make_fedavgm(options: MomentumOptions) -> optax.GradientTransformation:
     """Makes averaging with momentum over rounds (Hsu et al., 2019)."""
-    return optax.sgd(learning_rate, momentum=options.momentum)
+    return optax.sgd(options.learning_rate, momentum=options.momentum)
 
 
-def make_fedadam(learning_rate: float, options: AdaptiveOptions) -> optax.GradientTransformation:
+def make_fedadam(options: AdaptiveOptions) -> optax.GradientTransformation:
     """Makes Adam over rounds."""
-    return optax.adam(learning_rate, options.momentum, options.second_momentum, options.epsilon)
+    rates = (options.learning_rate, options.momentum, options.second_momentum)
+    return optax.adam(*rates, options.epsilon)
 
 
-def make_fedyogi(learning_rate: float, options: AdaptiveOptions) -> optax.GradientTransformation:
+def make_fedyogi(options: AdaptiveOptions) -> optax.GradientTransformation:
     """Makes Yogi over rounds."""
-    return optax.yogi(learning_rate, options.momentum, options.second_momentum, options.epsilon)
+    rates = (options.learning_rate, options.momentum, options.second_momentum)
+    return optax.yogi(*rates, options.epsilon)
 
 
 OPTIMIZERS = {
-    "fedavg": Component(None, make_fedavg),
+    "fedavg": Component(AveragingOptions, make_fedavg),
     "fedavgm": Component(MomentumOptions, make_fedavgm),
     "fedadam": Component(AdaptiveOptions, make_fedadam),
     "fedyogi": Component(AdaptiveOptions, make_fedyogi),
 }
-"""Server optimizers by name: make(learning_rate[, options]) -> optax transformation."""
+"""Server optimizers by name: make(options) -> optax transformation."""

@@ -31,7 +31,7 @@ def make_server_optimizer(
     Returns:
       (init, apply): init(rows_L, head) -> state before round 1, and `Apply`.
     """
-    optimizer: optax.GradientTransformation = settings.make("optimizer", settings.learning_rate)
+    optimizer: optax.GradientTransformation = settings.make("optimizer")
 
     def init(rows_L: Rows, head: Params) -> Any:
         heads = map_heads(optimizer.init, head)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from f3ocus_jax.aggregation import RULES
+from f3ocus_jax.aggregation import MEAN, RULES
 from f3ocus_jax.aggregation.optimizers import OPTIMIZERS
 from f3ocus_jax.config import Section, setting
 
@@ -12,10 +12,10 @@ class AggregationConfig(Section):
     """Rule that combines the clients' updates, and the server's step from their change."""
 
     rule: str = setting(
-        "mean",
-        'Rule: "mean" (weighted by training examples, added up as clients come in), or "median" or '
-        '"trimmed_mean" (coordinate by coordinate, for clients that are not trusted; every client '
-        "counts once, and all updates of a round are held in memory).",
+        MEAN,
+        'Rule: "mean" is weighted by training examples, and added up as clients come in. The '
+        "others are for clients that are not trusted: every client counts once, and all updates of "
+        "a round are held in memory.",
         choices=RULES,
     )
     clip_norm: float = setting(
@@ -29,4 +29,3 @@ class AggregationConfig(Section):
         "Optimizer of the server, which takes the change for a negative gradient.",
         choices=OPTIMIZERS,
     )
-    learning_rate: float = setting(1.0, "Learning rate of the optimizer.", above=0)

@@ -177,10 +177,10 @@ def make_server_step(settings: AggregationConfig, apply: server_optimizer.Apply,
             lambda leaf: placement.pad_leading_axis(leaf, most),
             (received_K.change, trained_K, received_K.finite),
         )
-        return apply_update(state, robust.combine(centre, *padded, num_layers=num_layers))
+        return apply_update(state, robust.combine(rule, *padded, num_layers=num_layers))
 
-    centre = settings.make("rule")
-    if centre is None:
+    rule = settings.make("rule")
+    if rule is None:
         return lambda state, total, received_K, trained_K: step_by_mean(state, total)
     return lambda state, total, received_K, trained_K: step_by_rule(state, received_K, trained_K)
 

@@ -1,7 +1,5 @@
 """The server's optimizers, against their formulas written in NumPy, layer by layer."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,10 +20,12 @@ TRAINED = [[0, 2], [2], [], [0, 1, 2]]
 
 
 def settings(name):
-    adaptive = {"momentum": FIRST, "second_momentum": SECOND, "epsilon": EPSILON}
-    options = {"fedavgm": {"momentum": FIRST}, "fedadam": adaptive, "fedyogi": adaptive}
+    rate = {"learning_rate": RATE}
+    adaptive = rate | {"momentum": FIRST, "second_momentum": SECOND, "epsilon": EPSILON}
+    momentum = rate | {"momentum": FIRST}
+    options = {"fedavg": rate, "fedavgm": momentum, "fedadam": adaptive, "fedyogi": adaptive}
     raw = presets.get_base().aggregation
-    raw.update({"optimizer": name, "learning_rate": RATE, **options})
+    raw.update({"optimizer": name, **options})
     return parsing.parse(AggregationConfig, raw)
 
 
@@ -115,13 +115,22 @@ def test_a_layer_that_nobody_trained_and_its_optimizer_stay_bit_for_bit(name):
 
 
 def test_averaging_at_rate_one_adds_the_clients_mean_change():
-    init, apply = server_optimizer.make_server_optimizer(
-        dataclasses.replace(settings("fedavg"), learning_rate=1.0)
-    )
+    init, apply = server_optimizer.make_server_optimizer(AggregationConfig())
     rows_L, head = start()
     combined = next(rounds())
     after, _, _ = apply(rows_L, head, init(rows_L, head), combined)
     np.testing.assert_array_equal(after["w"], rows_L["w"] + combined.change.rows["w"])
+
+
+@pytest.mark.parametrize("name", ["fedadam", "fedyogi"])
+def test_the_default_step_of_an_adaptive_optimizer_is_short_whatever_the_change(name):
+    """Both divide by the size of the change, so that a rate of 1 moves every parameter by 1."""
+    init, apply = server_optimizer.make_server_optimizer(AggregationConfig(optimizer=name))
+    rows_L, head = start()
+    combined = jax.tree.map(lambda leaf: 100.0 * leaf, next(rounds()).change)
+    update = AggregatedUpdate(combined, np.ones(LAYERS, bool), {"a": np.bool_(True)})
+    after, _, _ = apply(rows_L, head, init(rows_L, head), update)
+    assert 0 < np.abs(after["w"] - rows_L["w"]).max() <= 0.0101
 
 
 def test_an_unknown_optimizer_lists_the_known_ones():

@@ -78,7 +78,7 @@ def median(values, weights):
 
 def trimmed_mean(values, weights):
     del weights
-    cut = int(0.3 * len(values))
+    cut = min(max(int(0.3 * len(values)), 1), (len(values) - 1) // 2)
     return np.sort(values, axis=0)[cut : len(values) - cut].mean(axis=0)
 
 
