@@ -9,7 +9,7 @@ from etils import epath
 
 from f3ocus_jax.errors import DamagedError
 
-MANIFEST = "manifest.json"
+MANIFEST = "f3ocus_manifest.json"
 PARTIAL = f".{MANIFEST}.partial"
 
 
@@ -21,7 +21,7 @@ def write_manifest(folder: epath.PathLike, names: Iterable[str] | None = None) -
       names: Paths relative to the folder that the manifest lists; every file if None.
     """
     folder = epath.Path(folder)
-    names = _files(folder) if names is None else sorted(names)
+    names = files(folder) if names is None else sorted(names)
     entries = {name: _entry(folder / name) for name in names}
     partial = folder / PARTIAL
     partial.write_text(_text(entries))
@@ -62,8 +62,9 @@ def check_manifest(folder: epath.PathLike, names: Iterable[str] | None = None) -
             raise DamagedError(f"{folder / name} is damaged: its checksum is not in {MANIFEST}")
 
 
-def _files(folder: epath.Path) -> list[str]:
+def files(folder: epath.PathLike) -> list[str]:
     """Returns the paths of all files below a folder but its manifest's."""
+    folder = epath.Path(folder)
     names: list[str] = []
     waiting = [folder]
     while waiting:
@@ -81,7 +82,7 @@ def _entry(path: epath.Path) -> dict[str, Any]:
 
 def _read_entries(path: epath.Path) -> Mapping[str, Mapping[str, Any]]:
     """Returns path to size and checksum, after the manifest's own checksum was compared."""
-    if not path.exists():
+    if not path.is_file():
         raise DamagedError(f"{path} is missing: the folder was not finished, or is an older one")
     try:
         text = path.read_text()

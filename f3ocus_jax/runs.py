@@ -21,7 +21,6 @@ from f3ocus_jax.evaluation.written_answers import make_answer_decoder
 from f3ocus_jax.federation import assembly, checkpoint, experiment, run_folder
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.models.foundation import Foundation
-from f3ocus_jax.report import record_files
 from f3ocus_jax.types import Params, RoundRecord
 
 
@@ -68,6 +67,8 @@ def load(workdir: str | os.PathLike[str], round: int | None = None) -> "Finished
       The run; its weights are read when they are first used.
 
     Raises:
+      DamagedError: If run.json or the checkpoint is damaged; without a round, the most accurate
+        checkpoint that is whole is taken, and a line says so.
       FileNotFoundError: If the folder holds no run, or no checkpoint of that round.
     """
     folder = pathlib.Path(workdir).absolute()
@@ -76,13 +77,7 @@ def load(workdir: str | os.PathLike[str], round: int | None = None) -> "Finished
             f"{workdir} holds no run (no {run_folder.RUN_FILE}); start one with f3ocus train"
         )
     config = run_folder.read_run(folder).config
-    kept = checkpoint.directory(config.checkpoint, folder)
-    with checkpoint.Checkpoints(kept, config.checkpoint, {}) as checkpoints:
-        chosen = checkpoints.best() if round is None else round
-        if chosen is None or chosen not in checkpoints.rounds():
-            raise FileNotFoundError(
-                f"{workdir} has no checkpoint of round {chosen}; on disk: {checkpoints.rounds()}"
-            )
+    chosen = checkpoint.best_whole(run_folder.checkpoints_of(config, folder), round)
     return FinishedRun(folder, config, chosen)
 
 
@@ -197,8 +192,8 @@ class FinishedRun:
         Raises:
           ConfigError: If that client has no thresholds.
         """
-        kept = record_files.read_records(self.workdir / "records.jsonl")
-        (record,) = (each for each in kept if each.round == self.round)
+        folder = run_folder.checkpoints_of(self.config, self.workdir)
+        record = checkpoint.read_record(folder, self.round)
         chosen = {each.client: each.thresholds for each in record.clients if each.thresholds}
         if client:
             if client not in chosen:

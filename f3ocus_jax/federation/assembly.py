@@ -1,7 +1,7 @@
 """Parts of a federated run, built from its config: data, model, limits, stages, first states."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ from f3ocus_jax.data.reading import Federation, read_federation
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation import inference, written_answers
 from f3ocus_jax.evaluation.written_answers import AnswerDecoder, make_answer_decoder
-from f3ocus_jax.federation import budgets as budgets_lib, costs
+from f3ocus_jax.federation import budgets as budgets_lib, checkpoint, costs
 from f3ocus_jax.federation.budgets import Budgets
 from f3ocus_jax.federation.client_side import make_client_side
 from f3ocus_jax.federation.layer_costs import layer_costs
@@ -98,7 +98,7 @@ def assemble(config: ExperimentConfig) -> Parts:
     frozen, start, memory = make_start(config, foundation, len(clients))
     budgets = _make_budgets(config, clients, foundation, start.rows_L)
     stages = make_stages(config, foundation.model, frozen, clients, budgets, decoding)
-    settings = bound_settings(config, foundation)
+    settings = bound_settings(config, foundation, [client.name for client in clients])
     return Parts(config, federation, foundation, budgets, stages, start, memory, settings)
 
 
@@ -174,9 +174,23 @@ def make_start(
     return frozen, state, memory
 
 
-def bound_settings(config: ExperimentConfig, foundation: Foundation) -> dict[str, Any]:
-    """Returns the settings that a checkpoint is bound to."""
-    return parsing.flatten(config) | {"weights fingerprint": foundation.fingerprint}
+def bound_settings(
+    config: ExperimentConfig, foundation: Foundation, clients: Sequence[str]
+) -> dict[str, Any]:
+    """Returns the settings that a checkpoint is bound to, and hashes of what run.json lists.
+
+    Args:
+      config: Settings of the run.
+      foundation: The model, its answers and findings.
+      clients: Names of the clients.
+    """
+    lists = (foundation.answers, clients, foundation.findings)
+    hashes = map(checkpoint.hash_names, lists)
+    return {
+        **parsing.flatten(config),
+        **dict(zip(checkpoint.NAMES, hashes, strict=True)),
+        "weights fingerprint": foundation.fingerprint,
+    }
 
 
 def _make_predict(

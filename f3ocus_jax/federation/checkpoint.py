@@ -1,6 +1,10 @@
 """Checkpoints of a run: one Orbax step per kept round, and the settings it is bound to."""
 
+import hashlib
 import importlib.metadata
+import json
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +14,9 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
-from f3ocus_jax.errors import ConfigError
+from f3ocus_jax import hosts
+from f3ocus_jax.errors import ConfigError, DamagedError
+from f3ocus_jax.federation import sealed_steps
 from f3ocus_jax.federation.settings import CheckpointConfig
 from f3ocus_jax.types import ClientMemory, RoundRecord, ServerState
 
@@ -30,7 +36,12 @@ MAY_DIFFER = (
 )
 """Settings that a resumed run may change: paths, placement, and the number of rounds."""
 
+NAMES = ("names of answers", "names of clients", "names of findings")
+"""Entries of the bound settings that are hashes of lists in run.json, order included."""
+
 VERSIONED_PACKAGES = ("jax", "jaxlib", "flax", "optax", "evosax", "numpy")
+
+logger = logging.getLogger(__name__)
 
 
 def directory(config: CheckpointConfig, workdir: epath.PathLike) -> epath.Path:
@@ -56,7 +67,7 @@ class Checkpoints:
           settings: Settings of the run, as `parsing.flatten` returns them, plus anything else that
             must not change during the run.
         """
-        self._settings = dict(settings)
+        self._directory, self._settings = epath.Path(directory), dict(settings)
 
         def accuracy(metrics: Mapping[str, float]) -> float:
             return metrics["accuracy"]
@@ -67,30 +78,25 @@ class Checkpoints:
             keep_checkpoints_without_metrics=False,
         )
         policies = [checkpoint_managers.LatestN(config.keep_last), best]
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-            cleanup_tmp_directories=True,
-            best_fn=accuracy,
-        )
-        self._manager = ocp.CheckpointManager(epath.Path(directory), options=options)
+        self._writer = sealed_steps.StepWriter(self._directory, policies, accuracy)
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._manager.close()
+        self._writer.close()
 
     def rounds(self) -> list[int]:
         """Returns the rounds on disk, ascending."""
-        return sorted(self._manager.all_steps())
+        return sealed_steps.steps(self._directory)
 
     def latest(self) -> int | None:
         """Returns the newest round on disk, or None."""
-        return self._manager.latest_step()
+        return max(self.rounds(), default=None)
 
     def best(self) -> int | None:
         """Returns the most accurate round on disk, or None."""
-        return self._manager.best_step()
+        return next(iter(by_accuracy(self._directory)), None)
 
     def save(
         self, state: ServerState, memory: ClientMemory, records: Sequence[RoundRecord]
@@ -109,45 +115,125 @@ class Checkpoints:
             config=ocp.args.JsonSave(self._settings),
             versions=ocp.args.JsonSave(versions()),
         )
-        accuracy = {"accuracy": records[-1].accuracy}
-        self._manager.save(records[-1].round, args=items, metrics=accuracy)
+        self._writer.save(records[-1].round, items, {"accuracy": records[-1].accuracy})
 
     def restore(
         self, state: ServerState, memory: ClientMemory, round: int | None = None
     ) -> tuple[ServerState, ClientMemory, list[RoundRecord]]:
-        """Reads a round back.
-
-        Args:
-          state: A state of the right structure, shapes and dtypes; its values are not used.
-          memory: Memories of the right structure, likewise.
-          round: Round number; the newest if None.
-
-        Returns:
-          (state, memory, records of all rounds up to it).
-
-        Raises:
-          ConfigError: if the checkpoint was written under other settings; every setting that
-            differs is named with both values.
-          FileNotFoundError: if that round is not on disk.
-        """
+        """Reads a round back, the newest if None; see `restore`."""
         round = self.latest() if round is None else round
-        if round is None or round not in self.rounds():
-            raise FileNotFoundError(f"no checkpoint of round {round}; on disk: {self.rounds()}")
-        saved = self._manager.restore(round, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
-        check_settings(saved["config"], self._settings)
-        arrays = jax.tree.map(
-            lambda leaf: np.zeros(leaf.shape, leaf.dtype), _to_item(state, memory)
-        )
-        items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(arrays), records=ocp.args.JsonRestore()
-        )
-        restored = self._manager.restore(round, args=items)
-        records = [RoundRecord.from_json(record) for record in restored["records"]["rounds"]]
-        return *_from_item(restored["state"]), records
+        return restore(self._directory, round, state, memory, self._settings)
 
     def wait(self) -> None:
         """Blocks until everything handed to `save` is on disk."""
-        self._manager.wait_until_finished()
+        self._writer.wait()
+
+
+def by_accuracy(directory: epath.Path) -> list[int]:
+    """Returns the rounds on disk, the most accurate first, before it those without an accuracy."""
+
+    def accuracy(round: int) -> tuple[float, int]:
+        try:
+            return sealed_steps.read_metrics(directory / str(round))["accuracy"], round
+        except DamagedError:
+            return math.inf, round
+
+    return sorted(sealed_steps.steps(directory), key=accuracy, reverse=True)
+
+
+def best_whole(directory: epath.Path, round: int | None = None) -> int:
+    """Returns the most accurate round that is whole, and says so if a damaged one comes before it.
+
+    Args:
+      directory: Folder of the checkpoints.
+      round: Number of a round to check instead.
+
+    Raises:
+      FileNotFoundError: If that round is not on disk, or none is.
+      DamagedError: If that round is damaged, or no round is whole.
+    """
+    rounds = sealed_steps.steps(directory)
+    if not rounds or (round is not None and round not in rounds):
+        raise FileNotFoundError(f"no checkpoint of round {round}; on disk: {rounds} in {directory}")
+    if round is not None:
+        sealed_steps.check(directory / str(round))
+        return round
+    return sealed_steps.first_whole(directory, by_accuracy(directory))[0]
+
+
+def restore(
+    directory: epath.Path,
+    round: int | None,
+    state: ServerState,
+    memory: ClientMemory,
+    settings: Mapping[str, Any],
+) -> tuple[ServerState, ClientMemory, list[RoundRecord]]:
+    """Reads a round back, after its files were checked.
+
+    Args:
+      directory: Folder of the checkpoints.
+      round: Round number.
+      state: A state of the right structure, shapes and dtypes; its values are not used.
+      memory: Memories of the right structure, likewise.
+      settings: Settings that the round must have been written under.
+
+    Returns:
+      (state, memory, records of all rounds up to it).
+
+    Raises:
+      ConfigError: if the checkpoint was written under other settings; every setting that
+        differs is named with both values.
+      DamagedError: if a file of it is absent or changed; names it.
+      FileNotFoundError: if that round is not on disk.
+    """
+    rounds = sealed_steps.steps(directory)
+    if round is None or round not in rounds:
+        raise FileNotFoundError(f"no checkpoint of round {round}; on disk: {rounds} in {directory}")
+    folder = directory / str(round)
+    sealed_steps.check(folder)
+    names = {name: ocp.args.JsonRestore() for name in ("config", "versions", "records")}
+    texts = sealed_steps.read(folder, ocp.args.Composite(**names))
+    check_settings(texts["config"], settings)
+    compare_versions(texts["versions"], round)
+    arrays = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _to_item(state, memory))
+    items = ocp.args.Composite(state=ocp.args.StandardRestore(arrays))
+    restored = sealed_steps.read(folder, items)["state"]
+    records = [RoundRecord.from_json(record) for record in texts["records"]["rounds"]]
+    if records[-1].round != round:
+        raise DamagedError(f"{folder} holds round {records[-1].round}: it was renamed")
+    return *_from_item(restored), records
+
+
+def read_record(directory: epath.Path, round: int) -> RoundRecord:
+    """Reads the record of a round from its checkpoint.
+
+    Raises:
+      DamagedError: If the file of the records is absent or changed, or another has another size.
+    """
+    folder = directory / str(round)
+    sealed_steps.check(folder, ["records/metadata"])
+    items = ocp.args.Composite(records=ocp.args.JsonRestore())
+    return RoundRecord.from_json(sealed_steps.read(folder, items)["records"]["rounds"][-1])
+
+
+def compare_versions(saved: Mapping[str, str], round: int) -> None:
+    """Says in one line which packages have other versions than when a round was written."""
+    differing = [
+        f"{name} was {saved.get(name)}, is {version}"
+        for name, version in versions().items()
+        if saved.get(name) != version
+    ]
+    if differing and hosts.is_first():
+        logger.warning(
+            "checkpoint %d was written by other versions: %s; the last digits may differ",
+            round,
+            "; ".join(differing),
+        )
+
+
+def hash_names(names: Sequence[str]) -> str:
+    """Returns a hash of names and of their order."""
+    return hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()[:16]
 
 
 def check_settings(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
@@ -161,7 +247,9 @@ def check_settings(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None
       ConfigError: if a setting differs that is not in `MAY_DIFFER`.
     """
     differing = [
-        f"{name} was {saved.get(name)!r}, is {current.get(name)!r}"
+        f"the {name} or their order changed"
+        if name in NAMES
+        else f"{name} was {saved.get(name)!r}, is {current.get(name)!r}"
         for name in sorted(saved.keys() | current.keys())
         if name not in MAY_DIFFER and saved.get(name) != current.get(name)
     ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import jax
 
 from f3ocus_jax import hosts
-from f3ocus_jax.federation import checkpoint, results, run_folder
+from f3ocus_jax.federation import checkpoint, results, resuming, run_folder
 from f3ocus_jax.federation.assembly import Parts, assemble
 from f3ocus_jax.federation.observing import Notify, observe
 from f3ocus_jax.federation.round import run_round
@@ -32,16 +32,16 @@ def run(config: ExperimentConfig, workdir: pathlib.Path) -> list[RoundRecord]:
       The records of all rounds.
 
     Raises:
-      ConfigError, DataError, WeightsError: before any compute.
+      ConfigError, DamagedError, DataError, WeightsError: before any compute.
       RoundError: if a round fails numerically; the checkpoints of the rounds before it stay.
     """
     parts = assemble(config)
+    folder = checkpoint.directory(config.checkpoint, workdir)
+    state, memory, records = resuming.resume(parts, folder, workdir)
     with contextlib.ExitStack() as stack:
-        folder = checkpoint.directory(config.checkpoint, workdir)
         checkpoints = stack.enter_context(
             checkpoint.Checkpoints(folder, config.checkpoint, parts.settings)
         )
-        state, memory, records = _resume(parts, checkpoints)
         outlets, notify = _open_outlets(parts, state, records, workdir, stack)
         if not records:
             records.append(evaluate_start(parts))
@@ -115,7 +115,7 @@ def _open_outlets(
         return (), _ignore
     parts.federation.summary.record(workdir)
     print("\n".join(parts.federation.summary.lines()), flush=True)
-    records_path = workdir / "records.jsonl"
+    records_path = workdir / resuming.RECORDS
     run_folder.write_run(parts, workdir)
     record_files.rewrite_records(records_path, records)
     write_scalars = stack.enter_context(
@@ -128,16 +128,6 @@ def _open_outlets(
     return (append, write_scalars, display.finish), display.stage
 
 
-def _resume(
-    parts: Parts, checkpoints: checkpoint.Checkpoints
-) -> tuple[ServerState, ClientMemory, list[RoundRecord]]:
-    if checkpoints.latest() is None:
-        return parts.start, parts.memory, []
-    state, memory, records = checkpoints.restore(parts.start, parts.memory)
-    print(f"resuming after round {int(state.round)}")
-    return state, memory, records
-
-
 def _keep(
     records: list[RoundRecord],
     state: ServerState,
@@ -147,5 +137,7 @@ def _keep(
 ) -> None:
     """Saves a finished round: the checkpoint first, since a resume depends on it."""
     checkpoints.save(state, memory, records)
+    if len(records) == 1:
+        checkpoints.wait()  # Records without any checkpoint are those of a lost folder.
     for write in outlets:
         write(records[-1])

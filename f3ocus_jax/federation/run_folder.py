@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from etils import epath
 
 from f3ocus_jax.config import parsing
+from f3ocus_jax.errors import ConfigError, DamagedError
 from f3ocus_jax.federation import assembly, checkpoint
 from f3ocus_jax.federation.assembly import Parts
 from f3ocus_jax.federation.settings import ExperimentConfig
@@ -37,11 +39,33 @@ class RunFile:
 
 
 def read_run(workdir: pathlib.Path) -> RunFile:
-    """Reads run.json of a workdir."""
-    content = json.loads((workdir / RUN_FILE).read_text())
-    config = parsing.parse(ExperimentConfig, content["config"])
-    names = ("clients", "answers", "findings")
-    return RunFile(config, *(content[name] for name in names))
+    """Reads run.json of a workdir.
+
+    Raises:
+      ConfigError: If its settings are impossible.
+      DamagedError: If it is cut, or does not hold what a run writes there.
+    """
+    path = workdir / RUN_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        config = parsing.parse(ExperimentConfig, content["config"])
+        lists = [content[name] for name in ("clients", "answers", "findings")]
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged ({error}): restore it, or resume the run") from error
+    if not all(isinstance(each, list) for each in lists) or not all(
+        isinstance(name, str) for each in lists for name in each
+    ):
+        raise DamagedError(
+            f"{path} is damaged: clients, answers and findings must be lists of text"
+        )
+    return RunFile(config, *lists)
+
+
+def checkpoints_of(config: ExperimentConfig, workdir: pathlib.Path) -> epath.Path:
+    """Returns the folder of a run's checkpoints."""
+    return checkpoint.directory(config.checkpoint, workdir)
 
 
 def write_run(parts: Parts, workdir: pathlib.Path) -> None:
@@ -74,14 +98,13 @@ def load_state(
       round: Round number; the most accurate if None.
 
     Raises:
+      DamagedError: if a file of it is absent or changed, or no round is whole.
       FileNotFoundError: if that round is not on disk.
       ConfigError: if it was written under other settings or weights.
     """
-    kept = read_run(workdir).config.checkpoint
-    folder = checkpoint.directory(kept, workdir)
-    with checkpoint.Checkpoints(folder, kept, settings) as checkpoints:
-        round = checkpoints.best() if round is None else round
-        return checkpoints.restore(state, memory, round)[0]
+    folder = checkpoints_of(read_run(workdir).config, workdir)
+    round = checkpoint.best_whole(folder) if round is None else round
+    return checkpoint.restore(folder, round, state, memory, settings)[0]
 
 
 def load_model(workdir: pathlib.Path, round: int | None) -> tuple[Foundation, Params, int]:
@@ -95,6 +118,7 @@ def load_model(workdir: pathlib.Path, round: int | None) -> tuple[Foundation, Pa
       (foundation, all parameters of the model after that round, the round).
 
     Raises:
+      DamagedError: if a file of it is absent or changed, or no round is whole.
       FileNotFoundError: if that round is not on disk.
       ConfigError, WeightsError: if the weights that the run started from have changed or are gone.
     """
@@ -103,6 +127,6 @@ def load_model(workdir: pathlib.Path, round: int | None) -> tuple[Foundation, Pa
     key = jax.random.key(made.config.seed)
     foundation = foundation_lib.load(made.config.model, made.answers, key, made.findings)
     frozen, state, memory = assembly.make_start(made.config, foundation, len(made.clients))
-    settings = assembly.bound_settings(made.config, foundation)
+    settings = assembly.bound_settings(made.config, foundation, made.clients)
     state = load_state(workdir, state, memory, settings, round)
     return foundation, units.join(frozen, state.rows_L, state.head, unit), int(state.round)
