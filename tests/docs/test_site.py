@@ -30,3 +30,10 @@ def test_pre_commit_runs_the_lint_of_make_test(tool):
     (line,) = (line for line in lines if tool in line)
     assert line in entries
     assert len(entries) == 3
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-newest.lock"])
+def test_the_readme_names_the_pinned_versions(lock):
+    pins = dict(line.split("==") for line in (REPOSITORY / lock).read_text().split())
+    row = rf"\| Python [\d., ]+ \| {pins['jax']} \| {pins['flax']} \| `{lock}` \|"
+    assert re.search(row, (REPOSITORY / "README.md").read_text())
