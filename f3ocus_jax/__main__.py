@@ -23,7 +23,11 @@ def main() -> None:
         print(f"error: {unknown_command(name)}", file=sys.stderr)
         raise SystemExit(1)
     sys.argv[1:] = options
-    runpy.run_module(f"f3ocus_jax.{name}", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(f"f3ocus_jax.{name}", run_name="__main__", alter_sys=True)
+    except KeyboardInterrupt:  # while modules are imported, before the command handles it
+        print("error: stopped by SIGINT", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def help_text() -> str:

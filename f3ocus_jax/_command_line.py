@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import itertools
 import os
 import pathlib
 import re
@@ -12,7 +13,8 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from f3ocus_jax.config import Section, flatten, reference, shipped
+from f3ocus_jax import interrupts
+from f3ocus_jax.config import Section, flatten, paths, reference, shipped
 from f3ocus_jax.errors import (
     CompilerError,
     ConfigError,
@@ -74,9 +76,17 @@ def run(main: Callable[[], None], settings: Callable[[], Sequence[str]] = list) 
         if len(arguments) > 1:
             stop(f"unexpected argument {arguments[1]!r}; every option starts with --")
         try:
-            main()
+            _check_digits(sys.argv)
+            with interrupts.raised():
+                main()
         except EXPECTED_ERRORS as error:
             stop(str(error))
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            stop(f"out of memory, lower the sizes of batches or of the model: {error}")
+        except interrupts.Interrupted as interruption:
+            stop(str(interruption), interruption.exit_status)
 
     for name in ("workdir", "config", "round"):
         if name in flags.FLAGS:  # so that --help lists it, although it is defined here
@@ -85,20 +95,28 @@ def run(main: Callable[[], None], settings: Callable[[], Sequence[str]] = list) 
     app.run(guarded, flags_parser=functools.partial(_parse_flags, settings=settings))
 
 
-def stop(message: str) -> None:
-    """Prints one line on standard error and exits with status 1."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+def stop(message: str, status: int = 1) -> None:
+    """Prints one line on standard error and exits; the statuses are listed in docs/api.md."""
+    text = f"error: {' '.join(message.split())}"
+    printable = text.encode(errors="backslashreplace").decode()  # lone surrogates
+    print(printable, file=sys.stderr, flush=True)
     # Threads that prefetch or save must not keep a failed process alive.
-    raise SystemExit(1)
+    raise SystemExit(status)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Returns True for the errors of NumPy, of Python and of a device without memory."""
+    return isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED")
 
 
 def prepare_workdir() -> pathlib.Path:
     """Returns the absolute path of --workdir, made if absent.
 
     Raises:
+      ConfigError: If it is no local folder.
       OSError: If nothing can be written there.
     """
-    workdir = pathlib.Path(WORKDIR.value).absolute()
+    workdir = paths.local_folder(WORKDIR.value, "--workdir")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         probe = workdir / f".writable-{os.getpid()}"
@@ -121,6 +139,21 @@ def _parse_flags(arguments: Sequence[str], *, settings: Callable[[], Sequence[st
     except (OSError, ValueError, TypeError, ImportError, SyntaxError) as error:
         stop(f"--config cannot be read: {_cause(error)}")
     raise AssertionError("unreachable")
+
+
+def _check_digits(arguments: Sequence[str]) -> None:
+    """Refuses numbers in the digits of other scripts, which Python's `int` takes.
+
+    Raises:
+      ConfigError: For such a number.
+    """
+    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
+        name, equals, value = argument.lstrip("-").partition("=")
+        given = value if equals else following
+        if given.isascii() or not argument.startswith("-") or name not in flags.FLAGS:
+            continue
+        if isinstance(flags.FLAGS[name].value, int | float):
+            raise ConfigError(f"{name} = {given!r}, must be a number in the digits 0 to 9")
 
 
 def _cause(error: Exception) -> str:

@@ -31,7 +31,7 @@ class DistributedConfig(Section):
         '"" for one host; "auto" where the hosts find each other, as those of a TPU VM or of a '
         "Slurm job do; or address and port of the first host.",
     )
-    hosts: int = setting(1, "Number of hosts, with an address.", at_least=1)
+    hosts: int = setting(1, "Number of hosts, with an address.", at_least=1, at_most=65_536)
     host: int = setting(
         0, "Index of this host, from 0, with an address; differs from host to host."
     )
@@ -40,10 +40,19 @@ class DistributedConfig(Section):
         """Checks conditions on several settings."""
         super().__post_init__()
         address = self.coordinator
-        known = address in ("", FROM_ENVIRONMENT) or ":" in address
-        self.require(known, "coordinator", '"", "auto" or an address with a port')
+        known = address in ("", FROM_ENVIRONMENT) or _has_port(address)
+        allowed = '"", "auto", or an address with a port of 1 to 65535, as in "10.0.0.1:8476"'
+        self.require(known, "coordinator", allowed)
+        alone = address != "" or self.hosts == 1
+        self.require(alone, "hosts", "1 without a config.distributed.coordinator")
         allowed = f"between 0 and {self.hosts - 1}, below config.distributed.hosts"
         self.require(0 <= self.host < self.hosts, "host", allowed)
+
+
+def _has_port(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    is_number = port.isascii() and port.isdigit()
+    return bool(host) and is_number and 1 <= int(port) <= 65535
 
 
 def start(settings: DistributedConfig) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from f3ocus_jax import hosts
-from f3ocus_jax.config import parsing, shipped
+from f3ocus_jax.config import parsing, paths, shipped
 from f3ocus_jax.data import questions as questions_lib
 from f3ocus_jax.data.questions import Picture
 from f3ocus_jax.errors import ConfigError
@@ -51,7 +51,7 @@ def run(
     if not isinstance(config, ExperimentConfig):
         config = parsing.parse(ExperimentConfig, config)
     hosts.start(config.distributed)
-    folder = pathlib.Path(workdir).absolute()
+    folder = paths.local_folder(workdir, "workdir")
     folder.mkdir(parents=True, exist_ok=True)
     return experiment.run(config, folder)
 
@@ -71,7 +71,7 @@ def load(workdir: str | os.PathLike[str], round: int | None = None) -> "Finished
         checkpoint that is whole is taken, and a line says so.
       FileNotFoundError: If the folder holds no run, or no checkpoint of that round.
     """
-    folder = pathlib.Path(workdir).absolute()
+    folder = paths.local_folder(workdir, "workdir")
     if not (folder / run_folder.RUN_FILE).is_file():
         raise FileNotFoundError(
             f"{workdir} holds no run (no {run_folder.RUN_FILE}); start one with f3ocus train"

@@ -52,6 +52,7 @@ class AdaptiveOptions(Section):
         1e-3,
         "Number added to the root of the second moment; the larger, the less adaptive.",
         above=0,
+        at_most=1e6,
     )
 
 

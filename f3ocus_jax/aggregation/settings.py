@@ -23,6 +23,7 @@ class AggregationConfig(Section):
         "Largest Euclidean norm of a client's change, layers and head together; longer ones are "
         "scaled down; 0 for any.",
         at_least=0,
+        at_most=1e9,
     )
     optimizer: str = setting(
         "fedavg",

@@ -20,12 +20,17 @@ class TrainingConfig(Section):
         choices=units.TRAINED_UNITS,
     )
     learning_rate: float = setting(1e-3, "Learning rate of AdamW, for layers and head.", above=0)
-    weight_decay: float = setting(0.01, "Weight decay of AdamW.", at_least=0)
+    weight_decay: float = setting(0.01, "Weight decay of AdamW.", at_least=0, at_most=1000)
     batch_size: int = setting(32, "Examples of one step.", at_least=1)
     local_epochs: float = setting(
-        1.0, "Passes over the client's training split in a round; may be below 1.", above=0
+        1.0,
+        "Passes over the client's training split in a round; may be below 1.",
+        above=0,
+        at_most=10_000,
     )
-    max_local_steps: int = setting(50, "Most steps of a client in a round.", at_least=1)
+    max_local_steps: int = setting(
+        50, "Most steps of a client in a round.", at_least=1, at_most=1_000_000
+    )
     precision: str = setting(
         "float32",
         '"float32", or "bfloat16" for blocks that compute with parameters of that precision; '
@@ -46,6 +51,7 @@ class TrainingConfig(Section):
         0.0,
         "FedProx mu, which pulls clients back to where they started; 0 disables it.",
         at_least=0,
+        at_most=1e6,
     )
     dual_adapters: bool = setting(
         False,

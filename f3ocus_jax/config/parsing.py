@@ -13,6 +13,7 @@ import ml_collections
 
 from f3ocus_jax.config.checks import nearest, require
 from f3ocus_jax.config.section import Section, SettingError
+from f3ocus_jax.config.setting import LARGEST, settings_of
 from f3ocus_jax.errors import ConfigError
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -46,6 +47,8 @@ def parse(kind: type[AnySection], raw: Mapping[str, Any], prefix: str = "") -> A
         if key not in raw:
             raise ConfigError(f"config.{prefix}{key} is missing")
     values = {key: _convert(hints[key], raw[key], prefix + key) for key in hints}
+    for key, declared in settings_of(kind):
+        values[key] = declared.normalised(values[key])
     try:
         return kind(**values)
     except SettingError as error:
@@ -53,6 +56,8 @@ def parse(kind: type[AnySection], raw: Mapping[str, Any], prefix: str = "") -> A
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
+    if hasattr(value, "to_dict") and not dataclasses.is_dataclass(hint):
+        value = value.to_dict()  # Plain from here on, since a run's settings are kept as JSON.
     if dataclasses.is_dataclass(hint):
         require(isinstance(value, Mapping) or hasattr(value, "keys"), name, value, "a section")
         return parse(typing.cast(type[Section], hint), value, f"{name}.")
@@ -64,11 +69,13 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     if origin is not None:
         require(hasattr(value, "keys"), name, value, "a section")
         member = typing.get_args(hint)[1]
+        for key in value:
+            require(isinstance(key, str), name, value, "a section whose names are text")
         return {key: _convert(member, item, f"{name}.{key}") for key, item in value.items()}
     if hint is Any:
-        # Sections within are plain dicts from here on, since a run's settings are kept as JSON.
-        return value.to_dict() if hasattr(value, "to_dict") else value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint is float and type(value) is int:
+        require(abs(value) <= LARGEST, name, value, "a finite number of float32")
         return float(value)
     require(type(value) is hint, name, value, f"of type {hint.__name__}")
     return value

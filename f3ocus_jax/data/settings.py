@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from f3ocus_jax.config import Section, setting
+from f3ocus_jax.config import SEED, Section, paths, setting
 from f3ocus_jax.data import overlap
 
 FITS = ("stretch", "pad")
@@ -26,12 +26,16 @@ class DataConfig(Section):
         0,
         'Clients of a dataset dealt by "shards" or "dirichlet"; 0 where none is.',
         at_least=0,
+        at_most=100_000,
     )
     dirichlet_alpha: float = setting(
-        0.5, "Concentration; the smaller, the more the clients' labels differ.", above=0
+        0.5,
+        "Concentration; the smaller, the more the clients' labels differ.",
+        above=0,
+        at_most=1e6,
     )
     partition_seed: int = setting(
-        0, 'Seed of "shards" and "dirichlet", apart from the run\'s own seed.', at_least=0
+        0, 'Seed of "shards" and "dirichlet", apart from the run\'s own seed.', at_least=0, **SEED
     )
     duplicates: str = setting(
         "exact",
@@ -39,9 +43,11 @@ class DataConfig(Section):
         'pixels, "near" thumbnails too, "keep" leaves all.',
         choices=tuple(overlap.DUPLICATES),
     )
-    data_dir: str = setting("runs/data", "Folder of built datasets.")
+    data_dir: str = setting("runs/data", "Folder of built datasets.", path=paths.Kind.LOCAL)
     manual_dir: str = setting(
-        "", 'Folder of files that cannot or need not be downloaded; "" for none.'
+        "",
+        'Folder of files that cannot or need not be downloaded; "" for none.',
+        path=paths.Kind.LOCAL_OR_NONE,
     )
     question_length: int = setting(
         20, "Tokens of a question, with the first and last special token.", at_least=3

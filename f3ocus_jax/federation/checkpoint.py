@@ -45,8 +45,22 @@ logger = logging.getLogger(__name__)
 
 
 def directory(config: CheckpointConfig, workdir: epath.PathLike) -> epath.Path:
-    """Returns the folder of a run's checkpoints."""
-    return epath.Path(config.directory or epath.Path(workdir) / "checkpoints")
+    """Returns the folder of a run's checkpoints.
+
+    Raises:
+      ConfigError: For an address that cannot be reached, such as gs:// without gcsfs.
+    """
+    if not config.directory:
+        return epath.Path(workdir) / "checkpoints"
+    try:
+        folder = epath.Path(config.directory)
+        folder.exists()
+    except Exception as error:  # of each storage system its own
+        raise ConfigError(
+            f"config.checkpoint.directory = {config.directory!r} cannot be reached: {error}; "
+            "gs:// needs pip install gcsfs, s3:// needs pip install s3fs"
+        ) from error
+    return folder
 
 
 class Checkpoints:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 
-from f3ocus_jax import hosts
+from f3ocus_jax import hosts, interrupts
 from f3ocus_jax.federation import checkpoint, results, resuming, run_folder
 from f3ocus_jax.federation.assembly import Parts, assemble
 from f3ocus_jax.federation.observing import Notify, observe
@@ -136,8 +136,9 @@ def _keep(
     outlets: Sequence[Callable[[RoundRecord], None]],
 ) -> None:
     """Saves a finished round: the checkpoint first, since a resume depends on it."""
-    checkpoints.save(state, memory, records)
-    if len(records) == 1:
-        checkpoints.wait()  # Records without any checkpoint are those of a lost folder.
-    for write in outlets:
-        write(records[-1])
+    with interrupts.postponed():
+        checkpoints.save(state, memory, records)
+        if len(records) == 1:
+            checkpoints.wait()  # Records without any checkpoint are those of a lost folder.
+        for write in outlets:
+            write(records[-1])

@@ -1,5 +1,7 @@
 """Settings that config files share: methods of the paper, families, tiny runs, made-up files."""
 
+import difflib
+import itertools
 import pathlib
 
 import ml_collections
@@ -130,7 +132,12 @@ def make_tiny(config: ml_collections.ConfigDict, image_size: int, family: str = 
 
 def unknown_variant(variant: str, known: tuple[str, ...]) -> ValueError:
     """Makes the error for a variant that a config file does not have."""
-    return ValueError(f"unknown variant {variant!r} of this config; known: {', '.join(known)}")
+    joined = ["_".join(pair) for pair in itertools.combinations(known, 2)]
+    near = difflib.get_close_matches(variant, [*known, *joined], n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return ValueError(
+        f"unknown variant {variant!r} of this config; known: {', '.join(known)}{hint}"
+    )
 
 
 def use_published_sizes(config: ml_collections.ConfigDict, family: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from f3ocus_jax.aggregation.settings import AggregationConfig
 from f3ocus_jax.clients.backends import BACKENDS
 from f3ocus_jax.clients.settings import TrainingConfig
-from f3ocus_jax.config import Component, Section, section, setting
+from f3ocus_jax.config import SEED, Component, Section, paths, section, setting
 from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.evaluation.settings import EvaluationConfig
 from f3ocus_jax.federation.layer_costs import BUDGET_UNITS
@@ -47,8 +47,12 @@ class SelectionConfig(Section):
     """The server's choice of who trains which layer (F³OCUS, section 3.3)."""
 
     algorithm: str = setting("nsga2", "Algorithm of the choice.", choices=SELECTORS)
-    population: int = setting(100, "Size of the population and of the front.", at_least=2)
-    generations: int = setting(100, "Renewals of the population in a round.", at_least=1)
+    population: int = setting(
+        100, "Size of the population and of the front.", at_least=2, at_most=100_000
+    )
+    generations: int = setting(
+        100, "Renewals of the population in a round.", at_least=1, at_most=1_000_000
+    )
     pick: str = setting("knee", "Rule that picks one point of the front.", choices=PICK_VALUES)
 
 
@@ -62,7 +66,7 @@ class LimitsConfig(Section):
     minimum_coverage: int = setting(
         0, "Clients that must at least train each layer in every round.", at_least=0
     )
-    maximum_coverage: int = setting(0, "Clients that may at most; 0 for any number.")
+    maximum_coverage: int = setting(0, "Clients that may at most; 0 for any number.", at_least=0)
 
     def __post_init__(self) -> None:
         """Checks conditions on several settings."""
@@ -76,12 +80,19 @@ class LimitsConfig(Section):
 class FederatedConfig(Section):
     """The rounds, the clients that take part, and their layout on this machine."""
 
-    rounds: int = setting(30, "Rounds of the run.", at_least=0)
+    rounds: int = setting(
+        30,
+        "Rounds of the run.",
+        at_least=0,
+        at_most=100_000,
+        because="every checkpoint holds the records of all rounds",
+    )
     budgets: tuple[int, ...] = setting(
         (4,),
         "Budget of each client per round, one number for all or one per client; empty for all "
         "layers.",
         at_least=1,
+        bits=64,
     )
     budget_unit: str = setting(
         "layers",
@@ -127,11 +138,13 @@ class FederatedConfig(Section):
         "Clients that one device trains side by side; 1 skips the work of frozen layers, larger "
         "values vectorise, which pays for small models.",
         at_least=1,
+        at_most=65_536,
     )
     clients_in_memory: int = setting(
         8,
         "Clients of one device whose examples are held together; more pass through in groups, so "
         "that memory does not grow with the federation. 0 for all.",
+        at_least=0,
     )
 
     def __post_init__(self) -> None:
@@ -153,6 +166,7 @@ class CheckpointConfig(Section):
         "",
         'Folder, any path that Orbax takes, as in gs://bucket/run; "" for checkpoints/ in the '
         "workdir. Several hosts must all see it.",
+        path=paths.Kind.ANY_OR_NONE,
     )
     keep_last: int = setting(3, "Newest rounds that are kept.", at_least=1)
     keep_best: int = setting(1, "Most accurate rounds that are kept.", at_least=0)
@@ -162,7 +176,7 @@ class CheckpointConfig(Section):
 class ExperimentConfig(Section):
     """One federated run: everything `f3ocus_jax.train` needs to know."""
 
-    seed: int = setting(0, "Seed of everything that is drawn.", at_least=0)
+    seed: int = setting(0, "Seed of everything that is drawn.", at_least=0, **SEED)
     data: DataConfig = section(DataConfig)
     model: ModelConfig = section(ModelConfig)
     importance: ImportanceConfig = section(ImportanceConfig)
@@ -193,21 +207,21 @@ class ExperimentConfig(Section):
 class OptimizationConfig(Section):
     """Training of all weights on pooled data."""
 
-    steps: int = setting(400, "Steps of the training.", at_least=1)
+    steps: int = setting(400, "Steps of the training.", at_least=1, at_most=10_000_000)
     batch_size: int = setting(32, "Examples of one step.", at_least=1)
     learning_rate: float = setting(
         5e-4,
         "Peak of a cosine schedule with a linear warm-up over a tenth of the steps.",
         above=0,
     )
-    weight_decay: float = setting(0.05, "Weight decay of AdamW.", at_least=0)
+    weight_decay: float = setting(0.05, "Weight decay of AdamW.", at_least=0, at_most=1000)
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig(Section):
     """One foundation model trained on pooled data: what `f3ocus_jax.pretrain` needs to know."""
 
-    seed: int = setting(0, "Seed of everything that is drawn.", at_least=0)
+    seed: int = setting(0, "Seed of everything that is drawn.", at_least=0, **SEED)
     data: DataConfig = section(DataConfig, datasets=("phantom_medvqa/public",))
     model: ModelConfig = section(ModelConfig, adapter_size=0)
     optimization: OptimizationConfig = section(OptimizationConfig)

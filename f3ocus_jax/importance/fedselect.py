@@ -19,7 +19,9 @@ from f3ocus_jax.models import losses, units
 class FedSelectOptions(Section):
     """Options of FedSelect."""
 
-    steps: int = setting(8, "Steps of local training on the probe examples.", at_least=1)
+    steps: int = setting(
+        8, "Steps of local training on the probe examples.", at_least=1, at_most=100_000
+    )
 
 
 def make_fedselect(context: ScoreContext, options: FedSelectOptions) -> Score:

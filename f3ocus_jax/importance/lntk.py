@@ -38,6 +38,7 @@ class LntkOptions(Section):
         'Memory beside the parameters that "auto" stays within where it can.',
         at_least=0,
         unit="bytes",
+        bits=64,
     )
     tolerance: float = setting(
         1e-4, "Relative Lanczos residual at which an eigenvalue is accepted.", above=0, below=1
@@ -46,6 +47,7 @@ class LntkOptions(Section):
         64,
         "Lanczos iterations after which an eigenvalue is reported as not converged.",
         at_least=1,
+        at_most=100_000,
     )
     warm_start: bool = setting(
         False,

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from f3ocus_jax.config import Section, setting
+from f3ocus_jax.config import Section, paths, setting
 from f3ocus_jax.models import FAMILIES, losses, spec
 
 
@@ -13,7 +13,11 @@ class ModelConfig(Section):
     """Vision-language model that is tuned."""
 
     family: str = setting("vilt", "Model family.", choices=FAMILIES)
-    weights: str = setting("", 'Local Hugging Face directory; "" starts from random weights.')
+    weights: str = setting(
+        "",
+        'Local Hugging Face directory; "" starts from random weights.',
+        path=paths.Kind.LOCAL_OR_NONE,
+    )
     architecture: Mapping[str, Any] = setting(
         {},
         "Sizes of a random start by their Hugging Face names; empty with `weights`, which bring "

@@ -77,7 +77,7 @@ def test_missing_key_is_named():
     ("setting", "value", "message"),
     [
         ("federated__budgets", (0,), r"federated.budgets = \(0,\), must be at least 1 each"),
-        ("federated__rounds", -1, "must be >= 0"),
+        ("federated__rounds", -1, "must be at least 0 and at most 100000, since every"),
         ("federated__rounds", 1.5, "must be of type int"),
         ("federated__rounds", True, "must be of type int"),
         ("federated__placement", "vmap", "must be one of"),
@@ -88,7 +88,7 @@ def test_missing_key_is_named():
         ("importance__reduction", "max", r"must be one of \('sum', 'mean'\)"),
         ("importance__probe_batches", 5, "must be between 1 and 4, the probe examples"),
         ("importance__spt__share", 0.0, "must be above 0 and at most 1"),
-        ("importance__fedselect__steps", 0, "must be >= 1"),
+        ("importance__fedselect__steps", 0, "must be at least 1 and at most"),
         ("model__adapter_size", 0, "must be > 0 where"),
         ("model__weights", "somewhere", "must be empty, since"),
         ("data__datasets", (), "must be one dataset or more"),
@@ -98,7 +98,8 @@ def test_missing_key_is_named():
         ("federated__budget_unit", "kilograms", r"must be one of \('layers', 'bytes', 'flops'\)"),
         ("limits__minimum_coverage", -1, "must be >= 0"),
         ("federated__absent", {"eye": (1.5,)}, "absent.eye = 1.5, must be of type int"),
-        ("seed", -1, "must be >= 0"),
+        ("seed", -1, "must be at least 0 and at most 4294967295, since random keys"),
+        ("seed", 2**32, "must be at least 0 and at most 4294967295, since random keys"),
         ("data", 3, "must be a section"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 from f3ocus_jax import importance, selection
 from f3ocus_jax.config import Component, Section, defaults, flatten, parse, section, setting
 from f3ocus_jax.config.reference import as_help, markdown, rows, sections
+from f3ocus_jax.config.setting import SMALLEST
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import reference
 from f3ocus_jax.federation.settings import PICK_VALUES, ExperimentConfig, PretrainConfig
@@ -49,6 +50,8 @@ def beside(value, bound, *, inside):
     if inside != is_open:
         return value
     up = is_lower == inside
+    if value == 0 and isinstance(value, float):
+        return SMALLEST if up else -SMALLEST  # computations are in float32
     return (
         value + (1 if up else -1)
         if isinstance(value, int)

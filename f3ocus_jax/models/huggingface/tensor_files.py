@@ -198,8 +198,15 @@ def common_dtype(dtypes: Sequence[str]) -> np.dtype:
 def write(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
     """Writes tensors of floats of any dtype, atomically: the file is whole or absent."""
     arrays = {name: np.ascontiguousarray(tensors[name]) for name in tensors}
-    # Hugging Face refuses files whose metadata do not name the framework they were made for.
-    write_whole(path, lambda partial: save_file(arrays, partial, metadata={"format": "pt"}))
+
+    def save(partial: pathlib.Path) -> None:
+        # Hugging Face refuses files whose metadata do not name the framework they were made for.
+        try:
+            save_file(arrays, partial, metadata={"format": "pt"})
+        except safetensors.SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
+
+    write_whole(path, save)
 
 
 def write_json(path: pathlib.Path, content: Mapping) -> None:
@@ -214,6 +221,9 @@ def write_whole(path: pathlib.Path, write_to: Callable[[pathlib.Path], object]) 
     Args:
       path: Path of the file; an existing one is replaced.
       write_to: Function that writes the content to the given path.
+
+    Raises:
+      OSError: If the file cannot be written, as on a full disk; an existing one is as before.
     """
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:

@@ -1,0 +1,69 @@
+"""A command that is interrupted: one line, its own exit status, and a run that goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from tests.helpers.paths import REPOSITORY
+
+ROUNDS = 4
+
+
+def start(workdir, data):
+    environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    arguments = ("--config=configs/phantom.py:tiny_last_k", f"--workdir={workdir}")
+    settings = (f"--config.data.data_dir={data}", f"--config.federated.rounds={ROUNDS}")
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "f3ocus_jax.train", *arguments, *settings],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_round(process, number):
+    """Reads what the process prints until it has ended a round."""
+    for line in process.stdout:
+        if f"round {number}/{ROUNDS}" in line:
+            return
+    raise AssertionError(process.stderr.read())
+
+
+def read_records(workdir):
+    return [json.loads(line) for line in (workdir / "records.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_an_interrupted_run_says_one_line_and_goes_on(number, status, tmp_path):
+    workdir, data = tmp_path / "run", tmp_path / "data"
+    process = start(workdir, data)
+    wait_for_round(process, 1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == status, errors
+    (line,) = [line for line in errors.splitlines() if line.strip()]
+    assert line == f"error: stopped by {number.name}; the same command again goes on"
+    rounds = [path.name for path in (workdir / "checkpoints").iterdir()]
+    assert all(name.isdigit() for name in rounds), rounds  # none is half-written
+    records = read_records(workdir)
+    assert records[-1]["round"] == max(map(int, rounds)) >= 1
+    process = start(workdir, data)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert f"resuming after round {records[-1]['round']}" in output
+    again = read_records(workdir)
+    assert [record["round"] for record in again] == list(range(ROUNDS + 1))
+    assert again[: len(records)] == records

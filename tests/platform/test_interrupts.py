@@ -1,0 +1,62 @@
+"""Signals: one exception, which waits for what must not be cut."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from f3ocus_jax import interrupts
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_raised_with_its_exit_status(number, status):
+    before = signal.getsignal(number)
+    with pytest.raises(interrupts.Interrupted, match=number.name) as caught, interrupts.raised():
+        os.kill(os.getpid(), number)
+    assert caught.value.exit_status == status
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_is_no_exception_that_code_below_may_swallow():
+    assert not issubclass(interrupts.Interrupted, Exception)
+
+
+@pytest.mark.parametrize("number", interrupts.SIGNALS)
+def test_a_postponed_block_ends_first(number):
+    done = []
+
+    def work():
+        with interrupts.postponed():
+            with interrupts.postponed():
+                os.kill(os.getpid(), number)
+                done.append("inner")
+            done.append("outer")
+        done.append("never")
+
+    with pytest.raises(interrupts.Interrupted), interrupts.raised():
+        work()
+    assert done == ["inner", "outer"]
+
+
+def test_a_postponed_block_without_a_signal_raises_nothing():
+    with interrupts.raised(), interrupts.postponed():
+        pass
+    with interrupts.raised():
+        pass
+
+
+def test_other_threads_neither_postpone_nor_fail():
+    entered = threading.Event()
+
+    def work():
+        with interrupts.postponed():
+            entered.set()
+
+    thread = threading.Thread(target=work)
+    with interrupts.raised():
+        thread.start()
+        thread.join()
+        with pytest.raises(interrupts.Interrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert entered.is_set()
