@@ -85,5 +85,5 @@ def test_torch_s_own_files_become_the_same_model(family, kind, tmp_path):
         huggingface.load(folder, key=jax.random.key(0), answers=("yes", "no"), dtype="stored")
         for folder in (tmp_path / "ours", tmp_path / "unpickled")
     )
-    assert ours.config == unpickled.config
+    assert ours.spec == unpickled.spec
     jax.tree.map(np.testing.assert_array_equal, ours.params, unpickled.params)

@@ -13,7 +13,6 @@ from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.models import FAMILIES, sizes
 from f3ocus_jax.models.blocks.llama_config import LlamaConfig
 from f3ocus_jax.models.huggingface import directory as huggingface, layout, tensor_files
-from f3ocus_jax.models.llava import tensors as llava_layout
 from f3ocus_jax.models.llava.config import LlavaConfig
 from tests.models.llava import llava_oracle
 from tests.parity import torch_llava, write_fixtures
@@ -75,8 +74,8 @@ def test_names_on_disk_and_in_a_running_model_give_the_same(tmp_path):
 
 def test_torch_reads_what_we_write(tmp_path):
     case = CASES["plain"]
-    tokenizer = load_tokenizer(prompt=llava_layout.PROMPT)
-    decided = FAMILY.of_vocabulary(tokenizer.vocabulary_size, tokenizer.token_id)
+    tokenizer = load_tokenizer(prompt=FAMILY.prompt)
+    decided = FAMILY.vocabulary_sizes(tokenizer.vocabulary_size, tokenizer.token_id)
     named = sizes.merged({"vision_config": case.vision, "text_config": case.text}, decided)
     config = sizes.build(LlavaConfig, named)
     spec = FAMILY.spec(config, num_answers=2, adapter_size=3)
