@@ -9,6 +9,7 @@ import sys
 import jax
 import pytest
 
+from tests.helpers.marking import marked
 from tests.helpers.paths import REPOSITORY
 
 
@@ -127,36 +128,40 @@ def test_predict_prints_the_top_answers_with_probabilities(run, finished):
     assert str(workdir) in source
 
 
+WRONG = {
+    "old name": (
+        ["--config.importance.spt_share=1"],
+        "spt_share is unknown; did you mean importance.spt.share?",
+    ),
+    "unknown key": (
+        ["--config.federated.round=3"],
+        "config.federated.round is unknown; did you mean rounds?",
+    ),
+    "unknown section": (
+        ["--config.federated.rounds=3", "--config.federatd.budgets=(1,)"],
+        "config.federatd.budgets is unknown; did you mean federated?",
+    ),
+    "budget 0": (["--config.federated.budgets=(0,)"], "must be at least 1 each"),
+    "budget above L": (
+        ["--config.federated.budgets=(5,)"],
+        "must be at most 4, the number of selectable layers",
+    ),
+    "probe larger than its data": (
+        ["--config.importance.probe_examples=33"],
+        "must be at most 32, the training examples of",
+    ),
+    "no number": (["--config.federated.rounds=many", "stray"], "invalid literal"),
+}
+"""What is given to `train`, and what its one line says."""
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            ["--config.importance.spt_share=1"],
-            "spt_share is unknown; did you mean importance.spt.share?",
-        ),
-        (["--config.federated.round=3"], "config.federated.round is unknown; did you mean rounds?"),
-        (
-            ["--config.federated.rounds=3", "--config.federatd.budgets=(1,)"],
-            "config.federatd.budgets is unknown; did you mean federated?",
-        ),
-        (["--config.federated.budgets=(0,)"], "must be at least 1 each"),
-        (["--config.federated.budgets=(5,)"], "must be at most 4, the number of selectable layers"),
-        (["--config.importance.probe_examples=33"], "must be at most 32, the training examples of"),
-        (["--config.federated.rounds=many", "stray"], "invalid literal"),
-    ],
-    ids=[
-        "old name",
-        "unknown key",
-        "unknown section",
-        "budget 0",
-        "budget above L",
-        "probe larger than its data",
-        "no number",
-    ],
+    "name", marked(WRONG, extended=WRONG.keys() - {"unknown key", "probe larger than its data"})
 )
 def test_a_wrong_setting_ends_in_one_line_before_anything_is_written(
-    train, finished, tmp_path, arguments, message
+    train, finished, tmp_path, name
 ):
+    arguments, message = WRONG[name]
     workdir = tmp_path / "run"
     assert message in error_of(train(workdir, *arguments))
     assert not workdir.exists() or not any(workdir.iterdir())

@@ -8,6 +8,7 @@ from f3ocus_jax.data.reading import read_tables
 from f3ocus_jax.federation import experiment, presets
 from f3ocus_jax.models import FAMILIES, foundation as foundation_lib, sizes
 from tests.helpers.configs import read_config
+from tests.helpers.marking import marked
 from tfds_medvqa.build import build
 from tfds_medvqa.common.errors import BuildError
 
@@ -65,7 +66,9 @@ def test_every_task_takes_the_methods_of_the_paper_s_table(task):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("task", [*TINY, "task3"])
+@pytest.mark.parametrize(
+    "task", marked([*TINY, "task3"], extended=("task2", "task4", "task5", "task6"))
+)
 def test_every_task_takes_every_family_with_every_method(task, family):
     for method in presets.METHODS:
         for size in ("", "tiny_"):
@@ -102,6 +105,7 @@ REAL = {
 }
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("variant", REAL)
 def test_the_real_federations_of_task_1(variant, real_dir, real_data):
     config = read_config(variant, real_dir, task="task1", data__manual_dir=str(real_data))

@@ -10,6 +10,7 @@ from f3ocus_jax.federation.checkpoint import Checkpoints
 from f3ocus_jax.federation.stages.train import layers_of
 from f3ocus_jax.types import RoundRecord
 from tests.helpers.configs import read_config
+from tests.helpers.marking import marked
 from tfds_medvqa.build import BuildError, prepare
 from tfds_medvqa.phantom_medvqa.phantom_config import PhantomConfig
 from tfds_medvqa.phantom_medvqa.phantom_medvqa_dataset_builder import Builder
@@ -134,7 +135,7 @@ def test_a_warm_start_survives_a_stop_and_what_has_not_converged_is_recorded(dat
     assert np.any(memory.vectors_LNC[away] != 0)
 
 
-@pytest.mark.parametrize("score", ["lntk", "grasp", "random"])
+@pytest.mark.parametrize("score", marked(["lntk", "grasp", "random"], extended=("grasp",)))
 def test_own_choice_trains_every_client_s_own_layers(data_dir, score):
     settings = {"selection__algorithm": "own", "importance__score": score}
     parts = experiment.assemble(read_config("tiny", data_dir, **settings))

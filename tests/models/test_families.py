@@ -11,7 +11,7 @@ from f3ocus_jax import models
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.models import FAMILIES, sizes
 from f3ocus_jax.models.huggingface import directory as huggingface
-from tests.helpers.families import CASES, FAMILY_OF, apply, made
+from tests.helpers.families import CASES, FAMILY_OF, FURTHER, apply, made
 from tests.helpers.models import TINY, random_params, tiny_own, with_vocabulary
 
 KEYS = {"embeddings", "blocks", "adapters", "readout", "head"}
@@ -20,6 +20,17 @@ KEYS = {"embeddings", "blocks", "adapters", "readout", "head"}
 @pytest.fixture(params=CASES, ids="-".join)
 def parts(request):
     return made(*request.param)
+
+
+first_stacks = pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param(case, id="-".join(case), marks=pytest.mark.extended if case in FURTHER else ())
+        for case in CASES
+    ],
+    indirect=True,
+)
+"""Leaves the further stacks of a family to `make test-all`."""
 
 
 def test_parameters_have_the_five_keys_and_rows_lead_with_the_layer_axis(parts):
@@ -45,6 +56,7 @@ def test_examples_do_not_influence_each_other(parts):
     np.testing.assert_allclose(together[1:2], alone, atol=1e-5)
 
 
+@first_stacks
 def test_vmap_over_rows_of_clients_equals_one_client_after_the_other(parts):
     model, params, batch = parts
     clients = jax.tree.map(lambda leaf: jnp.stack([leaf, 1.5 * leaf]), params["adapters"])
@@ -58,6 +70,7 @@ def test_vmap_over_rows_of_clients_equals_one_client_after_the_other(parts):
         np.testing.assert_allclose(together[client], alone, atol=1e-5)
 
 
+@first_stacks
 def test_derivatives_of_a_block_are_linear_and_each_others_transpose(parts):
     model, params, batch = parts
     hidden, context = jax.jit(model.embed)(params["embeddings"], batch)

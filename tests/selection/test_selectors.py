@@ -84,7 +84,13 @@ def test_selectors_keep_the_contract_for_one_client_and_for_many_layers(
     check_contract(choose(selectors[name], scores_KL, budgets), scores_KL, budgets)
 
 
-@pytest.mark.parametrize("name", [*selection.METAHEURISTICS, *SHIPPED, "exact"])
+@pytest.mark.parametrize(
+    "name",
+    marked(
+        [*selection.METAHEURISTICS, *SHIPPED, "exact"],
+        extended=("PSO", "SimulatedAnnealing", "DifferentialEvolution"),
+    ),
+)
 def test_searches_are_never_beaten_by_the_clients_own_choice(name, selectors):
     scores_KL = brute_force.draw_scores(6, 10, correlation=0.8)
     chosen = choose(selectors[name], scores_KL, [3] * 6)

@@ -56,6 +56,7 @@ def real(real_data, real_builds):
     return texts(build("vqa_med_2019/development", real_builds, folder))
 
 
+@pytest.mark.extended
 def test_the_real_training_and_validation_sets_are_complete(real):
     assert {split: len(examples) for split, examples in real.items()} == {
         "train": 12_792,
@@ -68,6 +69,7 @@ def test_the_real_training_and_validation_sets_are_complete(real):
     assert not images(real["train"]) & images(real["test"])
 
 
+@pytest.mark.extended
 def test_the_real_categories_and_organs_are_counted_as_released(real):
     types = collections.Counter(example["question_type"].decode() for example in real["train"])
     assert types == {"modality": 3200, "plane": 3200, "organ": 3200, "abnormality": 3192}

@@ -67,6 +67,7 @@ def images(examples):
     return {example["image_id"] for example in examples}
 
 
+@pytest.mark.extended
 def test_the_real_release_has_2248_questions_about_314_images(real):
     splits = real["released"]
     assert {split: len(examples) for split, examples in splits.items()} == {
@@ -79,6 +80,7 @@ def test_the_real_release_has_2248_questions_about_314_images(real):
     assert len(images(splits["train"]) | images(splits["test"])) == 314
 
 
+@pytest.mark.extended
 def test_the_real_split_by_image_shares_no_image(real):
     splits = real["by_image"]
     assert {split: len(examples) for split, examples in splits.items()} == {
@@ -89,6 +91,7 @@ def test_the_real_split_by_image_shares_no_image(real):
     assert not images(splits["train"]) & images(splits["test"])
 
 
+@pytest.mark.extended
 def test_the_real_answers_organs_and_types_are_counted_as_released(real):
     examples = [example for part in real["released"].values() for example in part]
     types = collections.Counter(example["answer_type"].decode() for example in examples)
