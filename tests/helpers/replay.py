@@ -153,7 +153,9 @@ class Replay:
         optimizer = optax.adamw(settings.learning_rate, weight_decay=settings.weight_decay)
 
         @jax.jit
-        def step(now: Tree, memory: Any, known: Tree, start: Tree, is_own: Tree, batch: Batch):
+        def step(
+            now: Tree, memory: Any, known: Tree, start: Tree, is_own: Tree, batch: Batch
+        ) -> tuple:
             loss, slope = jax.value_and_grad(self.loss)(now, batch)
             known = jax.tree.map(
                 lambda k, g: k & ((jnp.abs(g) > SMALLEST_SLOPE) | (g == 0)), known, slope
