@@ -25,6 +25,7 @@ from f3ocus_jax.models.huggingface import (
     config_file,
     directory as huggingface,
     extra_files,
+    seal,
     shards,
     sources,
     tensor_files,
@@ -101,6 +102,7 @@ def convert(
       target: Form of the written checkpoint.
 
     Raises:
+      DamagedError: If a file that the checkpoint's manifest lists is absent or changed.
       WeightsError: If the checkpoint cannot be used; lists what is missing or left over.
       ConfigError: If the tokenizer cannot be read, or sizes are impossible.
     """
@@ -108,6 +110,8 @@ def convert(
     if folder.resolve() == home.resolve():
         raise ConfigError(f"--workdir={folder} holds the checkpoint, must be another folder")
     described = sizes or home
+    for each in {home, described, tokenizer or home}:
+        seal.check(each, weights=each == home)
     located, spec, words = _read(source, described, tokenizer or home, head_width)
     stored = huggingface.locate(spec, located, source)
     resized = spec.with_image_size(target.image_size)
@@ -125,6 +129,7 @@ def convert(
         settings=settings,
         shard_bytes=target.shard_bytes,
     )
+    seal.seal(folder)
     count = sum(int(np.prod(tensor.shape)) for tensor in stored.values())
     print(f"{count:,} parameters, images of {resized.config.image_size} px; written to {folder}")
 

@@ -2,12 +2,14 @@
 
 Trains all weights of a model on a pooled public dataset and writes a Hugging Face directory that
 `config.model.weights` of a federated run takes. Use it where no pre-trained weights are available.
+The same command again resumes a training that was stopped.
 """
 
 import functools
 import pathlib
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +24,12 @@ from f3ocus_jax.data.examples import ClientData, Examples, concatenate_examples
 from f3ocus_jax.data.reading import read_federation
 from f3ocus_jax.errors import ConfigError, RoundError
 from f3ocus_jax.evaluation import accuracy, client_metrics, inference
+from f3ocus_jax.federation import checkpoint
 from f3ocus_jax.federation.settings import OptimizationConfig, PretrainConfig
+from f3ocus_jax.federation.step_checkpoint import StepCheckpoints
 from f3ocus_jax.models import base, foundation as foundation_lib, losses
 from f3ocus_jax.models.base import Model
+from f3ocus_jax.models.foundation import Foundation
 from f3ocus_jax.types import Batch, Params
 
 REPORTS = 10
@@ -51,15 +56,18 @@ def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
       The main metric on the pooled test split, in [0, 1].
 
     Raises:
-      ConfigError: If the datasets are for different tasks.
-      RoundError: If the loss becomes NaN; nothing is written then.
+      ConfigError: If the datasets are for different tasks, or checkpoints are of other settings.
+      DamagedError: If there are checkpoints and none is whole.
+      RoundError: If the loss becomes NaN; no model is written then.
     """
     tokenizer, canvas = foundation_lib.inputs(config.model, config.data)
     federation = read_federation(config.data, canvas=canvas, tokenizer=tokenizer)
     pooled = pool(federation.clients)
     answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
     foundation = foundation_lib.load(config.model, answers, key, federation.findings)
-    params = fit(foundation.model, foundation.params, pooled.train, config)
+    settings = bound_settings(config, foundation)
+    with StepCheckpoints(workdir, config.checkpoint, settings) as checkpoints:
+        params = fit(foundation.model, foundation.params, pooled.train, config, checkpoints)
     predict = inference.make_predict(
         foundation.model,
         loss=config.model.loss,
@@ -71,6 +79,16 @@ def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
     reached, measure = accuracy.main_metric(metrics.test), accuracy.main_metric_name([metrics.test])
     print(f"test {measure} {reached:.1%} on {len(pooled.test)} examples; written to {workdir}")
     return reached
+
+
+def bound_settings(config: PretrainConfig, foundation: Foundation) -> dict[str, Any]:
+    """Returns the settings that a checkpoint is bound to, and hashes of the model's classes."""
+    return {
+        **parsing.flatten(config),
+        "names of answers": checkpoint.hash_names(foundation.answers),
+        "names of findings": checkpoint.hash_names(foundation.findings),
+        "weights fingerprint": foundation.fingerprint,
+    }
 
 
 def pool(clients: list[ClientData]) -> ClientData:
@@ -93,14 +111,21 @@ def pool(clients: list[ClientData]) -> ClientData:
     )
 
 
-def fit(model: Model, params: Params, examples: Examples, config: PretrainConfig) -> Params:
-    """Minimises the loss over all weights.
+def fit(
+    model: Model,
+    params: Params,
+    examples: Examples,
+    config: PretrainConfig,
+    checkpoints: StepCheckpoints,
+) -> Params:
+    """Minimises the loss over all weights, from the newest checkpoint if there is one.
 
     Args:
       model: Model to train.
       params: Parameters before training.
       examples: Training examples.
       config: Run configuration.
+      checkpoints: Kept steps of this training.
 
     Returns:
       The trained parameters.
@@ -110,7 +135,9 @@ def fit(model: Model, params: Params, examples: Examples, config: PretrainConfig
     """
     settings = config.optimization
     step, optimizer = _make_step(model, config.model.loss, settings)
-    state = optimizer.init(params)
+    params, state, taken = checkpoints.resume(params, optimizer.init(params))
+    if taken:  # On the device, as copies that a step may reuse.
+        params, state = jax.tree.map(jnp.array, (params, state))
     indices_SB, mask_SB = order.training_indices(
         order.make_generator(config.seed, 0, "public", "training"),
         len(examples),
@@ -119,22 +146,32 @@ def fit(model: Model, params: Params, examples: Examples, config: PretrainConfig
     )
     every = max(1, settings.steps // REPORTS)
     start, recent = time.perf_counter(), []
-    for number, (indices_B, mask_B) in enumerate(zip(indices_SB, mask_SB, strict=True), start=1):
+    batches = zip(indices_SB[taken:], mask_SB[taken:], strict=True)
+    for number, (indices_B, mask_B) in enumerate(batches, start=taken + 1):
         params, state, loss = step(params, state, examples.batch(indices_B, mask_B))
         recent.append(loss)
         if number % every == 0 or number == settings.steps:
-            mean = float(jnp.mean(jnp.stack(recent)))
-            if not np.isfinite(mean):
-                raise RoundError(
-                    f"pre-training, steps {number - len(recent) + 1} to {number}: the loss is "
-                    f"{mean}; lower config.optimization.learning_rate"
-                )
+            mean = _mean_loss(recent, number)
             recent.clear()
             elapsed = time.perf_counter() - start
-            left = elapsed / number * (settings.steps - number)
+            left = elapsed / (number - taken) * (settings.steps - number)
             progress = f"step {number}/{settings.steps}  loss {mean:.3f}"
             print(f"{progress}  {elapsed:.0f} s  left {left:.0f} s", flush=True)
+        if checkpoints.is_due(number, settings.steps):
+            _mean_loss([loss], number)
+            checkpoints.save(number, params, state)
     return params
+
+
+def _mean_loss(recent: list[jax.Array], number: int) -> float:
+    """Returns the mean loss of the steps up to a number; raises RoundError if it is not finite."""
+    mean = float(jnp.mean(jnp.stack(recent)))
+    if not np.isfinite(mean):
+        raise RoundError(
+            f"pre-training, steps {number - len(recent) + 1} to {number}: the loss is "
+            f"{mean}; lower config.optimization.learning_rate"
+        )
+    return mean
 
 
 def _make_step(

@@ -22,6 +22,7 @@ from f3ocus_jax.types import ClientMemory, RoundRecord, ServerState
 
 MAY_DIFFER = (
     "checkpoint.directory",
+    "checkpoint.every",
     "checkpoint.keep_best",
     "checkpoint.keep_last",
     "data.data_dir",

@@ -218,6 +218,14 @@ class OptimizationConfig(Section):
 
 
 @dataclasses.dataclass(frozen=True)
+class StepCheckpointConfig(Section):
+    """Steps of a pre-training that stay on disk, in checkpoints/ of the workdir."""
+
+    every: int = setting(100, "Steps between two checkpoints; the last step has one.", at_least=1)
+    keep_last: int = setting(2, "Newest checkpoints that are kept.", at_least=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class PretrainConfig(Section):
     """One foundation model trained on pooled data: what `f3ocus_jax.pretrain` needs to know."""
 
@@ -226,6 +234,7 @@ class PretrainConfig(Section):
     model: ModelConfig = section(ModelConfig, adapter_size=0)
     optimization: OptimizationConfig = section(OptimizationConfig)
     evaluation: EvaluationConfig = section(EvaluationConfig)
+    checkpoint: StepCheckpointConfig = section(StepCheckpointConfig)
 
     def __post_init__(self) -> None:
         """Checks conditions on several sections."""

@@ -25,7 +25,7 @@ from f3ocus_jax.models import (
 )
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blocks import lora, prompts
-from f3ocus_jax.models.huggingface import directory as huggingface, extra_files, peft_layout
+from f3ocus_jax.models.huggingface import directory as huggingface, extra_files, peft_layout, seal
 from f3ocus_jax.models.settings import ModelConfig
 from f3ocus_jax.models.spec import CLASSIFY, GENERATE, ModelSpec
 from f3ocus_jax.types import Params
@@ -78,6 +78,7 @@ class Foundation:
         peft_layout.write(directory, self.spec, params, self.weights)
         if prompt_PD is not None:
             extra_files.write_prompt(directory, self.spec.setup.selectable, prompt_PD)
+        seal.seal(directory)
 
 
 def inputs(config: ModelConfig, data: DataConfig) -> tuple[Tokenizer, Canvas]:
@@ -93,6 +94,7 @@ def inputs(config: ModelConfig, data: DataConfig) -> tuple[Tokenizer, Canvas]:
     Raises:
       ConfigError: For an unknown family, stack or loss, sizes that no model can have, questions
         that are longer than the model takes, or images that do not fit it.
+      DamagedError: For a directory with a file that changed after the export, or is gone.
       WeightsError: For a directory that holds no model.
     """
     family = choose("model.family", config.family, FAMILIES)
@@ -103,7 +105,7 @@ def inputs(config: ModelConfig, data: DataConfig) -> tuple[Tokenizer, Canvas]:
     only = "cross_entropy"
     allowed = f"{only!r} where config.model.answering = {config.answering!r}"
     require(not writes or config.loss == only, "model.loss", config.loss, allowed)
-    tokenizer = load_tokenizer(config.weights or None, family.prompt)
+    tokenizer = _tokenizer(config)
     if config.weights:
         spec = huggingface.load_spec(config.weights, image_size=config.image_size)
         _check_family(config, spec)
@@ -131,6 +133,13 @@ def inputs(config: ModelConfig, data: DataConfig) -> tuple[Tokenizer, Canvas]:
         f"at most {room}, what the question leaves of the {longest} tokens this model takes",
     )
     return tokenizer, _canvas(data, spec)
+
+
+def _tokenizer(config: ModelConfig) -> Tokenizer:
+    """Returns the tokenizer of a model's directory, once its files are known to be whole."""
+    if config.weights:
+        seal.check(pathlib.Path(config.weights), weights=False)
+    return load_tokenizer(config.weights or None, FAMILIES[config.family].prompt)
 
 
 def _canvas(config: DataConfig, spec: ModelSpec[Any]) -> Canvas:
@@ -165,9 +174,10 @@ def load(
 
     Raises:
       ConfigError: For sizes that no model can have.
+      DamagedError: For weights with a file that changed after the export, or is gone.
       WeightsError: For weights that cannot be used.
     """
-    tokenizer = load_tokenizer(config.weights or None, FAMILIES[config.family].prompt)
+    tokenizer = _tokenizer(config)
     if config.weights:
         weights = huggingface.load(
             config.weights,

@@ -4,7 +4,8 @@ Such a directory holds config.json, model.safetensors (or shards with an index),
 files and preprocessor_config.json. Exported models may also have adapters.safetensors,
 findings.safetensors, and head.safetensors if the class of transformers has no answer head, all of
 which transformers ignores; config.json then lists the findings.
-config.json is written last and removed first: a directory that has it is complete.
+config.json is written last and removed first: a directory that has it is complete. A manifest of
+all these files follows it, which transformers ignores, too; see `seal`.
 """
 
 import collections
@@ -28,6 +29,7 @@ from f3ocus_jax.models.huggingface import (
     extra_files,
     layout,
     preprocessor,
+    seal,
     shards,
     tensor_files,
 )
@@ -92,11 +94,13 @@ def load(
       The model.
 
     Raises:
+      DamagedError: If a file that the directory's manifest lists is absent or changed.
       WeightsError: If a file is absent, truncated or of another model, if tensors are missing, left
         over or of another shape (the message lists them), or if adapters have another size or are
         in another stack.
     """
     folder = pathlib.Path(directory)
+    seal.check(folder, weights=True)
     spec, own = config_file.read(folder, selectable)
     submodules = _read_submodules(folder, spec, own, dtype)
     heads, generates = submodules.get("head", {}), answering == GENERATE
@@ -135,9 +139,12 @@ def load_spec(directory: pathlib.Path | str, *, image_size: int = 0) -> ModelSpe
       The specification, with as many answers as config.json has labels, and no adapters.
 
     Raises:
+      DamagedError: If a file that the directory's manifest lists is absent or changed.
       WeightsError: If config.json is absent, or its model cannot be built.
     """
-    spec, _ = config_file.read(pathlib.Path(directory))
+    folder = pathlib.Path(directory)
+    seal.check(folder, weights=False)
+    spec, _ = config_file.read(folder)
     return spec.with_image_size(image_size)
 
 
@@ -214,6 +221,7 @@ def write(
         raise ValueError(f"a tokenizer of {entries} entries for {embeddings} embeddings")
     folder = pathlib.Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
+    seal.unseal(folder)
     for name in (CONFIG_FILE, *extra_files.FILES):
         (folder / name).unlink(missing_ok=True)
     tokenizer.save(folder)
