@@ -35,7 +35,7 @@ def uninterrupted(config, tmp_path_factory):
     return (workdir / WEIGHTS).read_bytes()
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -46,7 +46,7 @@ def stop_after(monkeypatch, number):
     def save_and_stop(self, step, params, state):
         save(self, step, params, state)
         if step == number:
-            raise Stopped
+            raise StoppedError
 
     monkeypatch.setattr(StepCheckpoints, "save", save_and_stop)
 
@@ -59,7 +59,7 @@ def test_a_stopped_training_ends_bit_identical(
 ):
     with monkeypatch.context() as patch:
         stop_after(patch, number)
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             pretrain.pretrain(config, tmp_path)
     assert not (tmp_path / WEIGHTS).exists()
     pretrain.pretrain(config, tmp_path)
