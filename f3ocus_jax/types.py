@@ -95,6 +95,42 @@ class ClientMemory:
 
 
 @dataclasses.dataclass(frozen=True)
+class UpdateNorms:
+    """Norms of the clients' updates in one round, and what follows from them.
+
+    Attributes:
+      norms_K: float64, Euclidean norm of the change, layers and head together, before any clipping;
+        NaN without a finite update.
+      ratios_K: float64, norm divided by the round's median norm.
+      outlying_K: bool, True for outliers: ratios above `aggregation.outlier_ratio`.
+      accepted_K: bool, True for updates that are used.
+      limit: Largest norm that is no outlier.
+    """
+
+    norms_K: np.ndarray
+    ratios_K: np.ndarray
+    outlying_K: np.ndarray
+    accepted_K: np.ndarray
+    limit: float
+
+    def of_all(self, indices: np.ndarray, clients: int) -> "UpdateNorms":
+        """Returns the same for all K clients, of whom these are only `indices`."""
+
+        def spread(some: np.ndarray, empty: float) -> np.ndarray:
+            everyone = np.full(clients, empty, some.dtype)
+            everyone[indices] = some
+            return everyone
+
+        return UpdateNorms(
+            spread(self.norms_K, np.nan),
+            spread(self.ratios_K, np.nan),
+            spread(self.outlying_K, False),
+            spread(self.accepted_K, False),
+            self.limit,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainingOutcome:
     """Result of one round's local training, client by client.
 
@@ -104,12 +140,14 @@ class TrainingOutcome:
       losses_KS: float32, loss of every local step; 0 where none was taken.
       steps_K: int32, local steps taken; 0 for a client that did not train.
       straggled_K: bool, True if the client took fewer steps than planned.
+      norms: Norms of the clients' updates; None if no client trained.
     """
 
     left_out: list[str | None]
     losses_KS: np.ndarray
     steps_K: np.ndarray
     straggled_K: np.ndarray
+    norms: UpdateNorms | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +178,9 @@ class ClientRecord:
         ascending.
       steps: Local steps that it took.
       straggled: True if it took fewer steps than planned.
+      update_norm: Euclidean norm of its change, layers and head together, before any clipping; None
+        without a finite update.
+      norm_ratio: That norm, divided by the median over the clients of the round.
     """
 
     client: str
@@ -158,6 +199,8 @@ class ClientRecord:
     unconverged: list[int] = dataclasses.field(default_factory=list)
     steps: int = 0
     straggled: bool = False
+    update_norm: float | None = None
+    norm_ratio: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,6 +41,19 @@ class TrainedLayers:
 
 
 @struct.dataclass
+class LayerWeights:
+    """Weight of one client in the mean, by layer.
+
+    Attributes:
+      rows_R: float32, weight in the layer of each returned row.
+      heads: float32 [] by entry of the head.
+    """
+
+    rows_R: Array
+    heads: Mapping[str, Array]
+
+
+@struct.dataclass
 class WeightedSum:
     """Weighted sum of changes over clients.
 
@@ -114,9 +127,16 @@ def is_finite(tree: Any) -> jax.Array:
 
 
 def global_norm(change: Change) -> jax.Array:
-    """Returns the Euclidean norm of a change, layers and head together: float32 []."""
-    squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(change)]
-    return jnp.sqrt(jnp.sum(jnp.stack(squares)))
+    """Returns the Euclidean norm of a change, layers and head together: float32 [].
+
+    Squares of values that float32 holds may be beyond it, so they are taken of the values divided
+    by the largest one; a norm beyond float32 is its largest number.
+    """
+    leaves = jax.tree.leaves(change)
+    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves]))
+    scale = jnp.where(largest > 0, largest, 1.0)
+    squares = jnp.stack([jnp.sum(jnp.square(leaf / scale)) for leaf in leaves])
+    return jnp.minimum(scale * jnp.sqrt(jnp.sum(squares)), jnp.finfo(jnp.float32).max)
 
 
 def clip_to_norm(change: Change, limit: float) -> Change:
@@ -140,7 +160,7 @@ def make_empty_sum(rows_L: Rows, heads: Params) -> WeightedSum:
 
 
 def add_update(
-    sums: WeightedSum, change: Change, trained: TrainedLayers, weight: Array
+    sums: WeightedSum, change: Change, trained: TrainedLayers, weight: Array | LayerWeights
 ) -> WeightedSum:
     """Adds one client's change.
 
@@ -148,26 +168,41 @@ def add_update(
       sums: Sum over the clients so far.
       change: Change of the client; may be NaN if its weight is 0.
       trained: Parameters that it trained.
-      weight: float32 [], number of its training examples; 0 leaves it out.
+      weight: float32 [], number of its training examples, or another weight in each layer; 0
+        leaves it out.
 
     Returns:
       Sums.
     """
     layers_R = trained.layers_R
+    weights = weight if isinstance(weight, LayerWeights) else _same_weight(weight, trained)
 
-    def weighted(leaf: jax.Array) -> jax.Array:
+    def weighted(weight: Array, leaf: jax.Array) -> jax.Array:
         return jnp.where(weight > 0, weight * leaf, 0.0)  # 0 * NaN would be NaN
 
     def into_rows(sum_L: jax.Array, change_R: jax.Array) -> jax.Array:
-        return sum_L.at[layers_R].add(weighted(change_R), mode="drop")
+        return sum_L.at[layers_R].add(
+            weighted(align(weights.rows_R, change_R), change_R), mode="drop"
+        )
+
+    def into_head(total: Params, own: Params, weight: Array) -> Params:
+        return jax.tree.map(lambda total, leaf: total + weighted(weight, leaf), total, own)
 
     rows_L = jax.tree.map(into_rows, sums.change.rows, change.rows)
-    heads = jax.tree.map(
-        lambda total, leaf: total + weighted(leaf), sums.change.heads, change.heads
+    heads = map_heads(into_head, sums.change.heads, change.heads, weights.heads)
+    weight_L = jnp.asarray(sums.weight_L).at[layers_R].add(weights.rows_R, mode="drop")
+    totals = map_heads(
+        lambda total, own, weight: total + weight * own,
+        sums.weights,
+        trained.heads,
+        weights.heads,
     )
-    weight_L = jnp.asarray(sums.weight_L).at[layers_R].add(weight, mode="drop")
-    weights = map_heads(lambda total, own: total + weight * own, sums.weights, trained.heads)
-    return WeightedSum(Change(rows_L, heads), weight_L, weights)
+    return WeightedSum(Change(rows_L, heads), weight_L, totals)
+
+
+def _same_weight(weight: Array, trained: TrainedLayers) -> LayerWeights:
+    rows_R = jnp.full(trained.layers_R.shape, weight)
+    return LayerWeights(rows_R, map_heads(lambda own: weight, trained.heads))
 
 
 def weighted_mean(sums: WeightedSum) -> AggregatedUpdate:

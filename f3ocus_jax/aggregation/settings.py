@@ -4,6 +4,7 @@ import dataclasses
 
 from f3ocus_jax.aggregation import MEAN, RULES
 from f3ocus_jax.aggregation.optimizers import OPTIMIZERS
+from f3ocus_jax.aggregation.outliers import OUTLIERS, REPORT
 from f3ocus_jax.config import Section, setting
 
 
@@ -25,8 +26,33 @@ class AggregationConfig(Section):
         at_least=0,
         at_most=1e9,
     )
+    outliers: str = setting(
+        REPORT,
+        "Treatment, before the rule, of updates whose norm is above `outlier_ratio` times the "
+        'round\'s median norm: "report" (in the records, and where a round fails), "clip" (scaled '
+        'down to it) or "drop". The last two hold all updates of a round in memory.',
+        choices=OUTLIERS,
+    )
+    outlier_ratio: float = setting(
+        5.0,
+        "Multiple of the round's median norm above which the norm of an update is an outlier.",
+        at_least=1,
+        at_most=1e6,
+    )
+    max_weight_share: float = setting(
+        1.0,
+        "Largest share of one client in the mean of a layer, by its number of examples; 1 for any. "
+        "Layers of fewer than 1 / share clients count them equally.",
+        above=0,
+        at_most=1,
+    )
     optimizer: str = setting(
         "fedavg",
         "Optimizer of the server, which takes the change for a negative gradient.",
         choices=OPTIMIZERS,
     )
+
+    @property
+    def streams(self) -> bool:
+        """True if updates are added up as they come in, and none is kept."""
+        return self.rule == MEAN and self.outliers == REPORT

@@ -5,6 +5,7 @@ has the same clients again.
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -111,6 +112,16 @@ def check_enough(
         raise RoundError(
             f"round {number}, {'; '.join(failed)}: {left} clients are left, but "
             f"config.federated.min_clients = {min_clients}; the checkpoints of earlier rounds "
-            "stay; if losses are not finite, start again with a lower config.training."
-            "learning_rate in a new workdir"
+            f"stay{_remedy(left_out)}"
         )
+
+
+def _remedy(left_out: Sequence[str | None]) -> str:
+    """Returns the end of a message; no learning rate mends an outlier or a lost client."""
+    reasons = " ".join(reason for reason in left_out if reason)
+    if not re.search(r"\b(nan|inf|finite)\b", reasons):
+        return ""
+    return (
+        "; if losses are not finite, start again with a lower config.training.learning_rate in a "
+        "new workdir"
+    )

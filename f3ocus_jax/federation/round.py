@@ -72,5 +72,5 @@ def run_round(
     updates, memory = stages.train(state, memory, number, chosen.mask_KL, scored.present_K)
     state = stages.aggregate(state, updates)  # section 3.1, as is local training
     state = dataclasses.replace(state, front_mask_PKL=chosen.front_mask_PKL)
-    metrics = stages.evaluate(state)
+    metrics = stages.evaluate(state, updates.outcome)
     return state, memory, RoundOutcome(scored, chosen, updates.outcome, metrics)

@@ -13,15 +13,21 @@ import numpy as np
 from flax import struct
 
 from f3ocus_jax import selection
-from f3ocus_jax.aggregation import layerwise, robust, server_optimizer
-from f3ocus_jax.aggregation.layerwise import AggregatedUpdate, Change, TrainedLayers, WeightedSum
+from f3ocus_jax.aggregation import layerwise, outliers, robust, server_optimizer, weights
+from f3ocus_jax.aggregation.layerwise import (
+    AggregatedUpdate,
+    Change,
+    LayerWeights,
+    TrainedLayers,
+    WeightedSum,
+)
 from f3ocus_jax.aggregation.settings import AggregationConfig
 from f3ocus_jax.clients import placement
 from f3ocus_jax.federation.budgets import Budgets
 from f3ocus_jax.federation.client_side import ClientUpdate
 from f3ocus_jax.federation.settings import SelectionConfig
 from f3ocus_jax.selection import Selection
-from f3ocus_jax.types import Array, Params, Rows, ServerState
+from f3ocus_jax.types import Array, Params, Rows, ServerState, UpdateNorms
 
 Total = WeightedSum | tuple[()]
 """Running sum of the updates received so far; empty for rules that need all updates at once."""
@@ -34,22 +40,27 @@ class ReceivedUpdate:
     Attributes:
       losses_S: float32, loss of every step; 0 for a step that was skipped.
       finite: bool [], True if losses and change hold no NaN and no infinity.
-      change: Change of the parameters, if the rule needs all clients' changes at once; None
-        otherwise.
+      norm: float32 [], norm of the change before any clipping.
+      change: Change of the parameters, if all clients' changes are needed at once; None otherwise.
+      weight: Weight of the client in the mean, with the change.
     """
 
     losses_S: Array
     finite: Array
+    norm: Array
     change: Change | None
+    weight: Any
 
 
 Start = Callable[[Rows, Params], Total]
 Choose = Callable[[Array, np.ndarray, Array, jax.Array], Selection]
-Receive = Callable[[Any, Rows, Params, TrainedLayers, Array, ClientUpdate], tuple[Any, Any]]
+Weigh = Callable[[Array, TrainedLayers, int], LayerWeights]
+Receive = Callable[[Any, Rows, Params, TrainedLayers, Any, ClientUpdate], tuple[Any, Any]]
+Judge = Callable[[ReceivedUpdate], UpdateNorms]
 Step = Callable[[ServerState, Any, Any, TrainedLayers], ServerState]
 TakeUp = Callable[
     [ServerState, Sequence[tuple[TrainedLayers, float, ClientUpdate]]],
-    tuple[ServerState, np.ndarray],
+    tuple[ServerState, UpdateNorms],
 ]
 
 
@@ -60,16 +71,21 @@ class ServerSide:
     Attributes:
       choose: (scores_KL, present_K, front_mask_PKL of the last round, key) -> Selection.
       start: (rows_L, head) -> total of no client.
-      receive: (total, rows_L, head, trained layers, weight, update) -> (total, `ReceivedUpdate`);
-        the weight is the client's number of training examples.
+      weigh: (numbers of training examples, trained layers of all clients, L) -> weights of all
+        clients, see `weights.weigh_layers`.
+      receive: (total, rows_L, head, trained layers, weight, update) -> (total, `ReceivedUpdate`).
+      judge: received_K -> norms of the updates, and whether each is used.
       step: (state, total, received_K, trained layers of all clients) -> state after the round.
-      take_up: (state, (trained layers, weight, update) of each client) -> (state after the round,
-        accepted_K): `start`, `receive` and `step` for updates that arrive one by one.
+      take_up: (state, (trained layers, number of training examples, update) of each client) ->
+        (state after the round, norms): `weigh`, `start`, `receive` and `step` for updates that
+        arrive one by one.
     """
 
     choose: Choose
     start: Start
+    weigh: Weigh
     receive: Receive
+    judge: Judge
     step: Step
     take_up: TakeUp
 
@@ -88,14 +104,17 @@ def make_server_side(
       The server's functions.
     """
     start, receive = make_receive(aggregation)
+    weigh, judge = _make_weigh(aggregation), make_judge(aggregation)
     _, apply = server_optimizer.make_server_optimizer(aggregation)
     step = make_server_step(aggregation, apply, budgets.participation.most)
     return ServerSide(
         choose=_make_choose(budgets, selection),
         start=start,
+        weigh=weigh,
         receive=receive,
+        judge=judge,
         step=step,
-        take_up=_make_take_up(start, receive, step),
+        take_up=_make_take_up(start, weigh, receive, judge, step),
     )
 
 
@@ -123,7 +142,7 @@ def make_receive(
     settings: AggregationConfig,
 ) -> tuple[Start, Receive]:
     """Makes `ServerSide.start` and `ServerSide.receive`."""
-    streams = settings.make("rule") is None
+    streams = settings.streams
 
     def start(rows_L: Rows, head: Params) -> Total:
         return layerwise.make_empty_sum(rows_L, head) if streams else ()
@@ -133,18 +152,36 @@ def make_receive(
         rows_L: Rows,
         head: Params,
         trained: TrainedLayers,
-        weight: Array,
+        weight: Any,
         update: ClientUpdate,
     ) -> tuple[Any, ReceivedUpdate]:
         change = layerwise.difference(rows_L, head, trained, update.rows_R, update.head)
         finite = update.finite & layerwise.is_finite((change, update.losses_S))
+        norm = layerwise.global_norm(change)
         change = layerwise.clip_to_norm(change, settings.clip_norm)
         if not streams:
-            return total, ReceivedUpdate(update.losses_S, finite, change)
-        total = layerwise.add_update(total, change, trained, weight * finite)
-        return total, ReceivedUpdate(update.losses_S, finite, None)
+            return total, ReceivedUpdate(update.losses_S, finite, norm, change, weight)
+        counted = jax.tree.map(lambda leaf: leaf * finite, weight)
+        total = layerwise.add_update(total, change, trained, counted)
+        return total, ReceivedUpdate(update.losses_S, finite, norm, None, None)
 
     return start, receive
+
+
+def make_judge(settings: AggregationConfig) -> Judge:
+    """Makes `ServerSide.judge`."""
+    return lambda received_K: outliers.judge(
+        received_K.norm,
+        received_K.finite,
+        ratio=settings.outlier_ratio,
+        treatment=settings.outliers,
+    )
+
+
+def _make_weigh(settings: AggregationConfig) -> Weigh:
+    return lambda examples_K, trained_K, num_layers: weights.weigh_layers(
+        examples_K, trained_K, num_layers=num_layers, most=settings.max_weight_share
+    )
 
 
 def make_server_step(settings: AggregationConfig, apply: server_optimizer.Apply, most: int) -> Step:
@@ -169,38 +206,61 @@ def make_server_step(settings: AggregationConfig, apply: server_optimizer.Apply,
     def step_by_mean(state: ServerState, total: WeightedSum) -> ServerState:
         return apply_update(state, layerwise.weighted_mean(total))
 
+    def step_by_held_mean(
+        state: ServerState, held_K: tuple[Change, TrainedLayers, Any], counted_K: Array
+    ) -> ServerState:
+        total = layerwise.make_empty_sum(state.rows_L, state.head)
+        for index in np.flatnonzero(counted_K):
+            total = add(total, *jax.tree.map(lambda leaf, index=index: leaf[index], held_K))
+        return step_by_mean(state, total)
+
     def step_by_rule(
-        state: ServerState, received_K: ReceivedUpdate, trained_K: TrainedLayers
+        state: ServerState, held_K: tuple[Change, TrainedLayers, Any], counted_K: Array
     ) -> ServerState:
         num_layers = jax.tree.leaves(state.rows_L)[0].shape[0]
-        padded = jax.tree.map(
-            lambda leaf: placement.pad_leading_axis(leaf, most),
-            (received_K.change, trained_K, received_K.finite),
+        changes_K, trained_K, counted_K = jax.tree.map(
+            lambda leaf: placement.pad_leading_axis(leaf, most), (*held_K[:2], counted_K)
         )
-        return apply_update(state, robust.combine(rule, *padded, num_layers=num_layers))
+        combined = robust.combine(rule, changes_K, trained_K, counted_K, num_layers=num_layers)
+        return apply_update(state, combined)
 
-    rule = settings.make("rule")
-    if rule is None:
+    def step_by_all(
+        state: ServerState, total: Any, received_K: ReceivedUpdate, trained_K: TrainedLayers
+    ) -> ServerState:
+        del total
+        norms = judge(received_K)
+        changes_K: Any = received_K.change
+        if settings.outliers == outliers.CLIP:
+            changes_K = outliers.clip_outliers(changes_K, norms, settings.clip_norm)
+        step = step_by_held_mean if rule is None else step_by_rule
+        return step(state, (changes_K, trained_K, received_K.weight), norms.accepted_K)
+
+    rule, judge, add = settings.make("rule"), make_judge(settings), jax.jit(layerwise.add_update)
+    if settings.streams:
         return lambda state, total, received_K, trained_K: step_by_mean(state, total)
-    return lambda state, total, received_K, trained_K: step_by_rule(state, received_K, trained_K)
+    return step_by_all
 
 
-def _make_take_up(start: Start, receive: Receive, step: Step) -> TakeUp:
+def _make_take_up(start: Start, weigh: Weigh, receive: Receive, judge: Judge, step: Step) -> TakeUp:
     compiled = jax.jit(receive)
 
     def take_up(
         state: ServerState, updates: Sequence[tuple[TrainedLayers, float, ClientUpdate]]
-    ) -> tuple[ServerState, np.ndarray]:
+    ) -> tuple[ServerState, UpdateNorms]:
         total: Any = start(state.rows_L, state.head)
+        trained_K = _stack([trained for trained, _, _ in updates])
+        examples_K = np.array([examples for _, examples, _ in updates], np.float32)
+        weights_K = weigh(examples_K, trained_K, jax.tree.leaves(state.rows_L)[0].shape[0])
         received = []
-        for trained, weight, update in updates:
-            sent = (trained, np.float32(weight), update)
+        for index, (trained, _, update) in enumerate(updates):
+            sent = (trained, weights.take(weights_K, index), update)
             total, one = compiled(total, state.rows_L, state.head, *sent)
             received.append(one)
-        received_K, trained_K = (
-            jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(each))
-            for each in (received, [trained for trained, _, _ in updates])
-        )
-        return step(state, total, received_K, trained_K), received_K.finite
+        received_K = _stack(received)
+        return step(state, total, received_K, trained_K), judge(received_K)
 
     return take_up
+
+
+def _stack(trees: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(trees))

@@ -1,5 +1,6 @@
 """Records made from the results of a round: one per client, one of the selection, one of all."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -76,6 +77,7 @@ def make_round_record(
         )
         for index, client in enumerate(clients)
     ]
+    records = [_with_norm(record, training, index) for index, record in enumerate(records)]
     return _round_record(number, records, _selection_record(selected, score, algorithm), seconds)
 
 
@@ -128,6 +130,15 @@ def _client_record(
         steps=steps,
         straggled=bool(training.straggled_K[index]),
     )
+
+
+def _with_norm(record: ClientRecord, training: TrainingOutcome, index: int) -> ClientRecord:
+    """Adds the norm of the client's update, if it sent one that is finite."""
+    norms = training.norms
+    if norms is None or not np.isfinite(norms.norms_K[index]):
+        return record
+    norm, ratio = float(norms.norms_K[index]), float(norms.ratios_K[index])
+    return dataclasses.replace(record, update_norm=norm, norm_ratio=ratio)
 
 
 def _layers(mask_L: Array) -> list[int]:

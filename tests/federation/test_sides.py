@@ -41,6 +41,12 @@ CASES = {
     "mean": {"federated__placement": "map"},
     OVER_DEVICES: {"federated__placement": "pmap"},
     "median": {"aggregation__rule": "median"},
+    "weights and outliers": {
+        "federated__placement": "map",
+        "aggregation__outliers": "clip",
+        "aggregation__outlier_ratio": 1.0,
+        "aggregation__max_weight_share": 0.3,
+    },
     "memories": {
         "federated__placement": "map",
         "importance__lntk__warm_start": True,
@@ -149,11 +155,11 @@ def one_by_one(case, stages, key):
         trained = TrainedLayers(layers_R, {"answers": np.bool_(True)})
         updates.append((trained, len(data[k].train), update))
 
-    state, accepted_K = server.take_up(state, updates)
-    assert accepted_K.all()
+    state, norms = server.take_up(state, updates)
+    assert norms.accepted_K.all()
     state = dataclasses.replace(state, front_mask_PKL=chosen.front_mask_PKL)
     losses_KS = stack([update.losses_S for _, _, update in updates])
-    training = TrainingOutcome([None] * CLIENTS, losses_KS, np.array(steps_K), ~everyone_K)
+    training = TrainingOutcome([None] * CLIENTS, losses_KS, np.array(steps_K), ~everyone_K, norms)
     record = record_of(config, budgets, importance, chosen, training, stages.evaluate(state))
     return state, stack(memories), record
 

@@ -9,9 +9,12 @@ import numpy as np
 import optax
 import pytest
 
+from benchmarks import attacks
+from f3ocus_jax.aggregation.weights import cap_shares
 from f3ocus_jax.clients import Choice, LocalTask, gradient, local, placement
 from f3ocus_jax.errors import RoundError
 from f3ocus_jax.models import units
+from tests.helpers import training_stage
 from tests.helpers.oracles import toy_batch, toy_model
 from tests.helpers.training_stage import (
     BROKEN,
@@ -226,3 +229,55 @@ def test_no_more_clients_are_gathered_at_a_time_than_asked_for_and_nothing_recom
     total, kept_K = run(jnp.float32(2), 0, gather)
     assert float(total) == 0
     assert kept_K is None
+
+
+HOSTILE = 3
+
+
+def attacked(monkeypatch, mark, **settings):
+    """(state before, state after, outcome) of a round in which one client attacks."""
+    monkeypatch.setattr(training_stage, "make_client_side", attacks.tampered_client_side)
+    marks_K = np.where(np.arange(CLIENTS) == HOSTILE, mark, 0)
+    data = attacks.mark_clients(training_stage.clients(), marks_K)
+    named = {f"aggregation__{name}": value for name, value in settings.items()}
+    stages = training_stage.make_stages(data, federated__placement="map", **named)
+    return stages.start, *train_round(stages, stages.start)
+
+
+@pytest.mark.parametrize("rule", ["mean", "median"])
+def test_an_outlier_is_dropped_and_the_record_states_its_ratio(monkeypatch, rule):
+    present_K = np.arange(CLIENTS) != HOSTILE
+    _, after, outcome = attacked(monkeypatch, attacks.HUGE, outliers="drop", rule=rule)
+    assert "times the median of the round" in outcome.left_out[HOSTILE]
+    assert [k for k, reason in enumerate(outcome.left_out) if reason] == [HOSTILE]
+    assert outcome.norms.ratios_K[HOSTILE] > 1e20
+    assert outcome.norms.ratios_K[present_K].max() < 5
+    data = attacks.mark_clients(training_stage.clients(), np.zeros(CLIENTS))
+    stages = training_stage.make_stages(data, aggregation__rule=rule)
+    expected, _ = train_round(stages, stages.start, present_K)
+    for leaf, known in zip(jax.tree.leaves(after), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(leaf, known, atol=1e-6)
+
+
+def test_a_clipped_outlier_moves_the_mean_by_no_more_than_the_limit(monkeypatch):
+    settings = {"outliers": "clip", "outlier_ratio": 2.0}
+    before, after, outcome = attacked(monkeypatch, attacks.HUGE, **settings)
+    assert outcome.left_out == [None] * CLIENTS
+    moved = jax.tree.map(lambda a, b: np.asarray(b) - np.asarray(a), before.head, after.head)
+    length = np.sqrt(sum(np.sum(leaf**2) for leaf in jax.tree.leaves(moved)))
+    assert 0 < length <= outcome.norms.limit
+
+
+def test_by_default_an_outlier_is_reported_and_counts(monkeypatch):
+    _, after, outcome = attacked(monkeypatch, attacks.HUGE)
+    assert outcome.norms.outlying_K.tolist() == [k == HOSTILE for k in range(CLIENTS)]
+    assert outcome.left_out == [None] * CLIENTS
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(after.head)) > 1e20
+
+
+def test_no_client_has_more_than_its_share_in_the_mean():
+    def capped_mean(values, sizes):
+        return np.tensordot(cap_shares(sizes, 0.3), values, axes=1)
+
+    before, after, _ = run(aggregation__max_weight_share=0.3)
+    assert_changed_by(before, after, combined(capped_mean), 2e-6)

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 from flax import struct
 
-from f3ocus_jax.aggregation.layerwise import TrainedLayers
+from f3ocus_jax.aggregation import weights
+from f3ocus_jax.aggregation.layerwise import LayerWeights, TrainedLayers
 from f3ocus_jax.clients import Choice, LocalTask, batches
 from f3ocus_jax.clients.settings import TrainingConfig
 from f3ocus_jax.data.examples import ClientData, stack_batches
@@ -13,7 +14,7 @@ from f3ocus_jax.federation.participation import DROPPED_OUT
 from f3ocus_jax.federation.server_side import ReceivedUpdate
 from f3ocus_jax.federation.stages.client_axis import take_clients
 from f3ocus_jax.models import head as head_lib
-from f3ocus_jax.types import Array, ClientMemory, Params, TrainingOutcome
+from f3ocus_jax.types import ClientMemory, Params, TrainingOutcome, UpdateNorms
 
 
 @struct.dataclass
@@ -24,13 +25,13 @@ class ClientWork:
       memory: Memory of the client.
       task: Task of its local training.
       trained: Parameters that it trains.
-      weight: float32 [], number of its training examples.
+      weight: Weight of the client in each layer's mean.
     """
 
     memory: ClientMemory
     task: LocalTask
     trained: TrainedLayers
-    weight: Array
+    weight: LayerWeights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,7 @@ class TrainingClients:
         who: np.ndarray,
         layers_KR: np.ndarray,
         steps_K: np.ndarray,
+        weights_K: LayerWeights,
         memory: ClientMemory,
         heads: Params,
     ) -> ClientWork:
@@ -77,7 +79,7 @@ class TrainingClients:
             memory=ClientMemory(personal_L=take_clients(memory.personal_L, who)),
             task=LocalTask(Choice(layers_KR[who]), stack_batches(drawn), steps_K[who]),
             trained=self.trained(who, layers_KR, heads),
-            weight=self.weights_K[who],
+            weight=weights.take(weights_K, who),
         )
 
     def trained(self, who: np.ndarray, layers_KR: np.ndarray, heads: Params) -> TrainedLayers:
@@ -90,18 +92,22 @@ class TrainingClients:
         dropped_K: np.ndarray,
         steps_K: np.ndarray,
         received: ReceivedUpdate | None,
+        norms: UpdateNorms | None,
     ) -> TrainingOutcome:
         """Returns the outcome of all clients; `indices` are those that trained."""
         losses_KS = np.zeros((len(self.data), int(self.planned_K.max())), np.float32)
         left_out = [DROPPED_OUT if dropped else None for dropped in dropped_K]
         trained_K = np.zeros(len(self.data), bool)
-        if received is not None:
+        if received is not None and norms is not None:
+            norms = norms.of_all(indices, len(self.data))
             losses_KS[indices], trained_K[indices] = received.losses_S, True
             for index in indices[~np.asarray(received.finite)]:
                 left_out[index] = _describe_failure(losses_KS[index])
+            for index in np.flatnonzero(norms.outlying_K & ~norms.accepted_K):
+                left_out[index] = describe_ratio(norms, int(index))
         steps_K = steps_K * trained_K
         straggled_K = trained_K & (steps_K < self.planned_K)
-        return TrainingOutcome(left_out, losses_KS, steps_K, straggled_K)
+        return TrainingOutcome(left_out, losses_KS, steps_K, straggled_K, norms)
 
 
 def describe_clients(
@@ -116,6 +122,12 @@ def describe_clients(
         np.array([head_lib.OF_TASK[client.task] for client in clients]),
         np.array([len(client.train) for client in clients], np.float32),
     )
+
+
+def describe_ratio(norms: UpdateNorms, index: int) -> str:
+    """Returns the norm of a client's update in words."""
+    ratio = norms.ratios_K[index]
+    return f"the norm of its update is {ratio:.3g} times the median of the round"
 
 
 def _describe_failure(losses_S: np.ndarray) -> str:

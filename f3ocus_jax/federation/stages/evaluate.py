@@ -1,7 +1,8 @@
 """Evaluate stage: every client measures the global model on its test split."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -11,11 +12,19 @@ from f3ocus_jax.errors import RoundError
 from f3ocus_jax.evaluation import client_metrics
 from f3ocus_jax.evaluation.client_metrics import ClientMetrics
 from f3ocus_jax.evaluation.inference import Predict
+from f3ocus_jax.federation.stages.client_work import describe_ratio
 from f3ocus_jax.models import units
-from f3ocus_jax.types import Params, ServerState
+from f3ocus_jax.types import Params, ServerState, TrainingOutcome
 
-EvaluateStage = Callable[[ServerState], list[ClientMetrics]]
-"""state -> metrics of every client."""
+
+class EvaluateStage(Protocol):
+    """(state, outcome of the training that led to it) -> metrics of every client."""
+
+    def __call__(
+        self, state: ServerState, training: TrainingOutcome | None = None, /
+    ) -> list[ClientMetrics]:
+        """Evaluates the model; `training` is None for a model that no round has trained."""
+        ...
 
 
 def make_evaluate_stage(
@@ -33,7 +42,9 @@ def make_evaluate_stage(
       The stage. It raises RoundError if a test loss is not finite.
     """
 
-    def evaluate(state: ServerState) -> list[ClientMetrics]:
+    def evaluate(
+        state: ServerState, training: TrainingOutcome | None = None, /
+    ) -> list[ClientMetrics]:
         params = units.join(frozen, state.rows_L, state.head, unit)
         local = hosts.local_clients(clients)
         measured = client_metrics.evaluate_clients(predict, params, local)
@@ -47,17 +58,36 @@ def make_evaluate_stage(
             for name, one in part.items()
         }
         # Every host checks every client, so that all of them stop at the same point.
-        for client in clients:
-            _check_finite(int(state.round), client.name, everyone[client.name])
-        return [everyone[client.name] for client in clients]
+        metrics = {client.name: everyone[client.name] for client in clients}
+        _check_finite(int(state.round), metrics, training)
+        return list(metrics.values())
 
     return evaluate
 
 
-def _check_finite(number: int, client: str, metrics: ClientMetrics) -> None:
-    if not np.isfinite(metrics.test.get("loss", 0.0)):
+def _check_finite(
+    number: int, metrics: Mapping[str, ClientMetrics], training: TrainingOutcome | None
+) -> None:
+    failed = [name for name, one in metrics.items() if not np.isfinite(one.test.get("loss", 0.0))]
+    if failed:
+        others = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise RoundError(
-            f"round {number}, client {client}, the test loss is not finite; the checkpoints of "
-            "earlier rounds stay, start again with a lower config.training.learning_rate in a new "
-            "workdir"
+            f"round {number}, client {', '.join(failed[:3])}{others}, the test loss is not finite; "
+            f"{_explain(list(metrics), training)}; the checkpoints of earlier rounds stay"
         )
+
+
+def _explain(names: Sequence[str], training: TrainingOutcome | None) -> str:
+    """Names the clients whose updates explain a model that is not finite, and a remedy."""
+    norms = None if training is None else training.norms
+    if norms is None or not (norms.outlying_K & norms.accepted_K).any():
+        return "start again with a lower config.training.learning_rate in a new workdir"
+    suspects = [
+        f"client {names[index]}, {describe_ratio(norms, int(index))}"
+        for index in np.argsort(-norms.ratios_K)
+        if norms.outlying_K[index]
+    ]
+    return (
+        f'the likely cause is {"; ".join(suspects)}; config.aggregation.outliers = "drop" leaves '
+        "such an update out, in a new workdir"
+    )

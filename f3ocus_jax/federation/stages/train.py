@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from f3ocus_jax import hosts
-from f3ocus_jax.aggregation.layerwise import Change, TrainedLayers
+from f3ocus_jax.aggregation.layerwise import Change, LayerWeights, TrainedLayers
 from f3ocus_jax.clients import placement
 from f3ocus_jax.clients.settings import TrainingConfig
 from f3ocus_jax.data.examples import ClientData
@@ -93,14 +93,19 @@ def make_train_stage(
         indices = np.flatnonzero(present_K & ~dropped_K & local_K)
         layers_KR = layers_of(mask_KL, slots)
         steps_K = participation.steps(number, facts.planned_K)
+        examples_K = np.where(present_K & ~dropped_K, facts.weights_K, 0.0)
+        trained_K = facts.trained(np.arange(len(clients)), layers_KR, state.head)
+        weights_K = server_side.weigh(examples_K, trained_K, mask_KL.shape[1])
 
         def gather(some: np.ndarray) -> ClientWork:
-            return facts.work(number, indices[some], layers_KR, steps_K, memory, state.head)
+            given = (layers_KR, steps_K, weights_K, memory, state.head)
+            return facts.work(number, indices[some], *given)
 
         shared = (frozen, state.rows_L, state.head)
         total, own = train_clients(shared, len(indices), gather)
         indices, received_K, personal_L = gather_updates(indices, own)
-        outcome = facts.outcome(indices, dropped_K, steps_K, received_K)
+        norms = None if received_K is None else server_side.judge(received_K)
+        outcome = facts.outcome(indices, dropped_K, steps_K, received_K, norms)
         check_enough(number, names, int(present_K.sum()), outcome.left_out, federated.min_clients)
         trained_K = facts.trained(indices, layers_KR, state.head)
         if personal_L is not None:
@@ -154,7 +159,9 @@ def gather_updates(
         return indices, None, None
     received = held["received"]
     change = None if received["change"] is None else Change(**received["change"])
-    received_K = ReceivedUpdate(received["losses_S"], received["finite"], change)
+    weight = None if received["weight"] is None else LayerWeights(**received["weight"])
+    known = (received["losses_S"], received["finite"], received["norm"])
+    received_K = ReceivedUpdate(*known, change, weight)
     return indices, received_K, held["memory"]["personal_L"]
 
 
