@@ -15,6 +15,7 @@ import numpy as np
 from absl import flags
 
 from f3ocus_jax import _command_line
+from f3ocus_jax.config import paths
 from f3ocus_jax.data.tokenizer import Tokenizer
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import ConfigError
@@ -70,10 +71,10 @@ def main() -> None:
     """Converts a checkpoint and prints its size."""
     settings = flags.FLAGS
     convert(
-        pathlib.Path(settings.checkpoint),
-        pathlib.Path(settings.tokenizer) if settings.tokenizer else None,
+        paths.local_folder(settings.checkpoint, "--checkpoint"),
+        paths.local_folder(settings.tokenizer, "--tokenizer") if settings.tokenizer else None,
         _command_line.prepare_workdir(),
-        sizes=pathlib.Path(settings.sizes) if settings.sizes else None,
+        sizes=paths.local_folder(settings.sizes, "--sizes") if settings.sizes else None,
         head_width=settings.head_width,
         target=Target(settings.image_size, settings.dtype, settings.shard_bytes),
     )

@@ -15,9 +15,12 @@ def main() -> None:
     clients = finished.evaluate()
     path = finished.workdir / f"evaluation_round_{finished.round}.json"
     content = {"round": finished.round, "clients": clients}
-    path.write_text(json.dumps(content, indent=2) + "\n")
     table.print_accuracies(clients)
-    print(f"round {finished.round}; written to {path}")
+    try:
+        path.write_text(json.dumps(content, indent=2) + "\n")
+        print(f"round {finished.round}; written to {path}")
+    except OSError as error:  # as on a disk that can only be read
+        print(f"round {finished.round}; not written: {error}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from f3ocus_jax.data.examples import ClientData, Examples, concatenate_examples
 from f3ocus_jax.data.reading import read_federation
 from f3ocus_jax.errors import ConfigError, RoundError
 from f3ocus_jax.evaluation import accuracy, client_metrics, inference
-from f3ocus_jax.federation import checkpoint
+from f3ocus_jax.federation import admission, checkpoint
 from f3ocus_jax.federation.settings import OptimizationConfig, PretrainConfig
 from f3ocus_jax.federation.step_checkpoint import StepCheckpoints
 from f3ocus_jax.models import base, foundation as foundation_lib, losses
@@ -61,6 +61,7 @@ def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
       RoundError: If the loss becomes NaN; no model is written then.
     """
     tokenizer, canvas = foundation_lib.inputs(config.model, config.data)
+    admission.check_model(config, foundation_lib.specify(config.model, tokenizer), canvas)
     federation = read_federation(config.data, canvas=canvas, tokenizer=tokenizer)
     pooled = pool(federation.clients)
     answers, key = federation.vocabulary.answers, jax.random.key(config.seed)

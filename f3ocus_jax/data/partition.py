@@ -72,7 +72,7 @@ def _by_shard(dataset: str, splits: Splits, config: DataConfig) -> Owners:
     """Splits the images into equal random parts; all questions about an image stay together."""
     hashes = np.unique(np.concatenate([table.pixel_hash_N for table in splits.values()]))
     order = np.random.default_rng(config.partition_seed).permutation(len(hashes))
-    names = _names(dataset, config.clients_per_dataset)
+    names = _names(dataset, config.clients_per_dataset, len(hashes))
     shard_M = names[order % len(names)]
     return {
         split: shard_M[np.searchsorted(hashes, table.pixel_hash_N)]
@@ -88,7 +88,7 @@ def _by_dirichlet(dataset: str, splits: Splits, config: DataConfig) -> Owners:
     training labels. Hsu et al., 2019 (arXiv 1909.06335) do this with one label per image.
     """
     label_of = _rarest_labels(splits)
-    names = _names(dataset, config.clients_per_dataset)
+    names = _names(dataset, config.clients_per_dataset, len(label_of))
     draw = np.random.default_rng(config.partition_seed)
     for _ in range(MAX_DRAWS):
         proportions_CK = {
@@ -149,11 +149,11 @@ def example_labels(table: Table) -> list[list[str]]:
     ]
 
 
-def _names(dataset: str, clients: int) -> np.ndarray:
-    if clients < 1:
+def _names(dataset: str, clients: int, images: int) -> np.ndarray:
+    if not 1 <= clients <= images:
         raise ConfigError(
-            f"config.data.clients_per_dataset = {clients}, must be at least 1 where "
-            "config.data.partition is shards or dirichlet"
+            f"config.data.clients_per_dataset = {clients}, must be at least 1 and at most "
+            f"{images}, the images of {dataset}, where config.data.partition is shards or dirichlet"
         )
     return np.array(
         [f"{dataset} {number} of {clients}" for number in range(1, clients + 1)], object

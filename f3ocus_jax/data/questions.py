@@ -107,10 +107,12 @@ def read_picture(picture: Picture) -> Image.Image:
             )
         return Image.fromarray(picture).convert("RGB")
     try:
-        return images_lib.decode_rgb(pathlib.Path(picture).read_bytes())
+        return images_lib.decode_rgb(pathlib.Path(picture).expanduser().read_bytes())
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, ValueError) as error:
+    except IsADirectoryError as error:
+        raise DataError(f"{picture} is a folder, must be one PNG or JPEG file") from error
+    except (OSError, RuntimeError, SyntaxError, ValueError) as error:
         raise DataError(f"{picture} cannot be read as an image: {error}") from error
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from f3ocus_jax.data import overlap
 from f3ocus_jax.data.partition import example_labels
 from f3ocus_jax.data.table import Table
-from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.errors import ConfigError, DamagedError
 
 PARTITION_FILE = "partition.json"
 COMMON_LABELS = 20
@@ -91,10 +91,11 @@ class Summary:
 
         Raises:
           ConfigError: if partition.json is there with another hash.
+          DamagedError: if it is damaged.
         """
         path = workdir / PARTITION_FILE
         if path.is_file():
-            before = json.loads(path.read_text())["partition_hash"]
+            before = _read_hash(path)
             if before != self.partition_hash:
                 raise ConfigError(
                     f"{path} says that this run's data had partition {before}, now it has "
@@ -105,6 +106,15 @@ class Summary:
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
         temporary.replace(path)
+
+
+def _read_hash(path: pathlib.Path) -> str:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["partition_hash"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedError(
+            f"{path} is damaged ({error}): restore it, or delete it if the data is unchanged"
+        ) from error
 
 
 def summarise(

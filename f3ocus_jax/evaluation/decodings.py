@@ -15,7 +15,7 @@ RANK = "rank"
 class BeamOptions(Section):
     """Options of beam search."""
 
-    beams: int = setting(3, "Unfinished answers that are kept.", at_least=1)
+    beams: int = setting(3, "Unfinished answers that are kept.", at_least=1, at_most=1000)
 
 
 def make_greedy(

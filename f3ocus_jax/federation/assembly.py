@@ -17,7 +17,7 @@ from f3ocus_jax.data.reading import Federation, read_federation
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation import inference, written_answers
 from f3ocus_jax.evaluation.written_answers import AnswerDecoder, make_answer_decoder
-from f3ocus_jax.federation import budgets as budgets_lib, checkpoint, costs
+from f3ocus_jax.federation import admission, budgets as budgets_lib, checkpoint, costs
 from f3ocus_jax.federation.budgets import Budgets
 from f3ocus_jax.federation.client_side import make_client_side
 from f3ocus_jax.federation.layer_costs import layer_costs
@@ -85,8 +85,11 @@ def assemble(config: ExperimentConfig) -> Parts:
       WeightsError: for weights that cannot be used.
       CompilerError: for a compiler that computes wrong gradients.
     """
+    checkpoint.directory(config.checkpoint, "")
+    checkpoint.directory(config.checkpoint, "")
     _xla.check()
     tokenizer, canvas = foundation_lib.inputs(config.model, config.data)
+    admission.check_model(config, foundation_lib.specify(config.model, tokenizer), canvas)
     federation = read_federation(config.data, canvas=canvas, tokenizer=tokenizer)
     _check_probe(config.importance.probe_examples, federation.clients)
     answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
@@ -95,6 +98,8 @@ def assemble(config: ExperimentConfig) -> Parts:
     if decoding is not None:
         federation = decoding.add_answer_tokens(federation)
     clients = federation.clients
+    rows_L = units.split(foundation.params, config.training.unit)[1]
+    admission.check_state(config, rows_L, len(clients))
     frozen, start, memory = make_start(config, foundation, len(clients))
     budgets = _make_budgets(config, clients, foundation, start.rows_L)
     stages = make_stages(config, foundation.model, frozen, clients, budgets, decoding)

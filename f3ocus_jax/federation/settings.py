@@ -21,7 +21,9 @@ from f3ocus_jax.selection import PICKS, SELECTORS
 class ImportancePickOptions(Section):
     """Options of the pick of the most important point."""
 
-    largest_variance: float = setting(0.0, "Largest variance of the point.", at_least=0)
+    largest_variance: float = setting(
+        0.0, "Largest variance of the point.", at_least=0, at_most=1e12
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +53,11 @@ class SelectionConfig(Section):
         100, "Size of the population and of the front.", at_least=2, at_most=100_000
     )
     generations: int = setting(
-        100, "Renewals of the population in a round.", at_least=1, at_most=1_000_000
+        100,
+        "Renewals of the population in a round.",
+        at_least=1,
+        at_most=1_000_000,
+        because="every round waits for all of them",
     )
     pick: str = setting("knee", "Rule that picks one point of the front.", choices=PICK_VALUES)
 

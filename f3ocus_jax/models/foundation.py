@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,8 @@ from f3ocus_jax.types import Params
 
 EXTRA_STREAM = 1
 """Folded into the key of a model, for its low-rank changes or prompt."""
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,12 +108,9 @@ def inputs(config: ModelConfig, data: DataConfig) -> tuple[Tokenizer, Canvas]:
     only = "cross_entropy"
     allowed = f"{only!r} where config.model.answering = {config.answering!r}"
     require(not writes or config.loss == only, "model.loss", config.loss, allowed)
+    _check_folder(config.weights)
     tokenizer = _tokenizer(config)
-    if config.weights:
-        spec = huggingface.load_spec(config.weights, image_size=config.image_size)
-        _check_family(config, spec)
-    else:
-        spec = _fresh_spec(config, tokenizer, num_answers=1)
+    spec = specify(config, tokenizer)
     question_length, answer_length = data.question_length, data.answer_length
     shortest, longest = tokenizer.minimum_length, spec.config.max_position_embeddings
     require(
@@ -140,6 +140,24 @@ def _tokenizer(config: ModelConfig) -> Tokenizer:
     if config.weights:
         seal.check(pathlib.Path(config.weights), weights=False)
     return load_tokenizer(config.weights or None, FAMILIES[config.family].prompt)
+
+
+def specify(config: ModelConfig, tokenizer: Tokenizer) -> ModelSpec[Any]:
+    """Returns the specification of a run's model, with one answer and the run's adapters.
+
+    Args:
+      config: Model section of the run.
+      tokenizer: Tokenizer of the questions.
+
+    Raises:
+      ConfigError: For sizes that no model can have.
+      WeightsError: For a directory that holds no model.
+    """
+    if not config.weights:
+        return _fresh_spec(config, tokenizer, num_answers=1)
+    spec = huggingface.load_spec(config.weights, image_size=config.image_size)
+    _check_family(config, spec)
+    return spec.replace(adapter_size=config.adapter_size)
 
 
 def _canvas(config: DataConfig, spec: ModelSpec[Any]) -> Canvas:
@@ -254,6 +272,22 @@ def fingerprint(params: Params) -> str:
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).view(np.uint8).data)
     return digest.hexdigest()[:16]
+
+
+def _check_folder(weights: str) -> None:
+    """Raises ConfigError for weights that are no folder, and says how to download them."""
+    if not weights or pathlib.Path(weights).is_dir():
+        return
+    hint = "give the folder of a model in Hugging Face's format"
+    if _HUB_NAME.fullmatch(weights):
+        folder = pathlib.PurePosixPath(weights).name
+        hint = (
+            f"if it is a name on the Hugging Face Hub, hf download {weights} --local-dir {folder} "
+            f"puts it into a folder for config.model.weights = {folder!r}"
+        )
+    raise ConfigError(
+        f"config.model.weights = {weights!r} is no folder, and nothing is downloaded; {hint}"
+    )
 
 
 def _check_family(config: ModelConfig, spec: ModelSpec[Any]) -> None:

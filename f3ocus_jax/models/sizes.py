@@ -5,6 +5,7 @@ config.json; a section of config.json is a dataclass within.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +14,8 @@ from f3ocus_jax.errors import ConfigError
 
 SIDES = ("image_size", "patch_size")
 """Sizes that config.json may hold as [height, width]."""
+LARGEST_SIZE = 2**31 - 1
+"""Largest integer of a model's sizes, which index arrays by 32 bits."""
 KINDS = "kinds"
 """Metadata of a field that is one of several dataclasses: `model_type` to dataclass."""
 
@@ -64,6 +67,10 @@ def check(
         minimum = (minimums or {}).get(field.name, 1)
         if isinstance(value, int) and field.type is int and value < minimum:
             raise ConfigError(f"{model} {field.name} = {value}, must be at least {minimum}")
+        if isinstance(value, int) and value > LARGEST_SIZE:
+            raise ConfigError(f"{model} {field.name} = {value}, must be at most {LARGEST_SIZE}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{model} {field.name} = {value}, must be finite")
     for name, allowed in (choices or {}).items():
         if getattr(sizes, name) not in allowed:
             given, known = getattr(sizes, name), sorted(allowed, key=str)

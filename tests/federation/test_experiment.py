@@ -47,7 +47,7 @@ def test_settings_that_do_not_fit_are_refused_before_any_compute(data_dir, setti
 
 def test_weights_that_are_absent_are_refused(data_dir, tmp_path):
     settings = {"model__weights": str(tmp_path / "absent"), "model__architecture": {}}
-    with pytest.raises(ConfigError, match="absent holds no tokenizer"):
+    with pytest.raises(ConfigError, match="absent' is no folder, and nothing is downloaded"):
         experiment.assemble(read_config("tiny", data_dir, **settings))
 
 

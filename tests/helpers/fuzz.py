@@ -11,8 +11,9 @@ import ml_collections
 from f3ocus_jax._command_line import EXPECTED_ERRORS
 from f3ocus_jax.config import Section, parsing
 from f3ocus_jax.config.reference import rows, sections
+from f3ocus_jax.federation import admission, checkpoint
 from f3ocus_jax.federation.settings import ExperimentConfig, PretrainConfig
-from f3ocus_jax.models import FAMILIES
+from f3ocus_jax.models import FAMILIES, foundation
 from tests.helpers.configs import raw_config
 
 KINDS: dict[str, type[Section]] = {"phantom": ExperimentConfig, "pretrain": PretrainConfig}
@@ -128,3 +129,11 @@ def _raw(case: Case, data_dir: pathlib.Path) -> ml_collections.ConfigDict:
             section = section[part]
         section[name] = case.value
     return raw
+
+
+def prepare(config: Any) -> None:
+    """Does what precedes the reading of data: the guard in place of a run."""
+    if isinstance(config, ExperimentConfig):
+        checkpoint.directory(config.checkpoint, "")
+    tokenizer, canvas = foundation.inputs(config.model, config.data)
+    admission.check_model(config, foundation.specify(config.model, tokenizer), canvas)

@@ -55,6 +55,12 @@ def read(
         raise WeightsError(f"{path}: {error}") from error
 
 
+def architecture(folder: pathlib.Path) -> str:
+    """Returns the class of transformers that wrote a directory; "" if config.json names none."""
+    named = tensor_files.read_json(folder / CONFIG_FILE).get("architectures")
+    return str(named[0]) if isinstance(named, list) and named else ""
+
+
 def content(
     spec: ModelSpec[Any], classes: Mapping[str, Sequence[str]], dtype: str
 ) -> dict[str, Any]:

@@ -310,7 +310,14 @@ def _read_submodules(
 ) -> dict[str, Params]:
     """Returns a directory's submodules without adapters; without a head if it has none."""
     mappings = family_of(spec).tensors(spec.config)
-    stored = locate(spec, tensor_files.locate(folder), folder)
+    located = tensor_files.locate(folder)
+    try:
+        stored = locate(spec, located, folder)
+    except WeightsError as error:
+        found, needed = config_file.architecture(folder), family_of(spec).architecture
+        if found in ("", needed):
+            raise
+        raise WeightsError(f"{folder} holds a {found}, must be a {needed}") from error
 
     def dtype_of(names: Sequence[str]) -> np.dtype:
         if dtype == STORED:
