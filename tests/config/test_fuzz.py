@@ -14,6 +14,10 @@ SAMPLE = 150
 DATA_DIR = "data"
 
 
+IN_ROUND_1 = "training.learning_rate"
+"""Setting whose huge values end a run in its first round, with a line that names the setting."""
+
+
 def described(case, outcome):
     return f"{case.config} {case.setting} {case.label}: {outcome}"
 
@@ -36,15 +40,10 @@ def check(outcomes):
         described(*each)
         for each in outcomes
         if each[1] == "run"
-        and re.search(r"NaN|inf|2\*\*(63|64)|1e300|control|null|surrogate|digit", each[0].label)
-        and not is_text(each[0])
+        and re.search(r"NaN|inf|2\*\*6|1e300|null|surrogate|lines", each[0].label)
+        and each[0].setting != IN_ROUND_1
     ]
     assert not nonsense, "\n".join(nonsense)
-
-
-def is_text(case):
-    """Names in other scripts are names; only numbers must be in the digits 0 to 9."""
-    return case.label.endswith(("digit", "digits"))
 
 
 def test_a_sample_of_bad_values_ends_in_one_line_or_a_run():

@@ -33,7 +33,7 @@ def check_config(config):
         ({"model__architecture": TINY | {"num_hidden_layers": 10**9}}, r"config\.model with"),
         ({"model__architecture": TINY | {"intermediate_size": 10**9}}, r"config\.model with"),
         ({"model__adapter_size": 10**9}, r"config\.model with"),
-        ({"model__image_size": 10**9}, r"batch_size = 64 at 1000000000 pixels"),
+        ({"model__image_size": 10**9}, r"config\.evaluation\.batch_size = 64 at 1000000000 pix"),
         ({"training__batch_size": 10**9}, r"config\.training\.batch_size = 1000000000 at 32"),
         ({"evaluation__batch_size": 10**9}, r"config\.evaluation\.batch_size = 1000000000 at"),
         (
