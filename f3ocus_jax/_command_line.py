@@ -20,10 +20,12 @@ from f3ocus_jax.errors import (
     ConfigError,
     DamagedError,
     DataError,
+    LockedError,
     RoundError,
     WeightsError,
 )
 from tfds_medvqa.common.errors import BuildError
+from tfds_medvqa.common.printable import printable
 
 EXPECTED_ERRORS = (
     BuildError,
@@ -31,6 +33,7 @@ EXPECTED_ERRORS = (
     ConfigError,
     DamagedError,
     DataError,
+    LockedError,
     OSError,
     RoundError,
     WeightsError,
@@ -98,8 +101,7 @@ def run(main: Callable[[], None], settings: Callable[[], Sequence[str]] = list) 
 def stop(message: str, status: int = 1) -> None:
     """Prints one line on standard error and exits; the statuses are listed in docs/api.md."""
     text = f"error: {' '.join(message.split())}"
-    printable = text.encode(errors="backslashreplace").decode()  # lone surrogates
-    print(printable, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
     # Threads that prefetch or save must not keep a failed process alive.
     raise SystemExit(status)
 

@@ -19,6 +19,7 @@ from f3ocus_jax.config import paths
 from f3ocus_jax.data.tokenizer import Tokenizer
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.federation import run_lock
 from f3ocus_jax.models import FAMILIES, family_of
 from f3ocus_jax.models.blip import albef_checkpoint
 from f3ocus_jax.models.blocks import positions
@@ -70,14 +71,16 @@ def define_flags() -> None:
 def main() -> None:
     """Converts a checkpoint and prints its size."""
     settings = flags.FLAGS
-    convert(
-        paths.local_folder(settings.checkpoint, "--checkpoint"),
-        paths.local_folder(settings.tokenizer, "--tokenizer") if settings.tokenizer else None,
-        _command_line.prepare_workdir(),
-        sizes=paths.local_folder(settings.sizes, "--sizes") if settings.sizes else None,
-        head_width=settings.head_width,
-        target=Target(settings.image_size, settings.dtype, settings.shard_bytes),
-    )
+    folder = _command_line.prepare_workdir()
+    with run_lock.owned(folder):
+        convert(
+            paths.local_folder(settings.checkpoint, "--checkpoint"),
+            paths.local_folder(settings.tokenizer, "--tokenizer") if settings.tokenizer else None,
+            folder,
+            sizes=paths.local_folder(settings.sizes, "--sizes") if settings.sizes else None,
+            head_width=settings.head_width,
+            target=Target(settings.image_size, settings.dtype, settings.shard_bytes),
+        )
 
 
 def convert(

@@ -17,6 +17,10 @@ class DamagedError(ValueError):
     """A file that changed after it was written, or that is gone; the message names it."""
 
 
+class LockedError(RuntimeError):
+    """A folder in which another process works; the message says which."""
+
+
 class RoundError(RuntimeError):
     """A round that failed; the message names round, clients and step or layer."""
 

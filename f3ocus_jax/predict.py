@@ -7,6 +7,7 @@ from absl import flags
 import f3ocus_jax
 from f3ocus_jax import _command_line
 from f3ocus_jax.evaluation.answering import Answer
+from tfds_medvqa.common.printable import printable
 
 
 def define_flags() -> None:
@@ -39,12 +40,12 @@ def describe(answer: Answer, decoding: str) -> Iterator[str]:
       decoding: Name of the decoding that wrote its text; "" for an answer head.
     """
     if decoding:
-        yield f"{decoding}: {answer.text}"
+        yield f"{decoding}: {printable(answer.text)}"
     for text, probability in answer.probabilities.items():
-        yield f"{probability:6.1%}  {text}"
+        yield f"{probability:6.1%}  {printable(text)}"
     for finding, probability in answer.findings.items():
         verdict = "present" if finding in answer.present else "absent"
-        yield f"{probability:6.1%}  {verdict:<7}  {finding}"
+        yield f"{probability:6.1%}  {verdict:<7}  {printable(finding)}"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from f3ocus_jax.data.examples import ClientData, Examples, concatenate_examples
 from f3ocus_jax.data.reading import read_federation
 from f3ocus_jax.errors import ConfigError, RoundError
 from f3ocus_jax.evaluation import accuracy, client_metrics, inference
-from f3ocus_jax.federation import admission, checkpoint
+from f3ocus_jax.federation import admission, checkpoint, run_lock
 from f3ocus_jax.federation.settings import OptimizationConfig, PretrainConfig
 from f3ocus_jax.federation.step_checkpoint import StepCheckpoints
 from f3ocus_jax.models import base, foundation as foundation_lib, losses
@@ -42,7 +42,10 @@ def main(raw: ml_collections.ConfigDict) -> None:
     Args:
       raw: Settings of the config file, with the command line's overrides.
     """
-    pretrain(parsing.parse(PretrainConfig, raw), _command_line.prepare_workdir())
+    config = parsing.parse(PretrainConfig, raw)
+    workdir = _command_line.prepare_workdir()
+    with run_lock.owned(workdir):
+        pretrain(config, workdir)
 
 
 def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:

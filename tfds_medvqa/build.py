@@ -3,19 +3,22 @@
 import argparse
 import contextlib
 import difflib
+import glob
 import importlib
 import io
 import logging
 import os
 import pathlib
+import shutil
 import sys
 from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 from absl import logging as absl_logging
 
-from tfds_medvqa.common import buckets
+from tfds_medvqa.common import buckets, owner_lock
 from tfds_medvqa.common.errors import BuildError
+from tfds_medvqa.common.printable import printable
 
 BUILDERS = {
     dataset: f"tfds_medvqa.{dataset}.{dataset}_dataset_builder"
@@ -44,7 +47,8 @@ def build(
     """Builds a dataset into array_record files, unless it exists already.
 
     TFDS writes to a folder named incomplete.… and renames it at the end, so that an interrupted
-    build starts again.
+    build starts again. Of several processes that want the same dataset one builds it, and the
+    others wait.
 
     Args:
       name: Dataset and config, such as "medvqa_fl/fundus".
@@ -88,13 +92,39 @@ def prepare(
     """
     if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
         raise BuildError(f"manual_dir {manual_dir} is not a folder")
-    with _quietly():
-        if builder.is_prepared():
+    if _is_built(builder):
+        return
+    folder = pathlib.Path(builder.data_dir)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = folder.with_name(f"{folder.name}.lock")
+    with owner_lock.waited_for(lock, f"it builds {builder.info.full_name}", _say):
+        if _is_built(builder):
             return
-    print(f"building {builder.info.full_name} in {builder.data_dir}", flush=True)
-    settings = tfds.download.DownloadConfig(manual_dir=manual_dir)
-    with _quietly(), buckets.without_tensorflow():
-        builder.download_and_prepare(download_config=settings)
+        _remove_unfinished(folder)
+        _say(f"building {builder.info.full_name} in {folder}")
+        settings = tfds.download.DownloadConfig(manual_dir=manual_dir)
+        with _quietly(), buckets.without_tensorflow():
+            builder.download_and_prepare(download_config=settings)
+
+
+def _is_built(builder: tfds.core.DatasetBuilder) -> bool:
+    """Returns True if the dataset exists; its counts are read if it was built after the builder."""
+    with _quietly():
+        if not builder.is_prepared():
+            return False
+        if not builder.info.initialized:
+            builder.info.read_from_directory(builder.data_dir)
+        return True
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _remove_unfinished(folder: pathlib.Path) -> None:
+    """Removes what killed builds of a dataset left beside its folder; needs its lock."""
+    for path in folder.parent.glob(f"incomplete.*_{glob.escape(folder.name)}"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -123,7 +153,7 @@ def main() -> None:
     try:
         builder = build(arguments.name, arguments.data_dir, arguments.manual_dir)
     except (BuildError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         raise SystemExit(1) from None
     for split, info in builder.info.splits.items():
         print(f"{split}: {info.num_examples} examples")

@@ -18,6 +18,7 @@ from f3ocus_jax.data import images
 from f3ocus_jax.data.images import Canvas, StoredImages
 from f3ocus_jax.data.table import DATASET_COLUMNS, TEXT_COLUMNS, Column, Table
 from f3ocus_jax.errors import DataError
+from tfds_medvqa.common import owner_lock
 
 STORED_COLUMNS = [name for name in TEXT_COLUMNS if name not in DATASET_COLUMNS]
 """Columns of the cache, one file each; the others are the same for a whole dataset."""
@@ -32,7 +33,7 @@ def load(builder: tfds.core.DatasetBuilder, dataset: str, split: str, canvas: Ca
 
     The built dataset's folder holds one cache for every split and canvas. It is written to a
     temporary folder that is renamed at the end, so that an interrupted cache is never used, and
-    rebuilt when the built dataset changes.
+    rebuilt when the built dataset changes. Of several processes one writes it.
 
     Args:
       builder: Builder of a dataset that is built.
@@ -51,15 +52,31 @@ def load(builder: tfds.core.DatasetBuilder, dataset: str, split: str, canvas: Ca
     folder, identity = root / split, _identity(builder, canvas)
     if not _is_whole(folder, identity):
         root.mkdir(exist_ok=True)
-        unfinished = root / f"incomplete.{split}.{os.getpid()}"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        _write(builder, dataset, split, canvas, unfinished)
-        (unfinished / "identity.json").write_text(json.dumps(identity))
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished.rename(folder)
+        what = f"it decodes the images of {dataset}, split {split}"
+        with owner_lock.waited_for(root / f"{split}.lock", what):
+            if not _is_whole(folder, identity):
+                _replace(builder, dataset, split, canvas, folder, identity)
     findings = ", ".join((builder.info.metadata or {}).get("findings", ()))
     return _read(folder, dataset, findings, canvas)
+
+
+def _replace(
+    builder: tfds.core.DatasetBuilder,
+    dataset: str,
+    split: str,
+    canvas: Canvas,
+    folder: pathlib.Path,
+    identity: Mapping[str, Any],
+) -> None:
+    """Writes a cache, and removes what killed processes left of it; needs its lock."""
+    for left in folder.parent.glob(f"incomplete.{split}.*"):
+        shutil.rmtree(left, ignore_errors=True)
+    unfinished = folder.with_name(f"incomplete.{split}.{os.getpid()}")
+    unfinished.mkdir()
+    _write(builder, dataset, split, canvas, unfinished)
+    (unfinished / "identity.json").write_text(json.dumps(identity))
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
 
 
 def _name(canvas: Canvas) -> str:

@@ -13,8 +13,12 @@ from f3ocus_jax.data import overlap
 from f3ocus_jax.data.partition import example_labels
 from f3ocus_jax.data.table import Table
 from f3ocus_jax.errors import ConfigError, DamagedError
+from tfds_medvqa.common.printable import printable
 
 PARTITION_FILE = "partition.json"
+LONGEST_NAME = 60
+"""Characters of a name or label in a printed line; the middle of a longer one is left out."""
+
 COMMON_LABELS = 20
 """Number of a client's labels that are listed; the rest are counted together."""
 
@@ -66,17 +70,18 @@ class Summary:
 
     def lines(self) -> list[str]:
         """Returns the lines that are printed when a run starts."""
-        width = max(len(client.name) for client in self.clients)
+        names = [printable(client.name, LONGEST_NAME) for client in self.clients]
+        width = max(map(len, names))
         lines = [f"partition {self.partition_hash}"]
-        for client in self.clients:
+        for shown, client in zip(names, self.clients, strict=True):
             sizes = ", ".join(
                 f"{split} {count} ({client.images[split]} images)"
                 for split, count in client.examples.items()
             )
             name, count = next(iter(client.labels.items()))
             lines.append(
-                f"  {client.name:<{width}}  {client.task}: {sizes}; {client.different_labels} "
-                f"labels, commonest {name!r} {count}"
+                f"  {shown:<{width}}  {client.task}: {sizes}; {client.different_labels} "
+                f"labels, commonest {printable(repr(name), LONGEST_NAME)} {count}"
             )
         for dataset, (images, examples) in self.dropped.items():
             lines.append(f"  {dataset}: {images} images ({examples} examples) dropped, ")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import jax
 
 from f3ocus_jax import hosts, interrupts
-from f3ocus_jax.federation import checkpoint, results, resuming, run_folder
+from f3ocus_jax.federation import checkpoint, results, resuming, run_folder, run_lock
 from f3ocus_jax.federation.assembly import Parts, assemble
 from f3ocus_jax.federation.observing import Notify, observe
 from f3ocus_jax.federation.round import run_round
@@ -33,24 +33,27 @@ def run(config: ExperimentConfig, workdir: pathlib.Path) -> list[RoundRecord]:
 
     Raises:
       ConfigError, DamagedError, DataError, WeightsError: before any compute.
+      LockedError: if another process runs in this workdir.
       RoundError: if a round fails numerically; the checkpoints of the rounds before it stay.
     """
-    parts = assemble(config)
     folder = checkpoint.directory(config.checkpoint, workdir)
-    state, memory, records = resuming.resume(parts, folder, workdir)
-    with contextlib.ExitStack() as stack:
-        checkpoints = stack.enter_context(
-            checkpoint.Checkpoints(folder, config.checkpoint, parts.settings)
-        )
-        outlets, notify = _open_outlets(parts, state, records, workdir, stack)
-        if not records:
-            records.append(evaluate_start(parts))
-            _keep(records, state, memory, checkpoints, outlets)
-        while int(state.round) < config.federated.rounds:
-            state, memory, record = next_round(parts, state, memory, notify)
-            records.append(record)
-            _keep(records, state, memory, checkpoints, outlets)
-    results.write_results(parts, state, records, workdir)
+    with run_lock.owned(workdir, folder) as check_ownership:
+        parts = assemble(config)
+        state, memory, records = resuming.resume(parts, folder, workdir)
+        with contextlib.ExitStack() as stack:
+            checkpoints = stack.enter_context(
+                checkpoint.Checkpoints(folder, config.checkpoint, parts.settings)
+            )
+            outlets, notify = _open_outlets(parts, state, records, workdir, stack)
+            if not records:
+                records.append(evaluate_start(parts))
+                _keep(records, state, memory, checkpoints, outlets)
+            while int(state.round) < config.federated.rounds:
+                state, memory, record = next_round(parts, state, memory, notify)
+                records.append(record)
+                check_ownership()
+                _keep(records, state, memory, checkpoints, outlets)
+        results.write_results(parts, state, records, workdir)
     return records
 
 

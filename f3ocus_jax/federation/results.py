@@ -27,10 +27,11 @@ def write_results(
     summary = table.summarise_run(records, counted, _baselines(clients))
     if not hosts.is_first():
         return
-    table.print_table(summary)
-    table.write_table(summary, workdir)
-    pictures = figures.write_all(records, workdir / "figures")
+    # What cannot be made again from the records comes first.
     parts.foundation.save(workdir / "model", parts.params(state))
+    table.write_table(summary, workdir)
+    table.print_table(summary)
+    pictures = figures.write_all(records, workdir / "figures")
     print(f"records, table and model: {workdir}")
     print(f"{len(pictures)} figures: {workdir / 'figures'}")
 

@@ -1,5 +1,6 @@
 """Figures of accuracy, loss and Pareto front, and the list of all figures of a run."""
 
+import logging
 import math
 import os
 import pathlib
@@ -13,6 +14,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from f3ocus_jax.evaluation import accuracy as metrics
 from f3ocus_jax.report import layer_figures, style
 from f3ocus_jax.types import RoundRecord, SelectionRecord
+from tfds_medvqa.common.printable import printable
+
+logger = logging.getLogger(__name__)
 
 MAX_NAMED = 18
 """Largest number of clients with their own colour and name; with more, all lines are grey."""
@@ -29,14 +33,19 @@ def write_all(
 
     Returns:
       The files written. A run without scores has no heatmap, a run without a server's choice no
-      Pareto front; without records there are no files.
+      Pareto front; without records there are no files. A figure that fails is left out, and a
+      warning names it.
     """
     folder = pathlib.Path(directory)
-    return [
-        style.save(draw(records), folder / f"{name}.png")
-        for name, (draw, usable) in FIGURES.items()
-        if usable(records)
-    ]
+    written = []
+    for name, (draw, usable) in FIGURES.items():
+        try:
+            if usable(records):
+                written.append(style.save(draw(records), folder / f"{name}.png"))
+        except Exception as error:  # Whatever a library raises must not cost the run its results.
+            cause = printable(f"{type(error).__name__}: {error}", longest=200)
+            logger.warning("figure %s was not drawn: %s", folder / f"{name}.png", cause)
+    return written
 
 
 def with_front(records: Sequence[RoundRecord]) -> list[tuple[int, SelectionRecord]]:
@@ -161,7 +170,7 @@ def _draw_curves(
             marker=marker,
             markersize=2.5,
             linewidth=1.0 if few else 0.4,
-            label=name if few else f"{len(names)} clients" if k == 0 else None,
+            label=style.label(name) if few else f"{len(names)} clients" if k == 0 else None,
         )
     axes.plot(
         rounds, mean_R, color=style.MEAN, marker=marker, markersize=4, linewidth=2.4, label="mean"

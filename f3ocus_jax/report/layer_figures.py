@@ -86,7 +86,9 @@ def layer_ranks(records: Sequence[RoundRecord]) -> Figure:
     for k, name in enumerate(names[: style.MAX_PANELS]):
         clients = [record.clients[k] for record in shown]
         _draw_pair(pages[k], clients, [record.round for record in shown], num_layers)
-        pages[k].suptitle(name, x=0.27 / (2 * width + 0.4), ha="left", fontweight="bold")
+        pages[k].suptitle(
+            style.label(name), x=0.27 / (2 * width + 0.4), ha="left", fontweight="bold"
+        )
     _draw_colour_bar(bar, Normalize(1, num_layers))
     figure.suptitle("Layer ranks before and after refinement" + style.too_many_clients(names))
     page.supxlabel("round")
@@ -152,7 +154,7 @@ def layer_values(records: Sequence[RoundRecord]) -> Figure:
         colours = np.where(chosen_L, style.CHOSEN, style.OTHER)
         bars = np.arange(len(client.values))
         axes.bar(bars, client.values, color=colours.tolist()[: len(bars)], width=0.8)
-        axes.set_title(client.client, loc="left")
+        axes.set_title(style.label(client.client), loc="left")
         axes.set_xticks(style.layer_ticks(num_layers, 8))
         axes.grid(axis="y")
     _scale_bars(grid[0], [value for client in record.clients for value in client.values])

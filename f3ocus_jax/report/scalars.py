@@ -2,11 +2,16 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from tensorboardX import SummaryWriter
 
 from f3ocus_jax.types import ClientRecord, RoundRecord
+from tfds_medvqa.common.printable import printable
+
+LONGEST_NAME = 100
+"""Characters of a name in a tag; the middle of a longer one is left out."""
 
 CLIENT_METRICS = ("accuracy", "exact_match", "f1_macro", "f1_micro", "loss")
 """Metrics with their own tag; the others are accuracies by kind of question."""
@@ -73,11 +78,19 @@ def record_scalars(record: RoundRecord) -> dict[str, float]:
 def _client_scalars(client: ClientRecord) -> dict[str, float]:
     """Flattens the record of one client."""
     tags = {}
+    name = _tag_part(client.client)
     if client.train_loss is not None:
-        tags[f"train_loss/{client.client}"] = client.train_loss
+        tags[f"train_loss/{name}"] = client.train_loss
     for metric, value in client.test.items():
         if metric in CLIENT_METRICS:
-            tags[f"{metric}/{client.client}"] = value
+            tags[f"{metric}/{name}"] = value
         elif metric != "examples":
-            tags[f"question_types/{client.client}/{metric.removeprefix('type/')}"] = value
+            kind = _tag_part(metric.removeprefix("type/"))
+            tags[f"question_types/{name}/{kind}"] = value
     return tags
+
+
+def _tag_part(name: str) -> str:
+    """Escapes what the writer would make "_" of, so that different names have different tags."""
+    shown = printable(name, LONGEST_NAME)
+    return re.sub(r"[^-/\w. ]", lambda match: f"_x{ord(match[0]):x}_", shown)

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import pathlib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec
 
@@ -13,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from f3ocus_jax.types import RoundRecord
+from tfds_medvqa.common.printable import printable
 
 Arguments = ParamSpec("Arguments")
 
@@ -37,6 +39,9 @@ CHOSEN, OTHER, MEAN = "#CC3311", "#BBBBBB", "black"
 
 MAX_PANELS = 12
 """Largest number of panels in a figure with a panel per client."""
+
+LONGEST_LABEL = 32
+"""Characters of a client's name; the middle of a longer one is left out."""
 
 STYLE: Any = {
     "font.size": 9,
@@ -95,11 +100,20 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> pathlib.Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     # Ticks are created while drawing, so the style is needed here too.
-    with common_style():
+    with common_style(), warnings.catch_warnings():
+        # Scripts that the font lacks are drawn as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         # Without the library's version in the file, different installations give the same bytes.
         figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     os.replace(temporary, path)
     return path
+
+
+def label(name: str) -> str:
+    """Returns a name as matplotlib shows it literally: no mathematics, and in every legend."""
+    shown = printable(name, LONGEST_LABEL).replace("$", r"\$")
+    hidden = not shown or shown.startswith("_")  # A legend leaves such labels out.
+    return f" {shown}" if hidden else shown
 
 
 def client_names(records: Sequence[RoundRecord]) -> list[str]:

@@ -1,5 +1,6 @@
 """Layout of tables of text, on a terminal of any width and in Markdown."""
 
+import re
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -7,11 +8,19 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from tfds_medvqa.common.printable import printable
+
 Cells = Sequence[Sequence[str]]
 """Rows of text, the heading first; the first column is the name of a row."""
 
 SHORT_NAME = 10
 """Names are wrapped to this many characters on narrow terminals."""
+
+LONGEST_NAME = 60
+"""Characters of a cell on a terminal; the middle of a longer one is left out."""
+
+_MARKED_UP = re.compile(r"[\\`*\[\]<>|~&$]")
+"""Characters that Markdown or HTML in it gives a meaning anywhere in a line."""
 
 
 def print_cells(cells: Cells, console: Console, cut: int | None = None) -> None:
@@ -23,6 +32,7 @@ def print_cells(cells: Cells, console: Console, cut: int | None = None) -> None:
       cut: Index of the column before which the table may be split in two; both pieces have the
         names.
     """
+    cells = [[printable(cell, LONGEST_NAME) for cell in row] for row in cells]
     pieces: list[Cells] = [cells]
     layouts: list[tuple[list[Cells], int | None]] = [(pieces, None)]
     if cut is not None:
@@ -38,19 +48,23 @@ def print_cells(cells: Cells, console: Console, cut: int | None = None) -> None:
 
 
 def markdown(cells: Cells) -> str:
-    """Formats a table in Markdown, numbers right-aligned; a bar in a cell is escaped."""
+    """Formats a table in Markdown, numbers right-aligned; what Markdown would act on is escaped."""
     header, *body = cells
     rows = [header, [":--"] + ["--:"] * (len(header) - 1), *body]
-    lines = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    lines = ("| " + " | ".join(map(_escape_markdown, row)) + " |" for row in rows)
     return "\n".join(lines)
+
+
+def _escape_markdown(cell: str) -> str:
+    return _MARKED_UP.sub(r"\\\g<0>", printable(cell))
 
 
 def _rich_table(cells: Cells, name_width: int | None) -> Table:
     """Makes a table in which only the names may be wrapped."""
     table = Table()
-    table.add_column(cells[0][0], overflow="fold", max_width=name_width)
+    table.add_column(Text(cells[0][0]), overflow="fold", max_width=name_width)
     for heading in cells[0][1:]:
-        table.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
+        table.add_column(Text(heading.replace(" ", "\n")), justify="right", no_wrap=True)
     for row in cells[1:]:
         table.add_row(*(Text(cell) for cell in row))
     return table

@@ -1,6 +1,8 @@
 """A dataset is decoded once, and the cache equals what was built."""
 
+import dataclasses
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from f3ocus_jax.data.table import DATASET_COLUMNS, TEXT_COLUMNS, Column, join_ta
 from f3ocus_jax.errors import DataError
 from tests.helpers.tables import dummy, table
 from tfds_medvqa.build import build
+from tfds_medvqa.common import owner_lock
 
 NAME, SIZE = "vqa_rad/released", 6
 
@@ -101,3 +104,36 @@ def test_a_mask_takes_the_same_as_its_indices():
     by_mask, by_index = whole.take(np.array([True, False, True])), whole.take(np.array([0, 2]))
     assert by_mask.texts("answer") == by_index.texts("answer") == ["a", "c"]
     np.testing.assert_array_equal(by_mask.pixel_hash_N, [1, 3])
+
+
+def test_what_killed_processes_left_of_a_cache_is_removed(builder):
+    load(builder)
+    root = pathlib.Path(builder.data_dir) / f"arrays_{SIZE}px"
+    (root / "train" / "identity.json").unlink()
+    for name in ("incomplete.train.1", "incomplete.train.22", "incomplete.validation.1"):
+        (root / name).mkdir()
+        (root / name / "pixels.bin").touch()
+    load(builder)
+    assert {path.name for path in root.iterdir()} == {"train", "incomplete.validation.1"}
+
+
+def test_a_cache_that_another_process_writes_is_waited_for_and_then_read(
+    builder, monkeypatch, capsys
+):
+    expected = load(builder)
+    root = pathlib.Path(builder.data_dir) / f"arrays_{SIZE}px"
+    (root / "train").rename(root / "finished")
+    owner = dataclasses.replace(owner_lock.this_process(), machine="another", host="far", pid=7)
+    (root / "train.lock").write_text(json.dumps(dataclasses.asdict(owner)))
+
+    def finish(seconds):
+        (root / "finished").rename(root / "train")
+        (root / "train.lock").unlink()
+
+    monkeypatch.setattr(owner_lock.time, "sleep", finish)
+    monkeypatch.setattr(cache, "_write", pytest.fail)
+    found = load(builder)
+    np.testing.assert_array_equal(found.pixel_hash_N, expected.pixel_hash_N)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("waiting for process 7 on far")
+    assert "vqa_rad/released, split train" in line

@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
@@ -227,7 +228,10 @@ def write_whole(path: pathlib.Path, write_to: Callable[[pathlib.Path], object]) 
     """
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode  # what the umask leaves; safetensors makes files private
         write_to(partial)
+        partial.chmod(stat.S_IMODE(mode))
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)

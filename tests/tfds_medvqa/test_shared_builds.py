@@ -1,0 +1,101 @@
+"""Of several processes that want one dataset, one builds it, and nothing of killed ones stays."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers.paths import REPOSITORY
+from tests.tfds_medvqa.dummy_builds import build_dummy, builder_class, dummy_folder
+from tfds_medvqa.build import prepare
+from tfds_medvqa.common import owner_lock
+
+NAME = "vqa_rad/released"
+
+
+def make_builder(data_dir):
+    return builder_class("vqa_rad")(
+        config="released", data_dir=data_dir, file_format="array_record"
+    )
+
+
+def test_a_builder_reads_the_counts_of_what_was_built_after_it_was_made(tmp_path):
+    early = make_builder(tmp_path)
+    built = build_dummy(NAME, tmp_path)
+    prepare(early, dummy_folder("vqa_rad"))
+    assert early.info.splits["train"].num_examples == built.info.splits["train"].num_examples
+    assert len(early.as_data_source("train")) > 0
+
+
+def test_a_dataset_that_another_process_builds_is_waited_for(tmp_path, monkeypatch, capsys):
+    early = make_builder(tmp_path / "data")
+    folder = early.data_path
+    build_dummy(NAME, tmp_path / "elsewhere")
+    finished = make_builder(tmp_path / "elsewhere").data_path
+    folder.parent.mkdir(parents=True)
+    lock = folder.parent / f"{folder.name}.lock"
+    lock.write_text("")  # of a process that is just starting
+
+    def finish(seconds):
+        finished.rename(folder)
+        lock.unlink()
+
+    capsys.readouterr()
+    monkeypatch.setattr(owner_lock.time, "sleep", finish)
+    monkeypatch.setattr(type(early), "download_and_prepare", pytest.fail)
+    prepare(early, dummy_folder("vqa_rad"))
+    assert len(early.as_data_source("train")) > 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("waiting for ")
+    assert "builds vqa_rad/released" in line
+
+
+def test_unfinished_builds_of_the_same_dataset_are_removed(tmp_path):
+    folder = make_builder(tmp_path).data_path
+    same = folder.parent / f"incomplete.ABCDEF_{folder.name}"
+    other = folder.parent / "incomplete.ABCDEF_9.9.9"
+    for path in (same, other):
+        path.mkdir(parents=True)
+        (path / "part").touch()
+    build_dummy(NAME, tmp_path)
+    assert {path.name for path in folder.parent.iterdir()} == {folder.name, other.name}
+
+
+@pytest.mark.extended
+def test_two_processes_build_and_cache_one_dataset_in_an_empty_folder(tmp_path):
+    program = (
+        "import sys\n"
+        "from f3ocus_jax.data import cache\n"
+        "from f3ocus_jax.data.images import Canvas\n"
+        "from tfds_medvqa.build import build\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "builder = build('phantom_medvqa/tiny', sys.argv[1])\n"
+        "for split in ('train', 'test'):\n"
+        "    table = cache.load(builder, 'phantom_medvqa/tiny', split, Canvas(16))\n"
+        "    print(split, len(table), int(table.images[0].sum()), flush=True)\n"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path)],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 3, outputs
+    lines = [out.splitlines() for out, _ in outputs]
+    assert sum(line.startswith("building ") for out in lines for line in out) == 1
+    counts = {tuple(line for line in out if line[:5] in ("train", "test ")) for out in lines}
+    assert len(counts) == 1
+    names = {path.name for path in tmp_path.rglob("*")}
+    assert not [name for name in names if "incomplete" in name or "lock" in name or "clock" in name]
