@@ -39,7 +39,7 @@ COMMON = {
 """Three steps: two passes over the smallest client's examples, and a part of one of the others'."""
 ADAM = {
     "aggregation__optimizer": "fedadam",
-    "aggregation__learning_rate": 0.01,
+    "aggregation__fedadam__learning_rate": 0.01,
     "aggregation__fedadam__momentum": replay.MOMENTUM,
     "aggregation__fedadam__second_momentum": replay.SECOND_MOMENTUM,
     "aggregation__fedadam__epsilon": replay.EPSILON,

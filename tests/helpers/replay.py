@@ -214,7 +214,8 @@ class Replay:
     ) -> tuple[Tree, dict[str, Tree]]:
         """(the server's model after its step, its moments): FedAvg, or FedAdam layer by layer."""
         start = to_float64({"rows": state.rows_L, "head": state.head})
-        rate = self.config.aggregation.learning_rate
+        options = self.config.aggregation
+        rate = getattr(options, options.optimizer).learning_rate
         if self.config.aggregation.optimizer == "fedavg":
             return jax.tree.map(lambda w, d: w + rate * d, start, change), {}
         old = moments(state)
