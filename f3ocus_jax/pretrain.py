@@ -17,7 +17,7 @@ import ml_collections
 import numpy as np
 import optax
 
-from f3ocus_jax import _command_line
+from f3ocus_jax import _command_line, interrupts
 from f3ocus_jax.config import parsing
 from f3ocus_jax.data import order
 from f3ocus_jax.data.examples import ClientData, Examples, concatenate_examples
@@ -163,7 +163,8 @@ def fit(
             print(f"{progress}  {elapsed:.0f} s  left {left:.0f} s", flush=True)
         if checkpoints.is_due(number, settings.steps):
             _mean_loss([loss], number)
-            checkpoints.save(number, params, state)
+            with interrupts.postponed():
+                checkpoints.save(number, params, state)
     return params
 
 

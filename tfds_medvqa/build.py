@@ -155,6 +155,9 @@ def main() -> None:
     except (BuildError, OSError) as error:
         print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("error: stopped by SIGINT; the same command again builds it anew", file=sys.stderr)
+        raise SystemExit(130) from None
     for split, info in builder.info.splits.items():
         print(f"{split}: {info.num_examples} examples")
 

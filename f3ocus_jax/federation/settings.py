@@ -144,7 +144,7 @@ class FederatedConfig(Section):
         "Clients that one device trains side by side; 1 skips the work of frozen layers, larger "
         "values vectorise, which pays for small models.",
         at_least=1,
-        at_most=65_536,
+        at_most=4096,
     )
     clients_in_memory: int = setting(
         8,

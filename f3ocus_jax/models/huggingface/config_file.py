@@ -55,9 +55,10 @@ def read(
         raise WeightsError(f"{path}: {error}") from error
 
 
-def architecture(folder: pathlib.Path) -> str:
-    """Returns the class of transformers that wrote a directory; "" if config.json names none."""
-    named = tensor_files.read_json(folder / CONFIG_FILE).get("architectures")
+def architecture(checkpoint: pathlib.Path) -> str:
+    """Returns the class of transformers of a directory, or of a file in it; "" if none is named."""
+    path = (checkpoint if checkpoint.is_dir() else checkpoint.parent) / CONFIG_FILE
+    named = tensor_files.read_json(path).get("architectures") if path.is_file() else None
     return str(named[0]) if isinstance(named, list) and named else ""
 
 

@@ -254,14 +254,21 @@ def check(spec: ModelSpec[Any], shapes: Mapping[str, tuple[int, ...]], where: pa
       where: Path of the checkpoint, for the message.
 
     Raises:
-      WeightsError: Lists the tensors that are missing, left over or of another shape.
+      WeightsError: Lists the tensors that are missing, left over or of another shape; names the
+        class of transformers instead if config.json has another one than this model's.
     """
     family = family_of(spec)
     submodules = family.to_submodules(spec, _shapes(spec))
     expected = layout.expected_shapes(family.tensors(spec.config), submodules)
     if not any(family.is_of_head(name) for name in shapes):
         expected = {n: expected[n] for n in expected if not family.is_of_head(n)}
-    tensor_files.check_shapes(where, shapes, expected)
+    try:
+        tensor_files.check_shapes(where, shapes, expected)
+    except WeightsError as error:
+        found, needed = config_file.architecture(where), family.architecture
+        if found in ("", needed):
+            raise
+        raise WeightsError(f"{where} holds a {found}, must be a {needed}") from error
 
 
 def head_width(spec: ModelSpec[Any]) -> int:
@@ -310,14 +317,7 @@ def _read_submodules(
 ) -> dict[str, Params]:
     """Returns a directory's submodules without adapters; without a head if it has none."""
     mappings = family_of(spec).tensors(spec.config)
-    located = tensor_files.locate(folder)
-    try:
-        stored = locate(spec, located, folder)
-    except WeightsError as error:
-        found, needed = config_file.architecture(folder), family_of(spec).architecture
-        if found in ("", needed):
-            raise
-        raise WeightsError(f"{folder} holds a {found}, must be a {needed}") from error
+    stored = locate(spec, tensor_files.locate(folder), folder)
 
     def dtype_of(names: Sequence[str]) -> np.dtype:
         if dtype == STORED:

@@ -13,7 +13,12 @@ from safetensors.numpy import load_file, save_file
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models import head as head_lib
-from f3ocus_jax.models.huggingface import directory as huggingface, extra_files, tensor_files
+from f3ocus_jax.models.huggingface import (
+    config_file,
+    directory as huggingface,
+    extra_files,
+    tensor_files,
+)
 from f3ocus_jax.models.vilt import model as vilt
 from tests.helpers.models import random_params, tiny_vilt
 from tests.helpers.paths import MODEL_FIXTURES
@@ -152,6 +157,18 @@ def test_a_directory_without_head_gets_a_fresh_one_for_the_given_answers(directo
         huggingface.load(directory, key=KEY)
     weights = huggingface.load(directory, key=KEY, answers=ANSWERS)
     assert weights.params["head"]["answers"]["answers"]["bias"].shape == (5,)
+
+
+@pytest.mark.parametrize("where", ["model.safetensors", ""])
+def test_a_checkpoint_of_another_class_names_the_class(directory, where):
+    edit_tensors(directory, vilt__layernorm__weight=None)
+    edit_config(directory, architectures=["ViltForMaskedLM"])
+    spec, _ = config_file.read(directory)
+    stored = tensor_files.locate(directory)
+    with pytest.raises(WeightsError, match="holds a ViltForMaskedLM, must be a ViltForQuestion"):
+        huggingface.locate(spec, stored, directory / where)
+    with pytest.raises(WeightsError, match="holds a ViltForMaskedLM, must be a ViltForQuestion"):
+        huggingface.load(directory, key=KEY)
 
 
 def test_missing_left_over_and_wrongly_shaped_tensors_are_listed(directory):
