@@ -82,6 +82,10 @@ def test_a_run_leaves_records_table_figures_scalars_checkpoints_and_model(finish
         assert len(client["layers"]) == len(client["own_layers"]) == budget
         assert sum(client["scores"]) == pytest.approx(1.0, abs=1e-5)
         assert max(client["residuals"]) <= 1e-4
+        shares = [value / sum(client["values"]) for value in client["values"]]
+        assert client["scores"] == pytest.approx(shares, rel=1e-5)
+        best = sorted(range(len(shares)), key=shares.__getitem__)[-budget:]
+        assert client["own_layers"] == sorted(best)
         first = sorted(range(len(client["ranks"])), key=client["ranks"].__getitem__)[:budget]
         assert sorted(first) == client["layers"]
     table = (workdir / "table.md").read_text()

@@ -3,6 +3,7 @@
 import pytest
 
 from f3ocus_jax import importance
+from f3ocus_jax.data import summary as summary_lib
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
 from f3ocus_jax.federation import experiment, presets
@@ -34,10 +35,18 @@ SIDES: dict[str, dict] = {"": FULL, "tiny_": SMALL}
 @pytest.mark.parametrize("task", TINY)
 def test_a_task_s_tiny_variant_has_its_clients(task, tmp_path):
     config = read_config("tiny", tmp_path, task=task)
-    _, summary = read_tables(config.data, Canvas(8))
+    clients, summary = read_tables(config.data, Canvas(8))
     assert [client.task for client in summary.clients] == TINY[task]
+    assert [client.name for client in summary.clients] == list(clients)
     assert all(min(client.examples.values()) >= 1 for client in summary.clients)
-    assert len(set(summary.partition_hash)) > 1
+    for client, splits in zip(summary.clients, clients.values(), strict=True):
+        assert client.examples == {split: len(table) for split, table in splits.items()}
+        assert client.images == {
+            split: len(set(table.pixel_hash_N.tolist())) for split, table in splits.items()
+        }
+    assert read_tables(config.data, Canvas(8))[1].partition_hash == summary.partition_hash
+    fewer = {name: clients[name] for name in [*clients][1:]}
+    assert summary_lib.summarise(fewer, {}).partition_hash != summary.partition_hash
 
 
 @pytest.mark.parametrize("task", ["task1", "task2", "task4", "task5", "task6"])

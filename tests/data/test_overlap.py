@@ -29,6 +29,14 @@ def test_near_images_are_those_that_brute_force_finds(seed):
     assert 0 < sum(expected) < 60
 
 
+@pytest.mark.parametrize("shift", [-3, -2, -1, 1, 2, 3])
+def test_a_copy_that_is_darker_or_brighter_is_near_up_to_the_tolerance(shift):
+    base = np.random.default_rng(0).integers(10, 240, (9, 256))
+    first = table(range(9), "a" * 9, thumbnail_ND=base.astype(np.uint8))
+    second = table(range(100, 109), "b" * 9, thumbnail_ND=(base + shift).astype(np.uint8))
+    assert overlap.shared_images(first, second, 2.2).tolist() == [abs(shift) < 2.2] * 9
+
+
 def test_what_an_earlier_dataset_has_is_dropped_from_both_splits_of_the_later():
     datasets = {
         "a": {"train": table([1, 2], "ab"), "test": table([3], "c")},

@@ -111,6 +111,28 @@ def test_dirichlet_shares_have_the_law_s_mean_and_variance(tmp_path):
     assert abs(np.var(share) - 2 / (9 * 7)) < 0.008
 
 
+def test_a_client_s_dirichlet_shares_are_the_same_in_every_split(tmp_path):
+    """Each split has other images; only the shares of the labels carry over."""
+    settings = {"partition": ("dirichlet",), "clients_per_dataset": 4, "dirichlet_alpha": 0.5}
+    for seed in range(4):
+        datasets = many(per_image=1, images=1000)
+        clients = deal(datasets, tmp_path, partition_seed=seed, **settings)
+        train_CK = shares(clients)
+        test_CK = shares({name: {"train": mine["test"]} for name, mine in clients.items()})
+        assert train_CK.max() - train_CK.min() > 0.5
+        np.testing.assert_allclose(test_CK, train_CK, atol=0.02)
+
+
+def test_dirichlet_deals_a_label_s_images_at_random(tmp_path):
+    """Dealt in their own order, every client would hold a run of neighbouring images."""
+    datasets = {"set": {split: table(range(900), "x" * 900) for split in ("train", "test")}}
+    settings = {"partition": ("dirichlet",), "clients_per_dataset": 3, "dirichlet_alpha": 50.0}
+    for mine in deal(datasets, tmp_path, **settings).values():
+        hashes = mine["train"].pixel_hash_N
+        assert abs(hashes.mean() - 449.5) < 5 * 260 / np.sqrt(len(hashes))
+        assert hashes.std() > 200
+
+
 def test_an_image_counts_for_its_rarest_finding():
     answers = ["edema", "edema, mass", "edema", "mass", "mass, edema, rare"]
     both = {"train": table(range(5), answers, task=[CLASSIFICATION] * 5)}

@@ -1,13 +1,19 @@
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
 
+from f3ocus_jax.config import parsing
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.federation.checkpoint import MAY_DIFFER, Checkpoints, check_settings, directory
+from f3ocus_jax.federation import assembly
+from f3ocus_jax.federation.checkpoint import Checkpoints, check_settings, directory
 from f3ocus_jax.federation.settings import CheckpointConfig
+from f3ocus_jax.models import foundation as foundation_lib
 from f3ocus_jax.types import ClientMemory, ClientRecord, RoundRecord, ServerState
+from tests.helpers.configs import read_config
 
 MEMORY = ClientMemory(np.arange(6, dtype=np.float32).reshape(1, 3, 2, 1), {"bias": np.ones((1, 3))})
 SETTINGS = {"seed": 0, "federated.rounds": 3, "federated.budgets": [1, 2]}
@@ -90,9 +96,58 @@ def test_a_round_that_is_not_there_is_named(tmp_path):
         checkpoints.restore(state(0), MEMORY, 7)
 
 
-@pytest.mark.parametrize("name", MAY_DIFFER)
-def test_where_and_how_long_may_differ(name):
-    check_settings({name: 1}, {name: 2})
+PLACES = ("checkpoint.directory", "data.data_dir", "data.manual_dir")
+MACHINES = (
+    "distributed.coordinator",
+    "distributed.host",
+    "distributed.hosts",
+    "federated.clients_at_once",
+    "federated.clients_in_memory",
+    "federated.placement",
+)
+LENGTHS = ("checkpoint.keep_best", "checkpoint.keep_last", "federated.rounds")
+FREE = {*PLACES, *MACHINES, *LENGTHS}
+"""What does not change the numbers of a round."""
+
+
+def test_where_and_how_long_may_differ_at_a_resume_and_nothing_else_may():
+    settings = parsing.flatten(read_config("tiny"))
+    assert settings.keys() >= FREE | {"training.batch_size", "data.partition_seed", "seed"}
+    for name in settings:
+        changed = settings | {name: "another"}
+        if name in FREE:
+            check_settings(settings, changed)
+        else:
+            with pytest.raises(ConfigError, match=f"{name} was .*, is 'another'"):
+                check_settings(settings, changed)
+
+
+def test_a_checkpoint_is_bound_to_the_weights_that_the_run_started_from():
+    params = {"blocks": {"kernel": np.ones((2, 3), np.float32)}}
+    other = jax.tree.map(lambda leaf: np.nextafter(leaf, np.float32(2)), params)
+    first, same, second = (
+        foundation_lib.fingerprint(weights) for weights in (params, jax.device_put(params), other)
+    )
+    assert first == same != second
+    with pytest.raises(ConfigError, match=f"fingerprint was '{first}', is '{second}'"):
+        check_settings(bound_to(first), bound_to(second))
+
+
+def bound_to(fingerprint):
+    """Settings of a run that starts from weights of this fingerprint."""
+    foundation = types.SimpleNamespace(fingerprint=fingerprint, answers=(), findings=())
+    return assembly.bound_settings(read_config("tiny"), foundation, ["eye"])
+
+
+@pytest.mark.parametrize(
+    ("last", "best", "expected"),
+    [(1, 1, [1, 5]), (1, 3, [1, 2, 4, 5]), (3, 1, [1, 3, 4, 5]), (2, 0, [4, 5])],
+)
+def test_newest_and_best_rounds_are_counted_apart(last, best, expected, tmp_path):
+    accuracies = [0.1, 0.9, 0.8, 0.3, 0.5, 0.2]
+    config = saved(tmp_path, accuracies, keep_last=last, keep_best=best)
+    with Checkpoints(tmp_path, config, SETTINGS) as checkpoints:
+        assert checkpoints.rounds() == expected
 
 
 def test_a_setting_that_one_side_lacks_is_a_difference():

@@ -8,11 +8,12 @@ from f3ocus_jax.errors import ConfigError, DataError
 from f3ocus_jax.federation import experiment
 from f3ocus_jax.federation.checkpoint import Checkpoints
 from f3ocus_jax.federation.stages.train import layers_of
+from f3ocus_jax.models import units
 from f3ocus_jax.types import RoundRecord
 from tests.helpers.configs import read_config
 from tests.helpers.marking import marked
 from tfds_medvqa.build import BuildError, prepare
-from tfds_medvqa.phantom_medvqa.phantom_config import PhantomConfig
+from tfds_medvqa.phantom_medvqa.phantom_config import CLIENTS, PhantomConfig
 from tfds_medvqa.phantom_medvqa.phantom_medvqa_dataset_builder import Builder
 
 
@@ -92,17 +93,25 @@ def test_layers_of_a_mask_are_ascending_and_padded_with_l():
 
 @pytest.mark.parametrize("unit", ["adapter", pytest.param("block", marks=pytest.mark.slow)])
 def test_a_round_changes_the_chosen_layers_and_the_head_and_nothing_else(data_dir, unit):
-    config = read_config("tiny", data_dir, training__unit=unit, federated__budgets=(1,))
+    config = read_config(
+        "tiny",
+        data_dir,
+        training__unit=unit,
+        federated__budgets=(1,),
+        limits__forbidden=dict.fromkeys(CLIENTS, (2,)),
+    )
     parts = experiment.assemble(config)
     state, _, record = experiment.next_round(parts, parts.start, parts.memory)
     chosen = {layer for client in record.clients for layer in client.layers}
     assert RoundRecord.from_json(record.to_json()) == record
-    for before, after in zip(
-        *(jax.tree.leaves(s.rows_L) for s in (parts.start, state)), strict=True
-    ):
-        for layer in range(4):
-            same = np.array_equal(before[layer], after[layer])
-            assert same or layer in chosen
+    assert {2} == set(range(4)) - chosen
+    pairs = list(zip(*(jax.tree.leaves(s.rows_L) for s in (parts.start, state)), strict=True))
+    for layer in range(4):
+        moved = [not np.array_equal(before[layer], after[layer]) for before, after in pairs]
+        assert any(moved) == (layer in chosen)
+    frozen, *_ = units.split(parts.params(parts.start), unit)
+    frozen_after, *_ = units.split(parts.params(state), unit)
+    jax.tree.map(np.testing.assert_array_equal, frozen_after, frozen)
     heads = (jax.tree.leaves(s.head) for s in (parts.start, state))
     assert any(not np.array_equal(*pair) for pair in zip(*heads, strict=True))
 

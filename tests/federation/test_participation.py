@@ -57,6 +57,18 @@ def test_only_clients_that_are_there_are_drawn_and_the_reasons_differ():
     assert not made.everyone
 
 
+@pytest.mark.parametrize(
+    ("away", "drawn"), [(0, 10), (10, 5), (16, 2), (19, 1)], ids=lambda value: str(value)
+)
+def test_a_share_is_of_the_clients_that_are_there(away, drawn):
+    absent = dict.fromkeys(CLIENTS[:away], (1,))
+    made = participation(participation=0.5, absent=absent)
+    present_K = made.present(1)
+    assert present_K.sum() == drawn
+    assert not present_K[:away].any()
+    assert made.present(2).sum() == made.most == 10
+
+
 def test_failures_are_drawn_at_their_rate_and_apart_from_each_other():
     made = participation(dropout=0.3, stragglers=0.3)
     dropped = np.array([made.dropped(number) for number in range(1, 201)])

@@ -33,7 +33,7 @@ COMMON = {
     "training__local_epochs": 2.0,
     "training__max_local_steps": 3,
     "training__weight_decay": 0.2,
-    "importance__probe_examples": 3,
+    "importance__probe_examples": 2,
     "importance__probe_batches": 1,
 }
 """Three steps: two passes over the smallest client's examples, and a part of one of the others'."""

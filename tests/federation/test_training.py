@@ -14,7 +14,7 @@ from f3ocus_jax.aggregation.weights import cap_shares
 from f3ocus_jax.clients import Choice, LocalTask, gradient, local, placement
 from f3ocus_jax.errors import RoundError
 from f3ocus_jax.models import units
-from tests.helpers import training_stage
+from tests.helpers import replay, training_stage
 from tests.helpers.oracles import toy_batch, toy_model
 from tests.helpers.training_stage import (
     BROKEN,
@@ -23,6 +23,8 @@ from tests.helpers.training_stage import (
     LAYERS_KR,
     SIZES,
     cached_stages,
+    clients,
+    config,
     train_round,
 )
 
@@ -36,15 +38,18 @@ def run(present_K=None, broken=False, number=1, **settings):
 
 @functools.cache
 def changes_one_by_one():
-    """Every client's change when it trains alone: lists of (layers, head), float64."""
+    """Every client's change when it trains alone, by optax in float64: lists of (layers, head)."""
     rows, heads = [], []
-    for index in range(CLIENTS):
-        before, after, _ = run(np.arange(CLIENTS) == index, federated__placement="map")
-        difference = functools.partial(
-            jax.tree.map, lambda a, b: np.asarray(b, np.float64) - np.asarray(a, np.float64)
-        )
-        rows.append(difference(before.rows_L, after.rows_L))
-        heads.append(difference(before.head, after.head))
+    model, start = toy_model(layers=LAYERS), cached_stages(False, ()).start
+    params = replay.to_float64(model.init(jax.random.key(0)))
+    with jax.enable_x64(True):
+        alone = replay.Replay(config(), model, params, clients())
+        before = replay.to_float64({"rows": start.rows_L, "head": start.head})
+        for client, layers_R in zip(alone.clients, LAYERS_KR, strict=True):
+            after = alone.train(start, 1, client, [x for x in layers_R if x < LAYERS]).after
+            change = jax.tree.map(np.subtract, after, before)
+            rows.append(change["rows"])
+            heads.append(change["head"])
     return rows, heads
 
 

@@ -78,6 +78,7 @@ class Replay:
 
     def logits(self, trained: Tree, batch: Batch) -> jax.Array:
         params = {**self.params, self.rows_key: trained["rows"], "head": trained["head"]}
+        params = jax.tree.map(jnp.asarray, params)
         return base.apply(self.model, params, batch)
 
     def loss(self, trained: Tree, batch: Batch) -> jax.Array:
@@ -155,7 +156,7 @@ class Replay:
         @jax.jit
         def step(
             now: Tree, memory: Any, known: Tree, start: Tree, is_own: Tree, batch: Batch
-        ) -> tuple:
+        ) -> tuple[Tree, Any, jax.Array, Tree]:
             loss, slope = jax.value_and_grad(self.loss)(now, batch)
             known = jax.tree.map(
                 lambda k, g: k & ((jnp.abs(g) > SMALLEST_SLOPE) | (g == 0)), known, slope

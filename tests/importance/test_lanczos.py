@@ -99,3 +99,25 @@ def test_the_residual_is_that_of_the_vector(steps):
     distance = np.linalg.norm(matrix @ vector - float(pair.value) * vector)
     np.testing.assert_allclose(pair.residual * pair.value, distance, rtol=1e-2, atol=1e-6)
     assert pair.iterations == steps
+
+
+def test_a_space_that_is_exhausted_gets_no_further_vectors():
+    """Two eigenvalues beside 0 make a space of three; what rounding leaves is no direction."""
+    pair, krylov = solve_in(kernel_with([3.0, 1.0, *[0.0] * 18]), tolerance=0.0, max_iterations=10)
+    lengths = np.linalg.norm(krylov.basis, axis=1)
+    np.testing.assert_allclose(lengths, [1.0] * 3 + [0.0] * 8, atol=1e-5)
+    np.testing.assert_array_equal(krylov.off_diagonal_M[2:], 0)
+    np.testing.assert_allclose(pair.value, 3.0, rtol=2e-6)
+
+
+@pytest.mark.parametrize("coupling", [1e-2, 1e-4, 3e-6])
+def test_a_start_nearly_orthogonal_to_the_top_eigenvector_still_finds_it(coupling):
+    """A small next vector is a direction as long as it is larger than rounding."""
+    diagonal = jnp.array([2.0, 1.0])
+    pair, _ = largest_eigenvalue(
+        lambda vector: diagonal * vector,
+        jnp.array([coupling, 1.0]),
+        tolerance=1e-7,
+        max_iterations=2,
+    )
+    np.testing.assert_allclose(pair.value, 2.0, rtol=1e-5)

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import scipy.stats
 
 from f3ocus_jax.selection import local_search
@@ -40,6 +41,27 @@ def test_climb_makes_each_clients_best_swap_in_turn():
         np.testing.assert_array_equal(climbed.histogram_LP[:, p], expected.sum(axis=0))
         importance = -brute_force.worth(expected, scores_KL)[0]
         np.testing.assert_allclose(climbed.importance_P[p], importance, rtol=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0.05, 0.3, 0.5, 0.9])
+def test_a_price_ranks_choices_as_the_weighted_sum_of_both_objectives_does(weight):
+    """Weighted in units of the front's extent; Σ n² is the variance times L, but for a constant."""
+    extent_M, layers = np.array([1.7, 0.23], np.float32), 6
+    price = float(local_search.prices(jnp.float32([weight]), jnp.asarray(extent_M), layers)[0])
+    scores_KL = brute_force.draw_scores(5, layers, seed=4)
+    draw = np.random.default_rng(0)
+    masks = draw.permuted(np.tile(np.arange(layers) < 2, (30, 5, 1)), axis=-1)
+    points = np.array([brute_force.worth(mask, scores_KL) for mask in masks])
+    weighted = points / extent_M @ np.array([weight, 1 - weight])
+    worth = np.array([value(mask, scores_KL, price) for mask in masks])
+    np.testing.assert_allclose(
+        worth - worth[0], -(weighted - weighted[0]) * extent_M[0] / weight, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_prices_stay_finite_at_the_ends_of_a_front():
+    found = local_search.prices(jnp.float32([0.0, 0.01, 0.99, 1.0]), jnp.ones(2), 1)
+    np.testing.assert_allclose(found, [99, 99, 1 / 99, 1 / 99], rtol=1e-5)
 
 
 def test_climb_leaves_full_rows_and_ties_alone():

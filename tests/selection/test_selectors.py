@@ -108,6 +108,27 @@ def test_metaheuristics_come_close_to_the_exact_front(name, selectors):
     assert brute_force.hypervolume(found_PM, corner_M) > 0.9 * whole
 
 
+@pytest.mark.parametrize("name", ["exact", "nsga2", "own"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_hypervolume_is_the_part_of_the_box_from_own_choices_to_an_even_deal(name, seed, selectors):
+    scores_KL = brute_force.draw_scores(6, 10, correlation=0.8, seed=seed)
+    chosen = choose(selectors[name], scores_KL, [3] * 6)
+    own_M = np.array(brute_force.worth(np.asarray(chosen.own_mask_KL), scores_KL))
+    dealt_KL = np.zeros((6, 10), bool)
+    for row_L, scores_L in zip(dealt_KL, scores_KL, strict=True):
+        fewest_first = sorted(
+            range(10), key=lambda layer: (dealt_KL[:, layer].sum(), -scores_L[layer])
+        )
+        row_L[fewest_first[:3]] = True
+    even_M = np.array(brute_force.worth(dealt_KL, scores_KL))
+    low_M, high_M = np.minimum(own_M, even_M), np.maximum(own_M, even_M)
+    inside_PM = np.maximum(used_points(chosen), low_M)
+    whole = np.prod(high_M - low_M)
+    expected = brute_force.hypervolume(inside_PM, high_M) / whole
+    assert chosen.hypervolume == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    assert (0.1 < expected < 1) == (name != "own")
+
+
 @every_selector
 def test_same_key_same_choice(name, selectors):
     scores_KL = brute_force.draw_scores(6, 10)
