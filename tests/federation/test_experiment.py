@@ -104,7 +104,8 @@ def test_a_round_changes_the_chosen_layers_and_the_head_and_nothing_else(data_di
     state, _, record = experiment.next_round(parts, parts.start, parts.memory)
     chosen = {layer for client in record.clients for layer in client.layers}
     assert RoundRecord.from_json(record.to_json()) == record
-    assert {2} == set(range(4)) - chosen
+    assert chosen
+    assert 2 not in chosen
     pairs = list(zip(*(jax.tree.leaves(s.rows_L) for s in (parts.start, state)), strict=True))
     for layer in range(4):
         moved = [not np.array_equal(before[layer], after[layer]) for before, after in pairs]

@@ -27,8 +27,9 @@ ROWS_OF = {"adapter": "adapters", "block": "blocks", "lora": "lora"}
 SMALLEST_SLOPE = 1e-6
 """AdamW divides a gradient by its own size: one of rounding size alone gives a step of any sign."""
 
-MOMENTUM, SECOND_MOMENTUM, EPSILON = 0.8, 0.95, 1e-3
-"""FedAdam as the replayed runs have it."""
+AVERAGING_RATE = 0.8
+ADAM_RATE, MOMENTUM, SECOND_MOMENTUM, EPSILON = 0.02, 0.8, 0.95, 1e-3
+"""FedAvg and FedAdam as the replayed runs have them."""
 
 Tree = Any
 
@@ -215,10 +216,8 @@ class Replay:
     ) -> tuple[Tree, dict[str, Tree]]:
         """(the server's model after its step, its moments): FedAvg, or FedAdam layer by layer."""
         start = to_float64({"rows": state.rows_L, "head": state.head})
-        options = self.config.aggregation
-        rate = getattr(options, options.optimizer).learning_rate
         if self.config.aggregation.optimizer == "fedavg":
-            return jax.tree.map(lambda w, d: w + rate * d, start, change), {}
+            return jax.tree.map(lambda w, d: w + AVERAGING_RATE * d, start, change), {}
         old = moments(state)
         is_trained = {
             "rows": jax.tree.map(lambda leaf: align(trained_L, leaf), start["rows"]),
@@ -240,7 +239,7 @@ class Replay:
         def moved(w: Any, m: Any, v: Any, n: Any, t: Any) -> np.ndarray:
             n = np.maximum(n, 1)
             m, v = m / (1 - MOMENTUM**n), v / (1 - SECOND_MOMENTUM**n)
-            return np.where(t, w - rate * m / (np.sqrt(v) + EPSILON), w)
+            return np.where(t, w - ADAM_RATE * m / (np.sqrt(v) + EPSILON), w)
 
         after = jax.tree.map(moved, start, first, second, count, is_trained)
         return after, {"count": count, "first": first, "second": second}
