@@ -11,6 +11,9 @@ This page is generated from the declarations in `f3ocus_jax/*/settings.py` and b
 changed in a config file (`config.training.batch_size = 16`) or on the command line
 (`--config.training.batch_size=16`). The options of a component, as in `config.importance.spt`, have
 an effect only where it is chosen, but are checked in any case.
+
+Whatever its possible values, an integer has 32 bits (64 for bytes and FLOPs), a float is a finite
+number of float32, text has no control characters, and a path may begin with `~`.
 """
 
 PRETRAINING = """\
