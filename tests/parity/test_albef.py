@@ -12,7 +12,7 @@ from f3ocus_jax.data.tokenizer import Tokenizer
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models import FAMILIES
-from f3ocus_jax.models.huggingface import directory as huggingface, extra_files, tensor_files
+from f3ocus_jax.models.huggingface import directory as huggingface, extra_files, seal, tensor_files
 from f3ocus_jax.models.published import PUBLISHED
 from tests.models.blip import blip_oracle
 from tests.parity import torch_albef, torch_blip
@@ -53,6 +53,7 @@ def test_states_scores_and_every_gradient_equal_torch(stack, model, vocabulary, 
     content = tensor_files.read_json(folder / huggingface.CONFIG_FILE)
     labels = {"id2label": {str(place): answer for place, answer in enumerate(ANSWERS)}}
     tensor_files.write_json(folder / huggingface.CONFIG_FILE, content | labels)
+    seal.seal(folder)  # the files were changed on purpose
     weights = huggingface.load(folder, key=jax.random.key(0), selectable=stack)
     assert weights.spec.config.text_config.fusion_layer == FUSION_LAYER
     ours = blip_oracle.run(weights.spec, weights.params, batch, texts)
