@@ -7,7 +7,7 @@ import pytest
 
 import f3ocus_jax
 from f3ocus_jax.data import reading
-from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.errors import ConfigError, DamagedError
 from f3ocus_jax.models import foundation
 from tests.helpers.configs import raw_config
 from tfds_medvqa.common.answers import normalise
@@ -87,3 +87,46 @@ def test_answers_do_not_depend_on_the_questions_beside_them(finished):
     assert several[0].present == ()
     assert sum(several[0].probabilities.values()) == pytest.approx(1, abs=1e-5)
     assert loaded.answer([], []) == []
+
+
+@pytest.mark.parametrize("name", ["answers", "clients"])
+def test_another_order_of_what_run_json_lists_is_refused(finished, name):
+    workdir, _ = finished
+    text = (workdir / "run.json").read_text()
+    content = json.loads(text)
+    (workdir / "run.json").write_text(json.dumps({**content, name: content[name][::-1]}))
+    try:
+        with pytest.raises(ConfigError, match=f"the names of {name} or their order changed"):
+            f3ocus_jax.load(workdir, 1).answer(np.zeros((8, 8), np.uint8), "is it a tumour?")
+    finally:
+        (workdir / "run.json").write_text(text)
+
+
+def test_load_takes_an_older_round_where_the_best_is_damaged(finished, caplog):
+    workdir, _ = finished
+    best = f3ocus_jax.load(workdir).round
+    path = workdir / "checkpoints" / str(best) / "state" / "_METADATA"
+    whole = path.read_bytes()
+    path.unlink()
+    try:
+        assert f3ocus_jax.load(workdir).round == 1 - best
+        (line,) = [each for each in caplog.messages if "whole checkpoint" in each]
+        assert str(path) in line
+        with pytest.raises(DamagedError, match="_METADATA is missing"):
+            f3ocus_jax.load(workdir, best)
+    finally:
+        path.write_bytes(whole)
+
+
+def test_another_folder_of_checkpoints_does_not_start_a_finished_run_again(finished, tmp_path):
+    workdir, _ = finished
+    records = (workdir / "records.jsonl").read_bytes()
+    config = raw_config(
+        "tiny",
+        data__data_dir=str(workdir.parents[1] / "data"),
+        federated__rounds=1,
+        checkpoint__directory=str(tmp_path / "mistyped"),
+    )
+    with pytest.raises(ConfigError, match=r"records\.jsonl holds rounds up to 1"):
+        f3ocus_jax.run(config, workdir)
+    assert (workdir / "records.jsonl").read_bytes() == records
