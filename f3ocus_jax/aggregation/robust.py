@@ -9,11 +9,13 @@ times the chosen rows and the head, in float32.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from f3ocus_jax.aggregation import few_trainers
 from f3ocus_jax.aggregation.layerwise import (
     AggregatedUpdate,
     Change,
@@ -102,7 +104,7 @@ def make_trimmed_mean(options: TrimmedMeanOptions) -> Rule:
     return functools.partial(trimmed_mean, share=options.share)
 
 
-@functools.partial(jax.jit, static_argnames=("rule", "num_layers"))
+@functools.partial(jax.jit, static_argnames=("rule", "num_layers", "outlier_ratio"))
 def combine(
     rule: Rule,
     changes_K: Change,
@@ -110,6 +112,7 @@ def combine(
     counted_K: Array,
     *,
     num_layers: int,
+    outlier_ratio: float = math.inf,
 ) -> AggregatedUpdate:
     """Combines the clients' changes layer by layer, each over the clients that trained it.
 
@@ -119,10 +122,16 @@ def combine(
       trained_K: Parameters that each client trained, with leading axis K.
       counted_K: bool, True for clients that count; the others' values are not used.
       num_layers: L.
+      outlier_ratio: Largest norm of one change in a layer with fewer than three trainers, see
+        `few_trainers`.
 
     Returns:
       The change of the model.
     """
+    limit = functools.partial(few_trainers.limit_rows, ratio=outlier_ratio)
+    changes_K = dataclasses.replace(
+        changes_K, rows=limit(changes_K.rows, trained_K.layers_R, counted_K, num_layers)
+    )
 
     def of_layer(layer: jax.Array) -> tuple[Change, jax.Array]:
         here_KR = trained_K.layers_R == layer
@@ -135,7 +144,8 @@ def combine(
         return rule(jax.tree.map(own_row, changes_K.rows), by_K), jnp.any(by_K)
 
     def of_head(head_K: Params, own_K: jax.Array) -> Params:
-        return rule(head_K, own_K & counted_K)
+        counts_K = own_K & counted_K
+        return rule(few_trainers.limit_head(head_K, counts_K, ratio=outlier_ratio), counts_K)
 
     rows_L, trained_L = jax.lax.map(of_layer, jnp.arange(num_layers))
     heads = map_heads(of_head, changes_K.heads, trained_K.heads)

@@ -221,7 +221,14 @@ def make_server_step(settings: AggregationConfig, apply: server_optimizer.Apply,
         changes_K, trained_K, counted_K = jax.tree.map(
             lambda leaf: placement.pad_leading_axis(leaf, most), (*held_K[:2], counted_K)
         )
-        combined = robust.combine(rule, changes_K, trained_K, counted_K, num_layers=num_layers)
+        combined = robust.combine(
+            rule,
+            changes_K,
+            trained_K,
+            counted_K,
+            num_layers=num_layers,
+            outlier_ratio=settings.outlier_ratio,
+        )
         return apply_update(state, combined)
 
     def step_by_all(

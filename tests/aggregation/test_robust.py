@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from f3ocus_jax.aggregation import MEAN, RULES, distances, robust
+from f3ocus_jax.aggregation import MEAN, RULES, distances, few_trainers, robust
 from f3ocus_jax.aggregation.layerwise import Change, TrainedLayers
 
 ROBUST = [name for name in RULES if name != MEAN]
@@ -166,3 +166,38 @@ def test_each_layer_is_combined_among_those_who_trained_it_alone(name):
         np.testing.assert_allclose(found.change.rows["w"][layer], expected, atol=1e-5)
     expected = rule(heads_K, np.ones(5, bool))
     np.testing.assert_allclose(found.change.heads["a"]["b"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ROBUST)
+@pytest.mark.parametrize("huge", [1e6, 1e30])
+def test_one_of_two_trainers_moves_a_layer_by_no_more_than_the_limit(name, huge):
+    """Layer 1 has two trainers, layer 0 has five; one client sends a huge update of both."""
+    draw = np.random.default_rng(5)
+    layers_KR = np.array([[0, 3], [0, 1], [0, 3], [0, 1], [0, 3]], np.int32)
+    rows_KR = draw.normal(size=(5, 2, 4)).astype(np.float32)
+    rows_KR[1] *= huge
+    rule, changes_K = RULES[name].build(), Change({"w": rows_KR}, {"none": {}})
+    trained_K = TrainedLayers(layers_KR, {"none": np.zeros(5, bool)})
+    found = robust.combine(
+        rule, changes_K, trained_K, np.ones(5, bool), num_layers=3, outlier_ratio=5.0
+    )
+    norms = np.linalg.norm(np.float64(rows_KR), axis=2)[layers_KR < 3]
+    median = np.sort(norms)[(len(norms) - 1) // 2]
+    assert np.linalg.norm(found.change.rows["w"][1]) <= 5.0 * median
+    # a layer with a majority is left to the rule
+    expected = rule(rows_KR[:, 0], np.ones(5, bool))
+    np.testing.assert_allclose(found.change.rows["w"][0], expected, rtol=1e-5)
+
+
+def test_honest_updates_of_few_trainers_keep_every_bit():
+    draw = np.random.default_rng(6)
+    rows_KR = draw.normal(size=(2, 2, 50)).astype(np.float32)
+    layers_KR = np.array([[0, 1], [0, 2]], np.int32)
+    counted_K = np.ones(2, bool)
+    kept = few_trainers.limit_rows({"w": rows_KR}, layers_KR, counted_K, 3, ratio=5.0)
+    np.testing.assert_array_equal(kept["w"], rows_KR)
+    head = few_trainers.limit_head({"b": rows_KR[:, 0]}, counted_K, ratio=5.0)
+    np.testing.assert_array_equal(head["b"], rows_KR[:, 0])
+    lying = np.stack([rows_KR[0, 0], 1e30 * rows_KR[1, 0]])
+    head = few_trainers.limit_head({"b": lying}, counted_K, ratio=5.0)
+    assert np.linalg.norm(head["b"][1]) <= 5.0 * np.linalg.norm(lying[0]) * (1 + 1e-6)
