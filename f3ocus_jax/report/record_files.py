@@ -101,7 +101,8 @@ def _to_line(record: RoundRecord) -> bytes:
     """Returns the record as one line of strict JSON."""
     value = record.to_json()
     _check_values(value, f"round {record.round}: ", "")
-    return json.dumps(value, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+    line = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    return line.encode(errors="backslashreplace") + b"\n"  # lone surrogates, as JSON escapes them
 
 
 def _check_values(value: Any, prefix: str, field: str) -> None:

@@ -93,4 +93,6 @@ def _client_scalars(client: ClientRecord) -> dict[str, float]:
 def _tag_part(name: str) -> str:
     """Escapes what the writer would make "_" of, so that different names have different tags."""
     shown = printable(name, LONGEST_NAME)
+    if shown == "mean":
+        shown = "client mean"  # apart from the mean over clients
     return re.sub(r"[^-/\w. ]", lambda match: f"_x{ord(match[0]):x}_", shown)

@@ -67,3 +67,31 @@ def test_an_interrupted_run_says_one_line_and_goes_on(number, status, tmp_path):
     again = read_records(workdir)
     assert [record["round"] for record in again] == list(range(ROUNDS + 1))
     assert again[: len(records)] == records
+
+
+@pytest.mark.extended
+def test_a_second_run_is_refused_and_a_killed_one_is_taken_over(tmp_path):
+    workdir, data = tmp_path / "run", tmp_path / "data"
+    first = start(workdir, data)
+    wait_for_round(first, 1)
+    second = start(workdir, data)
+    _, errors = second.communicate(timeout=600)
+    assert second.returncode == 1
+    (line,) = [line for line in errors.splitlines() if line.strip()]
+    assert line.startswith(f"error: {workdir} is in use by process {first.pid} on ")
+    first.kill()
+    first.communicate()
+    leftover = workdir / "model" / ".adapters.safetensors.partial-1"
+    leftover.parent.mkdir(exist_ok=True)
+    leftover.touch()
+    third = start(workdir, data)
+    output, errors = third.communicate(timeout=600)
+    assert third.returncode == 0, errors
+    assert sum("was left behind by" in line for line in output.splitlines()) == 1
+    assert [record["round"] for record in read_records(workdir)] == list(range(ROUNDS + 1))
+    names = {path.name for path in workdir.rglob("*")}
+    assert not [name for name in names if ".lock" in name or "partial" in name or ".tmp" in name]
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in [*workdir.rglob("*"), *data.rglob("*")]:
+        assert path.is_dir() or path.stat().st_mode & 0o777 == 0o666 & ~mask, path

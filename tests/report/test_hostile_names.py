@@ -15,7 +15,7 @@ from f3ocus_jax.data.summary import ClientSummary, Summary
 from f3ocus_jax.errors import RoundError
 from f3ocus_jax.evaluation.answering import Answer
 from f3ocus_jax.predict import describe
-from f3ocus_jax.report import figures, progress, scalars, style, table
+from f3ocus_jax.report import figures, progress, record_files, scalars, style, table
 from tests.helpers.hostile import NAMES, is_harmless
 from tfds_medvqa.common.printable import printable
 
@@ -89,6 +89,21 @@ def test_scalars_keep_one_tag_per_client(records):
     plain = scalars.record_scalars(renamed([records[-1]], ["a$", "a|"])[0])
     cleaned = {re.sub(r"[^-/\w.]", "_", tag) for tag in plain}  # as the writer does
     assert len(cleaned) == len(plain)
+
+
+def test_a_client_named_mean_does_not_replace_the_mean_over_clients(make_records):
+    (record,) = renamed([make_records(clients=2, rounds=1)[-1]], ["mean", "other"])
+    tags = scalars.record_scalars(record)
+    assert tags["accuracy/mean"] == record.accuracy
+    assert tags["accuracy/client mean"] == record.clients[0].test["accuracy"]
+
+
+def test_records_of_hostile_names_are_read_back_as_they_were(records, tmp_path):
+    record_files.rewrite_records(tmp_path / "records.jsonl", records[:1])
+    for record in records[1:]:
+        record_files.append_record(tmp_path / "records.jsonl", record)
+    found = record_files.read_records(tmp_path / "records.jsonl")
+    assert [record.to_json() for record in found] == [record.to_json() for record in records]
 
 
 def test_every_figure_is_drawn_and_names_all_clients(make_records, tmp_path, caplog):
