@@ -123,7 +123,7 @@ def prepare_workdir() -> pathlib.Path:
         workdir.mkdir(parents=True, exist_ok=True)
         probe = workdir / f".writable-{os.getpid()}"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # a run that starts there may remove it
     except OSError as error:
         raise OSError(f"--workdir={WORKDIR.value} cannot be written to: {error}") from error
     return workdir

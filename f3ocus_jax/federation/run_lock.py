@@ -9,6 +9,7 @@ from etils import epath
 from f3ocus_jax import hosts
 from f3ocus_jax.config import paths
 from f3ocus_jax.errors import LockedError
+from f3ocus_jax.models.huggingface import peft_layout
 from tfds_medvqa.common import owner_lock
 
 LOCK = "run.lock"
@@ -17,7 +18,7 @@ LOCK = "run.lock"
 TEMPORARY = ("*.tmp", ".*.partial", ".*.partial-*", ".writable-*", ".*.clock-*")
 """Names of unfinished files that the package writes."""
 
-RESULTS = (".", "model", "figures")
+RESULTS = (".", "figures", "model", f"model/{peft_layout.FOLDER}", peft_layout.FOLDER)
 """Folders below that of a run that hold such files."""
 
 

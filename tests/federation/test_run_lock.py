@@ -90,13 +90,15 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
         ".writable-12",
         "model/.adapters.safetensors.partial-12",
         "model/.config.json.partial-12",
+        "model/peft_adapter/.adapter_model.safetensors.partial-12",
+        "peft_adapter/.adapter_config.json.partial-12",
         "model/.f3ocus_manifest.json.partial",
         "figures/loss.png.tmp",
         ".model.safetensors.partial-12",
         ".run.lock.clock-12",
     ]
     for name in kept + left:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     with run_lock.owned(tmp_path):
         pass
