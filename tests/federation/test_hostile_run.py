@@ -14,7 +14,9 @@ from tests.helpers.hostile import NAMES, is_harmless
 def test_a_run_of_hostile_names_writes_everything_and_goes_on(
     tmp_path, monkeypatch, capfd, data_dir
 ):
-    assign, names = reading.partition.assign, list(NAMES.values())
+    assign = reading.partition.assign
+    first, *others = [NAMES[name] for name in NAMES if name not in ("surrogate", "very long")]
+    names = ["".join([first, *others]), NAMES["very long"], *others]  # no UTF-8 has surrogates
 
     def renamed(config, datasets):
         return dict(zip(names, assign(config, datasets).values(), strict=False))
