@@ -7,7 +7,6 @@ import jax
 from f3ocus_jax.cost import least_memory
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.federation.settings import ExperimentConfig, PretrainConfig
-from f3ocus_jax.models import units
 from f3ocus_jax.models.spec import ModelSpec
 from f3ocus_jax.types import Rows
 
@@ -29,8 +28,8 @@ def check_model(
     if isinstance(config, PretrainConfig):
         trained, training = least_memory.count(shapes), "optimization"
     else:
-        _, _, head = units.split(shapes, "adapter")
-        trained, training = least_memory.count(head), "training"
+        # Not by `units.split`, since a model without adapters has other layers to train.
+        trained, training = least_memory.count(shapes["head"]), "training"
     length, side = config.data.question_length, canvas.side
     batches = {
         f"config.{section}.batch_size = {size} at {side} pixels": least_memory.batch_bytes(
