@@ -25,6 +25,9 @@ TEMPORARY = ".orbax-checkpoint-tmp"
 DAMAGED = ".damaged"
 """Suffix of a step that was set aside."""
 
+DELETED = "deleted"
+"""Folder of steps that are no longer kept: a rename is atomic, the deletion after it is not."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -161,9 +164,11 @@ class StepWriter:
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             cleanup_tmp_directories=True,
             best_fn=best_fn,
+            todelete_subdir=DELETED,
             async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
         )
         self._manager = ocp.CheckpointManager(directory, options=options)
+        self._delete()
 
     def save(
         self, number: int, items: ocp.args.Composite, metrics: Mapping[str, float] | None = None
@@ -176,10 +181,18 @@ class StepWriter:
     def wait(self) -> None:
         """Blocks until everything handed to `save` is on disk."""
         self._manager.wait_until_finished()
+        self._delete()
 
     def close(self) -> None:
         """Waits, and ends the threads that write."""
         self._manager.close()
+        self._delete()
+
+    def _delete(self) -> None:
+        """Deletes the steps that are no longer kept, also those that a killed process left."""
+        folder = self._directory / DELETED
+        if hosts.is_first() and folder.exists():
+            folder.rmtree()
 
     def _seal(self) -> None:
         """Writes the manifest; Orbax calls this once all items are written, before it commits."""

@@ -8,7 +8,7 @@ from etils import epath
 
 from f3ocus_jax.config import parsing
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.federation import assembly
+from f3ocus_jax.federation import assembly, sealed_steps
 from f3ocus_jax.federation.checkpoint import Checkpoints, check_settings, directory
 from f3ocus_jax.federation.settings import CheckpointConfig
 from f3ocus_jax.models import foundation as foundation_lib
@@ -72,6 +72,17 @@ def test_the_newest_and_the_best_rounds_are_kept(tmp_path):
         assert checkpoints.latest() == 4
         restored, *_ = checkpoints.restore(state(0), MEMORY, checkpoints.best())
     assert int(restored.round) == 1
+
+
+def test_a_round_that_is_not_kept_leaves_in_one_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(sealed_steps.StepWriter, "_delete", lambda self: None)  # as if killed
+    config = saved(tmp_path, [0.1, 0.2, 0.3], keep_last=1)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"2", "deleted"}
+    assert {path.name for path in (tmp_path / "deleted").iterdir()} == {"0", "1"}
+    monkeypatch.undo()
+    with Checkpoints(tmp_path, config, SETTINGS):
+        assert [path.name for path in tmp_path.iterdir()] == ["2"]
 
 
 def test_another_config_is_refused_and_every_difference_named(tmp_path):
