@@ -133,6 +133,27 @@ def test_dirichlet_deals_a_label_s_images_at_random(tmp_path):
         assert hashes.std() > 200
 
 
+@pytest.mark.parametrize("seed", [0, 7])
+def test_dirichlet_gives_every_client_its_own_share_of_a_label_in_the_order_drawn(seed, tmp_path):
+    """Drawn again with NumPy: a seed stands for one partition, that of the run to be resumed."""
+    datasets, count = many(per_image=1), 3
+    settings = {"clients_per_dataset": count, "dirichlet_alpha": 2.0, "partition_seed": seed}
+    clients = deal(datasets, tmp_path, partition=("dirichlet",), **settings)
+    draw = np.random.default_rng(seed)
+    labels = sorted({text for part in datasets["set"].values() for text in part.texts("answer")})
+    shares_CK = {label: draw.dirichlet([2.0] * count) for label in labels}
+    for split, whole in datasets["set"].items():
+        held = [set() for _ in range(count)]
+        for label in labels:
+            pairs = zip(whole.pixel_hash_N.tolist(), whole.texts("answer"), strict=True)
+            images = sorted(image for image, answer in pairs if answer == label)
+            ends = np.rint(np.cumsum(shares_CK[label]) * len(images))
+            for place, image in enumerate(draw.permutation(np.array(images, np.int64)).tolist()):
+                held[int(np.sum(place >= ends[:-1]))].add(image)
+        found = [set(mine[split].pixel_hash_N.tolist()) for mine in clients.values()]
+        assert found == held
+
+
 def test_an_image_counts_for_its_rarest_finding():
     answers = ["edema", "edema, mass", "edema", "mass", "mass, edema, rare"]
     both = {"train": table(range(5), answers, task=[CLASSIFICATION] * 5)}
