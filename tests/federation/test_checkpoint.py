@@ -58,7 +58,11 @@ def test_a_round_comes_back_bit_for_bit_with_all_records(tmp_path):
 @pytest.mark.parametrize(
     ("given", "expected"), [("", "runs/x/checkpoints"), ("gs://bucket/x", "gs://bucket/x")]
 )
-def test_checkpoints_are_in_the_workdir_or_on_any_path_that_orbax_takes(given, expected):
+def test_checkpoints_are_in_the_workdir_or_on_any_path_that_orbax_takes(
+    given, expected, monkeypatch
+):
+    address = type(epath.Path("gs://bucket/x"))
+    monkeypatch.setattr(address, "exists", lambda path: False)  # as of a bucket that is reached
     folder = directory(CheckpointConfig(given, 1, 1), "runs/x")
     assert isinstance(folder, epath.Path)
     assert str(folder) == expected
