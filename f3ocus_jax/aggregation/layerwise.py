@@ -13,6 +13,9 @@ from flax import struct
 
 from f3ocus_jax.types import Array, Params, Rows
 
+LARGE = 1e12
+"""Largest value whose square, summed 1e9 times, is still within float32 with room to spare."""
+
 
 @struct.dataclass
 class Change:
@@ -129,14 +132,15 @@ def is_finite(tree: Any) -> jax.Array:
 def global_norm(change: Change) -> jax.Array:
     """Returns the Euclidean norm of a change, layers and head together: float32 [].
 
-    Squares of values that float32 holds may be beyond it, so they are taken of the values divided
-    by the largest one; a norm beyond float32 is its largest number.
+    Squares of large values are beyond float32, so they are taken of the values times a power of
+    two, which is exact; a norm beyond float32 is its largest number.
     """
     leaves = jax.tree.leaves(change)
     largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves]))
-    scale = jnp.where(largest > 0, largest, 1.0)
-    squares = jnp.stack([jnp.sum(jnp.square(leaf / scale)) for leaf in leaves])
-    return jnp.minimum(scale * jnp.sqrt(jnp.sum(squares)), jnp.finfo(jnp.float32).max)
+    factor = jnp.where(largest > LARGE, 2.0**-80, 1.0)
+    squares = jnp.stack([jnp.sum(jnp.square(leaf * factor)) for leaf in leaves])
+    norm = jnp.sqrt(jnp.sum(squares)) / factor
+    return jnp.minimum(norm, jnp.finfo(jnp.float32).max)
 
 
 def clip_to_norm(change: Change, limit: float) -> Change:

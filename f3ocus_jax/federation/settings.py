@@ -150,7 +150,6 @@ class FederatedConfig(Section):
         8,
         "Clients of one device whose examples are held together; more pass through in groups, so "
         "that memory does not grow with the federation. 0 for all.",
-        at_least=0,
     )
 
     def __post_init__(self) -> None:

@@ -19,6 +19,6 @@ def test_decode_takes_each_clients_largest_keys_and_nan_last():
 
 def test_places_order_by_front_then_crowding():
     points_PM = np.array([[2.0, 2.0], [0.0, 1.0], [1.0, 0.0], [3.0, 3.0]], np.float32)
-    places_P = np.asarray(random_keys._places(points_PM))
+    places_P = np.asarray(random_keys._positions(points_PM))
     assert set(places_P[[1, 2]]) == {0, 1}
     assert list(places_P[[0, 3]]) == [2, 3]
