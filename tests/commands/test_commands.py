@@ -186,6 +186,7 @@ def test_a_checkpoint_of_another_config_names_the_field_and_stays(train, finishe
     assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == before
 
 
+@pytest.mark.extended
 def test_more_rounds_continue_a_finished_run(train, finished, tmp_path):
     _, workdir = finished
     longer = tmp_path / "longer"
@@ -245,6 +246,7 @@ def test_predict_names_a_file_that_is_no_image(run, finished):
     assert "table.md cannot be read as an image" in message
 
 
+@pytest.mark.extended
 def test_pretraining_writes_weights_that_a_federation_takes(run, folder, finished, tmp_path):
     data = f"--config.data.data_dir={folder / 'data'}"
     foundation = tmp_path / "foundation"

@@ -76,7 +76,9 @@ WRITING = dict.fromkeys(WRITERS, "greedy") | {"blip2_opt": "rank", "blip2_t5": "
 """How the answers of each family are chosen here."""
 
 
-@pytest.mark.parametrize("family", marked(sorted(WRITING), WRITING.keys() - {"blip"}))
+@pytest.mark.parametrize(
+    "family", marked(sorted(WRITING), WRITING.keys() - {"blip"}, extended={"blip"})
+)
 def test_a_federation_whose_model_writes_its_answers(family, data_dir, tmp_path):
     settings = {
         "model__answering": "generate",

@@ -22,6 +22,7 @@ def test_outputs_that_are_pulled_side_by_side_give_lanczos_s_eigenvalues(method)
     np.testing.assert_allclose(*values_by(method), rtol=1e-4)
 
 
+@pytest.mark.extended
 def test_so_they_do_without_the_flags_that_make_tests_compile_faster():
     call = "test_outputs_that_are_pulled_side_by_side_give_lanczos_s_eigenvalues(name)"
     process = run(
