@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 # Versions are pinned here, what is installed is named in pyproject.toml. JAX from 0.11 on needs Python 3.12.
 LOCK := $(if $(filter 3.11,$(VERSION)),requirements.lock,requirements-newest.lock)
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint $(LOCK) --editable
-PYTEST := $(RUN) -m pytest --numprocesses auto --dist loadfile --durations 10
+PYTEST := $(RUN) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 10
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: demo test test-all test-slow parity docs format clean

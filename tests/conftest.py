@@ -27,6 +27,12 @@ _xla.add_flags(
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts files that take long first, so that no worker ends with one while the others idle."""
+    long = [REPOSITORY / "tests" / folder for folder in ("commands", "federation")]
+    items.sort(key=lambda item: not any(folder in item.path.parents for folder in long))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
     """The folder with the real medical images: $F3OCUS_DATA, or shared/data beside the checkout."""

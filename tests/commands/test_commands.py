@@ -7,8 +7,12 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 
+from f3ocus_jax.federation import experiment
+from f3ocus_jax.models.huggingface import directory as huggingface
+from tests.helpers.configs import read_config
 from tests.helpers.marking import marked
 from tests.helpers.paths import REPOSITORY
 
@@ -246,13 +250,33 @@ def test_predict_names_a_file_that_is_no_image(run, finished):
     assert "table.md cannot be read as an image" in message
 
 
-@pytest.mark.extended
-def test_pretraining_writes_weights_that_a_federation_takes(run, folder, finished, tmp_path):
+@pytest.fixture(scope="module")
+def foundation(run, finished, folder):
+    """The folder of a finished tiny pre-training."""
     data = f"--config.data.data_dir={folder / 'data'}"
-    foundation = tmp_path / "foundation"
-    process = run("pretrain", "--config=configs/pretrain.py:tiny", f"--workdir={foundation}", data)
+    workdir = folder / "foundation"
+    process = run("pretrain", "--config=configs/pretrain.py:tiny", f"--workdir={workdir}", data)
     assert process.returncode == 0, process.stderr
+    return workdir
+
+
+def test_pretraining_writes_weights_that_a_federation_takes(foundation, folder):
     assert (foundation / "config.json").is_file()
+    settings = {
+        "model__weights": str(foundation),
+        "data__datasets": ("phantom_medvqa/tiny",),
+        "federated__budgets": (1,),
+    }
+    parts = experiment.assemble(read_config("", folder / "data", **settings))
+    written = huggingface.load(foundation, key=jax.random.key(0))
+    jax.tree.map(
+        np.testing.assert_array_equal, parts.foundation.params["blocks"], written.params["blocks"]
+    )
+
+
+@pytest.mark.extended
+def test_a_federation_starts_with_the_weights_of_a_pretraining(run, foundation, folder, tmp_path):
+    data = f"--config.data.data_dir={folder / 'data'}"
     process = run(
         "train",
         *("--config=configs/phantom.py", f"--workdir={tmp_path / 'run'}", data),

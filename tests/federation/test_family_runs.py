@@ -80,16 +80,8 @@ WRITING = dict.fromkeys(WRITERS, "greedy") | {"blip2_opt": "rank", "blip2_t5": "
     "family", marked(sorted(WRITING), WRITING.keys() - {"blip"}, extended={"blip"})
 )
 def test_a_federation_whose_model_writes_its_answers(family, data_dir, tmp_path):
-    settings = {
-        "model__answering": "generate",
-        "evaluation__decoding": WRITING[family],
-        "evaluation__beam__beams": 2,
-    }
-    with undrawn():
-        first = experiment.run(tiny(family, data_dir, federated__rounds=1, **settings), tmp_path)
-    both = experiment.run(tiny(family, data_dir, **settings), tmp_path)
-    assert without_times(both)[:2] == without_times(first)
-    for client in both[-1].clients:
+    records = experiment.run(tiny(family, data_dir, **writing(family)), tmp_path)
+    for client in records[-1].clients:
         assert max(client.residuals) < 1e-3
         assert max(client.values) > 0
         assert np.isfinite(client.train_loss)
@@ -97,7 +89,7 @@ def test_a_federation_whose_model_writes_its_answers(family, data_dir, tmp_path)
         assert client.test["exact_match"] <= client.test["token_f1"] <= 1
         assert client.test["exact_match"] == client.test["accuracy"]
         assert 0 <= client.test["bleu1"] <= 1
-    assert both[-1].loss < both[0].loss
+    assert records[-1].loss < records[0].loss
 
     foundation, params, _ = run_folder.load_model(tmp_path, 2)
     assert params["head"] == {}
@@ -112,6 +104,26 @@ def test_a_federation_whose_model_writes_its_answers(family, data_dir, tmp_path)
     assert len(lines) == 3
     assert lines[0].startswith(f"{WRITING[family]}: ")
     assert lines[1].split("%  ")[1] in foundation.answers
+
+
+def writing(family):
+    return {
+        "model__answering": "generate",
+        "evaluation__decoding": WRITING[family],
+        "evaluation__beam__beams": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    "family", marked(sorted(WRITING), WRITING.keys() - {"blip"}, extended=("blip",))
+)
+def test_a_federation_whose_model_writes_its_answers_is_resumed(family, data_dir, tmp_path):
+    settings = writing(family)
+    with undrawn():
+        first = experiment.run(tiny(family, data_dir, federated__rounds=1, **settings), tmp_path)
+        both = experiment.run(tiny(family, data_dir, **settings), tmp_path)
+    assert without_times(both)[:2] == without_times(first)
+    assert both[-1].loss < both[0].loss
 
 
 @pytest.mark.slow

@@ -129,8 +129,9 @@ def test_a_head_is_trained_by_the_clients_of_its_task_alone(data_dir):
     assert changed == {"answers": True, "findings": False}
 
 
-@pytest.mark.extended
-def test_chestmnist_s_layout_trains_end_to_end(tmp_path, monkeypatch):
+@pytest.fixture
+def chestmnist(tmp_path, monkeypatch):
+    """A federation of made-up files in the layout of ChestMNIST: its config and their record."""
     _, record = medmnist_files.write(tmp_path / "files", "chestmnist")
     known = {"sources": ("chestmnist",), "records": {"chestmnist": record}}
     made = MedVQAConfig(name="made_up", findings=True, **known)
@@ -141,7 +142,20 @@ def test_chestmnist_s_layout_trains_end_to_end(tmp_path, monkeypatch):
         "data__manual_dir": str(tmp_path / "files"),
         "federated__rounds": 1,
     }
-    config = read_config("tiny", tmp_path / "data", task="task4", **settings)
+    return read_config("tiny", tmp_path / "data", task="task4", **settings), record
+
+
+def test_chestmnist_s_layout_becomes_a_client_that_finds_diseases(chestmnist):
+    config, record = chestmnist
+    parts = experiment.assemble(config)
+    assert list(parts.foundation.findings) == list(record.labels)
+    (client,) = parts.federation.clients
+    assert client.train.batch(np.arange(1)).targets_BF.shape == (1, len(record.labels))
+
+
+@pytest.mark.extended
+def test_chestmnist_s_layout_trains_end_to_end(chestmnist, tmp_path):
+    config, record = chestmnist
     records = experiment.run(config, tmp_path / "run")
     assert len(records) == 2
     for client in records[1].clients:
