@@ -32,7 +32,7 @@ def owned(
     a killed process left are removed; those of checkpoints are left to Orbax.
 
     Args:
-      folder: Folder of the run; it exists.
+      folder: Folder of the run, made if absent.
       checkpoints: Folder of its checkpoints; one outside of `folder` gets a lock beside it.
 
     Yields:
@@ -46,6 +46,7 @@ def owned(
         checks: list[Callable[[], None]] = []
         problem = ""
         if hosts.is_first():
+            folder.mkdir(parents=True, exist_ok=True)
             try:
                 checks = [stack.enter_context(_lock(path)) for path in _locks(folder, checkpoints)]
             except LockedError as error:

@@ -74,6 +74,7 @@ def test_a_second_run_is_refused_and_a_killed_one_is_taken_over(tmp_path):
     workdir, data = tmp_path / "run", tmp_path / "data"
     first = start(workdir, data)
     wait_for_round(first, 1)
+    first.send_signal(signal.SIGSTOP)  # else it may end by itself before the second one starts
     second = start(workdir, data)
     _, errors = second.communicate(timeout=600)
     assert second.returncode == 1
