@@ -145,12 +145,13 @@ def chestmnist(tmp_path, monkeypatch):
     return read_config("tiny", tmp_path / "data", task="task4", **settings), record
 
 
-def test_chestmnist_s_layout_becomes_a_client_that_finds_diseases(chestmnist):
+def test_chestmnist_s_layout_becomes_clients_that_find_diseases(chestmnist):
     config, record = chestmnist
     parts = experiment.assemble(config)
     assert list(parts.foundation.findings) == list(record.labels)
-    (client,) = parts.federation.clients
-    assert client.train.batch(np.arange(1)).targets_BF.shape == (1, len(record.labels))
+    assert parts.federation.clients
+    for client in parts.federation.clients:
+        assert client.train.batch(np.arange(1)).targets_BF.shape == (1, len(record.labels))
 
 
 @pytest.mark.extended
