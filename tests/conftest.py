@@ -1,13 +1,20 @@
 """Sets four CPU devices before JAX loads, strict ranks, and where the real data is found."""
 
+import atexit
 import gc
 import os
 import pathlib
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 from tests.helpers.paths import REPOSITORY
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # read by JAX as it is imported
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers and commands inherit it
+    # A font list in the home folder may be of an environment that is gone, and lack its fonts.
+    os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="matplotlib")
+    atexit.register(shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True)
 
 import jax
 import pytest
