@@ -108,7 +108,7 @@ def test_less_memory_gives_the_same_gradient(layers, unit, settings):
     ],
 )
 @pytest.mark.parametrize(
-    "unit", marked(["adapter", "bias", "block", "lora", "norm"], extended=("bias", "norm"))
+    "unit", marked(["adapter", "bias", "block", "lora", "norm"], extended=("bias", "lora", "norm"))
 )
 def test_gradient_of_every_unit_of_a_vilt_equals_full_autodiff(unit, rematerialise):
     config = tiny_vilt()
@@ -131,6 +131,7 @@ def test_gradient_of_a_prompt_equals_full_autodiff(layers):
     check_against_autodiff(model, "prompt", params, batch, layers, **settings)
 
 
+@pytest.mark.extended
 def test_rematerialisation_keeps_one_hidden_state_per_layer():
     config = tiny_vilt()
     model, batch = vilt.make_model(config), tiny_batch(config)

@@ -70,6 +70,7 @@ def vilt_update(precision, learning_rate):
     return parts, jax.jit(train)(*parts, one)
 
 
+@pytest.mark.extended
 def test_bfloat16_steps_move_float32_masters_less_than_bfloat16_can_tell():
     (_, rows_L, head), update = vilt_update("bfloat16", 1e-5)
     assert {leaf.dtype for leaf in jax.tree.leaves((update.rows_R, update.head))} == {

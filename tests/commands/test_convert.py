@@ -20,6 +20,7 @@ from f3ocus_jax.models.huggingface import (
     shards,
     tensor_files,
 )
+from tests.helpers.marking import marked
 from tests.helpers.models import first_tiny, random_params, with_vocabulary
 
 KEY = jax.random.key(0)
@@ -103,7 +104,7 @@ def test_one_file_is_converted_with_sizes_and_tokenizer_from_elsewhere(tmp_path)
         convert.convert(file, tmp_path / "theirs", tmp_path / "other")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", marked(FAMILIES, extended=list(FAMILIES)[1:]))
 def test_positions_are_resized_as_a_run_would_resize_them(family, tmp_path):
     write(family, tmp_path / "theirs", dtype="float32")
     convert.convert(tmp_path / "theirs", None, tmp_path / "ours", target=Target(image_size=24))
@@ -162,6 +163,7 @@ def test_what_cannot_be_converted_is_named(tmp_path):
         convert.convert(tmp_path / "theirs", None, tmp_path / "ours")
 
 
+@pytest.mark.extended
 def test_reading_holds_the_model_and_one_shard_converting_one_shard_in_and_out(tmp_path):
     # Known beforehand: float32 tensors of 0.3 MB in 9 layers, shards of at most 1 MB.
     sizes = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 9}

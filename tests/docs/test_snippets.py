@@ -18,8 +18,8 @@ TARGETS = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), r
 EXTRAS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"][
     "optional-dependencies"
 ]
-WITH_A_RUN = (REPOSITORY / "README.md", REPOSITORY / "docs" / "api.md")
-"""Pages whose snippets train a whole federation."""
+WITH_A_RUN = tuple(REPOSITORY / page for page in ("README.md", "docs/api.md", "docs/tutorial.md"))
+"""Pages whose snippets train a model."""
 
 FILES_OF_THE_READER = "FOLDER"
 SHELL = ("", "bash", "console", "sh")

@@ -117,6 +117,7 @@ def test_a_round_changes_the_chosen_layers_and_the_head_and_nothing_else(data_di
     assert any(not np.array_equal(*pair) for pair in zip(*heads, strict=True))
 
 
+@pytest.mark.extended
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_warm_start_survives_a_stop_and_what_has_not_converged_is_recorded(data_dir, tmp_path):
     warm = {"importance__lntk__warm_start": True, "importance__lntk__method": "lanczos"}
@@ -145,7 +146,7 @@ def test_a_warm_start_survives_a_stop_and_what_has_not_converged_is_recorded(dat
     assert np.any(memory.vectors_LNC[away] != 0)
 
 
-@pytest.mark.parametrize("score", marked(["lntk", "grasp", "random"], extended=("grasp",)))
+@pytest.mark.parametrize("score", marked(["lntk", "grasp", "random"], extended=("lntk", "grasp")))
 def test_own_choice_trains_every_client_s_own_layers(data_dir, score):
     settings = {"selection__algorithm": "own", "importance__score": score}
     parts = experiment.assemble(read_config("tiny", data_dir, **settings))
@@ -159,6 +160,7 @@ def test_own_choice_trains_every_client_s_own_layers(data_dir, score):
         assert client.layers == client.own_layers == sorted(best.tolist())
 
 
+@pytest.mark.extended
 def test_limits_hold_in_a_round_with_an_absent_client(data_dir):
     """Nine clients, four layers: the last round's front must not bring the absent one back."""
     settings = {

@@ -111,6 +111,7 @@ def test_prediction_says_what_is_present_by_a_client_s_thresholds(mixed):
     ]
 
 
+@pytest.mark.extended
 def test_a_head_is_trained_by_the_clients_of_its_task_alone(data_dir):
     absent = dict.fromkeys(FINDERS, (1,))
     parts = experiment.assemble(
@@ -168,7 +169,7 @@ def test_chestmnist_s_layout_trains_end_to_end(chestmnist, tmp_path):
 RUNS = {
     ("task1", "tiny_llava_snip"): pytest.mark.slow,
     ("task2", "tiny_albef_fd"): pytest.mark.slow,
-    ("task4", "tiny"): (),
+    ("task4", "tiny"): pytest.mark.extended,
     ("task4", "tiny_blip_lntk"): pytest.mark.slow,
     ("task5", "tiny_albef_last_k"): pytest.mark.slow,
     ("task5", "tiny_llava_fishmask"): pytest.mark.slow,

@@ -21,7 +21,7 @@ SLOW = ("adap", "bias", "ln", "promptfl")
 """Gradients of every unit are compared with autodiff's in `clients/test_gradient.py`."""
 
 
-@pytest.mark.parametrize("method", marked(METHODS, SLOW, extended=("feddat", "full")))
+@pytest.mark.parametrize("method", marked(METHODS, SLOW, extended=("feddat", "full", "lora")))
 def test_a_round_trains_its_unit_in_every_layer_and_nothing_else(method, data_dir):
     parts = experiment.assemble(read_config(f"tiny_{method}", data_dir))
     state, _, record = experiment.next_round(parts, parts.start, parts.memory)

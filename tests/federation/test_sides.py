@@ -26,6 +26,7 @@ from f3ocus_jax.report.records import make_round_record
 from f3ocus_jax.types import ClientMemory, ServerState, TrainingOutcome
 from tests.helpers import training_stage
 from tests.helpers.configs import without_times
+from tests.helpers.marking import marked
 from tests.helpers.oracles import toy_model
 
 CLIENTS, LAYERS, BUDGET, NUMBER = training_stage.CLIENTS, training_stage.LAYERS, 2, 1
@@ -181,7 +182,13 @@ def both_ways(case):
     return (simulated, memories, record), one_by_one(case, stages, key)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case != OVER_DEVICES])
+@pytest.mark.parametrize(
+    "case",
+    marked(
+        [case for case in CASES if case != OVER_DEVICES],
+        extended=("memories", "weights and outliers"),
+    ),
+)
 def test_clients_one_by_one_give_the_simulator_s_records_and_parameters_bit_for_bit(case):
     (*simulated, expected), (*found, record) = both_ways(case)
     assert without_times([record]) == without_times([expected])

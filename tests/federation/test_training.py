@@ -273,6 +273,7 @@ def test_a_clipped_outlier_moves_the_mean_by_no_more_than_the_limit(monkeypatch)
     assert 0 < length <= outcome.norms.limit
 
 
+@pytest.mark.extended
 def test_by_default_an_outlier_is_reported_and_counts(monkeypatch):
     _, after, outcome = attacked(monkeypatch, attacks.HUGE)
     assert outcome.norms.outlying_K.tolist() == [k == HOSTILE for k in range(CLIENTS)]

@@ -10,6 +10,7 @@ import pytest
 from f3ocus_jax.importance import probe as probe_lib, spt
 from f3ocus_jax.models import base, units
 from f3ocus_jax.models.vilt import model as vilt
+from tests.helpers.marking import marked
 from tests.helpers.models import random_params, tiny_batch, tiny_vilt
 from tests.helpers.oracles import toy_batch, toy_model
 from tests.helpers.scores import make_score
@@ -105,7 +106,7 @@ DEFINITIONS = {
 }
 
 
-@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("unit", marked(UNITS, extended=("block",)))
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_score_agrees_with_its_definition_in_float64(name, unit):
     expected = DEFINITIONS[name](Dense(unit))
@@ -246,6 +247,7 @@ def test_synflow_agrees_with_finite_differences(unit):
     np.testing.assert_allclose(found, sum(leaves), rtol=1e-3)
 
 
+@pytest.mark.extended
 def test_synflow_fills_a_canvas_with_its_image():
     config = tiny_vilt()
     model, batch = vilt.make_model(config), tiny_batch(config)

@@ -7,6 +7,7 @@ import pytest
 
 from f3ocus_jax import hosts as distributed
 from tests.helpers import hosts
+from tests.helpers.marking import marked
 
 
 def test_alone_every_client_is_here_and_an_exchange_gives_back_what_was_given():
@@ -31,7 +32,7 @@ def rounds(folder, rule, count):
     return [dict(np.load(file)) for file in files]
 
 
-@pytest.mark.parametrize("rule", ["mean", pytest.param("median", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rule", marked(["mean", "median"], ("median",), extended=("mean",)))
 def test_two_hosts_that_each_hold_their_own_clients_give_the_state_of_one(tmp_path, rule):
     (alone,), (first, second) = rounds(tmp_path, rule, 1), rounds(tmp_path, rule, 2)
     assert first.keys() == alone.keys()

@@ -68,6 +68,7 @@ def run(flags, code=CHECK):
     )
 
 
+@pytest.mark.extended
 def test_the_package_sets_the_flag_and_a_compiler_without_it_is_found_out():
     assert run("").returncode == 0
     broken = run(f"{_xla.FLAG}=dot,reduce")

@@ -13,6 +13,7 @@ from PIL import Image
 
 from f3ocus_jax.report import figures, layer_figures, style
 from f3ocus_jax.types import RoundRecord
+from tests.helpers.marking import marked
 
 MakeRecords = Callable[..., list[RoundRecord]]
 
@@ -44,7 +45,7 @@ def visible_texts(figure):
     ]
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", marked(SIZES, extended=("deep",)))
 @pytest.mark.parametrize("name", figures.FIGURES)
 def test_no_text_overlaps_another_or_leaves_the_page(make_records, size, name):
     draw, _ = figures.FIGURES[name]

@@ -15,7 +15,10 @@ TINY = [
     (3, 5, [2, 2, 1]),
     (4, 4, [2, 1, 1, 2]),
 ]
-tiny = pytest.mark.parametrize(("clients", "layers", "budgets"), TINY)
+tiny = pytest.mark.parametrize(
+    ("clients", "layers", "budgets"),
+    [pytest.param(*case, marks=pytest.mark.extended if case in TINY[-2:] else ()) for case in TINY],
+)
 
 
 def every_point(scores_KL, budgets):

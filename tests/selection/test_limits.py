@@ -36,6 +36,11 @@ WANTED = {
 }
 
 COMBINED = {"mask, absent and bounds", "costs, mask, absent and bounds"}
+FURTHER = {
+    ("exact", "costs"),
+    *itertools.product(["SimpleGA"], COMBINED),
+    *itertools.product(["nsga2"], ["mask", "absent", "costs"]),
+}
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +79,7 @@ def choose(select, limits, *, seeds_PKL=None, seed=0):
     marked(
         itertools.product(["nsga2", "mopso", "exact", "SimpleGA"], WANTED),
         list(itertools.product(["mopso", "SimpleGA"], WANTED.keys() - COMBINED)),
+        extended=FURTHER,
     ),
 )
 def test_every_point_of_the_front_keeps_the_limits(name, kind, selectors):
@@ -173,7 +179,7 @@ def test_costs_need_capacities_and_must_be_positive():
         selection.Requirements(costs_L=-COSTS_L, capacity_K=CAPACITY_K)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", marked(range(4), extended=(1, 2, 3)))
 @pytest.mark.parametrize("bounded", [False, True])
 def test_true_front_under_costs_agrees_with_trying_every_choice(seed, bounded):
     scores_KL = brute_force.draw_scores(3, 4, correlation=0.5, seed=seed)

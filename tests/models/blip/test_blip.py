@@ -11,6 +11,7 @@ from f3ocus_jax.models.blocks.bert import TextConfig
 from f3ocus_jax.models.blocks.vision import VisionConfig
 from f3ocus_jax.models.huggingface import directory as huggingface
 from f3ocus_jax.types import Batch
+from tests.helpers.marking import marked
 from tests.helpers.models import random_params, tiny_batch, tiny_blip
 from tests.helpers.paths import MODEL_FIXTURES
 from tests.models.blip import blip_oracle
@@ -23,7 +24,7 @@ FAMILY = FAMILIES["blip"]
 apply = jax.jit(base.apply, static_argnums=0)
 
 
-@pytest.mark.parametrize("stack", FAMILY.stacks)
+@pytest.mark.parametrize("stack", marked(FAMILY.stacks, extended=("vision",)))
 def test_states_scores_and_gradients_equal_those_of_torch(stack):
     weights = huggingface.load(FIXTURE, key=jax.random.key(0), selectable=stack)
     expected = load_file(FIXTURE / "expected.safetensors")

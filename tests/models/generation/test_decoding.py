@@ -93,6 +93,7 @@ def test_what_is_written_with_a_cache_is_likeliest_without_one(name):
         np.testing.assert_allclose(ranked_BC[:, answer], one_B, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.extended
 def test_a_finished_answer_is_padded_and_the_others_go_on():
     model, params, batch = model_of("blip")
     free_BA = np.asarray(

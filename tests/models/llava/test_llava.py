@@ -15,6 +15,7 @@ from f3ocus_jax.models.huggingface import directory as huggingface
 from f3ocus_jax.models.llava import model as llava
 from f3ocus_jax.models.llava.config import LlavaConfig, standardise
 from f3ocus_jax.types import Batch
+from tests.helpers.marking import marked
 from tests.helpers.models import random_params, tiny_batch, tiny_llava
 from tests.helpers.paths import MODEL_FIXTURES
 from tests.models.llava import llava_oracle
@@ -27,7 +28,7 @@ FAMILY = FAMILIES["llava"]
 apply = jax.jit(base.apply, static_argnums=0)
 
 
-@pytest.mark.parametrize("stack", FAMILY.stacks)
+@pytest.mark.parametrize("stack", marked(FAMILY.stacks, extended=("vision",)))
 def test_states_scores_and_gradients_equal_those_of_torch(stack):
     weights = huggingface.load(FIXTURE, key=jax.random.key(0), selectable=stack)
     expected = load_file(FIXTURE / "expected.safetensors")
@@ -96,6 +97,7 @@ def test_the_answer_depends_on_the_image_and_on_the_question():
         assert np.abs(apply(model, params, changed) - logits_BC).max(axis=1).min() > 1e-3
 
 
+@pytest.mark.extended
 def test_grouped_queries_equal_queries_with_repeated_keys_and_values():
     grouped = tiny_llava().config.text_config
     full = LlamaConfig(**{**vars(grouped), "num_key_value_heads": 4})
@@ -128,6 +130,7 @@ def test_attention_depends_on_distances_alone():
     )
 
 
+@pytest.mark.extended
 def test_a_bfloat16_model_keeps_its_dtype_and_is_near_the_float32_one():
     spec = tiny_llava()
     model, batch = FAMILY.make_model(spec), tiny_batch(spec)
