@@ -1,5 +1,7 @@
 """Errors that a user can cause and mend."""
 
+from tfds_medvqa.common.errors import DamagedError as DamagedError
+
 
 class ConfigError(ValueError):
     """An impossible setting; the message says what was given and what is allowed."""
@@ -11,10 +13,6 @@ class DataError(ValueError):
 
 class WeightsError(ValueError):
     """Weights that cannot be used; the message names the file and what is wrong with it."""
-
-
-class DamagedError(ValueError):
-    """A file that changed after it was written, or that is gone; the message names it."""
 
 
 class LockedError(RuntimeError):

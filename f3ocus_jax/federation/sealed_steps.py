@@ -14,8 +14,9 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
-from f3ocus_jax import hosts, integrity
+from f3ocus_jax import hosts
 from f3ocus_jax.errors import DamagedError
+from tfds_medvqa.common import integrity
 
 METADATA = "_CHECKPOINT_METADATA"
 METADATA_COPY = "checkpoint_metadata.json"

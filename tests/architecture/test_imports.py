@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers.paths import PACKAGE, REPOSITORY
 
-FOUNDATIONS = {"types", "errors", "integrity", "interrupts", "_xla"}
+FOUNDATIONS = {"types", "errors", "interrupts", "_xla"}
 ORDER = (
     "config",
     "hosts",

@@ -5,11 +5,11 @@ A directory without one, such as a download, is read as it is.
 
 import pathlib
 
-from f3ocus_jax import integrity
 from f3ocus_jax.data.tokenizer import TOKENIZER_FILES
 from f3ocus_jax.errors import DamagedError
 from f3ocus_jax.models.huggingface import extra_files, peft_layout, preprocessor, tensor_files
 from f3ocus_jax.models.huggingface.config_file import CONFIG_FILE
+from tfds_medvqa.common import integrity
 
 WEIGHT_FILES = "*.safetensors"
 PATTERNS = (

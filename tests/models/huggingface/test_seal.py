@@ -10,11 +10,11 @@ import pytest
 from f3ocus_jax import convert
 from f3ocus_jax._command_line import EXPECTED_ERRORS
 from f3ocus_jax.errors import DamagedError
-from f3ocus_jax.integrity import MANIFEST
 from f3ocus_jax.models import foundation as foundation_lib
 from f3ocus_jax.models.huggingface import directory as huggingface, extra_files
 from tests.helpers import damage
 from tests.helpers.configs import read_config
+from tfds_medvqa.common.integrity import MANIFEST
 
 ANSWERS = ("no", "yes", "grade 1")
 CONFIG = read_config("tiny")

@@ -1,16 +1,28 @@
-"""Manifests: size and SHA-256 of every file of a folder, written last and checked when read."""
+"""Manifests: size and checksum of every file of a folder, written last and checked when read.
+
+The checksums find damage, not intent: whoever can change a file can change the manifest, too.
+"""
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import xxhash
 from etils import epath
 
-from f3ocus_jax.errors import DamagedError
+from tfds_medvqa.common.errors import DamagedError
 
 MANIFEST = "f3ocus_manifest.json"
 PARTIAL = f".{MANIFEST}.partial"
+
+ALGORITHM = "xxh3_128"
+"""Checksum of new manifests; each entry names its own."""
+
+ALGORITHMS = {"xxh3_128": xxhash.xxh3_128, "sha256": hashlib.sha256}
+
+Entries = Mapping[str, Mapping[str, Any]]
+"""Path relative to the folder to size and checksum of the file."""
 
 
 def write_manifest(folder: epath.PathLike, names: Iterable[str] | None = None) -> None:
@@ -38,12 +50,15 @@ def has_manifest(folder: epath.PathLike) -> bool:
     return (epath.Path(folder) / MANIFEST).exists()
 
 
-def check_manifest(folder: epath.PathLike, names: Iterable[str] | None = None) -> None:
+def check_manifest(folder: epath.PathLike, names: Iterable[str] | None = None) -> Entries:
     """Reads every file that the manifest lists; files that it does not list are ignored.
 
     Args:
       folder: The folder.
       names: Listed files to read; all if None. The sizes of all are checked in any case.
+
+    Returns:
+      The files that the manifest lists.
 
     Raises:
       DamagedError: If the manifest is absent or damaged, or a file is absent or changed; one line
@@ -58,8 +73,9 @@ def check_manifest(folder: epath.PathLike, names: Iterable[str] | None = None) -
         if (size := path.stat().length) != entry["bytes"]:
             raise DamagedError(f"{path} is damaged: {size} bytes instead of {entry['bytes']}")
     for name in entries if names is None else names:
-        if name in entries and _sha256(folder / name) != entries[name]["sha256"]:
+        if name in entries and not _has_checksum(folder / name, entries[name]):
             raise DamagedError(f"{folder / name} is damaged: its checksum is not in {MANIFEST}")
+    return entries
 
 
 def files(folder: epath.PathLike) -> list[str]:
@@ -76,17 +92,38 @@ def files(folder: epath.PathLike) -> list[str]:
     return sorted(set(names) - {MANIFEST, PARTIAL})
 
 
+def checksum(path: epath.PathLike, algorithm: str = ALGORITHM) -> str:
+    """Returns the checksum of a file, which is never in memory as a whole.
+
+    Args:
+      path: Path of the file.
+      algorithm: One of `ALGORITHMS`.
+    """
+    with epath.Path(path).open("rb") as file:
+        return hashlib.file_digest(file, ALGORITHMS[algorithm]).hexdigest()
+
+
 def _entry(path: epath.Path) -> dict[str, Any]:
-    return {"bytes": path.stat().length, "sha256": _sha256(path)}
+    return {"bytes": path.stat().length, ALGORITHM: checksum(path, ALGORITHM)}
 
 
-def _read_entries(path: epath.Path) -> Mapping[str, Mapping[str, Any]]:
+def _has_checksum(path: epath.Path, entry: Mapping[str, Any]) -> bool:
+    (algorithm,) = entry.keys() - {"bytes"}
+    if algorithm not in ALGORITHMS:
+        raise DamagedError(
+            f"{path} cannot be checked: its checksum in {MANIFEST} is {algorithm}, known are "
+            f"{', '.join(ALGORITHMS)}; a newer version wrote it"
+        )
+    return checksum(path, algorithm) == entry[algorithm]
+
+
+def _read_entries(path: epath.Path) -> Entries:
     """Returns path to size and checksum, after the manifest's own checksum was compared."""
     if not path.is_file():
         raise DamagedError(f"{path} is missing: the folder was not finished, or is an older one")
     try:
         text = path.read_text()
-        entries: Mapping[str, Mapping[str, Any]] = json.loads(text)["files"]
+        entries: Entries = json.loads(text)["files"]
         is_whole = text == _text(entries)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(f"{path} is damaged: it is no manifest") from error
@@ -95,13 +132,7 @@ def _read_entries(path: epath.Path) -> Mapping[str, Mapping[str, Any]]:
     return entries
 
 
-def _text(entries: Mapping[str, Mapping[str, Any]]) -> str:
+def _text(entries: Entries) -> str:
     """Returns the content of a manifest: the entries, and a checksum of them."""
-    checksum = hashlib.sha256(json.dumps(entries).encode()).hexdigest()
-    return json.dumps({"sha256": checksum, "files": entries}, indent=1) + "\n"
-
-
-def _sha256(path: epath.Path) -> str:
-    """Returns the checksum of a file, which is never in memory as a whole."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    own = hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+    return json.dumps({"sha256": own, "files": entries}, indent=1) + "\n"

@@ -3,9 +3,11 @@ import json
 import random
 
 import pytest
+import xxhash
 
-from f3ocus_jax.errors import DamagedError
-from f3ocus_jax.integrity import MANIFEST, check_manifest, has_manifest, write_manifest
+from tfds_medvqa.common import integrity
+from tfds_medvqa.common.errors import DamagedError
+from tfds_medvqa.common.integrity import MANIFEST, check_manifest, has_manifest, write_manifest
 
 
 @pytest.fixture
@@ -22,9 +24,30 @@ def test_a_manifest_lists_every_file_with_its_size_and_checksum(folder):
     files = json.loads((folder / MANIFEST).read_text())["files"]
     assert list(files) == ["a.txt", "deep/er/b.bin", "empty"]
     content = (folder / "deep/er/b.bin").read_bytes()
-    expected = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    expected = {"bytes": len(content), "xxh3_128": xxhash.xxh3_128(content).hexdigest()}
     assert files["deep/er/b.bin"] == expected
     check_manifest(folder)
+
+
+def test_a_manifest_of_another_algorithm_is_still_checked(folder, monkeypatch):
+    monkeypatch.setattr(integrity, "ALGORITHM", "sha256")
+    write_manifest(folder)
+    monkeypatch.undo()
+    content = (folder / "a.txt").read_bytes()
+    expected = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    assert check_manifest(folder)["a.txt"] == expected
+    (folder / "a.txt").write_bytes(bytes(len(content)))
+    with pytest.raises(DamagedError, match=r"a\.txt is damaged"):
+        check_manifest(folder)
+
+
+def test_a_manifest_of_an_unknown_algorithm_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(integrity, "ALGORITHM", "xxh9")
+    monkeypatch.setattr(integrity, "ALGORITHMS", {"xxh9": hashlib.sha256})
+    write_manifest(folder)
+    monkeypatch.undo()
+    with pytest.raises(DamagedError, match=r"checksum .* is xxh9, known are xxh3_128, sha256"):
+        check_manifest(folder)
 
 
 def test_files_that_a_manifest_does_not_list_are_ignored(folder):
