@@ -11,12 +11,12 @@ import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tensorflow_datasets as tfds
 from absl import logging as absl_logging
 
-from tfds_medvqa.common import buckets, owner_lock
+from tfds_medvqa.common import buckets, owner_lock, sealed_build
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.printable import printable
 
@@ -43,17 +43,21 @@ def build(
     name: str,
     data_dir: str | os.PathLike[str],
     manual_dir: str | os.PathLike[str] | None = None,
+    *,
+    reread: bool = False,
 ) -> tfds.core.DatasetBuilder:
-    """Builds a dataset into array_record files, unless it exists already.
+    """Builds a dataset into array_record files, unless a whole build exists already.
 
-    TFDS writes to a folder named incomplete.… and renames it at the end, so that an interrupted
-    build starts again. Of several processes that want the same dataset one builds it, and the
-    others wait.
+    TFDS writes to a folder named incomplete.… and renames it at the end; a manifest is written
+    last. A build without one, or that does not fit to it, is built again, or stays as it is if that
+    fails. Of several processes that want the same dataset one builds it, and the others wait.
 
     Args:
       name: Dataset and config, such as "medvqa_fl/fundus".
       data_dir: Folder of built datasets.
       manual_dir: Folder of the source files; None if they can be downloaded.
+      reread: True to compare the files of examples with their checksums too, and not their sizes
+        alone.
 
     Returns:
       The builder; its `as_data_source` reads the examples without TensorFlow.
@@ -61,6 +65,34 @@ def build(
     Raises:
       BuildError: if there is no such dataset or config, or a source file cannot be used.
     """
+    builder_class, config = _find(name)
+
+    def make() -> tfds.core.DatasetBuilder:
+        with _quietly():
+            return builder_class(config=config, data_dir=data_dir, file_format="array_record")
+
+    version = builder_class.builder_configs[config].version or builder_class.VERSION
+    folder = pathlib.Path(data_dir, builder_class.name, config, str(version))
+    return _prepared(folder, make, manual_dir, reread)
+
+
+def prepare(
+    builder: tfds.core.DatasetBuilder, manual_dir: str | os.PathLike[str] | None = None
+) -> None:
+    """Builds the dataset of a builder, unless a whole build exists already.
+
+    Args:
+      builder: Builder of a dataset of this package.
+      manual_dir: Folder of the source files; None if they can be downloaded.
+
+    Raises:
+      BuildError: if a source file cannot be used.
+    """
+    _prepared(pathlib.Path(builder.data_dir), lambda: builder, manual_dir, reread=False)
+
+
+def _find(name: str) -> tuple[type[tfds.core.DatasetBuilder], str]:
+    """Returns the class of a dataset's builder, and the name of its config."""
     dataset, _, config = name.partition("/")
     if dataset not in BUILDERS:
         raise BuildError(f"dataset {name!r} is unknown; choose one of {', '.join(BUILDERS)}")
@@ -72,49 +104,59 @@ def build(
         raise BuildError(
             f"{dataset} has no config {config!r}{hint}; choose one of {', '.join(known)}"
         )
-    with _quietly():
-        builder = builder_class(config=config, data_dir=data_dir, file_format="array_record")
-    prepare(builder, manual_dir)
-    return builder
+    return builder_class, config
 
 
-def prepare(
-    builder: tfds.core.DatasetBuilder, manual_dir: str | os.PathLike[str] | None = None
-) -> None:
-    """Builds the dataset of a builder, unless it exists already.
+def _prepared(
+    folder: pathlib.Path,
+    make: Callable[[], tfds.core.DatasetBuilder],
+    manual_dir: str | os.PathLike[str] | None,
+    reread: bool,
+) -> tfds.core.DatasetBuilder:
+    """Returns the builder of a whole build, which is made where it is absent or damaged.
 
-    Args:
-      builder: Builder of a dataset of this package.
-      manual_dir: Folder of the source files; None if they can be downloaded.
-
-    Raises:
-      BuildError: if a source file cannot be used.
+    TFDS reads a build's files as soon as its builder is made: they are checked before.
     """
     if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
         raise BuildError(f"manual_dir {manual_dir} is not a folder")
-    if _is_built(builder):
-        return
-    folder = pathlib.Path(builder.data_dir)
+    if sealed_build.damage_of(folder, shards=reread) is None:
+        return _opened(make)
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.with_name(f"{folder.name}.lock")
-    with owner_lock.waited_for(lock, f"it builds {builder.info.full_name}", _say):
-        if _is_built(builder):
-            return
+    with contextlib.ExitStack() as stack:
+        what = f"it builds {folder.parent.parent.name}/{folder.parent.name}"
+        stack.enter_context(owner_lock.waited_for(lock, what, _say))
+        sealed_build.recover(folder)
+        damage = sealed_build.damage_of(folder, shards=reread)
+        if damage is None:
+            return _opened(make)
         _remove_unfinished(folder)
-        _say(f"building {builder.info.full_name} in {folder}")
-        settings = tfds.download.DownloadConfig(manual_dir=manual_dir)
-        with _quietly(), buckets.without_tensorflow():
-            builder.download_and_prepare(download_config=settings)
+        if folder.exists():
+            _say(f"{damage}; the dataset is built again")
+            stack.enter_context(sealed_build.set_aside(folder, damage))
+        return _built(folder, make(), manual_dir)
 
 
-def _is_built(builder: tfds.core.DatasetBuilder) -> bool:
-    """Returns True if the dataset exists; its counts are read if it was built after the builder."""
-    with _quietly():
-        if not builder.is_prepared():
-            return False
-        if not builder.info.initialized:
-            builder.info.read_from_directory(builder.data_dir)
-        return True
+def _built(
+    folder: pathlib.Path,
+    builder: tfds.core.DatasetBuilder,
+    manual_dir: str | os.PathLike[str] | None,
+) -> tfds.core.DatasetBuilder:
+    """Builds a dataset, and seals it."""
+    _say(f"building {builder.info.full_name} in {folder}")
+    settings = tfds.download.DownloadConfig(manual_dir=manual_dir)
+    with _quietly(), buckets.without_tensorflow():
+        builder.download_and_prepare(download_config=settings)
+    sealed_build.seal(folder)
+    return builder
+
+
+def _opened(make: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.DatasetBuilder:
+    """Makes a builder; its counts are read if the dataset was built after the builder."""
+    builder = make()
+    if not builder.info.initialized:
+        builder.info.read_from_directory(builder.data_dir)
+    return builder
 
 
 def _say(line: str) -> None:

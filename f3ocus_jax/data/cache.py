@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -17,23 +18,26 @@ import tensorflow_datasets as tfds
 from f3ocus_jax.data import images
 from f3ocus_jax.data.images import Canvas, StoredImages
 from f3ocus_jax.data.table import DATASET_COLUMNS, TEXT_COLUMNS, Column, Table
-from f3ocus_jax.errors import DataError
-from tfds_medvqa.common import owner_lock
+from f3ocus_jax.errors import DamagedError, DataError
+from tfds_medvqa.common import integrity, owner_lock, sealed_build
 
 STORED_COLUMNS = [name for name in TEXT_COLUMNS if name not in DATASET_COLUMNS]
 """Columns of the cache, one file each; the others are the same for a whole dataset."""
 
-FORMAT = 2
+FORMAT = 3
 """Version of the cache; increased whenever the written files change, so that older caches are
 rebuilt."""
+
+logger = logging.getLogger(__name__)
 
 
 def load(builder: tfds.core.DatasetBuilder, dataset: str, split: str, canvas: Canvas) -> Table:
     """Reads one split, from its cache if there is one.
 
     The built dataset's folder holds one cache for every split and canvas. It is written to a
-    temporary folder that is renamed at the end, so that an interrupted cache is never used, and
-    rebuilt when the built dataset changes. Of several processes one writes it.
+    temporary folder that gets a manifest and is renamed at the end, so that an interrupted cache is
+    never used. A damaged cache, or one of another build, is made again. Of several processes one
+    writes it.
 
     Args:
       builder: Builder of a dataset that is built.
@@ -45,16 +49,19 @@ def load(builder: tfds.core.DatasetBuilder, dataset: str, split: str, canvas: Ca
       The examples; their images stay in a file and are memory-mapped.
 
     Raises:
+      DamagedError: if the build, which is read where there is no whole cache, is damaged.
       DataError: for an example that cannot be decoded.
       OSError: if the cache cannot be written.
     """
     root = pathlib.Path(builder.data_dir) / f"arrays_{_name(canvas)}"
-    folder, identity = root / split, _identity(builder, canvas)
-    if not _is_whole(folder, identity):
+    folder, identity = root / split, _identity(builder, split, canvas)
+    if _damage(folder, identity):
         root.mkdir(exist_ok=True)
         what = f"it decodes the images of {dataset}, split {split}"
         with owner_lock.waited_for(root / f"{split}.lock", what):
-            if not _is_whole(folder, identity):
+            if damage := _damage(folder, identity):
+                if folder.exists():
+                    logger.warning("%s; the cache of %s is made again", damage, dataset)
                 _replace(builder, dataset, split, canvas, folder, identity)
     findings = ", ".join((builder.info.metadata or {}).get("findings", ()))
     return _read(folder, dataset, findings, canvas)
@@ -69,12 +76,14 @@ def _replace(
     identity: Mapping[str, Any],
 ) -> None:
     """Writes a cache, and removes what killed processes left of it; needs its lock."""
+    sealed_build.check(pathlib.Path(builder.data_dir), shards=True)
     for left in folder.parent.glob(f"incomplete.{split}.*"):
         shutil.rmtree(left, ignore_errors=True)
     unfinished = folder.with_name(f"incomplete.{split}.{os.getpid()}")
     unfinished.mkdir()
     _write(builder, dataset, split, canvas, unfinished)
     (unfinished / "identity.json").write_text(json.dumps(identity))
+    integrity.write_manifest(unfinished)
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
 
@@ -84,19 +93,25 @@ def _name(canvas: Canvas) -> str:
     return f"{canvas.side}px{padded}"
 
 
-def _identity(builder: tfds.core.DatasetBuilder, canvas: Canvas) -> dict[str, Any]:
-    """Returns the files and the canvas that a cache was made from."""
-    files = sorted(pathlib.Path(builder.data_dir).glob("*.array_record*"))
+def _identity(builder: tfds.core.DatasetBuilder, split: str, canvas: Canvas) -> dict[str, Any]:
+    """Returns the examples and the canvas that a cache is made from."""
     return {
         "format": FORMAT,
+        "split": split,
         "frame": dataclasses.asdict(canvas),
-        "files": [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files],
+        "build": sealed_build.shards_of(pathlib.Path(builder.data_dir)),
     }
 
 
-def _is_whole(folder: pathlib.Path, identity: Mapping[str, Any]) -> bool:
-    path = folder / "identity.json"
-    return path.is_file() and json.loads(path.read_text()) == identity
+def _damage(folder: pathlib.Path, identity: Mapping[str, Any]) -> str | None:
+    """Returns why a cache cannot be used, None for a whole one."""
+    try:
+        integrity.check_manifest(folder)
+    except DamagedError as error:
+        return str(error)
+    if json.loads((folder / "identity.json").read_text()) != identity:
+        return f"{folder} is of another build or version"
+    return None
 
 
 def _write(

@@ -18,7 +18,7 @@ from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.data.summary import Summary
 from f3ocus_jax.data.table import Table
 from f3ocus_jax.data.tokenizer import Tokenizer
-from f3ocus_jax.errors import DataError
+from f3ocus_jax.errors import DamagedError, DataError
 from tfds_medvqa.build import build
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import QUESTION_ANSWERING
@@ -152,9 +152,21 @@ def _read_datasets(config: DataConfig, canvas: Canvas) -> dict[str, Mapping[str,
         )
         raise BuildError("; ".join(listed))
     return {
-        dataset: {split: cache.load(builder, dataset, split, canvas) for split in _splits(builder)}
+        dataset: _read_splits(builder, dataset, config, canvas)
         for dataset, builder in builders.items()
     }
+
+
+def _read_splits(
+    builder: tfds.core.DatasetBuilder, dataset: str, config: DataConfig, canvas: Canvas
+) -> dict[str, Table]:
+    """Reads the splits of a dataset, and builds it again if its examples turn out as damaged."""
+    try:
+        return {split: cache.load(builder, dataset, split, canvas) for split in _splits(builder)}
+    except DamagedError:
+        manual_dir = config.manual_dir or None
+        builder = build(dataset, config.data_dir, manual_dir, reread=True)
+        return {split: cache.load(builder, dataset, split, canvas) for split in _splits(builder)}
 
 
 def _splits(builder: tfds.core.DatasetBuilder) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
-"""Random damage to the files of a folder, undone after each use."""
+"""Random damage to the files of a folder, undone after each use or kept."""
 
 import contextlib
 import pathlib
 import random
 from collections.abc import Iterator
 
-KINDS = ("flip", "cut", "delete", "swap")
+KINDS = ("flip", "cut", "delete", "swap", "empty", "grow")
 
 
 def files(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -14,9 +14,8 @@ def files(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(path for path in paths if path.is_file())
 
 
-@contextlib.contextmanager
-def damaged(folder: pathlib.Path, draw: random.Random) -> Iterator[str]:
-    """Damages one file of a folder, or exchanges two, and yields a description of it."""
+def damage(folder: pathlib.Path, draw: random.Random) -> dict[pathlib.Path, bytes]:
+    """Damages one file of a folder, or exchanges two; returns the content of both before."""
     every = files(folder)
     path, kind = draw.choice(every), draw.choice(KINDS)
     other = draw.choice([each for each in every if each != path])
@@ -28,13 +27,35 @@ def damaged(folder: pathlib.Path, draw: random.Random) -> Iterator[str]:
         path.write_bytes(changed)
     elif kind == "cut" and whole:
         path.write_bytes(whole[: draw.randrange(len(whole))])
+    elif kind == "empty" and whole:
+        path.write_bytes(b"")
+    elif kind == "grow":
+        path.write_bytes(whole + draw.randbytes(draw.randrange(1, 9)))
     elif kind == "swap":
         path.write_bytes(before[other])
         other.write_bytes(whole)
     else:
         path.unlink()
+    return before
+
+
+def described(folder: pathlib.Path, before: dict[pathlib.Path, bytes]) -> dict[str, str]:
+    """Returns name of each file that `damage` changed to what happened to it."""
+    changed = {}
+    for path, content in before.items():
+        now = path.read_bytes() if path.exists() else None
+        if now != content:
+            size = "gone" if now is None else f"{len(now)} bytes"
+            changed[str(path.relative_to(folder))] = f"{len(content)} bytes before, now {size}"
+    return changed
+
+
+@contextlib.contextmanager
+def damaged(folder: pathlib.Path, draw: random.Random) -> Iterator[str]:
+    """Damages a folder during a block, and yields a description of it."""
+    before = damage(folder, draw)
     try:
-        yield f"{kind} of {path.relative_to(folder)} ({other.relative_to(folder)})"
+        yield str(described(folder, before))
     finally:
         for each, content in before.items():
             each.parent.mkdir(parents=True, exist_ok=True)

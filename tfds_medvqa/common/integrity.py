@@ -5,7 +5,7 @@ The checksums find damage, not intent: whoever can change a file can change the 
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import xxhash
@@ -17,9 +17,12 @@ MANIFEST = "f3ocus_manifest.json"
 PARTIAL = f".{MANIFEST}.partial"
 
 ALGORITHM = "xxh3_128"
-"""Checksum of new manifests; each entry names its own."""
+"""Checksum of new manifests; every entry names its own, so that older manifests are still read."""
 
-ALGORITHMS = {"xxh3_128": xxhash.xxh3_128, "sha256": hashlib.sha256}
+ALGORITHMS: Mapping[str, Callable[[], Any]] = {
+    "xxh3_128": xxhash.xxh3_128,
+    "sha256": hashlib.sha256,
+}
 
 Entries = Mapping[str, Mapping[str, Any]]
 """Path relative to the folder to size and checksum of the file."""
