@@ -7,6 +7,8 @@ import pathlib
 import runpy
 import sys
 
+from f3ocus_jax import interrupts
+
 COMMANDS = ("train", "evaluate", "predict", "pretrain", "convert", "inspect_data")
 """Modules of this package that run as commands, in the order of the help text."""
 
@@ -23,11 +25,8 @@ def main() -> None:
         print(f"error: {unknown_command(name)}", file=sys.stderr)
         raise SystemExit(1)
     sys.argv[1:] = options
-    try:
-        runpy.run_module(f"f3ocus_jax.{name}", run_name="__main__", alter_sys=True)
-    except KeyboardInterrupt:  # while modules are imported, before the command handles it
-        print("error: stopped by SIGINT", file=sys.stderr)
-        raise SystemExit(130) from None
+    interrupts.end_at_once()
+    runpy.run_module(f"f3ocus_jax.{name}", run_name="__main__", alter_sys=True)
 
 
 def help_text() -> str:

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -50,6 +52,25 @@ class _Postponing:
 
 
 _postponing = _Postponing()
+
+
+def end_at_once() -> None:
+    """Lets a signal end the process with its line and status, until `raised` handles signals.
+
+    It is for the seconds in which a command imports its modules: nothing is lost there, and an
+    exception could be taken for a failed import.
+    """
+    for number in SIGNALS:
+        signal.signal(number, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    del frame
+    interruption = Interrupted(number)
+    with contextlib.suppress(RuntimeError, OSError):  # as in the middle of another print
+        sys.stdout.flush()
+        print(f"error: {interruption}", file=sys.stderr, flush=True)
+    os._exit(interruption.exit_status)
 
 
 @contextlib.contextmanager

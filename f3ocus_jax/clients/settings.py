@@ -19,7 +19,9 @@ class TrainingConfig(Section):
         '"prompt" there is one layer, the learned tokens in front of the stack.',
         choices=units.TRAINED_UNITS,
     )
-    learning_rate: float = setting(1e-3, "Learning rate of AdamW, for layers and head.", above=0)
+    learning_rate: float = setting(
+        1e-3, "Learning rate of AdamW, for layers and head.", above=0, at_most=100
+    )
     weight_decay: float = setting(0.01, "Weight decay of AdamW.", at_least=0, at_most=1000)
     batch_size: int = setting(32, "Examples of one step.", at_least=1)
     local_epochs: float = setting(

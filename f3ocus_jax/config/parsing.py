@@ -55,6 +55,25 @@ def parse(kind: type[AnySection], raw: Mapping[str, Any], prefix: str = "") -> A
         raise ConfigError(f"config.{prefix}{error.name}{error.problem}") from None
 
 
+def complete(default: Section, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds the defaults of settings that a file of an older version lacks.
+
+    A setting that is added later has a default that keeps what was done before.
+
+    Args:
+      default: Section with its defaults.
+      raw: Mapping of some of its fields.
+    """
+    filled = dict(raw)
+    for name in (field.name for field in dataclasses.fields(default)):
+        value = getattr(default, name)
+        if isinstance(value, Section):
+            filled[name] = complete(value, raw.get(name, {}))
+        else:
+            filled.setdefault(name, value)
+    return filled
+
+
 def _convert(hint: Any, value: Any, name: str) -> Any:
     if hasattr(value, "to_dict") and not dataclasses.is_dataclass(hint):
         value = value.to_dict()  # Plain from here on, since a run's settings are kept as JSON.

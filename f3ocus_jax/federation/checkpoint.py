@@ -15,9 +15,10 @@ from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
 from f3ocus_jax import hosts
+from f3ocus_jax.config import Section, parsing
 from f3ocus_jax.errors import ConfigError, DamagedError
 from f3ocus_jax.federation import sealed_steps
-from f3ocus_jax.federation.settings import CheckpointConfig
+from f3ocus_jax.federation.settings import CheckpointConfig, ExperimentConfig
 from f3ocus_jax.types import ClientMemory, RoundRecord, ServerState
 
 MAY_DIFFER = (
@@ -251,22 +252,28 @@ def hash_names(names: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()[:16]
 
 
-def check_settings(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+def check_settings(
+    saved: Mapping[str, Any], current: Mapping[str, Any], kind: type[Section] = ExperimentConfig
+) -> None:
     """Compares the settings of a checkpoint with those of the run that restores it.
 
     Args:
       saved: Settings in the checkpoint.
       current: Settings of this run.
+      kind: Class of the settings; one that is newer than the checkpoint had its default there.
 
     Raises:
       ConfigError: if a setting differs that is not in `MAY_DIFFER`.
     """
+    defaults = parsing.flatten(kind())
+    newer = current.keys() & defaults.keys() - saved.keys()
+    written = {**saved, **{name: defaults[name] for name in newer}}
     differing = [
         f"the {name} or their order changed"
         if name in NAMES
-        else f"{name} was {saved.get(name)!r}, is {current.get(name)!r}"
-        for name in sorted(saved.keys() | current.keys())
-        if name not in MAY_DIFFER and saved.get(name) != current.get(name)
+        else f"{name} was {written.get(name)!r}, is {current.get(name)!r}"
+        for name in sorted(written.keys() | current.keys())
+        if name not in MAY_DIFFER and written.get(name) != current.get(name)
     ]
     if differing:
         raise ConfigError(

@@ -39,7 +39,7 @@ class RunFile:
 
 
 def read_run(workdir: pathlib.Path) -> RunFile:
-    """Reads run.json of a workdir.
+    """Reads run.json of a workdir; settings that are newer than the file have their defaults.
 
     Raises:
       ConfigError: If its settings are impossible.
@@ -48,7 +48,8 @@ def read_run(workdir: pathlib.Path) -> RunFile:
     path = workdir / RUN_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        config = parsing.parse(ExperimentConfig, content["config"])
+        settings = parsing.complete(ExperimentConfig(), content["config"])
+        config = parsing.parse(ExperimentConfig, settings)
         lists = [content[name] for name in ("clients", "answers", "findings")]
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

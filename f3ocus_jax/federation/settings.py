@@ -218,7 +218,7 @@ class OptimizationConfig(Section):
         5e-4,
         "Peak of a cosine schedule with a linear warm-up over a tenth of the steps.",
         above=0,
-        at_most=1000,
+        at_most=100,
     )
     weight_decay: float = setting(0.05, "Weight decay of AdamW.", at_least=0, at_most=1000)
 

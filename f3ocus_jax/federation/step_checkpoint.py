@@ -11,7 +11,7 @@ from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
 from f3ocus_jax.federation import checkpoint, sealed_steps
-from f3ocus_jax.federation.settings import StepCheckpointConfig
+from f3ocus_jax.federation.settings import PretrainConfig, StepCheckpointConfig
 from f3ocus_jax.types import Params
 
 FOLDER = "checkpoints"
@@ -71,7 +71,7 @@ class StepCheckpoints:
         folder = self._directory / str(number)
         names = {name: ocp.args.JsonRestore() for name in ("config", "versions")}
         texts = sealed_steps.read(folder, ocp.args.Composite(**names))
-        checkpoint.check_settings(texts["config"], self._settings)
+        checkpoint.check_settings(texts["config"], self._settings, PretrainConfig)
         checkpoint.compare_versions(texts["versions"], number)
         arrays = jax.tree.map(
             lambda leaf: np.zeros(leaf.shape, leaf.dtype), {"params": params, "optimizer": state}

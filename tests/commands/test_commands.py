@@ -234,9 +234,11 @@ def test_a_truncated_weights_file_is_named(run, folder, finished, tmp_path):
 @pytest.mark.extended
 def test_nan_names_round_client_and_step_and_keeps_the_last_good_checkpoint(train, tmp_path):
     workdir = tmp_path / "run"
-    message = error_of(train(workdir, "--config.training.learning_rate=1e30"))
+    sizes = {"learning_rate": 100, "weight_decay": 1000, "local_epochs": 9, "max_local_steps": 9}
+    grows = [f"--config.training.{name}={value}" for name, value in sizes.items()]
+    message = error_of(train(workdir, *grows))  # each step multiplies the weights by −1e5
     assert "round 1, client " in message
-    assert "step 2: the training loss is" in message
+    assert "step 5: the training loss is" in message
     assert [path.name for path in (workdir / "checkpoints").iterdir() if path.is_dir()] == ["0"]
     assert len((workdir / "records.jsonl").read_text().splitlines()) == 1
 

@@ -9,6 +9,7 @@ import sys
 import jax
 import pytest
 
+from f3ocus_jax.__main__ import COMMANDS
 from tests.helpers.paths import REPOSITORY
 
 ROUNDS = 4
@@ -28,6 +29,34 @@ def start(workdir, data):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "number", "status"),
+    [
+        *((f"f3ocus_jax.{command}", signal.SIGINT, 130) for command in COMMANDS),
+        ("f3ocus_jax train", signal.SIGINT, 130),
+        ("f3ocus_jax.train", signal.SIGTERM, 143),
+    ],
+)
+def test_a_command_that_is_stopped_while_it_imports_says_one_line(module, number, status, tmp_path):
+    for name in ("absl", "jax"):  # libraries that take their time
+        (tmp_path / f"{name}.py").write_text("import time\nprint('importing')\ntime.sleep(600)\n")
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", *module.split()],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "importing\n"
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (
+        status,
+        f"error: stopped by {number.name}; the same command again goes on\n",
     )
 
 

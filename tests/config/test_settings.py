@@ -100,7 +100,7 @@ def test_an_unknown_choice_names_the_nearest():
 
 
 def test_nan_is_outside_of_every_range():
-    with pytest.raises(ConfigError, match=r"config.training.learning_rate = nan, must be > 0"):
+    with pytest.raises(ConfigError, match=r"config.training.learning_rate = nan, must be above 0"):
         parsed(ExperimentConfig, "training.learning_rate", math.nan)
 
 

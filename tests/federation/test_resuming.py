@@ -1,5 +1,8 @@
 """Where a run starts again: never so that records are lost."""
 
+import copy
+import dataclasses
+import functools
 import json
 import types
 
@@ -8,11 +11,13 @@ import numpy as np
 import pytest
 from etils import epath
 
+from f3ocus_jax.config import parsing
 from f3ocus_jax.errors import ConfigError, DamagedError
-from f3ocus_jax.federation import resuming, run_folder
+from f3ocus_jax.federation import checkpoint, resuming, run_folder
 from f3ocus_jax.federation.checkpoint import Checkpoints
 from f3ocus_jax.federation.settings import CheckpointConfig
 from f3ocus_jax.types import ClientMemory, ClientRecord, RoundRecord, ServerState
+from tests.helpers.configs import read_config
 
 CONFIG = CheckpointConfig(directory="", keep_last=9, keep_best=1)
 
@@ -98,3 +103,32 @@ def test_a_damaged_run_file_is_named_in_one_line(tmp_path, text):
     with pytest.raises((ConfigError, DamagedError), match=r"run\.json") as caught:
         run_folder.read_run(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def without(settings, *names):
+    """Nested settings as a version wrote them that did not know some of them."""
+    older = copy.deepcopy(settings)
+    for name in names:
+        *sections, last = name.split(".")
+        del functools.reduce(dict.__getitem__, sections, older)[last]
+    return older
+
+
+NEWER = ("training.proximal", "aggregation.outliers", "evaluation.beam", "limits")
+
+
+def test_settings_that_are_newer_than_a_run_have_their_defaults(tmp_path):
+    config = read_config("tiny", training__learning_rate=0.5)
+    content = {"clients": [], "answers": [], "findings": []}
+    content["config"] = without(dataclasses.asdict(config), *NEWER)
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    assert run_folder.read_run(tmp_path).config == config
+
+
+def test_a_setting_that_is_newer_than_a_checkpoint_had_its_default_there():
+    settings = parsing.flatten(read_config("tiny"))
+    older = {name: value for name, value in settings.items() if not name.startswith(NEWER)}
+    assert len(older) < len(settings) - len(NEWER)
+    checkpoint.check_settings(older, settings)
+    with pytest.raises(ConfigError, match=r"training.proximal was 0.0, is 1.0"):
+        checkpoint.check_settings(older, settings | {"training.proximal": 1.0})
