@@ -40,7 +40,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
 
 def _use_real_files(config: ml_collections.ConfigDict, name: str) -> None:
-    """Two datasets that can be had without signing anything, and a model that a CPU can train."""
+    """Two datasets that are free without registration, and a model that a CPU can train."""
     config.data.datasets = ("vqa_rad/released", "vqa_med_2019/development")
     config.data.question_length = 20
     config.model.weights = "runs/foundation_task1"

@@ -123,15 +123,8 @@ def make_buffered_gradient(
         buffer: ActivationBuffer,
     ) -> tuple[jax.Array, tuple[Rows, Params], ActivationBuffer]:
         def total(part: Batch, buffer: ActivationBuffer) -> tuple[Any, ActivationBuffer]:
-            """Returns the sum over the examples that count, and its gradient."""
             inputs = (frozen, rows_L, choice, trained, part, buffer)
-            logits_BC, backward, buffer = forward.run(*inputs)
-
-            def objective(logits_BC: jax.Array) -> jax.Array:
-                return losses.masked_sum(per_example(logits_BC, part), part)
-
-            value, cotangent_BC = jax.value_and_grad(objective)(logits_BC)
-            return (value, backward(cotangent_BC)), buffer
+            return _loss_sum_and_gradient(forward, per_example, part, inputs)
 
         if accumulate == 1:
             sums, buffer = total(batch, buffer)
@@ -143,6 +136,19 @@ def make_buffered_gradient(
         return value, gradients, buffer
 
     return BufferedGradient(make_buffer, run)
+
+
+def _loss_sum_and_gradient(
+    forward: Forward, per_example: losses.Loss, part: Batch, inputs: tuple[Any, ...]
+) -> tuple[Any, ActivationBuffer]:
+    """Returns ((sum over the examples that count, its gradient), buffer)."""
+    logits_BC, backward, buffer = forward.run(*inputs)
+
+    def objective(logits_BC: jax.Array) -> jax.Array:
+        return losses.masked_sum(per_example(logits_BC, part), part)
+
+    value, cotangent_BC = jax.value_and_grad(objective)(logits_BC)
+    return (value, backward(cotangent_BC)), buffer
 
 
 def make_forward(

@@ -206,31 +206,6 @@ def make_server_step(settings: AggregationConfig, apply: server_optimizer.Apply,
     def step_by_mean(state: ServerState, total: WeightedSum) -> ServerState:
         return apply_update(state, layerwise.weighted_mean(total))
 
-    def step_by_held_mean(
-        state: ServerState, held_K: tuple[Change, TrainedLayers, Any], counted_K: Array
-    ) -> ServerState:
-        total = layerwise.make_empty_sum(state.rows_L, state.head)
-        for index in np.flatnonzero(counted_K):
-            total = add(total, *jax.tree.map(lambda leaf, index=index: leaf[index], held_K))
-        return step_by_mean(state, total)
-
-    def step_by_rule(
-        state: ServerState, held_K: tuple[Change, TrainedLayers, Any], counted_K: Array
-    ) -> ServerState:
-        num_layers = jax.tree.leaves(state.rows_L)[0].shape[0]
-        changes_K, trained_K, counted_K = jax.tree.map(
-            lambda leaf: placement.pad_leading_axis(leaf, most), (*held_K[:2], counted_K)
-        )
-        combined = robust.combine(
-            rule,
-            changes_K,
-            trained_K,
-            counted_K,
-            num_layers=num_layers,
-            outlier_ratio=settings.outlier_ratio,
-        )
-        return apply_update(state, combined)
-
     def step_by_all(
         state: ServerState, total: Any, received_K: ReceivedUpdate, trained_K: TrainedLayers
     ) -> ServerState:
@@ -239,13 +214,46 @@ def make_server_step(settings: AggregationConfig, apply: server_optimizer.Apply,
         changes_K: Any = received_K.change
         if settings.outliers == outliers.CLIP:
             changes_K = outliers.clip_outliers(changes_K, norms, settings.clip_norm)
-        step = step_by_held_mean if rule is None else step_by_rule
-        return step(state, (changes_K, trained_K, received_K.weight), norms.accepted_K)
+        if rule is None:
+            held_K = (changes_K, trained_K, received_K.weight)
+            return step_by_mean(state, sum_held(state, held_K, norms.accepted_K))
+        return apply_update(state, combine(state, changes_K, trained_K, norms.accepted_K))
 
-    rule, judge, add = settings.make("rule"), make_judge(settings), jax.jit(layerwise.add_update)
+    rule, judge = settings.make("rule"), make_judge(settings)
+    sum_held, combine = _make_sum_of_held(), _make_combine(rule, settings.outlier_ratio, most)
     if settings.streams:
         return lambda state, total, received_K, trained_K: step_by_mean(state, total)
     return step_by_all
+
+
+def _make_sum_of_held() -> Callable[[ServerState, tuple[Any, ...], Array], WeightedSum]:
+    """Makes (state, (changes_K, trained_K, weights_K), counted_K) -> sum over those that count."""
+    add = jax.jit(layerwise.add_update)
+
+    def sum_held(state: ServerState, held_K: tuple[Any, ...], counted_K: Array) -> WeightedSum:
+        total = layerwise.make_empty_sum(state.rows_L, state.head)
+        for index in np.flatnonzero(counted_K):
+            total = add(total, *jax.tree.map(lambda leaf, index=index: leaf[index], held_K))
+        return total
+
+    return sum_held
+
+
+def _make_combine(
+    rule: Any, outlier_ratio: float, most: int
+) -> Callable[[ServerState, Change, TrainedLayers, Array], AggregatedUpdate]:
+    """Makes (state, changes_K, trained_K, counted_K) -> update by a robust rule."""
+
+    def combine(
+        state: ServerState, changes_K: Change, trained_K: TrainedLayers, counted_K: Array
+    ) -> AggregatedUpdate:
+        padded = jax.tree.map(
+            lambda leaf: placement.pad_leading_axis(leaf, most), (changes_K, trained_K, counted_K)
+        )
+        num_layers = jax.tree.leaves(state.rows_L)[0].shape[0]
+        return robust.combine(rule, *padded, num_layers=num_layers, outlier_ratio=outlier_ratio)
+
+    return combine
 
 
 def _make_take_up(start: Start, weigh: Weigh, receive: Receive, judge: Judge, step: Step) -> TakeUp:

@@ -40,10 +40,14 @@ def test_a_postponed_block_ends_first(number):
 
 
 def test_a_postponed_block_without_a_signal_raises_nothing():
+    before = [signal.getsignal(number) for number in interrupts.SIGNALS]
+    done = []
     with interrupts.raised(), interrupts.postponed():
-        pass
+        done.append("postponed")
     with interrupts.raised():
-        pass
+        done.append("raised")
+    assert done == ["postponed", "raised"]
+    assert [signal.getsignal(number) for number in interrupts.SIGNALS] == before
 
 
 def test_other_threads_neither_postpone_nor_fail():
