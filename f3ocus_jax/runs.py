@@ -139,6 +139,7 @@ class FinishedRun:
                 tokenizer=foundation.tokenizer,
                 question_length=self.config.data.question_length,
                 findings=len(foundation.findings),
+                max_pixels=self.config.data.max_image_pixels,
             )
             outputs = ask(params, batch, top)
             described = answering.describe(outputs, foundation, thresholds_F, top)

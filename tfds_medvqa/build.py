@@ -18,7 +18,9 @@ from absl import logging as absl_logging
 
 from tfds_medvqa.common import buckets, owner_lock, sealed_build
 from tfds_medvqa.common.errors import BuildError
+from tfds_medvqa.common.manual_builder import SKIPPED_ROWS, ManualBuilder
 from tfds_medvqa.common.printable import printable
+from tfds_medvqa.common.rows import INVALID_ROWS, ReadOptions, describe_skipped
 
 BUILDERS = {
     dataset: f"tfds_medvqa.{dataset}.{dataset}_dataset_builder"
@@ -38,11 +40,14 @@ BUILDERS = {
 }
 """Module of every dataset's `Builder`, imported on demand."""
 
+DEFAULT_OPTIONS = ReadOptions()
+
 
 def build(
     name: str,
     data_dir: str | os.PathLike[str],
     manual_dir: str | os.PathLike[str] | None = None,
+    options: ReadOptions = DEFAULT_OPTIONS,
     *,
     reread: bool = False,
 ) -> tfds.core.DatasetBuilder:
@@ -56,6 +61,7 @@ def build(
       name: Dataset and config, such as "medvqa_fl/fundus".
       data_dir: Folder of built datasets.
       manual_dir: Folder of the source files; None if they can be downloaded.
+      options: Options of reading the source files.
       reread: True to compare the files of examples with their checksums too, and not their sizes
         alone.
 
@@ -63,7 +69,8 @@ def build(
       The builder; its `as_data_source` reads the examples without TensorFlow.
 
     Raises:
-      BuildError: if there is no such dataset or config, or a source file cannot be used.
+      BuildError: if there is no such dataset or config, a source file or a row cannot be used, or
+        the dataset was built without some rows and these must not be left out.
     """
     builder_class, config = _find(name)
 
@@ -73,22 +80,26 @@ def build(
 
     version = builder_class.builder_configs[config].version or builder_class.VERSION
     folder = pathlib.Path(data_dir, builder_class.name, config, str(version))
-    return _prepared(folder, make, manual_dir, reread)
+    return _prepared(folder, make, manual_dir, options, reread)
 
 
 def prepare(
-    builder: tfds.core.DatasetBuilder, manual_dir: str | os.PathLike[str] | None = None
+    builder: tfds.core.DatasetBuilder,
+    manual_dir: str | os.PathLike[str] | None = None,
+    options: ReadOptions = DEFAULT_OPTIONS,
 ) -> None:
     """Builds the dataset of a builder, unless a whole build exists already.
 
     Args:
       builder: Builder of a dataset of this package.
       manual_dir: Folder of the source files; None if they can be downloaded.
+      options: Options of reading the source files.
 
     Raises:
-      BuildError: if a source file cannot be used.
+      BuildError: see `build`.
     """
-    _prepared(pathlib.Path(builder.data_dir), lambda: builder, manual_dir, reread=False)
+    folder = pathlib.Path(builder.data_dir)
+    _prepared(folder, lambda: builder, manual_dir, options, reread=False)
 
 
 def _find(name: str) -> tuple[type[tfds.core.DatasetBuilder], str]:
@@ -111,6 +122,27 @@ def _prepared(
     folder: pathlib.Path,
     make: Callable[[], tfds.core.DatasetBuilder],
     manual_dir: str | os.PathLike[str] | None,
+    options: ReadOptions,
+    reread: bool,
+) -> tfds.core.DatasetBuilder:
+    """Returns the builder of a whole build, from which rows are absent only if they may be."""
+    builder = _found_or_built(folder, make, manual_dir, options, reread)
+    skipped = dict(builder.info.metadata or {}).get(SKIPPED_ROWS)
+    if skipped and options.invalid_rows == "error":
+        raise BuildError(
+            f"{builder.info.full_name} was built with {describe_skipped(skipped)}; use it with "
+            f'invalid_rows = "skip", or delete {builder.data_dir} to build it again'
+        )
+    if skipped:
+        _say(f"{builder.info.full_name}: {describe_skipped(skipped)}")
+    return builder
+
+
+def _found_or_built(
+    folder: pathlib.Path,
+    make: Callable[[], tfds.core.DatasetBuilder],
+    manual_dir: str | os.PathLike[str] | None,
+    options: ReadOptions,
     reread: bool,
 ) -> tfds.core.DatasetBuilder:
     """Returns the builder of a whole build, which is made where it is absent or damaged.
@@ -134,15 +166,18 @@ def _prepared(
         if folder.exists():
             _say(f"{damage}; the dataset is built again")
             stack.enter_context(sealed_build.set_aside(folder, damage))
-        return _built(folder, make(), manual_dir)
+        return _built(folder, make(), manual_dir, options)
 
 
 def _built(
     folder: pathlib.Path,
     builder: tfds.core.DatasetBuilder,
     manual_dir: str | os.PathLike[str] | None,
+    options: ReadOptions,
 ) -> tfds.core.DatasetBuilder:
     """Builds a dataset, and seals it."""
+    if isinstance(builder, ManualBuilder):
+        builder.read_options = options
     _say(f"building {builder.info.full_name} in {folder}")
     settings = tfds.download.DownloadConfig(manual_dir=manual_dir)
     with _quietly(), buckets.without_tensorflow():
@@ -191,9 +226,15 @@ def main() -> None:
     parser.add_argument("name", help="dataset and config, such as medvqa_fl/fundus")
     parser.add_argument("--data_dir", required=True, help="folder of built datasets")
     parser.add_argument("--manual_dir", help="folder with the source files")
+    help_text = "stop at a row that cannot be used, or leave it out and count it"
+    parser.add_argument("--invalid_rows", choices=INVALID_ROWS, default="error", help=help_text)
+    help_text = "pixels of an image above which it cannot be used"
+    most = DEFAULT_OPTIONS.max_image_pixels
+    parser.add_argument("--max_image_pixels", type=int, default=most, help=help_text)
     arguments = parser.parse_args()
     try:
-        builder = build(arguments.name, arguments.data_dir, arguments.manual_dir)
+        options = ReadOptions(arguments.invalid_rows, arguments.max_image_pixels)
+        builder = build(arguments.name, arguments.data_dir, arguments.manual_dir, options)
     except (BuildError, OSError) as error:
         print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -20,6 +20,7 @@ from f3ocus_jax.data.images import Canvas, StoredImages
 from f3ocus_jax.data.table import DATASET_COLUMNS, TEXT_COLUMNS, Column, Table
 from f3ocus_jax.errors import DamagedError, DataError
 from tfds_medvqa.common import integrity, owner_lock, sealed_build
+from tfds_medvqa.common.images import MAX_IMAGE_PIXELS, ImageSizeError
 
 STORED_COLUMNS = [name for name in TEXT_COLUMNS if name not in DATASET_COLUMNS]
 """Columns of the cache, one file each; the others are the same for a whole dataset."""
@@ -31,7 +32,13 @@ rebuilt."""
 logger = logging.getLogger(__name__)
 
 
-def load(builder: tfds.core.DatasetBuilder, dataset: str, split: str, canvas: Canvas) -> Table:
+def load(
+    builder: tfds.core.DatasetBuilder,
+    dataset: str,
+    split: str,
+    canvas: Canvas,
+    max_pixels: int = MAX_IMAGE_PIXELS,
+) -> Table:
     """Reads one split, from its cache if there is one.
 
     The built dataset's folder holds one cache for every split and canvas. It is written to a
@@ -44,6 +51,7 @@ def load(builder: tfds.core.DatasetBuilder, dataset: str, split: str, canvas: Ca
       dataset: Name of the dataset with its config, for the column of this name and for messages.
       split: Name of the split, such as "train".
       canvas: Canvas that the images are fitted to.
+      max_pixels: Pixels of an image above which it is not decoded.
 
     Returns:
       The examples; their images stay in a file and are memory-mapped.
@@ -62,7 +70,7 @@ def load(builder: tfds.core.DatasetBuilder, dataset: str, split: str, canvas: Ca
             if damage := _damage(folder, identity):
                 if folder.exists():
                     logger.warning("%s; the cache of %s is made again", damage, dataset)
-                _replace(builder, dataset, split, canvas, folder, identity)
+                _replace(builder, dataset, split, canvas, max_pixels, folder, identity)
     findings = ", ".join((builder.info.metadata or {}).get("findings", ()))
     return _read(folder, dataset, findings, canvas)
 
@@ -72,6 +80,7 @@ def _replace(
     dataset: str,
     split: str,
     canvas: Canvas,
+    max_pixels: int,
     folder: pathlib.Path,
     identity: Mapping[str, Any],
 ) -> None:
@@ -81,8 +90,8 @@ def _replace(
         shutil.rmtree(left, ignore_errors=True)
     unfinished = folder.with_name(f"incomplete.{split}.{os.getpid()}")
     unfinished.mkdir()
-    _write(builder, dataset, split, canvas, unfinished)
-    (unfinished / "identity.json").write_text(json.dumps(identity))
+    _write(builder, dataset, split, canvas, max_pixels, unfinished)
+    (unfinished / "identity.json").write_text(json.dumps(identity), encoding="utf-8")
     integrity.write_manifest(unfinished)
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
@@ -109,7 +118,7 @@ def _damage(folder: pathlib.Path, identity: Mapping[str, Any]) -> str | None:
         integrity.check_manifest(folder)
     except DamagedError as error:
         return str(error)
-    if json.loads((folder / "identity.json").read_text()) != identity:
+    if json.loads((folder / "identity.json").read_text(encoding="utf-8")) != identity:
         return f"{folder} is of another build or version"
     return None
 
@@ -119,6 +128,7 @@ def _write(
     dataset: str,
     split: str,
     canvas: Canvas,
+    max_pixels: int,
     folder: pathlib.Path,
 ) -> None:
     """Streams all examples; an image that several examples share is decoded and written once."""
@@ -131,7 +141,7 @@ def _write(
         (folder / "pixels.bin").open("wb") as pixels,
         (folder / "thumbnails.bin").open("wb") as thumbnails,
     ):
-        for record in _decoded(builder, dataset, split, canvas):
+        for record in _decoded(builder, dataset, split, canvas, max_pixels):
             if "pixels" in record:
                 rows[record["file"]] = len(rows)
                 hashes.append(record["hash"])
@@ -149,7 +159,7 @@ def _write(
 
 
 def _decoded(
-    builder: tfds.core.DatasetBuilder, dataset: str, split: str, canvas: Canvas
+    builder: tfds.core.DatasetBuilder, dataset: str, split: str, canvas: Canvas, max_pixels: int
 ) -> Iterator[dict[str, Any]]:
     """Yields every example, read by several threads ahead of time.
 
@@ -167,7 +177,10 @@ def _decoded(
             with lock:
                 is_new = file not in seen
                 seen.add(file)
-            return _texts(record) | {"file": file} | (_pixels(record, canvas) if is_new else {})
+            pixels = _pixels(record, canvas, max_pixels) if is_new else {}
+            return _texts(record) | {"file": file} | pixels
+        except ImageSizeError as error:
+            raise DataError(f"{dataset}, split {split}, example {index}: {error}") from error
         except (OSError, SyntaxError, ValueError, RuntimeError) as error:
             raise DataError(
                 f"{dataset}, split {split}, example {index}: cannot be read ({error}); "
@@ -182,8 +195,8 @@ def _texts(record: Mapping[str, Any]) -> dict[str, str]:
     return texts | {"label": " ".join(map(str, record["label"]))}
 
 
-def _pixels(record: Mapping[str, Any], canvas: Canvas) -> dict[str, Any]:
-    image = images.decode_rgb(record["image"])
+def _pixels(record: Mapping[str, Any], canvas: Canvas, max_pixels: int) -> dict[str, Any]:
+    image = images.decode_rgb(record["image"], max_pixels)
     canvas_HWC, size = images.fit_to_canvas(image, canvas)
     return {
         "hash": images.pixel_hash(image),
@@ -194,7 +207,8 @@ def _pixels(record: Mapping[str, Any], canvas: Canvas) -> dict[str, Any]:
 
 
 def _write_column(folder: pathlib.Path, name: str, column: Column) -> None:
-    (folder / f"{name}.json").write_text(json.dumps(column.values, ensure_ascii=False))
+    text = json.dumps(column.values, ensure_ascii=False)
+    (folder / f"{name}.json").write_text(text, encoding="utf-8")
     np.save(folder / f"{name}.npy", column.code_N)
 
 
@@ -207,7 +221,7 @@ def _read(folder: pathlib.Path, dataset: str, findings: str, canvas: Canvas) -> 
     thumbnail_MD = np.memmap(folder / "thumbnails.bin", np.uint8, "r", shape=(len(hash_M), area))
     columns = {
         name: Column(
-            tuple(json.loads((folder / f"{name}.json").read_text())),
+            tuple(json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))),
             np.load(folder / f"{name}.npy"),
         )
         for name in STORED_COLUMNS

@@ -2,11 +2,12 @@
 
 import dataclasses
 import hashlib
-import io
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
+
+from tfds_medvqa.common.images import MAX_IMAGE_PIXELS, decode_rgb
 
 THUMBNAIL_SIDE = 16
 
@@ -112,30 +113,23 @@ def join_images(parts: Sequence[StoredImages]) -> StoredImages:
     )
 
 
-def decode_rgb(encoded: bytes) -> Image.Image:
-    """Decodes an image file, PNG or JPEG, as eight-bit colour.
-
-    Raises:
-      OSError: if the bytes are no image.
-    """
-    with Image.open(io.BytesIO(encoded)) as image:
-        return image.convert("RGB")
-
-
-def decode_image(encoded: bytes, canvas: Canvas) -> tuple[np.ndarray, tuple[int, int]]:
+def decode_image(
+    encoded: bytes, canvas: Canvas, max_pixels: int = MAX_IMAGE_PIXELS
+) -> tuple[np.ndarray, tuple[int, int]]:
     """Decodes an image file and fits it to a canvas.
 
     Args:
       encoded: Bytes of a PNG or JPEG file.
       canvas: Canvas of the model.
+      max_pixels: Largest number of pixels.
 
     Returns:
       The image and its size, see `fit_to_canvas`.
 
     Raises:
-      OSError: if the bytes are no image.
+      ImageError: if the bytes are no image, or one with more pixels.
     """
-    return fit_to_canvas(decode_rgb(encoded), canvas)
+    return fit_to_canvas(decode_rgb(encoded, max_pixels), canvas)
 
 
 def fit_to_canvas(image: Image.Image, canvas: Canvas) -> tuple[np.ndarray, tuple[int, int]]:

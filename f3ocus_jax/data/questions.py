@@ -13,6 +13,8 @@ from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.tokenizer import Tokenizer
 from f3ocus_jax.errors import DataError
 from f3ocus_jax.types import Batch
+from tfds_medvqa.common import images as image_files
+from tfds_medvqa.common.images import MAX_IMAGE_PIXELS, ImageError
 
 Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray
 """Path of a PNG or JPEG file, PIL image, or uint8 array [height, width] or [height, width, 3]."""
@@ -53,6 +55,7 @@ def make_batch(
     tokenizer: Tokenizer,
     question_length: int,
     findings: int,
+    max_pixels: int = MAX_IMAGE_PIXELS,
 ) -> Batch:
     """Makes a batch that asks for all that a model can tell.
 
@@ -62,6 +65,7 @@ def make_batch(
       tokenizer: Tokenizer of the questions.
       question_length: T, tokens per question.
       findings: F, findings that the model can tell; 0 for none.
+      max_pixels: Largest number of pixels of an image.
 
     Returns:
       The batch; its labels and targets are 0 and mean nothing.
@@ -70,7 +74,9 @@ def make_batch(
       DataError: If an image cannot be used.
       FileNotFoundError: If there is no such file.
     """
-    placed = [images_lib.fit_to_canvas(read_picture(picture), canvas) for picture, _ in pairs]
+    placed = [
+        images_lib.fit_to_canvas(read_picture(picture, max_pixels), canvas) for picture, _ in pairs
+    ]
     input_ids_BT, mask_BT = tokenizer.encode([question for _, question in pairs], question_length)
     count = len(pairs)
     return Batch(
@@ -86,18 +92,17 @@ def make_batch(
     )
 
 
-def read_picture(picture: Picture) -> Image.Image:
+def read_picture(picture: Picture, max_pixels: int = MAX_IMAGE_PIXELS) -> Image.Image:
     """Returns an image as eight-bit colour.
 
     Args:
       picture: Path, PIL image or uint8 array.
+      max_pixels: Largest number of pixels of an image.
 
     Raises:
-      DataError: If a file is no image, or an array has another dtype or shape.
+      DataError: If an image is none, is damaged or larger, or an array has another dtype or shape.
       FileNotFoundError: If there is no such file.
     """
-    if isinstance(picture, Image.Image):
-        return picture.convert("RGB")
     if isinstance(picture, np.ndarray):
         is_image = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[-1] == 3)
         if picture.dtype != np.uint8 or not is_image or not picture.size:
@@ -106,14 +111,21 @@ def read_picture(picture: Picture) -> Image.Image:
                 "must be uint8 [height, width] or [height, width, 3]"
             )
         return Image.fromarray(picture).convert("RGB")
+    name = "PIL image" if isinstance(picture, Image.Image) else picture
     try:
-        return images_lib.decode_rgb(pathlib.Path(picture).expanduser().read_bytes())
+        if isinstance(picture, Image.Image):
+            image_files.check_size(*picture.size, max_pixels)
+            return image_files.to_rgb(picture)
+        path = pathlib.Path(picture).expanduser()
+        return images_lib.decode_rgb(image_files.read_bytes(path, max_pixels), max_pixels)
     except FileNotFoundError:
         raise
     except IsADirectoryError as error:
         raise DataError(f"{picture} is a folder, must be one PNG or JPEG file") from error
+    except ImageError as error:
+        raise DataError(f"{name} {error}") from error
     except (OSError, RuntimeError, SyntaxError, ValueError) as error:
-        raise DataError(f"{picture} cannot be read as an image: {error}") from error
+        raise DataError(f"{name} cannot be read as an image ({error})") from error
 
 
 def _as_list(pictures: Picture | Sequence[Picture]) -> list[Picture]:

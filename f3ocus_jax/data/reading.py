@@ -143,7 +143,9 @@ def _read_datasets(config: DataConfig, canvas: Canvas) -> dict[str, Mapping[str,
     builders, problems = {}, []
     for dataset in config.datasets:
         try:
-            builders[dataset] = build(dataset, config.data_dir, config.manual_dir or None)
+            builders[dataset] = build(
+                dataset, config.data_dir, config.manual_dir or None, config.read_options
+            )
         except BuildError as error:
             problems.append(str(error))
     if problems:
@@ -161,12 +163,18 @@ def _read_splits(
     builder: tfds.core.DatasetBuilder, dataset: str, config: DataConfig, canvas: Canvas
 ) -> dict[str, Table]:
     """Reads the splits of a dataset, and builds it again if its examples turn out as damaged."""
+
+    def read(builder: tfds.core.DatasetBuilder) -> dict[str, Table]:
+        return {
+            split: cache.load(builder, dataset, split, canvas, config.max_image_pixels)
+            for split in _splits(builder)
+        }
+
     try:
-        return {split: cache.load(builder, dataset, split, canvas) for split in _splits(builder)}
+        return read(builder)
     except DamagedError:
-        manual_dir = config.manual_dir or None
-        builder = build(dataset, config.data_dir, manual_dir, reread=True)
-        return {split: cache.load(builder, dataset, split, canvas) for split in _splits(builder)}
+        manual_dir, options = config.manual_dir or None, config.read_options
+        return read(build(dataset, config.data_dir, manual_dir, options, reread=True))
 
 
 def _splits(builder: tfds.core.DatasetBuilder) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ import dataclasses
 
 from f3ocus_jax.config import SEED, Section, paths, setting
 from f3ocus_jax.data import overlap
+from tfds_medvqa.common.images import MAX_IMAGE_PIXELS
+from tfds_medvqa.common.rows import INVALID_ROWS, ReadOptions
 
 FITS = ("stretch", "pad")
 
@@ -49,6 +51,18 @@ class DataConfig(Section):
         'Folder of files that cannot or need not be downloaded; "" for none.',
         path=paths.Kind.LOCAL_OR_NONE,
     )
+    invalid_rows: str = setting(
+        "error",
+        'Rows of source files that cannot be used, such as one without an answer: "error" stops '
+        'at the first, "skip" leaves them out and counts them by reason.',
+        choices=INVALID_ROWS,
+    )
+    max_image_pixels: int = setting(
+        MAX_IMAGE_PIXELS,
+        "Pixels of an image above which it is not decoded.",
+        at_least=1,
+        at_most=2**31 - 1,
+    )
     question_length: int = setting(
         20, "Tokens of a question, with the first and last special token.", at_least=3
     )
@@ -79,3 +93,8 @@ class DataConfig(Section):
         self.require(len(self.partition) in (1, datasets), "partition", allowed)
         allowed = f"0 where config.data.image_fit = {self.image_fit!r}"
         self.require(self.image_fit == "pad" or self.canvas_size == 0, "canvas_size", allowed)
+
+    @property
+    def read_options(self) -> ReadOptions:
+        """Options of the builders that read source files."""
+        return ReadOptions(self.invalid_rows, self.max_image_pixels)

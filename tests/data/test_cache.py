@@ -75,7 +75,7 @@ def test_an_unfinished_or_outdated_cache_is_made_anew(builder):
 
 
 def test_an_example_that_cannot_be_read_is_named_and_leaves_no_cache(builder, monkeypatch):
-    def broken(encoded):
+    def broken(encoded, max_pixels):
         raise OSError("not an image")
 
     monkeypatch.setattr(images, "decode_rgb", broken)
@@ -137,3 +137,9 @@ def test_a_cache_that_another_process_writes_is_waited_for_and_then_read(
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("waiting for process 7 on far")
     assert "vqa_rad/released, split train" in line
+
+
+def test_an_image_beyond_the_limit_is_named_with_the_limit_and_leaves_no_cache(builder):
+    with pytest.raises(DataError, match=r"split train, example \d: has 12 x 9 .*pixels = 107"):
+        cache.load(builder, NAME, "train", Canvas(SIZE), 107)
+    assert not (builder.data_path / f"arrays_{SIZE}px" / "train").exists()

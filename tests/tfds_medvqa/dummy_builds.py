@@ -9,7 +9,8 @@ import tensorflow_datasets as tfds
 
 from tests.tfds_medvqa import medmnist_files
 from tests.tfds_medvqa.dummy_files import DATASETS
-from tfds_medvqa.build import BUILDERS, prepare
+from tfds_medvqa.build import BUILDERS, DEFAULT_OPTIONS, prepare
+from tfds_medvqa.common.rows import ReadOptions
 from tfds_medvqa.medvqa_fl import records
 from tfds_medvqa.medvqa_fl.medvqa_fl_dataset_builder import MedVQAConfig
 
@@ -50,13 +51,16 @@ def dummy_medvqa_fl() -> MedVQAConfig:
 
 
 def build_dummy(
-    name: str, data_dir: pathlib.Path, manual_dir: pathlib.Path | None = None
+    name: str,
+    data_dir: pathlib.Path,
+    manual_dir: pathlib.Path | None = None,
+    options: ReadOptions = DEFAULT_OPTIONS,
 ) -> tfds.core.DatasetBuilder:
     """Builds a dataset from its dummy data, or from a changed copy of it."""
     dataset, _, config = name.partition("/")
     chosen = dummy_medvqa_fl() if dataset == "medvqa_fl" else config
     builder = builder_class(dataset)(config=chosen, data_dir=data_dir, file_format="array_record")
-    prepare(builder, manual_dir or dummy_folder(dataset))
+    prepare(builder, manual_dir or dummy_folder(dataset), options)
     return builder
 
 

@@ -10,14 +10,8 @@ from tfds_medvqa.common.answers import NUMBER_WORDS, answer_type, normalise
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import QUESTION_TYPES, example_features, question_example
 from tfds_medvqa.common.images import encode_png, read_image
-from tfds_medvqa.common.source_folder import (
-    Origin,
-    SourceFolder,
-    read_json,
-    read_piped,
-    read_table,
-    read_text,
-)
+from tfds_medvqa.common.source_folder import Origin, SourceFolder
+from tfds_medvqa.common.tables import piped_rows, read_json, read_text, table_rows
 
 
 def decoded(file):
@@ -144,15 +138,19 @@ def test_a_file_is_found_in_sub_folders_in_any_case_and_the_exact_name_comes_fir
         SourceFolder(None, ORIGIN).file("two.txt")
 
 
+COLUMNS = ("image", "question", "answer")
+
+
 def test_lines_with_too_few_fields_are_named(tmp_path):
     path = tmp_path / "pairs.txt"
     path.write_text("a|b|c|d\n\nx| y\n")
     with pytest.raises(
-        BuildError, match=r"pairs\.txt, line 3: has 2 fields between bars, expected 3"
+        BuildError, match=r"pairs\.txt, line 3 has 2 fields between bars, expected 3"
     ):
-        read_piped(path, 3)
+        [row.text("question") for row in piped_rows(path, COLUMNS)]
     path.write_text("a|b|c|d\n\n x | y|z\n")
-    assert read_piped(path, 3) == [["a", "b", "c|d"], ["x", "y", "z"]]
+    fields = [[row.text(name) for name in COLUMNS] for row in piped_rows(path, COLUMNS)]
+    assert fields == [["a", "b", "c|d"], ["x", "y", "z"]]
 
 
 def test_texts_are_read_as_utf8_or_as_windows_writes_them(tmp_path):
@@ -169,9 +167,9 @@ def test_a_broken_json_file_and_a_missing_column_are_named(tmp_path):
         read_json(path)
     table = tmp_path / "table.csv.gz"
     table.write_bytes(gzip.compress(b"a,b\n1,2\n"))
-    assert list(read_table(table, ["a"])) == [{"a": "1", "b": "2"}]
+    assert [row.fields for row in table_rows(table, ["a"])] == [{"a": "1", "b": "2"}]
     with pytest.raises(BuildError, match="column 'c' is missing"):
-        list(read_table(table, ["a", "c"]))
+        list(table_rows(table, ["a", "c"]))
 
 
 def saved(path, array, mode=None):

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from tfds_medvqa.common import answers
+from tfds_medvqa.common.rows import UNKNOWN
 
 QUESTION_TYPES = (
     "modality recognition",
@@ -21,8 +22,6 @@ QUESTION_TYPES = (
 QUESTION_ANSWERING = "question answering"
 CLASSIFICATION = "classification"
 TASKS = (QUESTION_ANSWERING, CLASSIFICATION)
-UNKNOWN = "unknown"
-"""Value of a text feature that the release does not give."""
 
 
 def example_features() -> tfds.features.FeaturesDict:
@@ -67,7 +66,7 @@ def question_example(
     """Makes an example of visual question answering.
 
     Args:
-      image: Encoded image file, from `images`.
+      image: Encoded image file, or a `SourceImage` that a `ManualBuilder` reads.
       image_id: Identifier of the image, shared by all its examples.
       example_id: Identifier of the example, unique over the dataset.
       question: Question as released; runs of white space become one space.

@@ -56,7 +56,7 @@ def findings_example(
     """Makes an example of multi-label classification.
 
     Args:
-      image: Encoded image file.
+      image: Encoded image file, or a `SourceImage` that a `ManualBuilder` reads.
       image_id: Identifier of the image, unique over the dataset; an image has one example.
       report: Report that belongs to the image; "" for none.
       present: Names of its findings.
@@ -90,7 +90,7 @@ def labelled_example(
     """Makes an example of a chest X-ray from its label vector.
 
     Args:
-      image: Encoded image file.
+      image: Encoded image file, or a `SourceImage` that a `ManualBuilder` reads.
       image_id: Identifier of the image, unique over the dataset.
       example_id: Identifier of the example, unique over the dataset.
       label: 0 or 1 for each of `names`.

@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tfds_medvqa.common.errors import BuildError
-from tfds_medvqa.common.features import UNKNOWN, question_example
-from tfds_medvqa.common.images import read_image
-from tfds_medvqa.common.source_folder import SourceFolder, read_piped
+from tfds_medvqa.common.features import question_example
+from tfds_medvqa.common.rows import UNKNOWN, Reason, Row, RowError, check_answer, shown
+from tfds_medvqa.common.source_folder import SourceFolder, listed
+from tfds_medvqa.common.source_images import SourceImage
+from tfds_medvqa.common.tables import piped_rows
+
+QUESTION_COLUMNS = ("image", "question", "answer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,48 +20,103 @@ class Question:
     """One question.
 
     Attributes:
-      image: Name of its image file without ".jpg".
+      name: Name of its image file without ".jpg".
+      image: Its image.
       question: Text of the question.
       answer: Answer as released.
       question_type: Category of the question.
     """
 
-    image: str
+    name: str
+    image: SourceImage
     question: str
     answer: str
     question_type: str
 
 
-def read_questions(path: pathlib.Path, question_type: str) -> list[Question]:
+class ImageFolder:
+    """Images by their names without the suffix.
+
+    Args:
+      files: Source folder of the user.
+      name: Name of the folder of images.
+    """
+
+    def __init__(self, files: SourceFolder, name: str) -> None:
+        self._files, self._folder = files, files.folder(name)
+        self._names = {path.stem: path.name for path in reversed(listed(self._folder))}
+
+    def image(self, row: Row) -> SourceImage:
+        """Finds the image of a row.
+
+        Raises:
+          RowError: if it is absent or outside of the folder.
+        """
+        name = row.text("image")
+        return self._files.image(row, self._names.get(name, f"{name}.jpg"), self._folder)
+
+
+def read_questions(
+    files: SourceFolder, name: str, images: ImageFolder, question_type: str
+) -> list[Question]:
     """Reads a file of lines image|question|answer, all of one category."""
-    return [
-        Question(image, question, answer, question_type)
-        for image, question, answer in read_piped(path, 3)
-    ]
+
+    def make(row: Row) -> Question:
+        return make_question(row, images, row.answer("answer"), question_type)
+
+    return list(files.each(piped_rows(files.file(name), QUESTION_COLUMNS), make))
+
+
+def make_question(row: Row, images: ImageFolder, answer: str, question_type: str) -> Question:
+    """Makes a question of the fields image and question of a line, and its answer."""
+    return Question(
+        row.text("image"), images.image(row), row.text("question"), answer, question_type
+    )
 
 
 def read_questions_and_references(
-    questions: pathlib.Path, references: pathlib.Path, question_type: str
+    files: SourceFolder, questions: str, references: str, images: ImageFolder, question_type: str
 ) -> list[Question]:
     """Reads a test set, whose answers are in a separate file.
 
     Args:
+      files: Source folder of the user.
       questions: File of lines image|question.
       references: File of lines image|answer, with alternative answers after further bars.
+      images: Images of the questions.
       question_type: Category of all questions.
 
     Returns:
       The questions with their first reference answer, in the order of `questions`.
 
     Raises:
-      BuildError: for a question without an answer.
+      RowError: for a question without an answer, or with two different ones.
     """
-    answers = {image: answer.split("|")[0].strip() for image, answer in read_piped(references, 2)}
-    rows = read_piped(questions, 2)
-    for image, _ in rows:
-        if image not in answers:
-            raise BuildError(f"{references}: has no answer for {image}")
-    return [Question(image, text, answers[image], question_type) for image, text in rows]
+    path = files.file(references)
+    answers = read_references(files, path)
+
+    def make(row: Row) -> Question:
+        name = row.text("image")
+        if name not in answers:
+            raise RowError(Reason.NO_ANSWER, f"{path}: has no answer for {name} ({row.where})")
+        return make_question(row, images, answers[name], question_type)
+
+    return list(files.each(piped_rows(files.file(questions), ("image", "question")), make))
+
+
+def read_references(files: SourceFolder, path: pathlib.Path) -> dict[str, str]:
+    """Reads a file of lines image|answer as image to its first answer."""
+    answers: dict[str, str] = {}
+
+    def add(row: Row) -> None:
+        name, answer = row.text("image"), row.answer("answer").split("|")[0].strip()
+        check_answer(row.where, "answer", answer)
+        if answers.setdefault(name, answer) != answer:
+            raise row.error(Reason.REPEATED_ID, f"has another answer for {shown(name)}")
+
+    for _ in files.each(piped_rows(path, ("image", "answer")), add):
+        pass
+    return answers
 
 
 def first_reference(answer: str) -> str:
@@ -76,53 +134,26 @@ def first_reference(answer: str) -> str:
     return re.sub(r"\([^()]*\)", " ", answer.split("#")[0]).strip() or answer.split("#")[0]
 
 
-def find_images(
-    files: SourceFolder, folder: str, questions: Iterable[Question]
-) -> dict[str, pathlib.Path]:
-    """Finds the images of questions.
-
-    Args:
-      files: Source folder of the user.
-      folder: Name of the folder of images.
-      questions: Questions about the images.
-
-    Returns:
-      Image to path.
-
-    Raises:
-      BuildError: if an image is absent.
-    """
-    paths = {path.stem: path for path in files.folder(folder).iterdir()}
-    for question in questions:
-        if question.image not in paths:
-            raise files.missing(f"{folder}/{question.image}.jpg")
-    return paths
-
-
 def make_examples(
-    questions: Iterable[Question],
-    images: Mapping[str, pathlib.Path],
-    source: str,
-    anatomies: Mapping[str, str],
+    questions: Iterable[Question], source: str, anatomies: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
     """Yields the examples of one split.
 
     Args:
       questions: Questions in order; an image may have several.
-      images: Image to path.
       source: Name of the dataset.
       anatomies: Image to the part of the body it shows, if known.
     """
     for number, question in enumerate(questions):
         yield question_example(
-            image=read_image(images[question.image]),
-            image_id=f"{question.image}.jpg",
-            example_id=f"{source}/{question.image}/{question.question_type}/{number}",
+            image=question.image,
+            image_id=f"{question.name}.jpg",
+            example_id=f"{source}/{question.name}/{question.question_type}/{number}",
             question=question.question,
             answer=question.answer,
             question_type=question.question_type,
             source=source,
-            anatomy=anatomies.get(question.image, UNKNOWN),
+            anatomy=anatomies.get(question.name, UNKNOWN),
         )
 
 
@@ -147,13 +178,12 @@ def abnormality_examples(
     Raises:
       BuildError: if a file is absent.
     """
-    questions: list[Question] = []
-    images: dict[str, pathlib.Path] = {}
-    for pairs, folder in parts:
-        part = read_questions(files.file(pairs), "abnormality")
-        images |= find_images(files, folder, part)
-        questions += part
-    return make_examples(questions, images, source, {})
+    questions = [
+        question
+        for pairs, folder in parts
+        for question in read_questions(files, pairs, ImageFolder(files, folder), "abnormality")
+    ]
+    return make_examples(questions, source, {})
 
 
 def abnormality_tests(
@@ -161,6 +191,6 @@ def abnormality_tests(
 ) -> Iterator[dict[str, Any]]:
     """Makes the examples of a test set, whose references are in a separate file."""
     rows = read_questions_and_references(
-        files.file(questions), files.file(references), "abnormality"
+        files, questions, references, ImageFolder(files, folder), "abnormality"
     )
-    return make_examples(rows, find_images(files, folder, rows), source, {})
+    return make_examples(rows, source, {})

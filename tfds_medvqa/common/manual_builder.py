@@ -9,17 +9,27 @@ import tensorflow_datasets as tfds
 
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import example_features
+from tfds_medvqa.common.rows import ReadOptions, RowCheck, describe_skipped
 from tfds_medvqa.common.source_folder import Origin, SourceFolder
+from tfds_medvqa.common.source_images import SourceImage
+
+SKIPPED_ROWS = "skipped_rows"
+"""Metadata of a built dataset: reason to number of rows that were left out."""
 
 
 class ManualBuilder(tfds.core.GeneratorBasedBuilder):
     """Builds a dataset from files in manual_dir; needs no TensorFlow.
 
-    A subclass sets `ORIGIN` and implements `splits`.
+    A subclass sets `ORIGIN` and implements `splits`. Every example is checked before it is written:
+    its texts, its answer, its identifier and its image.
+
+    Attributes:
+      read_options: Options of reading the source files; `tfds_medvqa.build` sets them.
     """
 
     ORIGIN: ClassVar[Origin]
     METADATA: ClassVar[Mapping[str, Any]] = {}
+    read_options: ReadOptions = ReadOptions()
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Sets TFDS's download instructions from `ORIGIN`."""
@@ -37,7 +47,8 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder):
           files: Source folder of the user.
 
         Returns:
-          Split to examples, which may be generated lazily.
+          Split to examples, which may be generated lazily. An image may be a `SourceImage`,
+          which is decoded when its example is written.
 
         Raises:
           BuildError: if a file is absent or cannot be read.
@@ -48,27 +59,47 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(
             features=example_features(),
             supervised_keys=("image", "answer"),
-            metadata=tfds.core.MetadataDict(self.METADATA) if self.METADATA else None,
+            metadata=tfds.core.MetadataDict(self.METADATA),
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         """Finds all files before the first example is made."""
-        files = SourceFolder(manual_folder(dl_manager), self.ORIGIN)
-        return {name: _keyed(name, examples) for name, examples in self.splits(files).items()}
+        files = SourceFolder(manual_folder(dl_manager), self.ORIGIN, self.read_options)
+        return {
+            name: self._checked(name, examples, files.check)
+            for name, examples in self.splits(files).items()
+        }
+
+    def _checked(
+        self, split: str, examples: Iterable[dict[str, Any]], check: RowCheck
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yields (key, example), keeps the count of skipped rows, and raises for an empty split."""
+
+        def finish(numbered: tuple[int, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+            number, example = numbered
+            image = example["image"]
+            is_named = isinstance(image, SourceImage)
+            where = image.where if is_named else f"split {split}, example {number}"
+            check.check_example(where, example)
+            if is_named:
+                example = example | {"image": image.read(check.options.max_image_pixels)}
+            return example["example_id"], example
+
+        empty = True
+        for keyed in check.each(enumerate(examples), finish):
+            empty = False
+            yield keyed
+        skipped = f"; {describe_skipped(check.skipped)}" if check.skipped else ""
+        if empty:
+            raise BuildError(
+                f"split {split} has no example; is the file that lists them empty?{skipped}"
+            )
+        if skipped:
+            self.info.metadata[SKIPPED_ROWS] = dict(check.skipped)
 
     def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Required by TFDS but unused: `splits` makes the examples."""
         raise NotImplementedError("the examples come from splits()")
-
-
-def _keyed(split: str, examples: Iterable[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields (key, example), and raises for an empty split."""
-    empty = True
-    for example in examples:
-        empty = False
-        yield example["example_id"], example
-    if empty:
-        raise BuildError(f"split {split} has no example; is the file that lists them empty?")
 
 
 def manual_folder(dl_manager: Any) -> pathlib.Path | None:

@@ -1,14 +1,12 @@
 """Lookup of source files that a user has downloaded, and errors for missing ones."""
 
-import csv
 import dataclasses
-import gzip
-import json
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tfds_medvqa.common.errors import BuildError
+from tfds_medvqa.common.rows import Made, ReadOptions, Reason, Row, RowCheck, RowError, Source
+from tfds_medvqa.common.source_images import SourceImage, find_inside, is_relative
 
 SEARCH_DEPTH = 3
 """Depth of sub-folders to search, since archives unpack into their own folders."""
@@ -30,11 +28,25 @@ class Origin:
 
 
 class SourceFolder:
-    """The folder given as manual_dir."""
+    """The folder given as manual_dir, and the check of the rows in its files.
 
-    def __init__(self, root: pathlib.Path | None, origin: Origin) -> None:
+    Attributes:
+      check: Check of the rows.
+    """
+
+    def __init__(
+        self,
+        root: pathlib.Path | None,
+        origin: Origin,
+        options: ReadOptions = ReadOptions(),  # noqa: B008 (immutable)
+    ) -> None:
         self._root = root
         self._origin = origin
+        self.check = RowCheck(options)
+
+    def each(self, rows: Iterable[Source], make: Callable[[Source], Made | None]) -> Iterator[Made]:
+        """Yields what is made of every row; see `RowCheck.each`."""
+        return self.check.each(rows, make)
 
     def file(self, name: str) -> pathlib.Path:
         """Finds a file.
@@ -49,17 +61,50 @@ class SourceFolder:
         Raises:
           BuildError: if it is absent; the message says where to obtain it.
         """
-        path = self._find(name)
+        _, path = self._find(name)
         if path is None or not path.is_file():
             raise self.missing(name)
         return path
 
     def folder(self, name: str) -> pathlib.Path:
         """Finds a sub-folder, as `file` finds a file."""
-        path = self._find(name)
+        _, path = self._find(name)
         if path is None or not path.is_dir():
             raise self.missing(f"folder {name}")
         return path
+
+    def folder_of(self, name: str) -> pathlib.Path | None:
+        """Finds the folder that holds a file which a row names; None if there is none."""
+        folder, _ = self._find(name) if is_relative(name) else (None, None)
+        return folder
+
+    def named_file(self, row: Row, name: str, folder: pathlib.Path | None = None) -> pathlib.Path:
+        """Finds a file that a row names.
+
+        Args:
+          row: Row that names it.
+          name: Path of the file from the folder.
+          folder: Folder in which it must lie; None to search for it as `file` does.
+
+        Raises:
+          RowError: if it is absent, or its path or a link leaves the folder.
+        """
+        base = folder or self.folder_of(name) or self._root
+        path = find_inside(row, base, name) if base else None
+        if path is None:
+            told = f"{folder.name}/{name}" if folder else name
+            raise RowError(Reason.ABSENT_FILE, f"{self.missing(told)} ({row.where})")
+        return path
+
+    def image(
+        self,
+        row: Row,
+        name: str,
+        folder: pathlib.Path | None = None,
+        shorter_side: int = 0,
+    ) -> SourceImage:
+        """Finds an image that a row names, as `named_file` does; it is read later."""
+        return SourceImage(self.named_file(row, name, folder), row.where, shorter_side)
 
     def missing(self, name: str) -> BuildError:
         """Returns the error for a missing file or folder."""
@@ -70,18 +115,28 @@ class SourceFolder:
             f"{origin.licence}) and give its folder as manual_dir"
         )
 
-    def _find(self, name: str) -> pathlib.Path | None:
-        if self._root is None:
-            return None
+    def _find(self, name: str) -> tuple[pathlib.Path | None, pathlib.Path | None]:
+        """Returns the first folder from which a path leads to something, and where it leads."""
+        level = [] if self._root is None else [self._root]
         parts = pathlib.PurePosixPath(name).parts
-        level = [self._root]
         for _ in range(SEARCH_DEPTH + 1):
             for folder in level:
                 path = _descend(folder, parts)
                 if path is not None:
-                    return path
-            level = [sub for folder in level for sub in sorted(folder.iterdir()) if sub.is_dir()]
-        return None
+                    return folder, path
+            level = [sub for folder in level for sub in listed(folder) if sub.is_dir()]
+        return None, None
+
+
+def listed(folder: pathlib.Path, pattern: str = "*") -> list[pathlib.Path]:
+    """Returns a folder's entries by name, without those that macOS adds to archives."""
+    found = (path for path in folder.glob(pattern) if not is_added_by_macos(path.name))
+    return sorted(found)
+
+
+def is_added_by_macos(name: str) -> bool:
+    """Returns True for __MACOSX and ._*, which hold no data."""
+    return name == "__MACOSX" or name.startswith("._")
 
 
 def _descend(folder: pathlib.Path, parts: Sequence[str]) -> pathlib.Path | None:
@@ -98,66 +153,3 @@ def _descend(folder: pathlib.Path, parts: Sequence[str]) -> pathlib.Path | None:
             return None
         folder = following
     return folder
-
-
-def read_text(path: pathlib.Path) -> str:
-    """Reads text in UTF-8 or, as in some releases, Windows-1252."""
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace")
-
-
-def read_json(path: pathlib.Path) -> Any:
-    """Reads a JSON file.
-
-    Raises:
-      BuildError: if it is not a JSON file.
-    """
-    try:
-        return json.loads(read_text(path))
-    except ValueError as error:
-        raise BuildError(f"{path}: is not a JSON file ({error})") from error
-
-
-def read_piped(path: pathlib.Path, columns: int) -> list[list[str]]:
-    """Reads lines of fields separated by bars, the format of ImageCLEF's releases.
-
-    Args:
-      path: Path of the file.
-      columns: Number of fields per line; the last one may contain bars.
-
-    Returns:
-      The fields of every line that is not blank, without spaces around them.
-
-    Raises:
-      BuildError: for a line with fewer fields.
-    """
-    rows = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        if not line.strip():
-            continue
-        fields = [field.strip() for field in line.split("|", columns - 1)]
-        if len(fields) < columns or not all(fields[:-1]):
-            raise BuildError(
-                f"{path}, line {number}: has {line.count('|') + 1} fields between bars, expected "
-                f"{columns} ({line.strip()[:60]!r})"
-            )
-        rows.append(fields)
-    return rows
-
-
-def read_table(path: pathlib.Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Yields the rows of a CSV file, which may be compressed with gzip, by column name.
-
-    Raises:
-      BuildError: if a column is missing.
-    """
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        absent = [name for name in columns if name not in (rows.fieldnames or ())]
-        if absent:
-            raise BuildError(f"{path}: column {absent[0]!r} is missing; it has {rows.fieldnames}")
-        yield from rows

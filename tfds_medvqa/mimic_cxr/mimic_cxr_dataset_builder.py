@@ -10,15 +10,19 @@ import tensorflow_datasets as tfds
 
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.findings import FINDINGS, OTHER, findings_example
-from tfds_medvqa.common.images import read_image
 from tfds_medvqa.common.manual_builder import ManualBuilder
-from tfds_medvqa.common.source_folder import Origin, SourceFolder, read_table, read_text
+from tfds_medvqa.common.rows import Reason, Row, RowError, shown
+from tfds_medvqa.common.source_folder import Origin, SourceFolder
+from tfds_medvqa.common.tables import read_text, table_rows
 
 LABELS, SPLIT, METADATA = (
     f"mimic-cxr-2.0.0-{name}.csv.gz" for name in ("chexpert", "split", "metadata")
 )
 SPLITS = {"train": "train", "validation": "validate", "test": "test"}
 FRONTAL = ("AP", "PA")
+NAMES = {name.title(): name for name in FINDINGS if name != OTHER}
+"""Column to finding."""
+LABEL_COLUMNS = ("study_id", *NAMES)
 POSITIVE = 1.0
 """Positive label of CheXpert; 0 is negative, -1 uncertain, and an empty field not mentioned."""
 SHORTER_SIDE = 512
@@ -27,11 +31,13 @@ SECTION = re.compile(r"^\s*(FINDINGS|IMPRESSION):(.*?)(?=^\s*[A-Z][A-Z /]+:|\Z)"
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """Identifiers of one X-ray, which form its path."""
+    """One X-ray, by the identifiers that form its path, with its split and its row."""
 
     subject: str
     study: str
     image: str
+    split: str
+    row: Row
 
     @property
     def study_path(self) -> str:
@@ -68,15 +74,18 @@ class Builder(ManualBuilder):
 
     def splits(self, files: SourceFolder) -> Mapping[str, Iterable[dict[str, Any]]]:
         """Returns the released splits of the frontal X-rays whose study has labels."""
-        labels = read_labels(files.file(LABELS))
-        frontal = read_frontal(files.file(METADATA))
+        labels = dict(files.each(table_rows(files.file(LABELS), LABEL_COLUMNS), read_label))
+        views = table_rows(files.file(METADATA), ("dicom_id", "ViewPosition"))
+        frontal = frozenset(files.each(views, read_frontal))
+        rows = table_rows(files.file(SPLIT), ("dicom_id", "study_id", "subject_id", "split"))
+
+        def make(row: Row) -> Picture | None:
+            picture = read_picture(row)
+            return picture if picture.image in frontal and picture.study in labels else None
+
         pictures: dict[str, list[Picture]] = {name: [] for name in SPLITS.values()}
-        for row in read_table(files.file(SPLIT), ("dicom_id", "study_id", "subject_id", "split")):
-            if row["split"] not in pictures:
-                raise BuildError(f"{SPLIT}: split {row['split']!r} is not known")
-            if row["dicom_id"] in frontal and row["study_id"] in labels:
-                picture = Picture(row["subject_id"], row["study_id"], row["dicom_id"])
-                pictures[row["split"]].append(picture)
+        for picture in files.each(rows, make):
+            pictures[picture.split].append(picture)
         return {
             name: self._examples(files, pictures[released], labels)
             for name, released in SPLITS.items()
@@ -88,35 +97,66 @@ class Builder(ManualBuilder):
         pictures: Iterable[Picture],
         labels: Mapping[str, tuple[str, ...]],
     ) -> Iterator[dict[str, Any]]:
-        for picture in pictures:
-            path = files.file(f"{picture.study_path}/{picture.image}.jpg")
+        def make(picture: Picture) -> dict[str, Any]:
+            row = picture.row
+            name = f"{picture.study_path}/{picture.image}.jpg"
+            image = files.image(row, name, shorter_side=SHORTER_SIDE)
             report = ""
             if self.builder_config.with_reports:
-                report = report_text(files.file(f"{picture.study_path}.txt"))
-            yield findings_example(
-                image=read_image(path, SHORTER_SIDE),
+                report = _read_report(row, files.named_file(row, f"{picture.study_path}.txt"))
+            return findings_example(
+                image=image,
                 image_id=f"{picture.image}.jpg",
                 report=report,
                 present=labels[picture.study],
                 source="mimic_cxr",
             )
 
-
-def read_labels(path: pathlib.Path) -> dict[str, tuple[str, ...]]:
-    """Reads the certain findings of every study."""
-    names = {name.title(): name for name in FINDINGS if name != OTHER}
-    return {
-        row["study_id"]: tuple(
-            name for column, name in names.items() if row[column] and float(row[column]) == POSITIVE
-        )
-        for row in read_table(path, ("study_id", *names))
-    }
+        return files.each(pictures, make)
 
 
-def read_frontal(path: pathlib.Path) -> frozenset[str]:
-    """Reads the identifiers of the frontal X-rays (AP or PA)."""
-    rows = read_table(path, ("dicom_id", "ViewPosition"))
-    return frozenset(row["dicom_id"] for row in rows if row["ViewPosition"] in FRONTAL)
+def read_label(row: Row) -> tuple[str, tuple[str, ...]]:
+    """Returns a study and its certain findings.
+
+    Raises:
+      RowError: for a label that is no number.
+    """
+    certain = []
+    for column, name in NAMES.items():
+        label = row.value(column)
+        try:
+            if label and float(label) == POSITIVE:
+                certain.append(name)
+        except ValueError as error:
+            detail = f"has {column!r} {shown(label)}, expected a number"
+            raise row.error(Reason.UNKNOWN_VALUE, detail) from error
+    return row.text("study_id"), tuple(certain)
+
+
+def read_frontal(row: Row) -> str | None:
+    """Returns the identifier of a frontal X-ray (AP or PA); None for another view."""
+    return row.text("dicom_id") if row.value("ViewPosition") in FRONTAL else None
+
+
+def read_picture(row: Row) -> Picture:
+    """Returns the X-ray of a row.
+
+    Raises:
+      RowError: if the row lacks an identifier, or its split is unknown.
+    """
+    split = row.text("split")
+    if split not in SPLITS.values():
+        allowed = ", ".join(SPLITS.values())
+        raise row.error(Reason.UNKNOWN_VALUE, f"has split {shown(split)}, expected {allowed}")
+    subject, study, image = (row.text(name) for name in ("subject_id", "study_id", "dicom_id"))
+    return Picture(subject, study, image, split, Row(row.where, {}))
+
+
+def _read_report(row: Row, path: pathlib.Path) -> str:
+    try:
+        return report_text(path)
+    except BuildError as error:
+        raise RowError(Reason.NO_TEXT, f"{error} ({row.where})") from error
 
 
 def report_text(path: pathlib.Path) -> str:

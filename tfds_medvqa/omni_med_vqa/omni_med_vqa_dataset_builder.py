@@ -2,20 +2,19 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from tfds_medvqa.common.draws import Draws
-from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import question_example
-from tfds_medvqa.common.images import read_image
 from tfds_medvqa.common.manual_builder import ManualBuilder
-from tfds_medvqa.common.source_folder import Origin, SourceFolder, read_json
+from tfds_medvqa.common.rows import Reason, Row, RowError, shown
+from tfds_medvqa.common.source_folder import Origin, SourceFolder, listed
+from tfds_medvqa.common.tables import json_rows
 
 QUESTIONS = "QA_information/Open-access"
-COLUMNS = ("dataset", "question_id", "question_type", "question", "gt_answer", "image_path")
 TRAIN_SHARE = 0.8
 MODALITIES = {
     "ct": "computed tomography",
@@ -62,64 +61,64 @@ class Builder(ManualBuilder):
     def splits(self, files: SourceFolder) -> Mapping[str, Iterable[dict[str, Any]]]:
         """Returns train and test, four fifths and one fifth of the images."""
         wanted = self.builder_config.modality
-        rows = [
-            row
-            for path in sorted(files.folder(QUESTIONS).glob("*.json"))
-            for row in read_rows(path)
-            if wanted in ("", row["modality"])
-        ]
         # The folder of Images/, which image_path starts with, lies beside QA_information/.
         root = files.folder(QUESTIONS).parent.parent
-        for row in rows:
-            if not (root / row["image_path"]).is_file():
-                raise files.missing(row["image_path"])
-        return {
-            "train": _examples((row for row in rows if not _is_test(row)), root),
-            "test": _examples((row for row in rows if _is_test(row)), root),
-        }
+        rows = (
+            row for path in listed(files.folder(QUESTIONS), "*.json") for row in json_rows(path)
+        )
+
+        def make(row: Row) -> dict[str, Any] | None:
+            modality = _modality(row)
+            return make_example(row, modality, files, root) if wanted in ("", modality) else None
+
+        splits: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
+        for example in files.each(rows, make):
+            splits["test" if _is_test(example["image_id"]) else "train"].append(example)
+        return splits
 
 
-def read_rows(path: pathlib.Path) -> Iterator[dict[str, Any]]:
-    """Yields the questions of a source dataset with their modality.
+def make_example(
+    row: Row, modality: str, files: SourceFolder, root: pathlib.Path
+) -> dict[str, Any]:
+    """Makes an example of one entry of a source dataset.
 
     Raises:
-      BuildError: if a question lacks a field or has an unknown modality.
+      RowError: if the entry lacks a field, or its image is absent.
     """
-    for number, row in enumerate(read_json(path)):
-        absent = [column for column in COLUMNS if column not in row]
-        if absent:
-            raise BuildError(f"{path}: entry {number} has no {absent[0]!r}")
-        # One entry of "Chest CT Scan.json" says "modality" instead.
-        released = str(row.get("modality_type", row.get("modality", "")))
-        yield row | {"modality": modality_of(released, f"{path}: entry {number}")}
+    name, dataset = row.path("image_path"), row.text("dataset")
+    return question_example(
+        image=files.image(row, name, root),
+        image_id=name,
+        example_id=f"omni_med_vqa/{dataset}/{row.identifier('question_id')}",
+        question=row.text("question"),
+        answer=row.answer("gt_answer"),
+        question_type=row.word("question_type"),
+        source=dataset,
+        client=modality,
+        modality=modality,
+    )
+
+
+def _modality(row: Row) -> str:
+    # One entry of "Chest CT Scan.json" says "modality" instead.
+    column = "modality_type" if row.has("modality_type") else "modality"
+    return modality_of(row.text(column), row.where)
 
 
 def modality_of(released: str, where: str) -> str:
     """Maps a released modality, such as "CT(Computed Tomography)", to a value of `MODALITIES`.
 
     Raises:
-      BuildError: if it is unknown.
+      RowError: if it is unknown.
     """
     for start, modality in MODALITIES.items():
         if released.strip().lower().startswith(start):
             return modality
-    raise BuildError(f"{where} has modality_type {released!r}, expected {', '.join(MODALITIES)}")
+    raise RowError(
+        Reason.UNKNOWN_VALUE,
+        f"{where} has modality_type {shown(released)}, expected {', '.join(MODALITIES)}",
+    )
 
 
-def _is_test(row: Mapping[str, Any]) -> bool:
-    return Draws(row["image_path"]).fraction("split") >= TRAIN_SHARE
-
-
-def _examples(rows: Iterable[Mapping[str, Any]], root: pathlib.Path) -> Iterator[dict[str, Any]]:
-    for row in rows:
-        yield question_example(
-            image=read_image(root / row["image_path"]),
-            image_id=row["image_path"],
-            example_id=f"omni_med_vqa/{row['dataset']}/{row['question_id']}",
-            question=row["question"],
-            answer=row["gt_answer"],
-            question_type=row["question_type"].strip().lower(),
-            source=row["dataset"],
-            client=row["modality"],
-            modality=row["modality"],
-        )
+def _is_test(image_path: str) -> bool:
+    return Draws(image_path).fraction("split") >= TRAIN_SHARE

@@ -2,16 +2,16 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from tfds_medvqa.common.draws import Draws
 from tfds_medvqa.common.findings import FINDINGS, findings_example
-from tfds_medvqa.common.images import read_image
 from tfds_medvqa.common.manual_builder import ManualBuilder
-from tfds_medvqa.common.source_folder import Origin, SourceFolder
+from tfds_medvqa.common.rows import Row
+from tfds_medvqa.common.source_folder import Origin, SourceFolder, listed
 from tfds_medvqa.open_i import reports
 from tfds_medvqa.open_i.reports import Report
 
@@ -53,28 +53,32 @@ class Builder(ManualBuilder):
 
     def splits(self, files: SourceFolder) -> Mapping[str, Iterable[dict[str, Any]]]:
         """Returns 70, 10 and 20 % of the patients who have an image."""
-        paths = sorted(files.folder("ecgen-radiology").glob("*.xml"))
+        paths = listed(files.folder("ecgen-radiology"), "*.xml")
         if not paths:
             raise files.missing("ecgen-radiology/1.xml")
-        known = [report for report in map(reports.read_report, paths) if report.images]
-        first = files.file(f"{known[0].images[0]}.png")
-        for report in known:
-            if not (first.parent / f"{report.images[0]}.png").is_file():
-                raise files.missing(f"{report.images[0]}.png")
-        return {
-            split: self._examples([each for each in known if split_of(each) == split], first.parent)
-            for split in SPLIT_ENDS
-        }
+        known = [each for each in files.each(paths, reports.read_report) if each.images]
+        names = [f"{report.images[0]}.png" for report in known]
+        folder = next(filter(None, map(files.folder_of, names)), None)
+        if folder is None:
+            raise files.missing(names[0] if names else "CXR1_1_IM-0001-3001.png")
 
-    def _examples(self, known: Iterable[Report], folder: pathlib.Path) -> Iterator[dict[str, Any]]:
-        for report in known:
-            yield findings_example(
-                image=read_image(folder / f"{report.images[0]}.png", SHORTER_SIDE),
-                image_id=f"{report.images[0]}.png",
-                report=report.text(self.builder_config.sections),
-                present=reports.findings(report.terms),
-                source="open_i",
-            )
+        def make(report: Report) -> tuple[str, dict[str, Any]]:
+            return split_of(report), self._example(report, files, folder)
+
+        splits: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLIT_ENDS}
+        for split, example in files.each(known, make):
+            splits[split].append(example)
+        return splits
+
+    def _example(self, report: Report, files: SourceFolder, folder: pathlib.Path) -> dict[str, Any]:
+        name = f"{report.images[0]}.png"
+        return findings_example(
+            image=files.image(Row(report.where, {}), name, folder, SHORTER_SIDE),
+            image_id=name,
+            report=report.text(self.builder_config.sections),
+            present=reports.findings(report.terms),
+            source="open_i",
+        )
 
 
 def split_of(report: Report) -> str:

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterable
 from xml.etree import ElementTree
 
-from tfds_medvqa.common.errors import BuildError
+from tfds_medvqa.common.rows import Reason, RowError
 
 SECTIONS = ("INDICATION", "FINDINGS", "IMPRESSION")
 
@@ -49,12 +49,14 @@ class Report:
       images: Identifiers of its images, in nearly all reports the frontal view first.
       terms: Major coded terms, such as "Opacity/lung/base/left".
       sections: Section to text; the text is empty if the report lacks the section.
+      where: Path of its file.
     """
 
     identity: str
     images: tuple[str, ...]
     terms: tuple[str, ...]
     sections: dict[str, str]
+    where: str
 
     def text(self, names: Iterable[str]) -> str:
         """Returns some of its sections, concatenated."""
@@ -65,18 +67,22 @@ def read_report(path: pathlib.Path) -> Report:
     """Reads a report.
 
     Raises:
-      BuildError: if it is not an XML file.
+      RowError: if it is not an XML file, or an image has no name.
     """
     try:
-        root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        raise BuildError(f"{path}: is not an XML file ({error})") from error
+        root = ElementTree.fromstring(path.read_bytes())
+    except (ElementTree.ParseError, LookupError, RecursionError, ValueError) as error:
+        raise RowError(Reason.BROKEN, f"{path}: is not an XML file ({error})") from error
     texts = {each.get("Label"): each.text or "" for each in root.iter("AbstractText")}
+    images = tuple((each.get("id") or "").strip() for each in root.iter("parentImage"))
+    if not all(images):
+        raise RowError(Reason.BROKEN, f"{path}: has a parentImage without an id")
     return Report(
         identity=path.stem,
-        images=tuple(each.attrib["id"].strip() for each in root.iter("parentImage")),
+        images=images,
         terms=tuple((each.text or "").strip() for each in root.iter("major")),
         sections={name: " ".join(texts.get(name, "").split()) for name in SECTIONS},
+        where=str(path),
     )
 
 

@@ -1,10 +1,9 @@
 """Builder of PathVQA, from the Parquet tables that are released on Hugging Face."""
 
 import hashlib
-import io
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow
 import tensorflow_datasets as tfds
@@ -12,13 +11,17 @@ from pyarrow import parquet
 
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import question_example
-from tfds_medvqa.common.images import check_image
 from tfds_medvqa.common.manual_builder import ManualBuilder
-from tfds_medvqa.common.source_folder import Origin, SourceFolder
+from tfds_medvqa.common.placeholders import LONGEST_HEAD, placeholder
+from tfds_medvqa.common.rows import Reason, Row
+from tfds_medvqa.common.source_folder import Origin, SourceFolder, listed
+from tfds_medvqa.common.source_images import SourceImage
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("image", "question", "answer")
 ROWS_AT_ONCE = 64
+
+Fields: TypeAlias = Mapping[str, Any] | None
 
 
 class Builder(ManualBuilder):
@@ -34,12 +37,12 @@ class Builder(ManualBuilder):
     def splits(self, files: SourceFolder) -> Mapping[str, Iterable[dict[str, Any]]]:
         """Returns the released splits."""
         folder = files.folder("data")
-        paths = {split: sorted(folder.glob(f"{split}-*.parquet")) for split in SPLITS}
+        paths = {split: listed(folder, f"{split}-*.parquet") for split in SPLITS}
         for split, found in paths.items():
             if not found:
                 raise files.missing(f"data/{split}-*.parquet")
             _check_parts(files, split, found)
-        return {split: _examples(split, found) for split, found in paths.items()}
+        return {split: _examples(files, split, found) for split, found in paths.items()}
 
 
 def _check_parts(files: SourceFolder, split: str, paths: Sequence[pathlib.Path]) -> None:
@@ -51,29 +54,60 @@ def _check_parts(files: SourceFolder, split: str, paths: Sequence[pathlib.Path])
             raise files.missing(f"data/{split}-{number:05d}-of-{total:05d}-*.parquet")
 
 
-def _examples(split: str, paths: Iterable[pathlib.Path]) -> Iterator[dict[str, Any]]:
-    rows = ((path, row) for path in paths for row in _read(path))
-    for number, (path, row) in enumerate(rows):
-        content = row["image"]["bytes"]
-        yield question_example(
-            image=check_image(io.BytesIO(content), f"{path}: row {number} of split {split}"),
-            image_id=hashlib.sha256(content).hexdigest()[:16],
-            example_id=f"path_vqa/{split}/{number}",
-            question=row["question"],
-            answer=row["answer"],
-            question_type=row["question"].split(maxsplit=1)[0].lower(),
-            source="path_vqa",
-            modality="histopathology",
-        )
+def _examples(
+    files: SourceFolder, split: str, paths: Iterable[pathlib.Path]
+) -> Iterator[dict[str, Any]]:
+    rows = ((path, fields) for path in paths for fields in _read(path))
+
+    def make(numbered: tuple[int, tuple[pathlib.Path, Fields]]) -> dict[str, Any]:
+        number, (path, fields) = numbered
+        problem = "" if fields is not None else "holds text that is not UTF-8"
+        row = Row(f"{path}: row {number} of split {split}", fields, problem)
+        return make_example(row, f"path_vqa/{split}/{number}")
+
+    return files.each(enumerate(rows), make)
 
 
-def _read(path: pathlib.Path) -> Iterator[Mapping[str, Any]]:
+def make_example(row: Row, example_id: str) -> dict[str, Any]:
+    """Makes an example of one row, which holds its image.
+
+    Raises:
+      RowError: if the row lacks a field or the image.
+    """
+    image = row.value("image")
+    content = image.get("bytes") if isinstance(image, Mapping) else None
+    if not isinstance(content, bytes):
+        raise row.error(Reason.ABSENT_FILE, "holds no image")
+    question = row.text("question")
+    return question_example(
+        image=SourceImage(content, row.where),
+        image_id=hashlib.sha256(content).hexdigest()[:16],
+        example_id=example_id,
+        question=question,
+        answer=row.answer("answer"),
+        question_type=question.split(maxsplit=1)[0].lower(),
+        source="path_vqa",
+        modality="histopathology",
+    )
+
+
+def _read(path: pathlib.Path) -> Iterator[Fields]:
+    """Yields the rows of a file; None for one whose text is not UTF-8."""
+    with path.open("rb") as file:
+        instead = placeholder(file.read(LONGEST_HEAD))
+    if instead:
+        raise BuildError(f"{path}: cannot be read as a Parquet file ({instead})")
     try:
         table = parquet.ParquetFile(path)
         absent = [name for name in COLUMNS if name not in table.schema_arrow.names]
         if absent:
             raise BuildError(f"{path}: column {absent[0]!r} is missing")
         for batch in table.iter_batches(ROWS_AT_ONCE, columns=list(COLUMNS)):
-            yield from batch.to_pylist()
-    except pyarrow.ArrowException as error:
+            for number in range(batch.num_rows):
+                try:
+                    (fields,) = batch.slice(number, 1).to_pylist()
+                except UnicodeDecodeError:
+                    fields = None
+                yield fields
+    except (pyarrow.ArrowException, OSError) as error:
         raise BuildError(f"{path}: cannot be read as a Parquet file ({error})") from error

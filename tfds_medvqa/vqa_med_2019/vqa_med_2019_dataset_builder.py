@@ -6,17 +6,21 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from tfds_medvqa.common.imageclef import (
+    ImageFolder,
     Question,
-    find_images,
     first_reference,
     make_examples,
+    make_question,
     read_questions,
 )
 from tfds_medvqa.common.manual_builder import ManualBuilder
-from tfds_medvqa.common.source_folder import Origin, SourceFolder, read_piped
+from tfds_medvqa.common.rows import Row
+from tfds_medvqa.common.source_folder import Origin, SourceFolder
+from tfds_medvqa.common.tables import piped_rows
 
 CATEGORIES = ("modality", "plane", "organ", "abnormality")
 TEST_QUESTIONS = "VQAMed2019_Test_Questions_w_Ref_Answers.txt"
+TEST_COLUMNS = ("image", "category", "question", "answer")
 TEST_IMAGES = "VQAMed2019_Test_Images"
 SOURCE = "vqa_med_2019"
 
@@ -46,28 +50,32 @@ class Builder(ManualBuilder):
 
 
 def _released(files: SourceFolder, split: str) -> Iterator[dict[str, Any]]:
-    questions = [
-        question
-        for number, category in enumerate(CATEGORIES, start=1)
-        for question in read_questions(
-            files.file(f"QAPairsByCategory/C{number}_{category.capitalize()}_{split}.txt"), category
-        )
-    ]
-    return _examples(questions, files, f"{split}_images")
+    images = ImageFolder(files, f"{split}_images")
+    return _examples(
+        [
+            question
+            for number, category in enumerate(CATEGORIES, start=1)
+            for question in read_questions(
+                files,
+                f"QAPairsByCategory/C{number}_{category.capitalize()}_{split}.txt",
+                images,
+                category,
+            )
+        ]
+    )
 
 
 def _test(files: SourceFolder) -> Iterator[dict[str, Any]]:
-    questions = [
-        Question(image, text, first_reference(answer), category)
-        for image, category, text, answer in read_piped(files.file(TEST_QUESTIONS), 4)
-    ]
-    return _examples(questions, files, TEST_IMAGES)
+    path, images = files.file(TEST_QUESTIONS), ImageFolder(files, TEST_IMAGES)
+
+    def make(row: Row) -> Question:
+        answer = first_reference(row.answer("answer"))
+        return make_question(row, images, answer, row.text("category"))
+
+    return _examples(list(files.each(piped_rows(path, TEST_COLUMNS), make)))
 
 
-def _examples(
-    questions: list[Question], files: SourceFolder, folder: str
-) -> Iterator[dict[str, Any]]:
+def _examples(questions: list[Question]) -> Iterator[dict[str, Any]]:
     """Makes examples; an image's organ is the answer to its question about the organ."""
-    images = find_images(files, folder, questions)
-    organs = {each.image: each.answer for each in questions if each.question_type == "organ"}
-    return make_examples(questions, images, SOURCE, organs)
+    organs = {each.name: each.answer for each in questions if each.question_type == "organ"}
+    return make_examples(questions, SOURCE, organs)

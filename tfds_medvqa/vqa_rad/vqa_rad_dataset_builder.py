@@ -1,24 +1,20 @@
 """Builder of VQA-RAD: the released split by question, or a split by image."""
 
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from tfds_medvqa.common.draws import Draws
-from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import question_example
-from tfds_medvqa.common.images import read_image
 from tfds_medvqa.common.manual_builder import ManualBuilder
-from tfds_medvqa.common.source_folder import Origin, SourceFolder, read_json
+from tfds_medvqa.common.rows import Reason, Row, RowError, shown
+from tfds_medvqa.common.source_folder import Origin, SourceFolder
+from tfds_medvqa.common.tables import json_rows
 
 QUESTIONS = "VQA_RAD Dataset Public.json"
 IMAGES = "VQA_RAD Image Folder"
-COLUMNS = (
-    *("qid", "phrase_type", "image_name", "image_organ"),
-    *("question", "question_type", "answer", "answer_type"),
-)
 ORGANS = {"HEAD": "head", "CHEST": "chest", "ABD": "abdomen"}
 QUESTION_TYPES = {
     "ABN": "abnormality",
@@ -36,8 +32,6 @@ QUESTION_TYPES = {
     "SIZE": "size",
 }
 """Maps the released codes, two of them misspelt once each, to words."""
-
-Row = Mapping[str, Any]
 
 
 class Builder(ManualBuilder):
@@ -59,36 +53,17 @@ class Builder(ManualBuilder):
 
     def splits(self, files: SourceFolder) -> Mapping[str, Iterable[dict[str, Any]]]:
         """Returns train and test; every image named must be there."""
-        rows = read_rows(files.file(QUESTIONS))
+        rows = json_rows(files.file(QUESTIONS))
         folder = files.folder(IMAGES)
-        absent = sorted({row["image_name"] for row in rows} - {path.name for path in _list(folder)})
-        if absent:
-            raise files.missing(f"{IMAGES}/{absent[0]}")
-        is_test = SPLITS[self.builder_config.name]
-        return {
-            "train": (make_example(row, folder) for row in rows if not is_test(row)),
-            "test": (make_example(row, folder) for row in rows if is_test(row)),
-        }
+        split_of = SPLITS[self.builder_config.name]
 
+        def make(row: Row) -> tuple[str, dict[str, Any]]:
+            return split_of(row), make_example(row, files, folder)
 
-def read_rows(path: pathlib.Path) -> list[Row]:
-    """Reads the questions.
-
-    Raises:
-      BuildError: if a question lacks a field, or has an unknown organ or question type.
-    """
-    rows = read_json(path)
-    for number, row in enumerate(rows):
-        for column in COLUMNS:
-            if column not in row:
-                raise BuildError(f"{path}: entry {number} has no {column!r}")
-        if row["image_organ"] not in ORGANS:
-            raise BuildError(
-                f"{path}: entry {number} has image_organ {row['image_organ']!r}, expected one of "
-                f"{', '.join(ORGANS)}"
-            )
-        question_types(row["question_type"], f"{path}: entry {number}")
-    return rows
+        splits: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
+        for split, example in files.each(rows, make):
+            splits[split].append(example)
+        return splits
 
 
 def question_types(codes: str, where: str = QUESTIONS) -> str:
@@ -102,47 +77,55 @@ def question_types(codes: str, where: str = QUESTIONS) -> str:
       Words such as "presence" or "position, presence".
 
     Raises:
-      BuildError: for an unknown code.
+      RowError: for an unknown code.
     """
     known = []
     for code in codes.split(","):
         if code.strip().upper() not in QUESTION_TYPES:
-            raise BuildError(
-                f"{where} has question_type {codes!r}, expected {', '.join(QUESTION_TYPES)}"
+            raise RowError(
+                Reason.UNKNOWN_VALUE,
+                f"{where} has question_type {shown(codes)}, expected {', '.join(QUESTION_TYPES)}",
             )
         known.append(QUESTION_TYPES[code.strip().upper()])
     return ", ".join(known)
 
 
-def make_example(row: Row, folder: pathlib.Path) -> dict[str, Any]:
-    """Makes an example of one entry of the JSON file."""
+def make_example(row: Row, files: SourceFolder, folder: pathlib.Path) -> dict[str, Any]:
+    """Makes an example of one entry of the JSON file.
+
+    Raises:
+      RowError: if the entry lacks a field, its image is absent, or its organ or question type is
+        unknown.
+    """
+    organ, name = row.text("image_organ"), row.path("image_name")
+    if organ not in ORGANS:
+        raise row.error(
+            Reason.UNKNOWN_VALUE,
+            f"has image_organ {shown(organ)}, expected one of {', '.join(ORGANS)}",
+        )
     return question_example(
-        image=read_image(folder / row["image_name"]),
-        image_id=row["image_name"],
-        example_id=f"vqa_rad/{row['qid']}",
-        question=row["question"],
-        answer=row["answer"],
-        question_type=question_types(row["question_type"]),
-        answer_type=row["answer_type"].strip().lower(),
+        image=files.image(row, name, folder),
+        image_id=name,
+        example_id=f"vqa_rad/{row.identifier('qid')}",
+        question=row.text("question"),
+        answer=row.answer("answer"),
+        question_type=question_types(row.text("question_type"), row.where),
+        answer_type=row.word("answer_type"),
         source="vqa_rad",
-        anatomy=ORGANS[row["image_organ"]],
+        anatomy=ORGANS[organ],
     )
 
 
-def _in_released_test(row: Row) -> bool:
-    return row["phrase_type"].startswith("test")
+def _released_split(row: Row) -> str:
+    return "test" if row.text("phrase_type").startswith("test") else "train"
 
 
-def _in_test_by_image(row: Row) -> bool:
-    return Draws(row["image_name"]).fraction("split") >= 0.8
+def _split_by_image(row: Row) -> str:
+    return "test" if Draws(row.path("image_name")).fraction("split") >= 0.8 else "train"
 
 
-SPLITS: Mapping[str, Callable[[Row], bool]] = {
-    "released": _in_released_test,
-    "by_image": _in_test_by_image,
+SPLITS: Mapping[str, Callable[[Row], str]] = {
+    "released": _released_split,
+    "by_image": _split_by_image,
 }
-"""Maps a config to a function that returns True for a test question."""
-
-
-def _list(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    return folder.iterdir()
+"""Maps a config to a function that returns the split of a question."""

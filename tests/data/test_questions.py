@@ -1,0 +1,51 @@
+"""Pictures that are asked about: limits, damage, and the same pixels as in training."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from f3ocus_jax.data.questions import read_picture
+from f3ocus_jax.errors import DataError
+from tests.tfds_medvqa import attacks
+from tfds_medvqa.common.images import read_image
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (attacks.png(300, 300), "has 300 x 300 pixels, more than max_image_pixels = 89999"),
+        (attacks.truncated(), "truncated"),
+        (b"", "the file is empty"),
+        (attacks.LFS, "Git LFS pointer"),
+        (attacks.HTML, "web page"),
+    ],
+    ids=["large", "truncated", "empty", "pointer", "page"],
+)
+def test_a_file_that_cannot_be_used_is_named_in_one_line(content, message, tmp_path):
+    path = tmp_path / "scan.png"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"scan\.png .*{message}") as error:
+        read_picture(path, 89_999)
+    assert "\n" not in str(error.value)
+
+
+def test_a_pil_image_is_checked_before_it_is_decoded():
+    with Image.open(io.BytesIO(attacks.png(300, 300))) as image:
+        with pytest.raises(DataError, match="PIL image has 300 x 300 pixels"):
+            read_picture(image, 89_999)
+        assert read_picture(image, 90_000).mode == "RGB"
+    with (
+        Image.open(io.BytesIO(attacks.truncated())) as image,
+        pytest.raises(DataError, match="PIL image cannot be read as an image"),
+    ):
+        read_picture(image)
+
+
+def test_sixteen_bit_grey_is_asked_about_as_it_is_trained_on(tmp_path):
+    path = tmp_path / "deep.png"
+    deep_HW = np.arange(48, dtype=np.uint16).reshape(8, 6) * 1000
+    Image.fromarray(deep_HW).save(path)
+    with Image.open(read_image(path)) as built:
+        np.testing.assert_array_equal(np.asarray(read_picture(path)), np.asarray(built))
