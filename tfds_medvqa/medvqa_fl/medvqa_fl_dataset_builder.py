@@ -83,8 +83,12 @@ def _configs() -> list[MedVQAConfig]:
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Turns MedMNIST v2's images and labels into question-answer pairs; needs no TensorFlow."""
 
-    VERSION = tfds.core.Version("1.1.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release.", "1.1.0": "Example ids and tasks."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {
+        "1.0.0": "Initial release.",
+        "1.1.0": "Example ids and tasks.",
+        "2.0.0": "Another wording of the question for the side of a CT organ.",
+    }
     BUILDER_CONFIGS = _configs()
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Optional: MedMNIST's npz files under their own names; what is absent is downloaded."

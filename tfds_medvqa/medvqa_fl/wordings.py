@@ -143,7 +143,8 @@ HAS_NUCLEUS = (
     "can a nucleus be seen in this cell?",
 )
 SIDE = (
-    "on which side of the body does the structure in the centre lie?",
+    # Not where it lies: the spleen is unpaired and lies on the left.
+    "is the structure in the centre the left one of a pair, the right one, or unpaired?",
     "is the structure in the centre a left one, a right one or unpaired?",
     "what is the laterality of the structure in the centre of this ct image?",
 )
