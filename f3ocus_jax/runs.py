@@ -163,6 +163,7 @@ class FinishedRun:
           "loss" in nats, and accuracies by kind of question; fractions in [0, 1].
 
         Raises:
+          BuildError: If built data are absent or damaged, and cannot be built.
           ConfigError: If the data or weights are others than those the run was made with.
           DataError: If data cannot be used.
           WeightsError: If the weights that the run started from are gone.

@@ -1,6 +1,7 @@
 """Runs from Python: started by `run`, opened by `load`, asked and evaluated."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -53,6 +54,18 @@ def test_evaluate_gives_the_numbers_of_the_records(finished):
     workdir, records = finished
     found = f3ocus_jax.load(workdir, 1).evaluate(data_dir=workdir.parents[1] / "data")
     assert found == {client.client: client.test for client in records[1].clients}
+
+
+def test_evaluate_mends_damaged_data(finished, tmp_path, caplog, capsys):
+    workdir, records = finished
+    folder = shutil.copytree(workdir.parents[1] / "data", tmp_path / "data")
+    (cache,) = folder.glob("phantom_medvqa/tiny/*/arrays_*/test/answer.npy")
+    for path in (cache, cache.parents[2] / "features.json"):
+        path.write_bytes(path.read_bytes()[:-1])
+        found = f3ocus_jax.load(workdir, 1).evaluate(data_dir=folder)
+        assert found == {client.client: client.test for client in records[1].clients}
+        lines = [*caplog.messages, *capsys.readouterr().out.splitlines()]
+        assert sum(f"{path} is damaged" in line for line in lines) == 1
 
 
 def test_answers_to_the_test_questions_reach_the_accuracy_of_the_records(finished):

@@ -15,6 +15,7 @@ from f3ocus_jax.models.huggingface import directory as huggingface
 from tests.helpers.configs import read_config
 from tests.helpers.marking import marked
 from tests.helpers.paths import REPOSITORY
+from tfds_medvqa.common import sealed_build
 
 
 @pytest.fixture(
@@ -204,15 +205,35 @@ def test_more_rounds_continue_a_finished_run(train, finished, tmp_path):
 
 @pytest.mark.extended
 def test_a_corrupted_image_names_the_dataset_and_the_example(run, folder, finished, tmp_path):
-    shutil.copytree(folder / "data", tmp_path / "data")
+    without_caches = shutil.ignore_patterns("arrays_*")
+    shutil.copytree(folder / "data", tmp_path / "data", ignore=without_caches)
     (shard,) = tmp_path.glob("data/phantom_medvqa/tiny/*/*train.array_record*")
     content = shard.read_bytes()
     place = content.index(b"\x89PNG", len(content) // 2)
     shard.write_bytes(content[: place + 40] + bytes(200) + content[place + 240 :])
+    sealed_build.seal(shard.parent)  # as if it had been built so
     arguments = (f"--config.data.data_dir={tmp_path / 'data'}", f"--workdir={tmp_path / 'run'}")
     message = error_of(run("train", "--config=configs/phantom.py:tiny", *arguments))
     assert "phantom_medvqa/tiny, split train, example" in message
     assert "cannot be read" in message
+
+
+@pytest.mark.extended
+def test_damaged_data_is_mended_in_one_line_per_file(run, folder, finished, tmp_path):
+    shutil.copytree(folder / "data", tmp_path / "data")
+    (cache,) = tmp_path.glob("data/phantom_medvqa/tiny/*/arrays_32px/test")
+    (cache / "pixels.bin").write_bytes(bytes((cache / "pixels.bin").stat().st_size))
+    arguments = ("--config=phantom:tiny", f"--config.data.data_dir={tmp_path / 'data'}")
+    page = (*arguments, f"--workdir={tmp_path / 'page'}")
+    process = run("inspect_data", *page, "--image_size=32")
+    assert process.returncode == 0, process.stderr
+    assert process.stderr.count(f"{cache / 'pixels.bin'} is damaged: its checksum") == 1
+    (cache.parents[1] / "dataset_info.json").write_text("")
+    process = run("train", *arguments, f"--workdir={tmp_path / 'run'}")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count("dataset_info.json is damaged: 0 bytes instead of") == 1
+    expected = (finished[1] / "partition.json").read_text()
+    assert (tmp_path / "run" / "partition.json").read_text() == expected
 
 
 @pytest.mark.extended
