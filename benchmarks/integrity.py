@@ -4,11 +4,13 @@
 
 A state of random float32, which no compression shortens. A save is timed as a run sees it (until
 `save` returns) and until the step is on disk, manifest included; the manifest is then written and
-checked once more, alone. Peer: SHA-256 of as many bytes in memory.
+checked once more, alone. Peers, in turn with it: each algorithm alone on the same files and on as
+many bytes in memory. A file of the same size stands for the pixels of a cache; it is read plainly
+and with its checksum, once from memory and once after its pages were given up.
 """
 
 import argparse
-import hashlib
+import os
 import pathlib
 import platform
 import tempfile
@@ -23,8 +25,8 @@ from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
 from benchmarks import reporting
-from f3ocus_jax import integrity
 from f3ocus_jax.federation import sealed_steps
+from tfds_medvqa.common import integrity
 
 MEGABYTE = 1_000_000
 
@@ -43,8 +45,9 @@ def main() -> None:
     for whole in ("save call", "save until on disk"):
         summary[f"manifest / {whole}"] = median["manifest"] / median[whole]
     summary["check / restore"] = median["check"] / median["restore"]
-    hardware = f"{platform.machine()}, {given.megabytes} MB"
-    versions = {name: metadata.version(name) for name in ("numpy", "orbax-checkpoint")}
+    hardware = f"{platform.machine()}, {os.cpu_count()} cores, {given.megabytes} MB"
+    packages = ("numpy", "orbax-checkpoint", "xxhash")
+    versions = {name: metadata.version(name) for name in packages}
     print(hardware, versions)
     reporting.show(summary)
     reporting.write(given.json, hardware, versions, rows, summary)
@@ -68,10 +71,46 @@ def measure(folder: epath.Path, megabytes: int, repeats: int) -> Iterator[dict[s
         row["manifest"] = seconds(integrity.write_manifest, step, listed)
         row["check"] = seconds(sealed_steps.check, step)
         row["restore"] = seconds(sealed_steps.read, step, wanted)
-        row["SHA-256 in memory"] = seconds(hashlib.sha256, values.data)
+        for algorithm, function in integrity.ALGORITHMS.items():
+            row[f"{algorithm} of the files"] = seconds(checksums, step, listed, algorithm)
+            row[f"{algorithm} in memory"] = seconds(function, values.data)
+        row |= read_cache(folder / "pixels.bin", values)
         if number:
             yield row
     writer.close()
+
+
+def checksums(folder: epath.Path, names: list[str], algorithm: str) -> None:
+    for name in names:
+        integrity.checksum(folder / name, algorithm)
+
+
+def read_cache(path: epath.Path, values: np.ndarray) -> dict[str, float]:
+    """Returns the seconds of reading one large file, with and without its checksum."""
+    row = {}
+    path.write_bytes(values.tobytes())
+    for place in ("memory", "disk"):
+        for name, function in (("read", read), ("checksum", integrity.checksum)):
+            if place == "disk":
+                forget(path)
+            row[f"cache, {name} from {place}"] = seconds(function, path)
+    return row
+
+
+def read(path: epath.Path) -> None:
+    """Reads a file piece by piece, as the checksum does."""
+    piece = bytearray(1 << 18)
+    with open(path, "rb", buffering=0) as file:
+        while file.readinto(piece):
+            pass
+
+
+def forget(path: epath.Path) -> None:
+    """Makes the system give up the pages of a file that it keeps in memory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(descriptor)
 
 
 def seconds(function: Callable[..., object], *arguments: Any) -> float:
