@@ -151,7 +151,8 @@ def _found_or_built(
     """
     if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
         raise BuildError(f"manual_dir {manual_dir} is not a folder")
-    if sealed_build.damage_of(folder, shards=reread) is None:
+    damage = sealed_build.damage_of(folder, shards=reread)
+    if damage is None and not sealed_build.has_left(folder):
         return _opened(make)
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.with_name(f"{folder.name}.lock")

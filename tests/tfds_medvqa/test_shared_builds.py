@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow_datasets as tfds
 
 from tests.helpers.paths import REPOSITORY
 from tests.tfds_medvqa.dummy_builds import build_dummy, builder_class, dummy_folder
@@ -11,6 +12,7 @@ from tfds_medvqa.build import prepare
 from tfds_medvqa.common import owner_lock
 
 NAME = "vqa_rad/released"
+SKIP = {"image": tfds.decode.SkipDecoding()}
 
 
 def make_builder(data_dir):
@@ -48,6 +50,17 @@ def test_a_dataset_that_another_process_builds_is_waited_for(tmp_path, monkeypat
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("waiting for ")
     assert "builds vqa_rad/released" in line
+
+
+def test_preparing_a_damaged_build_again_makes_it_whole(tmp_path, capsys):
+    builder = build_dummy(NAME, tmp_path)
+    expected = list(builder.as_data_source("test", decoders=SKIP))
+    (shard,) = builder.data_path.glob("*-test.array_record*")
+    shard.write_bytes(shard.read_bytes()[:-1])
+    prepare(builder, dummy_folder("vqa_rad"))
+    assert f"{shard} is damaged: " in capsys.readouterr().out
+    assert list(builder.as_data_source("test", decoders=SKIP)) == expected
+    assert builder.info.splits["test"].num_examples == len(expected)
 
 
 def test_unfinished_builds_of_the_same_dataset_are_removed(tmp_path):

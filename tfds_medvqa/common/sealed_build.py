@@ -79,8 +79,13 @@ def set_aside(folder: pathlib.Path, damage: str) -> Iterator[None]:
             aside.rename(folder)
 
 
+def has_left(folder: pathlib.Path) -> bool:
+    """Returns True if a process was killed between `set_aside` and its end."""
+    return folder.with_name(folder.name + ASIDE).exists()
+
+
 def recover(folder: pathlib.Path) -> None:
-    """Undoes `set_aside` of a killed process; needs the lock of the build."""
+    """Ends what a killed process left of `set_aside`; needs the lock of the build."""
     aside = folder.with_name(folder.name + ASIDE)
     if aside.exists() and not folder.exists():
         aside.rename(folder)
