@@ -85,7 +85,7 @@ def _client_rows(
     none_KU = scipy.sparse.coo_array((clients, layers * clients))
 
     def over_layers(weights_KL: np.ndarray) -> scipy.sparse.sparray:
-        picks_KV = scipy.sparse.block_diag(list(weights_KL[:, None]))
+        picks_KV = scipy.sparse.block_diag(list(map(scipy.sparse.coo_array, weights_KL[:, None])))
         return scipy.sparse.hstack([picks_KV, none_KU])
 
     present_K = np.ones(clients) if limits is None else np.any(limits.allowed_KL, axis=1)
