@@ -79,7 +79,7 @@ def measure(case: str, folder: pathlib.Path) -> None:
         convert.convert(folder, None, folder.with_name("converted"), target=target)
     seconds = time.perf_counter() - start
     # Not ru_maxrss, which a process takes over from the one that started it.
-    status = pathlib.Path("/proc/self/status").read_text()
+    status = pathlib.Path("/proc/self/status").read_text(encoding="utf-8")
     peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
     print(json.dumps({"seconds": seconds, "peak": peak}))
 

@@ -280,7 +280,7 @@ def compare(hidden: int, bursts: int, rounds: int) -> list[dict[str, Any]]:
 
 def peak_megabytes() -> float:
     """The most memory this program has held; `ru_maxrss` would count that of its parent, too."""
-    status = pathlib.Path("/proc/self/status").read_text()
+    status = pathlib.Path("/proc/self/status").read_text(encoding="utf-8")
     return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line) / 1024
 
 

@@ -24,7 +24,7 @@ def write(
     """
     content = {"hardware": hardware, "versions": versions, "rows": rows, "summary": summary}
     if path is not None:
-        path.write_text(json.dumps(content, indent=2) + "\n")
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def show(summary: dict[str, float]) -> None:

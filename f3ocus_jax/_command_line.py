@@ -25,7 +25,7 @@ from f3ocus_jax.errors import (
     WeightsError,
 )
 from tfds_medvqa.common.errors import BuildError
-from tfds_medvqa.common.printable import printable
+from tfds_medvqa.common.printable import printable, write_every_character
 
 EXPECTED_ERRORS = (
     BuildError,
@@ -74,6 +74,8 @@ def run(main: Callable[[], None], settings: Callable[[], Sequence[str]] = list) 
       main: The command; called once flags are parsed.
       settings: Returns the names of the settings that it takes; called for hints.
     """
+
+    write_every_character()
 
     def guarded(arguments: Sequence[str]) -> None:
         if len(arguments) > 1:

@@ -17,7 +17,7 @@ def main() -> None:
     content = {"round": finished.round, "clients": clients}
     table.print_accuracies(clients)
     try:
-        path.write_text(json.dumps(content, indent=2) + "\n")
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         print(f"round {finished.round}; written to {path}")
     except OSError as error:  # as on a disk that can only be read
         print(f"round {finished.round}; not written: {error}")

@@ -101,7 +101,9 @@ def collect(lock: str, pythons: Iterable[str]) -> dict[str, set[str]]:
 def main() -> None:
     """Prints one requirement with its hashes per package."""
     lock, *pythons = sys.argv[1:]
-    names = re.findall(r"^([\w.-]+)==", pathlib.Path(lock).read_text(), re.MULTILINE)
+    names = re.findall(
+        r"^([\w.-]+)==", pathlib.Path(lock).read_text(encoding="utf-8"), re.MULTILINE
+    )
     locked = set(map(normalised, names))
     for pin, digests in sorted(collect(lock, pythons).items()):
         if pin.partition("==")[0] not in locked:

@@ -19,7 +19,7 @@ from absl import logging as absl_logging
 from tfds_medvqa.common import buckets, owner_lock, sealed_build
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.manual_builder import SKIPPED_ROWS, ManualBuilder
-from tfds_medvqa.common.printable import printable
+from tfds_medvqa.common.printable import printable, write_every_character
 from tfds_medvqa.common.rows import INVALID_ROWS, ReadOptions, describe_skipped
 
 BUILDERS = {
@@ -233,6 +233,7 @@ def main() -> None:
     most = DEFAULT_OPTIONS.max_image_pixels
     parser.add_argument("--max_image_pixels", type=int, default=most, help=help_text)
     arguments = parser.parse_args()
+    write_every_character()
     try:
         options = ReadOptions(arguments.invalid_rows, arguments.max_image_pixels)
         builder = build(arguments.name, arguments.data_dir, arguments.manual_dir, options)

@@ -27,7 +27,10 @@ CONTROL_GROUP = pathlib.Path("/sys/fs/cgroup/memory.max")
 def machine_bytes() -> int:
     """Returns the memory of the host, or of its devices where these have more."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    if CONTROL_GROUP.is_file() and (text := CONTROL_GROUP.read_text().strip()).isdigit():
+    if (
+        CONTROL_GROUP.is_file()
+        and (text := CONTROL_GROUP.read_text(encoding="utf-8").strip()).isdigit()
+    ):
         limits.append(int(text))
     stats = [device.memory_stats() or {} for device in jax.local_devices()]
     return max(min(limits), sum(each.get("bytes_limit", 0) for each in stats))

@@ -15,6 +15,7 @@ from f3ocus_jax.errors import DataError
 from f3ocus_jax.types import Batch
 from tfds_medvqa.common import images as image_files
 from tfds_medvqa.common.images import MAX_IMAGE_PIXELS, ImageError
+from tfds_medvqa.common.rows import RowError, check_unicode
 
 Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray
 """Path of a PNG or JPEG file, PIL image, or uint8 array [height, width] or [height, width, 3]."""
@@ -33,7 +34,7 @@ def pair(
       B pairs.
 
     Raises:
-      DataError: If there are several of both and their numbers differ.
+      DataError: If there are several of both and their numbers differ, or a question is no text.
     """
     images = _as_list(pictures)
     texts = [questions] if isinstance(questions, str) else list(questions)
@@ -41,6 +42,11 @@ def pair(
         images = images * len(texts)
     elif len(texts) == 1:
         texts = texts * len(images)
+    for text in texts:
+        try:
+            check_unicode("question:", "text", text)
+        except RowError as error:
+            raise DataError(str(error)) from error
     if len(images) != len(texts):
         raise DataError(
             f"{len(images)} images and {len(texts)} questions; give as many of both, or one"

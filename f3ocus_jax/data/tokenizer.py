@@ -165,7 +165,9 @@ class Tokenizer:
         self.pieces.save(str(directory / "tokenizer.json"))
         if self.special_tokens == BERT_TOKENS:
             by_id = sorted(self.pieces.get_vocab().items(), key=lambda entry: entry[1])
-            (directory / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in by_id))
+            (directory / "vocab.txt").write_text(
+                "".join(f"{token}\n" for token, _ in by_id), encoding="utf-8"
+            )
             settings = {
                 "tokenizer_class": "BertTokenizer",
                 "do_lower_case": getattr(self.pieces.normalizer, "lowercase", True),
@@ -179,4 +181,6 @@ class Tokenizer:
                 "pad_token": self.special_tokens.padding,
                 "unk_token": "<unk>",
             }
-        (directory / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+        (directory / "tokenizer_config.json").write_text(
+            json.dumps(settings, indent=2) + "\n", encoding="utf-8"
+        )

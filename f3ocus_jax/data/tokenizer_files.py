@@ -74,7 +74,8 @@ def _from_json(path: pathlib.Path) -> Tokenizer:
 
 
 def _from_vocabulary(path: pathlib.Path, lower_case: bool) -> Tokenizer:
-    tokens = path.read_text(encoding="utf-8").splitlines()
+    # Not splitlines: some vocabularies have tokens that it takes for the end of a line.
+    tokens = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     ids = {token: index for index, token in enumerate(tokens)}
     if len(ids) != len(tokens):
         twice = next(token for index, token in enumerate(tokens) if ids[token] != index)
@@ -116,6 +117,6 @@ def _lower_case(folder: pathlib.Path) -> bool:
     if not path.is_file():
         return True
     try:
-        return bool(json.loads(path.read_text()).get("do_lower_case", True))
+        return bool(json.loads(path.read_text(encoding="utf-8")).get("do_lower_case", True))
     except (ValueError, AttributeError) as error:
         raise ConfigError(f"{path} is not a JSON object: {error}") from error

@@ -78,7 +78,7 @@ def write_run(parts: Parts, workdir: pathlib.Path) -> None:
         "findings": list(parts.federation.findings),
     }
     temporary = workdir / f"{RUN_FILE}.tmp"
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     temporary.replace(workdir / RUN_FILE)
 
 

@@ -63,7 +63,7 @@ def _lasting_metadata(path: epath.Path) -> dict[str, Any]:
     if not path.is_file():
         raise DamagedError(f"{path} is missing")
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         return {name: content[name] for name in content if name != COMMIT_TIME}
     except (ValueError, TypeError, RecursionError) as error:
         raise DamagedError(f"{path} is damaged: it is no JSON object") from error
@@ -144,7 +144,7 @@ def read_metrics(folder: epath.Path) -> Mapping[str, float]:
       DamagedError: If their file is absent or changed, or another file has another size.
     """
     check(folder, [METRICS])
-    return json.loads((folder / METRICS).read_text())
+    return json.loads((folder / METRICS).read_text(encoding="utf-8"))
 
 
 class StepWriter:

@@ -8,9 +8,10 @@ import pytest
 
 import f3ocus_jax
 from f3ocus_jax.data import reading
-from f3ocus_jax.errors import ConfigError, DamagedError
+from f3ocus_jax.errors import ConfigError, DamagedError, DataError
 from f3ocus_jax.models import foundation
 from tests.helpers.configs import raw_config
+from tests.tfds_medvqa import attacks
 from tfds_medvqa.common.answers import normalise
 
 
@@ -100,6 +101,14 @@ def test_answers_do_not_depend_on_the_questions_beside_them(finished):
     assert several[0].present == ()
     assert sum(several[0].probabilities.values()) == pytest.approx(1, abs=1e-5)
     assert loaded.answer([], []) == []
+
+
+def test_a_picture_beyond_the_limit_of_the_run_is_refused(finished, tmp_path):
+    workdir, _ = finished
+    path = tmp_path / "bomb.png"
+    path.write_bytes(attacks.png(9_000, 9_000))
+    with pytest.raises(DataError, match=r"bomb\.png has 9000 x 9000 pixels.* = 64000000"):
+        f3ocus_jax.load(workdir, 1).answer(path, "is there a mass?")
 
 
 @pytest.mark.parametrize("name", ["answers", "clients"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from f3ocus_jax.data.questions import read_picture
+from f3ocus_jax.data.questions import pair, read_picture
 from f3ocus_jax.errors import DataError
 from tests.tfds_medvqa import attacks
 from tfds_medvqa.common.images import read_image
@@ -49,3 +49,10 @@ def test_sixteen_bit_grey_is_asked_about_as_it_is_trained_on(tmp_path):
     Image.fromarray(deep_HW).save(path)
     with Image.open(read_image(path)) as built:
         np.testing.assert_array_equal(np.asarray(read_picture(path)), np.asarray(built))
+
+
+@pytest.mark.parametrize("question", ["half a pair: \ud83d", 5, None, ["a", ["b"]]])
+def test_a_question_that_is_no_text_is_refused_in_one_line(question):
+    with pytest.raises(DataError, match="question: has 'text'") as error:
+        pair("scan.png", question if isinstance(question, list) else [question])
+    assert "\n" not in str(error.value)

@@ -39,7 +39,7 @@ def write_manifest(folder: epath.PathLike, names: Iterable[str] | None = None) -
     names = files(folder) if names is None else sorted(names)
     entries = {name: _entry(folder / name) for name in names}
     partial = folder / PARTIAL
-    partial.write_text(_text(entries))
+    partial.write_text(_text(entries), encoding="utf-8")
     partial.replace(folder / MANIFEST)
 
 
@@ -125,7 +125,7 @@ def _read_entries(path: epath.Path) -> Entries:
     if not path.is_file():
         raise DamagedError(f"{path} is missing: the folder was not finished, or is an older one")
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         entries: Entries = json.loads(text)["files"]
         is_whole = text == _text(entries)
     except (ValueError, KeyError, TypeError, RecursionError) as error:

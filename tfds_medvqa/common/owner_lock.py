@@ -213,7 +213,7 @@ def _beat(path: pathlib.Path, own: Owner, ended: threading.Event) -> None:
 def _machine() -> str:
     """Returns an identity of the running system and of its process numbers."""
     try:
-        boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:  # no Linux
         return f"{socket.gethostname()} {uuid.getnode()}"
@@ -224,7 +224,7 @@ def _process_start(pid: int) -> str:
     if not os.path.isdir("/proc/self"):
         return _is_running(pid)
     try:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
     state, *rest = stat.rpartition(")")[2].split()

@@ -1,5 +1,7 @@
 """Text from data and from clients, made safe to show in one line of a terminal, file or figure."""
 
+import io
+import sys
 import unicodedata
 
 JOINERS = "\u200c\u200d"
@@ -27,6 +29,12 @@ def printable(text: str, longest: int | None = None) -> str:
         return line
     kept = longest - 1
     return f"{line[: kept - kept // 2]}…{line[len(line) - kept // 2 :]}"
+
+
+def write_every_character() -> None:
+    """Lets standard output escape what the locale cannot write, instead of raising an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _escape(character: str) -> str:

@@ -55,7 +55,9 @@ class Record:
 
 def load() -> dict[str, Record]:
     """Returns the twelve two-dimensional subsets by name."""
-    content = json.loads(pathlib.Path(__file__).with_name("medmnist_records.json").read_text())
+    content = json.loads(
+        pathlib.Path(__file__).with_name("medmnist_records.json").read_text(encoding="utf-8")
+    )
     return {name: _parse(name, facts) for name, facts in content["subsets"].items()}
 
 
