@@ -130,6 +130,16 @@ def test_every_file_of_a_build_and_of_its_caches_is_missed_by_name(
         assert "is missing" in line
 
 
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+def test_a_flip_in_what_describes_a_build_is_noticed_at_every_start(folder, name):
+    path = folder / BUILD / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BuildError, match=rf"{name} is damaged: its checksum"):
+        read(folder, with_source=False)
+
+
 def test_a_damaged_build_without_its_source_is_refused_and_stays(folder):
     path = folder / BUILD / "dataset_info.json"
     path.write_text("")
