@@ -10,7 +10,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constrain
 PYTEST := $(RUN) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 10
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all test-slow parity docs format clean
+.PHONY: demo test test-all test-slow parity docs release hashes format clean
 
 demo: $(VENV)/.installed
 	$(RUN) -m f3ocus_jax.pretrain --config configs/pretrain.py --workdir runs/foundation
@@ -35,12 +35,25 @@ parity: $(VENV)/.installed-parity
 docs: $(VENV)/.installed-docs
 	$(RUN) -m mkdocs build --quiet
 
+# Source archive, wheel, hashes, bill of materials and checksums in dist/, tried out in an environment of their own.
+release: $(VENV)/.installed-release
+	$(RUN) scripts/release.py
+
+# The hashes of the packages in one lock, as pip's index has them; after a lock changed.
+requirements.hashes: requirements.lock pyproject.toml
+	python3 scripts/lock_hashes.py $< python3.11 > $@
+
+requirements-newest.hashes: requirements-newest.lock pyproject.toml
+	python3 scripts/lock_hashes.py $< python3.12 python3.13 > $@
+
+hashes: requirements.hashes requirements-newest.hashes
+
 format: $(VENV)/.installed
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
 clean:
-	rm -rf .venv .venv-* runs build site *.egg-info
+	rm -rf .venv .venv-* runs build dist site *.egg-info
 
 $(VENV)/.installed: $(LOCK) pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +62,10 @@ $(VENV)/.installed: $(LOCK) pyproject.toml
 
 $(VENV)/.installed-parity: $(VENV)/.installed
 	$(INSTALL) ".[test,parity]"
+	touch $@
+
+$(VENV)/.installed-release: $(VENV)/.installed
+	$(INSTALL) ".[test,release]"
 	touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed

@@ -101,6 +101,7 @@ def collect(lock: str, pythons: Iterable[str]) -> dict[str, set[str]]:
 def main() -> None:
     """Prints one requirement with its hashes per package."""
     lock, *pythons = sys.argv[1:]
+    print(f"# What a wheel needs of {lock}, for Linux and macOS; written by `make hashes`.")
     names = re.findall(
         r"^([\w.-]+)==", pathlib.Path(lock).read_text(encoding="utf-8"), re.MULTILINE
     )

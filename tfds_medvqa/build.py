@@ -7,10 +7,12 @@ import glob
 import importlib
 import io
 import logging
+import math
 import os
 import pathlib
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import tensorflow_datasets as tfds
@@ -41,6 +43,9 @@ BUILDERS = {
 """Module of every dataset's `Builder`, imported on demand."""
 
 DEFAULT_OPTIONS = ReadOptions()
+
+ABANDONED = 3600.0
+"""Seconds after which a download that nothing was written to is one of a killed process."""
 
 
 def build(
@@ -180,7 +185,8 @@ def _built(
     if isinstance(builder, ManualBuilder):
         builder.read_options = options
     _say(f"building {builder.info.full_name} in {folder}")
-    settings = tfds.download.DownloadConfig(manual_dir=manual_dir)
+    # No bucket is asked for the dataset.
+    settings = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
     with _quietly(), buckets.without_tensorflow():
         builder.download_and_prepare(download_config=settings)
     sealed_build.seal(folder)
@@ -200,9 +206,24 @@ def _say(line: str) -> None:
 
 
 def _remove_unfinished(folder: pathlib.Path) -> None:
-    """Removes what killed builds of a dataset left beside its folder; needs its lock."""
+    """Removes what killed builds of a dataset left beside its folder; needs its lock.
+
+    Downloads are shared by all datasets, and those of another process are still written to.
+    """
     for path in folder.parent.glob(f"incomplete.*_{glob.escape(folder.name)}"):
         shutil.rmtree(path, ignore_errors=True)
+    downloads = folder.parents[2] / "downloads"
+    for path in downloads.glob("*.tmp.*"):
+        if _age(path) > ABANDONED:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _age(folder: pathlib.Path) -> float:
+    """Returns the seconds since something in a folder was last written; inf once it is gone."""
+    try:
+        return time.time() - max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except OSError:
+        return math.inf
 
 
 @contextlib.contextmanager

@@ -1,15 +1,21 @@
 """Of several processes that want one dataset, one builds it, and nothing of killed ones stays."""
 
+import importlib
+import os
 import subprocess
 import sys
+import tempfile
+import time
 
 import pytest
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils import gcs_utils
 
 from tests.helpers.paths import REPOSITORY
 from tests.tfds_medvqa.dummy_builds import build_dummy, builder_class, dummy_folder
-from tfds_medvqa.build import prepare
+from tfds_medvqa.build import BUILDERS, prepare
 from tfds_medvqa.common import owner_lock
+from tfds_medvqa.common.local_builder import LocalBuilder
 
 NAME = "vqa_rad/released"
 SKIP = {"image": tfds.decode.SkipDecoding()}
@@ -61,6 +67,34 @@ def test_preparing_a_damaged_build_again_makes_it_whole(tmp_path, capsys):
     assert f"{shard} is damaged: " in capsys.readouterr().out
     assert list(builder.as_data_source("test", decoders=SKIP)) == expected
     assert builder.info.splits["test"].num_examples == len(expected)
+
+
+def test_a_build_asks_no_bucket_and_leaves_nothing_among_temporary_files(tmp_path, monkeypatch):
+    for name in ("gcs_dataset_info_files", "is_dataset_on_gcs"):
+        monkeypatch.setattr(gcs_utils, name, pytest.fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    build_dummy(NAME, tmp_path / "data")
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert not [path for path in (tmp_path / "data").rglob("*") if "tmp" in path.name]
+
+
+@pytest.mark.parametrize("dataset", BUILDERS)
+def test_no_builder_looks_for_its_dataset_in_a_bucket(dataset):
+    builder = importlib.import_module(BUILDERS[dataset]).Builder
+    assert issubclass(builder, LocalBuilder)
+
+
+def test_downloads_of_killed_processes_are_removed_and_those_of_others_are_not(tmp_path):
+    downloads = tmp_path / "downloads"
+    for name, age in {"old.tmp.0a": 7200, "new.tmp.0b": 60, "kept.npz": 7200}.items():
+        (downloads / name).mkdir(parents=True)
+        for path in (downloads / name / "part", downloads / name):
+            path.touch()
+            os.utime(path, (time.time() - age,) * 2)
+    build_dummy(NAME, tmp_path)
+    names = {path.name for path in downloads.iterdir()}
+    assert names & {"old.tmp.0a", "new.tmp.0b", "kept.npz"} == {"new.tmp.0b", "kept.npz"}
 
 
 def test_unfinished_builds_of_the_same_dataset_are_removed(tmp_path):

@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import example_features
+from tfds_medvqa.common.local_builder import LocalBuilder
 from tfds_medvqa.common.rows import ReadOptions, RowCheck, describe_skipped
 from tfds_medvqa.common.source_folder import Origin, SourceFolder
 from tfds_medvqa.common.source_images import SourceImage
@@ -17,7 +18,7 @@ SKIPPED_ROWS = "skipped_rows"
 """Metadata of a built dataset: reason to number of rows that were left out."""
 
 
-class ManualBuilder(tfds.core.GeneratorBasedBuilder):
+class ManualBuilder(LocalBuilder):
     """Builds a dataset from files in manual_dir; needs no TensorFlow.
 
     A subclass sets `ORIGIN` and implements `splits`. Every example is checked before it is written:

@@ -12,6 +12,7 @@ from tfds_medvqa.common.draws import Draws
 from tfds_medvqa.common.features import example_features, question_example
 from tfds_medvqa.common.findings import labelled_example
 from tfds_medvqa.common.images import encode_png
+from tfds_medvqa.common.local_builder import LocalBuilder
 from tfds_medvqa.medvqa_fl import archives, files, questions, records
 from tfds_medvqa.medvqa_fl.records import RESOLUTIONS, Record
 from tfds_medvqa.medvqa_fl.sources import CLIENTS, SOURCES, sources_of
@@ -80,7 +81,7 @@ def _configs() -> list[MedVQAConfig]:
     ]
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(LocalBuilder):
     """Turns MedMNIST v2's images and labels into question-answer pairs; needs no TensorFlow."""
 
     VERSION = tfds.core.Version("2.0.0")

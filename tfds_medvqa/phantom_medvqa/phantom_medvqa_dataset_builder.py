@@ -6,11 +6,12 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from tfds_medvqa.common.features import example_features
+from tfds_medvqa.common.local_builder import LocalBuilder
 from tfds_medvqa.phantom_medvqa.phantom_config import PhantomConfig
 from tfds_medvqa.phantom_medvqa.phantoms import SPLITS, generate
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(LocalBuilder):
     """Draws phantoms of nine modalities; needs no file, no network and no TensorFlow.
 
     `Builder(config="tiny", data_dir=folder, file_format="array_record")`, or, with your own
