@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import venv
 import zipfile
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.helpers.paths import DATASETS, PACKAGE, REPOSITORY
 
@@ -106,3 +108,47 @@ def test_an_installed_wheel_trains_and_predicts_from_another_folder(wheel, tmp_p
     said = f3ocus("predict", "--workdir=x", f"--image={picture}", "--question=which organ is it?")
     assert "round " in said
     f3ocus("inspect_data", "--config=task1:tiny", "--workdir=page")
+
+
+def requirements(name):
+    """Package to (version, its hashes or "") of a lock or of its list of hashes."""
+    text = (REPOSITORY / name).read_text().replace("\\\n", " ")
+    lines = [line.partition(" ") for line in text.splitlines() if not line.startswith("#")]
+    pins = [(*pin.split("=="), hashes) for pin, _, hashes in lines]
+    return {re.sub(r"[-_.]+", "-", name).lower(): rest for name, *rest in pins}
+
+
+def run_time_closure():
+    """Names of all packages that an installed f3ocus_jax needs, found by their metadata."""
+    found, waiting = set(), [Requirement(line) for line in PROJECT["project"]["dependencies"]]
+    while waiting:
+        one = waiting.pop()
+        name = re.sub(r"[-_.]+", "-", one.name).lower()
+        if (name, *one.extras) in found:
+            continue
+        found.add((name, *one.extras))
+        for extra in one.extras or ("",):
+            lines = importlib.metadata.requires(name) or []
+            needs = [Requirement(line) for line in lines]
+            chosen = {"extra": extra}
+            waiting += [each for each in needs if not each.marker or each.marker.evaluate(chosen)]
+    return {name for name, *_ in found}
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-newest"])
+def test_a_list_of_hashes_holds_every_package_of_a_wheel_as_it_is_locked(name):
+    locked, hashed = requirements(f"{name}.lock"), requirements(f"{name}.hashes")
+    if (name == "requirements") == (sys.version_info < (3, 12)):
+        assert run_time_closure() <= hashed.keys()
+    assert hashed.keys() <= locked.keys()
+    for package, (version, hashes) in hashed.items():
+        assert locked[package] == [version, ""]
+        assert re.fullmatch(r"( *--hash=sha256:[0-9a-f]{64})+", hashes), package
+    for package in ("jaxlib", "numpy", "pyarrow"):  # Linux on two processors, and macOS
+        assert hashed[package][1].count("sha256") >= 3
+
+
+@pytest.mark.parametrize("suffix", ["lock", "hashes"])
+def test_locks_name_no_address(suffix):
+    for path in REPOSITORY.glob(f"requirements*.{suffix}"):
+        assert not re.search(r"//|@|--(?!hash=)|\blocalhost\b", path.read_text()), path

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -117,7 +118,7 @@ def plainly():
 
 
 def assert_near(found, expected):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), found, expected)
+    chex.assert_trees_all_close(found, expected, rtol=1e-7, atol=2e-4)
 
 
 def test_two_steps_equal_those_of_plain_autodiff():

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -117,4 +118,4 @@ def test_a_whole_local_training_is_the_same_with_less_memory(settings):
     one = task([0, 3], toy_batch(4))
     expected = jax.jit(trainer(model, optax.adamw(1e-2)))(*parts, one)
     found = jax.jit(trainer(model, optax.adamw(1e-2), **settings))(*parts, one)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, expected)
+    chex.assert_trees_all_close(found, expected, rtol=1e-7, atol=1e-5)

@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,7 +68,7 @@ def test_shards_go_in_and_out_with_every_bit_and_dtype(family, tmp_path):
     assert content["dtype"] == "bfloat16"
     weights = huggingface.load(tmp_path / "ours", key=KEY, dtype="stored")
     assert (weights.spec, weights.answers) == (spec, ANSWERS)
-    jax.tree.map(np.testing.assert_array_equal, weights.params, params)
+    chex.assert_trees_all_equal(weights.params, params)
     kept = {name: weights.params[name] for name in ("embeddings", "blocks", "readout")}
     assert {leaf.dtype.name for leaf in jax.tree.leaves(kept)} == {"bfloat16"}
     assert weights.params["head"]["answers"]["hidden"]["kernel"].dtype == jnp.float32
@@ -112,7 +113,7 @@ def test_positions_are_resized_as_a_run_would_resize_them(family, tmp_path):
     expected = huggingface.load(tmp_path / "theirs", key=KEY, image_size=24)
     assert ours.spec == expected.spec
     assert ours.spec.config.image_size == 24
-    jax.tree.map(np.testing.assert_array_equal, ours.params, expected.params)
+    chex.assert_trees_all_equal(ours.params, expected.params)
 
 
 def test_settings_that_are_no_sizes_are_handed_on(tmp_path):
@@ -134,7 +135,7 @@ def test_a_fresh_save_leaves_no_shard_of_an_older_model(tmp_path):
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
     huggingface.save(tmp_path, spec, params, ANSWERS, load_tokenizer())
     assert not list(tmp_path.glob("model-*.safetensors"))
-    jax.tree.map(np.testing.assert_array_equal, huggingface.load(tmp_path, key=KEY).params, params)
+    chex.assert_trees_all_equal(huggingface.load(tmp_path, key=KEY).params, params)
 
 
 def test_missing_left_over_and_wrongly_shaped_tensors_are_listed(tmp_path):

@@ -32,7 +32,7 @@ PYTHON = {
 """Blocks of each page that run without files of the reader's."""
 
 SHELL = ("", "bash", "console", "sh")
-OTHERS = ("cd", "cp", "git", "pre-commit", "tensorboard")
+OTHERS = ("cd", "cp", "git", "pre-commit", "sha256sum", "tensorboard")
 """Commands of other programs, which are not looked into."""
 
 

@@ -1,5 +1,6 @@
 """What is found wrong before any compute, and what a run with other settings gives."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -112,7 +113,7 @@ def test_a_round_changes_the_chosen_layers_and_the_head_and_nothing_else(data_di
         assert any(moved) == (layer in chosen)
     frozen, *_ = units.split(parts.params(parts.start), unit)
     frozen_after, *_ = units.split(parts.params(state), unit)
-    jax.tree.map(np.testing.assert_array_equal, frozen_after, frozen)
+    chex.assert_trees_all_equal(frozen_after, frozen)
     heads = (jax.tree.leaves(s.head) for s in (parts.start, state))
     assert any(not np.array_equal(*pair) for pair in zip(*heads, strict=True))
 

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def check_run(records, workdir):
 
     foundation, params, _ = run_folder.load_model(workdir, records[-1].round)
     exported = huggingface.load(workdir / "model", key=jax.random.key(0))
-    jax.tree.map(np.testing.assert_array_equal, exported.params, params)
+    chex.assert_trees_all_equal(exported.params, params)
     assert exported.spec == foundation.spec
     assert exported.answers == foundation.answers
     assert changed_rows(params, foundation.params).any()
@@ -94,7 +95,7 @@ def test_a_federation_whose_model_writes_its_answers(family, data_dir, tmp_path)
     foundation, params, _ = run_folder.load_model(tmp_path, 2)
     assert params["head"] == {}
     exported = huggingface.load(tmp_path / "model", key=jax.random.key(0), answering="generate")
-    jax.tree.map(np.testing.assert_array_equal, exported.params, params)
+    chex.assert_trees_all_equal(exported.params, params)
     assert exported.answers == foundation.answers
     finished = runs.load(tmp_path, 2)
     pixels_HWC = np.full((32, 32, 3), 128, np.uint8)

@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_the_model_of_a_mixed_run_is_written_with_both_heads(mixed):
     workdir, _ = mixed
     foundation, params, _ = run_folder.load_model(workdir, 2)
     exported = huggingface.load(workdir / "model", key=jax.random.key(0))
-    jax.tree.map(np.testing.assert_array_equal, exported.params, params)
+    chex.assert_trees_all_equal(exported.params, params)
     assert (exported.answers, exported.findings) == (foundation.answers, FINDINGS)
     assert exported.params["head"].keys() == {"answers", "findings"}
     turned = tuple(reversed(FINDINGS))
@@ -190,7 +191,7 @@ def test_a_tiny_variant_trains_end_to_end(task, variant, data_dir, tmp_path):
     assert all(np.isfinite(client.train_loss) for client in records[1].clients)
     foundation, params, _ = run_folder.load_model(tmp_path, 1)
     exported = huggingface.load(tmp_path / "model", key=jax.random.key(0))
-    jax.tree.map(np.testing.assert_array_equal, exported.params, params)
+    chex.assert_trees_all_equal(exported.params, params)
     assert exported.findings == foundation.findings
     if task in ("task4", "task5"):
         assert exported.params["head"].keys() == {"findings"}

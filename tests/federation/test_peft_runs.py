@@ -1,5 +1,6 @@
 """Every method of the paper's PEFT table goes through a federation, a resumed one too."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def check_that_only_the_unit_moved(unit, before, after):
     (frozen, rows_L, _), (frozen_after, rows_after_L, _) = (
         units.split(params, unit) for params in (before, after)
     )
-    jax.tree.map(np.testing.assert_array_equal, frozen, frozen_after)
+    chex.assert_trees_all_equal(frozen, frozen_after)
     old, new = (traverse_util.flatten_dict(rows) for rows in (rows_L, rows_after_L))
     for layer in range(1 if unit == "prompt" else LAYERS):
         assert any((old[path][layer] != new[path][layer]).any() for path in old)

@@ -1,5 +1,6 @@
 """The kernels of `nnx` modules, against eigvalsh of the kernel from a dense Jacobian."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -129,8 +130,8 @@ def test_the_module_itself_does_not_change():
     counts = nnx.state(module, nnx.RngCount)
     layerwise_ntk_of(module, PATHS, BATCH)
     after = jax.tree.map(jax.random.key_data, nnx.state(module, nnx.RngKey))
-    jax.tree.map(np.testing.assert_array_equal, before, after)
-    jax.tree.map(np.testing.assert_array_equal, counts, nnx.state(module, nnx.RngCount))
+    chex.assert_trees_all_equal(before, after)
+    chex.assert_trees_all_equal(counts, nnx.state(module, nnx.RngCount))
 
 
 @pytest.mark.parametrize(

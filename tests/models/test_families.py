@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,7 +103,7 @@ def test_a_saved_model_loads_with_every_bit(name, tmp_path):
     huggingface.save(tmp_path, spec, params, answers, tokenizer)
     weights = huggingface.load(tmp_path, key=jax.random.key(0))
     assert (weights.spec, weights.answers) == (spec, tuple(answers))
-    jax.tree.map(np.testing.assert_array_equal, weights.params, params)
+    chex.assert_trees_all_equal(weights.params, params)
 
 
 @pytest.mark.parametrize("name", models.TINY)

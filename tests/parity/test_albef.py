@@ -2,6 +2,7 @@
 
 import pathlib
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -68,8 +69,8 @@ def test_a_pretrained_checkpoint_gets_a_decoder_from_its_fusion_blocks(model, vo
     weights = huggingface.load(folder, key=jax.random.key(0), answers=ANSWERS)
     parts = FAMILIES["albef"].to_submodules(weights.spec, weights.params)
     decoder = parts["decoder"]
-    jax.tree.map(np.testing.assert_array_equal, decoder["blocks"], parts["fusion_blocks"])
-    jax.tree.map(np.testing.assert_array_equal, decoder["embeddings"], parts["text_embeddings"])
+    chex.assert_trees_all_equal(decoder["blocks"], parts["fusion_blocks"])
+    chex.assert_trees_all_equal(decoder["embeddings"], parts["text_embeddings"])
     bias = model.text_decoder.cls.predictions.bias.detach().numpy()
     np.testing.assert_array_equal(decoder["scores"]["bias"], bias)
 

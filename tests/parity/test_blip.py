@@ -1,5 +1,6 @@
 """Our BLIP beside torch's BlipForQuestionAnswering: states, scores, gradients, round trips."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_shards_are_read_as_one_model(tmp_path):
         huggingface.load(tmp_path / name, key=jax.random.key(0), answers=["no", "yes"])
         for name in ("one", "shards")
     )
-    jax.tree.map(np.testing.assert_array_equal, one.params, shards.params)
+    chex.assert_trees_all_equal(one.params, shards.params)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

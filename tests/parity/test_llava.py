@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_names_on_disk_and_in_a_running_model_give_the_same(tmp_path):
         for name in ("disk", "running")
     )
     assert not running.keys() & tensor_files.locate(tmp_path / "disk").keys()
-    jax.tree.map(np.testing.assert_array_equal, disk.params, of_state.params)
+    chex.assert_trees_all_equal(disk.params, of_state.params)
 
 
 def test_torch_reads_what_we_write(tmp_path):
@@ -104,7 +105,7 @@ def test_shards_are_read_as_one_model(tmp_path):
         huggingface.load(tmp_path / name, key=jax.random.key(0), answers=["no", "yes"])
         for name in ("one", "shards")
     )
-    jax.tree.map(np.testing.assert_array_equal, one.params, shards.params)
+    chex.assert_trees_all_equal(one.params, shards.params)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -180,7 +181,7 @@ def test_shards_are_read_as_one_model(tmp_path):
     one, shards = (
         huggingface.load(tmp_path / name, key=jax.random.key(0)) for name in ("one", "shards")
     )
-    jax.tree.map(np.testing.assert_array_equal, one.params, shards.params)
+    chex.assert_trees_all_equal(one.params, shards.params)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import operator
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,7 +68,7 @@ def test_every_token_sees_the_prompt_and_padding_stays_hidden():
 def test_unwrap_undoes_wrap_and_fresh_parameters_have_the_same_shape():
     _, params, model, wrapped, _ = made("vilt", "blocks")
     plain, tokens_PD = prompts.remove_prompt(wrapped)
-    jax.tree.map(np.testing.assert_array_equal, plain, params)
+    chex.assert_trees_all_equal(plain, params)
     assert tokens_PD.shape == (TOKENS, 16)
     fresh = jax.eval_shape(model.init, jax.random.key(0))
     assert jax.tree.map(np.shape, fresh) == jax.tree.map(np.shape, wrapped)

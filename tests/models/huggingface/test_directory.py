@@ -5,6 +5,7 @@ import pathlib
 import shutil
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def test_a_saved_model_loads_with_every_bit(tmp_path, spec, params, tokenizer):
     weights = huggingface.load(tmp_path / "new" / "model", key=KEY)
     assert weights.spec == spec
     assert weights.answers == ANSWERS
-    jax.tree.map(np.testing.assert_array_equal, weights.params, params)
+    chex.assert_trees_all_equal(weights.params, params)
     assert load_tokenizer(tmp_path / "new" / "model").pieces.get_vocab() == (
         tokenizer.pieces.get_vocab()
     )
