@@ -16,7 +16,7 @@ class LocalInfo(tfds.core.DatasetInfo):
         """
 
 
-class LocalBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class LocalBuilder(tfds.core.GeneratorBasedBuilder):
     """Builder of a dataset that no bucket has."""
 
     def dataset_info_from_configs(self, **options: Any) -> tfds.core.DatasetInfo:
