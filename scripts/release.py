@@ -41,7 +41,7 @@ def add_hashes(wheel: pathlib.Path) -> None:
     name, version = wheel.name.split("-")[:2]
     for each in HASHES:
         own = f"{name}=={version} \\\n    --hash=sha256:{digest(wheel)}\n"
-        (DIST / each).write_text(own + (ROOT / each).read_text("utf-8"), encoding="utf-8")
+        (DIST / each).write_text(own + (ROOT / each).read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def try_out(wheel: pathlib.Path, folder: pathlib.Path) -> None:
