@@ -1,21 +1,24 @@
-"""Cost of a round for a client: trained parameters, bits sent and received, FLOPs per example."""
+"""Cost of a round for a client: trained parameters, bits sent and received, FLOPs."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
 from f3ocus_jax.cost.flops import StepFlops
-from f3ocus_jax.types import Params, RoundRecord, Rows
+from f3ocus_jax.types import ClientRecord, Params, RoundRecord, Rows
 
 BITS_PER_PARAMETER = 32
 """Parameters are sent as float32, as in the paper's table (MBit = 32 bit x parameters)."""
 
+BITS_PER_CHOICE = BITS_PER_PARAMETER + 1
+"""Bits of one layer's score, sent as float32, and of the server's answer whether to train it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ClientCost:
-    """Cost of one round for one client, mean over the rounds trained; the head is separate.
+    """Cost of one round for one client, mean over the rounds; the head is separate but in totals.
 
     Attributes:
       client: Name of the client.
@@ -25,6 +28,11 @@ class ClientCost:
       head_parameters: Number of parameters of its task's head, which it trains, sends and receives
         too.
       gigaflops_per_example: Operations of one training step per example, in 10^9.
+      megabits_total: Everything that it sends and receives, in 10^6 bits: layers, head, scores and
+        the choice of layers.
+      gigaflops_scoring: Operations of scoring its layers, in 10^9, where it does; None if unknown.
+      gigaflops_total: Operations of scoring and of all its training steps with the head, in 10^9;
+        None if those of scoring are unknown.
     """
 
     client: str
@@ -33,6 +41,9 @@ class ClientCost:
     trainable_parameters: float
     head_parameters: int
     gigaflops_per_example: float
+    megabits_total: float
+    gigaflops_scoring: float | None
+    gigaflops_total: float | None
 
 
 def parameter_count(tree: Params) -> int:
@@ -95,7 +106,10 @@ def client_costs(
     parameters_L: np.ndarray,
     head_parameters_K: Sequence[int],
     step_flops_K: Sequence[StepFlops],
+    *,
     rows_per_layer: int = 1,
+    batch_size: int = 1,
+    scoring_flops_K: Sequence[float | None] | None = None,
 ) -> list[ClientCost]:
     """Computes the cost of a run's rounds for each client, mean over the rounds that trained.
 
@@ -105,27 +119,26 @@ def client_costs(
       head_parameters_K: Number of parameters of the head that each client trains.
       step_flops_K: FLOPs of each client's training step, from `flops.step_flops`.
       rows_per_layer: Rows trained per layer; 2 if a client also trains a row of its own.
+      batch_size: Examples of a local step.
+      scoring_flops_K: FLOPs of scoring all layers once; None, or an entry of None, if unknown.
 
     Returns:
       One cost per client, in the records' order; zero traffic and layers if no round trained.
     """
     if not records:
         return []
+    rounds = [record for record in records if record.round > 0]
     names = [client.client for client in records[-1].clients]
-    masks_RKL = [
-        layer_mask([client.layers for client in record.clients], len(parameters_L))
-        for record in records
-        if record.round > 0
-    ] or [np.zeros((len(names), len(parameters_L)), bool)]
-    up_K, down_K = np.mean([traffic(parameters_L, mask_KL) for mask_KL in masks_RKL], axis=0)
-    trained_K = rows_per_layer * np.mean([mask_KL @ parameters_L for mask_KL in masks_RKL], axis=0)
-    flops_K = np.mean(
-        [
-            [cost.training(mask_L) for cost, mask_L in zip(step_flops_K, mask_KL, strict=True)]
-            for mask_KL in masks_RKL
-        ],
-        axis=0,
-    )
+    masks_RKL = _masks(rounds, len(names), len(parameters_L))
+    sent_R2K = np.array([traffic(parameters_L, mask_KL) for mask_KL in masks_RKL])
+    up_K, down_K = sent_R2K.mean(axis=0)
+    trained_K = rows_per_layer * (masks_RKL @ parameters_L).mean(axis=0)
+    head_K = np.array([megabits(count) for count in head_parameters_K])
+    total_K = up_K + down_K + _other_megabits(rounds, head_K, len(parameters_L))
+    flops_RK = _step_flops(masks_RKL, step_flops_K)
+    training_K = batch_size * _mean_over(rounds, lambda client: client.steps, flops_RK)
+    scored_K = _mean_over(rounds, lambda client: bool(client.scores), np.ones_like(flops_RK))
+    scoring_K = scoring_flops_K or [None] * len(names)
     return [
         ClientCost(
             client=name,
@@ -133,10 +146,66 @@ def client_costs(
             megabits_down=float(down_K[k]),
             trainable_parameters=float(trained_K[k]),
             head_parameters=head_parameters_K[k],
-            gigaflops_per_example=float(flops_K[k]) / 1e9,
+            gigaflops_per_example=float(flops_RK[:, k].mean()) / 1e9,
+            megabits_total=float(total_K[k]),
+            gigaflops_scoring=_giga(scoring_K[k]),
+            gigaflops_total=_giga(_with_scoring(training_K[k], scored_K[k], scoring_K[k])),
         )
         for k, name in enumerate(names)
     ]
+
+
+def _masks(rounds: Sequence[RoundRecord], clients: int, num_layers: int) -> np.ndarray:
+    """Returns mask_RKL, bool, of the trained layers; one empty round if none trained."""
+    if not rounds:
+        return np.zeros((1, clients, num_layers), bool)
+    return np.stack([layer_mask([c.layers for c in r.clients], num_layers) for r in rounds])
+
+
+def _step_flops(masks_RKL: np.ndarray, step_flops_K: Sequence[StepFlops]) -> np.ndarray:
+    """Returns the operations of a training step per example: float64 [rounds, K]."""
+    return np.array(
+        [
+            [step.training(mask_L) for step, mask_L in zip(step_flops_K, mask_KL, strict=True)]
+            for mask_KL in masks_RKL
+        ]
+    )
+
+
+def _giga(operations: float | None) -> float | None:
+    """Converts operations to 10^9; None stays None."""
+    return None if operations is None else float(operations) / 1e9
+
+
+def _with_scoring(training: float, scored: float, scoring: float | None) -> float | None:
+    """Adds the scoring of a fraction of the rounds; unknown only for a client that scores."""
+    if scored == 0:
+        return training
+    return None if scoring is None else training + scored * scoring
+
+
+def _other_megabits(
+    rounds: Sequence[RoundRecord], head_K: np.ndarray, num_layers: int
+) -> np.ndarray:
+    """Counts what is sent beside layers: the head both ways, the scores, the choice of layers.
+
+    Every client receives the head to evaluate it; only one whose update was used sent it back.
+    """
+    ones_RK = np.ones((len(rounds), len(head_K)))
+    sent_K = _mean_over(rounds, lambda client: client.left_out is None, ones_RK)
+    scored_K = _mean_over(rounds, lambda client: bool(client.scores), ones_RK)
+    received = 1.0 if rounds else 0.0
+    return (received + sent_K) * head_K + scored_K * num_layers * BITS_PER_CHOICE / 1e6
+
+
+def _mean_over(
+    rounds: Sequence[RoundRecord], count: Callable[[ClientRecord], float], weight_RK: np.ndarray
+) -> np.ndarray:
+    """Returns the weighted mean over rounds of something counted per client; 0 without rounds."""
+    if not rounds:
+        return np.zeros(weight_RK.shape[1])
+    counts_RK = np.array([[count(c) for c in record.clients] for record in rounds], np.float64)
+    return (weight_RK * counts_RK).mean(axis=0)
 
 
 def layer_mask(layers: Sequence[Sequence[int]], num_layers: int) -> np.ndarray:

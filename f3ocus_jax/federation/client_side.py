@@ -90,10 +90,11 @@ def make_local_optimizer(settings: TrainingConfig) -> optax.GradientTransformati
     return optax.adamw(settings.learning_rate, weight_decay=settings.weight_decay)
 
 
-def _make_score(
+def make_score_context(
     model: Model, settings: ImportanceConfig, training: TrainingConfig, loss: str
-) -> Score:
-    context = ScoreContext(
+) -> ScoreContext:
+    """Makes the parts of a run that scores are made from."""
+    return ScoreContext(
         model=model,
         unit=training.unit,
         loss=loss,
@@ -101,6 +102,12 @@ def _make_score(
         reduction=settings.reduction,
         probe_batches=settings.probe_batches,
     )
+
+
+def _make_score(
+    model: Model, settings: ImportanceConfig, training: TrainingConfig, loss: str
+) -> Score:
+    context = make_score_context(model, settings, training, loss)
     measure = settings.make("score", context)
 
     def score(

@@ -8,6 +8,9 @@ from f3ocus_jax import hosts
 from f3ocus_jax.clients.settings import TrainingConfig
 from f3ocus_jax.cost import flops, traffic
 from f3ocus_jax.data.examples import ClientData
+from f3ocus_jax.federation.client_side import make_score_context
+from f3ocus_jax.federation.settings import ExperimentConfig
+from f3ocus_jax.importance.scoring_flops import scoring_flops
 from f3ocus_jax.models import head as head_lib
 from f3ocus_jax.models.foundation import Foundation
 from f3ocus_jax.types import RoundRecord, ServerState
@@ -39,10 +42,30 @@ def count_step_flops(
     return counted.plus(mixed)
 
 
+def count_scoring_flops(
+    foundation: Foundation, clients: Sequence[ClientData], config: ExperimentConfig
+) -> float | None:
+    """Counts what one client computes to score its layers, the same for all clients.
+
+    Args:
+      foundation: The model and its weights.
+      clients: All K clients, whose batches have the same shapes.
+      config: Settings of the run.
+
+    Returns:
+      The operations of one score; None if they cannot be counted.
+    """
+    importance, training = config.importance, config.training
+    context = make_score_context(foundation.model, importance, training, config.model.loss)
+    examples = np.zeros(importance.probe_examples, np.int64)
+    batch = hosts.local_clients(clients)[0].train.batch(examples)
+    return scoring_flops(context, importance, foundation.params, batch)
+
+
 def count_client_costs(
     foundation: Foundation,
     clients: Sequence[ClientData],
-    training: TrainingConfig,
+    config: ExperimentConfig,
     state: ServerState,
     records: list[RoundRecord],
 ) -> list[traffic.ClientCost]:
@@ -51,23 +74,27 @@ def count_client_costs(
     Args:
       foundation: The model and its weights.
       clients: All K clients.
-      training: Settings of local training.
+      config: Settings of the run.
       state: State of the server after any round.
       records: Records of the rounds.
 
     Returns:
       One cost per client.
     """
+    training = config.training
     counted = {
         task: count_step_flops(foundation, clients, task, training)
         for task in {client.task for client in clients}
     }
     sizes = {head_lib.OF_TASK[client.task]: 0 for client in clients}
     sizes |= {name: traffic.parameter_count(head) for name, head in state.head.items()}
+    scoring = count_scoring_flops(foundation, clients, config)
     return traffic.client_costs(
         records,
         traffic.row_parameters(state.rows_L),
         [sizes[head_lib.OF_TASK[client.task]] for client in clients],
         [counted[client.task] for client in clients],
         rows_per_layer=2 if training.dual_adapters else 1,
+        batch_size=training.batch_size,
+        scoring_flops_K=[scoring] * len(clients),
     )

@@ -22,8 +22,8 @@ def write_results(
       records: Records of all rounds.
       workdir: Folder of the run.
     """
-    clients, training = parts.federation.clients, parts.config.training
-    counted = costs.count_client_costs(parts.foundation, clients, training, state, records)
+    clients = parts.federation.clients
+    counted = costs.count_client_costs(parts.foundation, clients, parts.config, state, records)
     summary = table.summarise_run(records, counted, _baselines(clients))
     if not hosts.is_first():
         return

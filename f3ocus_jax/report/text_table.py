@@ -1,5 +1,6 @@
 """Layout of tables of text, on a terminal of any width and in Markdown."""
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -23,20 +24,20 @@ _MARKED_UP = re.compile(r"[\\`*\[\]<>|~&$]")
 """Characters that Markdown or HTML in it gives a meaning anywhere in a line."""
 
 
-def print_cells(cells: Cells, console: Console, cut: int | None = None) -> None:
-    """Prints a table in one piece, in two, or as a list, depending on the width.
+def print_cells(cells: Cells, console: Console, cuts: Sequence[int] = ()) -> None:
+    """Prints a table in one piece, in several, or as a list, depending on the width.
 
     Args:
       cells: Table to print.
       console: Console to print to.
-      cut: Index of the column before which the table may be split in two; both pieces have the
-        names.
+      cuts: Indices of the columns before which the table may be split, in ascending order; the
+        first is used first, and every piece has the names.
     """
     cells = [[printable(cell, LONGEST_NAME) for cell in row] for row in cells]
     pieces: list[Cells] = [cells]
     layouts: list[tuple[list[Cells], int | None]] = [(pieces, None)]
-    if cut is not None:
-        pieces = [[row[:cut] for row in cells], [[row[0], *row[cut:]] for row in cells]]
+    for used in range(1, len(cuts) + 1):
+        pieces = _split(cells, cuts[:used])
         layouts.append((pieces, None))
     layouts.append((pieces, SHORT_NAME))
     for pieces, name_width in layouts:
@@ -45,6 +46,14 @@ def print_cells(cells: Cells, console: Console, cut: int | None = None) -> None:
             console.print(*tables, sep="\n")
             return
     _print_list(cells, console)
+
+
+def _split(cells: Cells, cuts: Sequence[int]) -> list[Cells]:
+    """Splits a table before some of its columns and repeats the names."""
+    edges = [1, *cuts, len(cells[0])]
+    return [
+        [[row[0], *row[start:end]] for row in cells] for start, end in itertools.pairwise(edges)
+    ]
 
 
 def markdown(cells: Cells) -> str:

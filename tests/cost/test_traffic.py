@@ -130,15 +130,57 @@ def test_a_step_goes_back_to_the_lowest_chosen_layer_only(chosen, gigaflops):
 def test_client_costs_are_means_over_the_rounds_that_trained():
     records = [record(0, [[], []]), record(1, [[2], [0, 2]]), record(2, [[0], [0, 2]])]
     first, second = traffic.client_costs(records, np.full(3, 1_000_000), [7, 9], [STEP] * 2)
-    assert first == traffic.ClientCost("client 0", 32, 64, 1_000_000, 7, (125 + 139) / 2)
+    head_both_ways = 2 * 7 * 32 / 1e6
+    assert first == traffic.ClientCost(
+        *("client 0", 32, 64, 1_000_000, 7, (125 + 139) / 2),
+        megabits_total=96 + head_both_ways,
+        gigaflops_scoring=None,
+        gigaflops_total=0.0,  # no steps
+    )
     assert second.megabits_up == second.megabits_down == 64
     assert second.trainable_parameters == 2_000_000
     assert second.head_parameters == 9
 
 
+def active(layers, steps, **changes):
+    """A client that scored three layers, then trained some of them."""
+    scored = ClientRecord("client", 10, 2, None, [], [], [0.2, 0.3, 0.5], [], layers, 0.1, {})
+    return dataclasses.replace(scored, steps=steps, **changes)
+
+
+def test_totals_count_head_scores_and_steps_and_less_for_a_client_that_was_absent():
+    """Client 1 misses the second of two rounds: it still receives layers and head."""
+    gone = active([], 0, left_out="absent", scores=[])
+    records = [
+        RoundRecord(1, 0.5, 1.0, [active([2], 3), active([0, 2], 5)], None, {}),
+        RoundRecord(2, 0.5, 1.0, [active([0], 3), gone], None, {}),
+    ]
+    million = np.full(3, 1_000_000)
+    first, second = traffic.client_costs(
+        records, million, [1_000, 2_000], [STEP] * 2, batch_size=4, scoring_flops_K=[50e9, 60e9]
+    )
+    asked = 3 * (32 + 1) / 1e6  # a score of each layer up, whether to train it down
+    assert first.megabits_total == pytest.approx(32 + (64 + 32) / 2 + 2 * 0.032 + asked, rel=1e-12)
+    assert first.gigaflops_total == pytest.approx(50 + 4 * 3 * (125 + 139) / 2)
+    assert second.megabits_total == pytest.approx(
+        32 + 48 + 0.064 * (1 + 0.5) + asked / 2, rel=1e-12
+    )
+    assert second.gigaflops_total == pytest.approx(60 / 2 + 4 * 5 * 141 / 2)
+    assert (first.gigaflops_scoring, second.gigaflops_scoring) == (50, 60)
+
+
+def test_a_total_is_unknown_if_scoring_is_and_the_client_scores():
+    scoring = RoundRecord(1, 0.5, 1.0, [active([2], 3)], None, {})
+    blind = RoundRecord(1, 0.5, 1.0, [active([2], 3, scores=[])], None, {})
+    arguments = (np.full(3, 10), [7], [STEP])
+    assert traffic.client_costs([scoring], *arguments)[0].gigaflops_total is None
+    assert traffic.client_costs([blind], *arguments)[0].gigaflops_total == 3 * 125
+
+
 def test_client_costs_of_a_run_that_did_not_train_yet():
     (only,) = traffic.client_costs([record(0, [[]])], np.full(3, 10), [7], [STEP])
     assert (only.megabits_up, only.trainable_parameters, only.gigaflops_per_example) == (0, 0, 110)
+    assert (only.megabits_total, only.gigaflops_total) == (0, 0)
     assert traffic.client_costs([], np.full(3, 10), [7], [STEP]) == []
 
 

@@ -50,9 +50,7 @@ def test_adapters_of_a_client_are_its_own_and_stay_when_it_misses_a_round(data_d
     np.testing.assert_array_equal(later[fundus], after[fundus])
     assert (later != after).any(axis=tuple(range(1, after.ndim)))[others].all()
     (cost, *_), (plain, *_) = (
-        costs.count_client_costs(
-            of.foundation, of.federation.clients, of.config.training, server, [record]
-        )
+        costs.count_client_costs(of.foundation, of.federation.clients, of.config, server, [record])
         for of, server in ((parts, state), plain_round(data_dir))
     )
     assert cost.megabits_up == plain.megabits_up  # only one of the two adapters travels

@@ -39,7 +39,7 @@ def records(request, make_records):
 
 def summary_of(records):
     costs = [
-        ClientCost(client.client, 9.54, 28.6, 298_176.0, 10_000, 80.6)
+        ClientCost(client.client, 9.54, 28.6, 298_176.0, 10_000, 80.6, 38.8, 250.0, 9e3)
         for client in records[0].clients
     ]
     return table.summarise_run(records, costs, {})

@@ -1,5 +1,6 @@
 """The final table agrees with the records and the costs, at any width."""
 
+import dataclasses
 import io
 import json
 from collections.abc import Callable
@@ -16,7 +17,9 @@ MakeRecords = Callable[..., list[RoundRecord]]
 
 def costs_of(records):
     return [
-        ClientCost(client.client, 9.54, 28.6, 298_176.0, 10_000, 80.6 * (1 + k))
+        ClientCost(
+            *(client.client, 9.54, 28.6, 298_176.0, 10_000, 80.6 * (1 + k), 38.8, 250.0, 9000.0 + k)
+        )
         for k, client in enumerate(records[0].clients)
     ]
 
@@ -43,6 +46,39 @@ def test_summary_shares_the_training_seconds_by_work(make_records):
     assert sum(row["seconds"] for row in rows) == pytest.approx(8.0)
     work = [c.train_examples * (1 + k) for k, c in enumerate(records[0].clients)]
     assert rows[2]["seconds"] / rows[0]["seconds"] == pytest.approx(work[2] / work[0])
+
+
+def test_totals_hold_what_the_other_columns_leave_out(make_records):
+    records = make_records(clients=3)
+    summarised = table.summarise_run(records, costs_of(records), {})
+    for k, row in enumerate(summarised["clients"]):
+        assert row["megabits_total"] == 38.8
+        assert (row["gigaflops_scoring"], row["gigaflops_total"]) == (250.0, 9000.0 + k)
+        assert row["seconds_scoring"] == pytest.approx(1.5 / 3)  # the stage's, shared equally
+        assert row["seconds_total"] == row["seconds"] + row["seconds_scoring"]
+
+
+def test_a_cost_that_cannot_be_counted_has_no_column(tmp_path, make_records):
+    records = make_records(clients=2)
+    costs = [
+        dataclasses.replace(cost, gigaflops_scoring=None, gigaflops_total=None)
+        for cost in costs_of(records)
+    ]
+    summarised = table.summarise_run(records, costs, {})
+    assert "gigaflops_total" not in summarised["mean"]
+    markdown, _ = table.write_table(summarised, tmp_path)
+    heading = markdown.read_text().splitlines()[0]
+    assert "MBit total" in heading
+    assert "GFLOP total" not in heading
+
+
+def test_every_client_counts_once_in_the_mean(make_records):
+    """Sizes differ, and the mean is the plain one, as PromptFL's row of the paper is."""
+    records = make_records(clients=3)
+    assert len({client.train_examples for client in records[0].clients}) == 3
+    summarised = table.summarise_run(records, costs_of(records), {})
+    final = [row["accuracy_final"] for row in summarised["clients"]]
+    assert summarised["mean"]["accuracy_final"] == pytest.approx(sum(final) / 3, rel=1e-12)
 
 
 def test_summary_of_the_start_alone(make_records):
