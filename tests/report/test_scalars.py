@@ -8,6 +8,7 @@ from tensorboardX.proto import event_pb2
 
 from f3ocus_jax.report import scalars
 from f3ocus_jax.types import RoundRecord
+from tests.helpers.unequal_records import unequal_records
 
 MakeRecords = Callable[..., list[RoundRecord]]
 
@@ -63,3 +64,23 @@ def test_scalars_name_clients_stages_and_the_servers_choice(make_records):
         "selection/hypervolume",
         "seconds/training",
     } <= set(first)
+
+
+def test_every_scalar_is_the_records_number():
+    """Of unequal clients, one of them absent; no number occurs twice."""
+    for record in unequal_records():
+        expected = {"accuracy/mean": record.accuracy, "loss/mean": record.loss}
+        for client in record.clients:
+            metric = "f1_micro" if client.client == "east" else "accuracy"
+            expected[f"{metric}/{client.client}"] = client.test[metric]
+            expected[f"loss/{client.client}"] = client.test["loss"]
+            if client.train_loss is not None:
+                expected[f"train_loss/{client.client}"] = client.train_loss
+        if record.selection is not None:
+            picked = record.selection.front[record.selection.pick]
+            expected["selection/importance"], expected["selection/variance"] = picked
+            own = record.selection.own_point
+            expected["selection/own_importance"], expected["selection/own_variance"] = own
+            expected["selection/hypervolume"] = record.selection.hypervolume
+            expected["seconds/training"] = record.seconds["training"]
+        assert scalars.record_scalars(record) == expected

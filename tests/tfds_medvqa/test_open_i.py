@@ -1,12 +1,17 @@
 """Findings from a report's coded terms, and the other parts of a report."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
+from tests.helpers.fact_tables import read_tables, values
 from tests.tfds_medvqa.dummy_builds import build_dummy, texts
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.findings import FINDINGS, QUESTION, finding_vector, findings_example
 from tfds_medvqa.open_i.reports import TERMS, findings, read_report
+
+TABLE = read_tables(pathlib.Path(__file__).with_name("open_i_facts.md"))["terms"]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +53,7 @@ def test_the_findings_names_are_kept_with_the_built_dataset(tmp_path):
         (["normal"], {"no finding"}),
         (["normal", "Nodule/lung"], {"lung lesion"}),
         (["Hydropneumothorax/left"], {"pleural effusion", "pneumothorax"}),
-        (["Cardiac Shadow/enlarged"], {"enlarged cardiomediastinum"}),
+        (["Cardiac Shadow/enlarged"], {"cardiomegaly"}),
         (["Cardiac Shadow/shift"], set()),
         (["Thickening/pleura/apex"], {"pleural other"}),
         (["Thickening/bronchi"], set()),
@@ -58,6 +63,21 @@ def test_the_findings_names_are_kept_with_the_built_dataset(tmp_path):
 )
 def test_coded_terms_give_findings(terms, expected):
     assert findings(terms) == expected
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row["term"])
+def test_a_coded_term_gives_the_findings_of_the_table_of_facts(row):
+    assert findings([row["term"]]) == set(values(row["findings"]))
+    with_normal = set(values(row["findings"])) or {"no finding"}
+    assert findings(["normal", row["term"]]) == with_normal
+
+
+def test_the_table_of_facts_knows_every_term_and_every_finding():
+    heads = {row["term"].split("/")[0].lower() for row in TABLE}
+    assert {term for _, term, _ in TERMS} <= heads
+    qualifiers = {part for row in TABLE for part in row["term"].split("/")[1:]}
+    assert {each for _, _, any_of in TERMS for each in any_of} <= qualifiers
+    assert {name for row in TABLE for name in values(row["findings"])} == set(FINDINGS) - {"other"}
 
 
 def test_every_term_leads_to_one_of_the_findings():

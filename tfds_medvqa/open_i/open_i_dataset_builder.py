@@ -34,8 +34,11 @@ class OpenIConfig(tfds.core.BuilderConfig):
 class Builder(ManualBuilder):
     """Reads the XML reports, and the first image of each."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {
+        "1.0.0": "Initial release.",
+        "2.0.0": "An enlarged cardiac shadow is cardiomegaly.",
+    }
     ORIGIN = Origin("Open-I", "https://openi.nlm.nih.gov/faq", "CC BY-NC-ND 4.0")
     METADATA = {"findings": list(FINDINGS)}
     BUILDER_CONFIGS = [

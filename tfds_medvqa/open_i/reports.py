@@ -11,10 +11,11 @@ SECTIONS = ("INDICATION", "FINDINGS", "IMPRESSION")
 
 TERMS = (
     ("atelectasis", "pulmonary atelectasis", ()),
+    # CheXpert's labeler counts an enlarged cardiac shadow to the heart, not to the mediastinum.
+    ("cardiomegaly", "cardiac shadow", ("enlarged",)),
     ("cardiomegaly", "cardiomegaly", ()),
     ("consolidation", "consolidation", ()),
     ("edema", "pulmonary edema", ()),
-    ("enlarged cardiomediastinum", "cardiac shadow", ("enlarged",)),
     ("enlarged cardiomediastinum", "mediastinum", ("enlarged", "prominent")),
     ("fracture", "fractures, bone", ()),
     ("lung lesion", "mass", ()),
