@@ -86,9 +86,8 @@ def set_field(dataset: str, manual: pathlib.Path, kind: str, value: object) -> N
         path.write_bytes("\n".join([line, *others]).encode("utf-8", "surrogatepass"))
     elif dataset == "open_i":
         path = manual / "NLMCXR_reports" / "ecgen-radiology" / "0.xml"
-        old = {"image": '"CXR0_IM-0001-1001"', "question": "The heart"}[kind]
-        new = f'"{value}"' if kind == "image" else str(value)
-        content = path.read_text(encoding="utf-8").replace(old, new)
+        old = {"image": '(?<=parentImage id=")[^"]*', "question": "The heart"}[kind]
+        content = re.sub(old, str(value), path.read_text(encoding="utf-8"))
         path.write_bytes(content.encode("utf-8", "surrogatepass"))
     elif dataset == "mimic_cxr" and kind == "image":
         for path in manual.glob("*.csv.gz"):
@@ -125,8 +124,7 @@ def own_image(dataset: str, manual: pathlib.Path) -> pathlib.Path:
     """Lets the first row name an image that no other row names, and returns its path."""
     if dataset == "mimic_cxr":
         return next(manual.rglob("front0.jpg"))
-    suffix = "" if dataset in PIPED or dataset == "open_i" else ".png"
-    set_field(dataset, manual, "image", f"own{suffix}")
+    set_field(dataset, manual, "image", f"own{suffix_of(dataset)}")
     if dataset in JSON:
         return manual / JSON[dataset][-1] / "own.png"
     if dataset in PIPED:
@@ -153,10 +151,22 @@ def link(dataset: str, manual: pathlib.Path) -> None:
 
 def absolute(dataset: str, manual: pathlib.Path) -> None:
     """Lets a row name a good image outside of the folder."""
-    bare = dataset in PIPED or dataset == "open_i"
     for suffix in (".png", ".jpg"):
         picture(manual.parent / f"outside{suffix}", 1)
-    set_field(dataset, manual, "image", str(manual.parent / ("outside" if bare else "outside.png")))
+    set_field(dataset, manual, "image", f"{manual.parent}/outside{suffix_of(dataset)}")
+
+
+def parent(dataset: str, manual: pathlib.Path) -> None:
+    """Lets a row name a good image beside the folder of its dataset's images."""
+    beside = own_image(dataset, manual).parent.parent
+    for suffix in (".png", ".jpg"):
+        picture(beside / f"outside{suffix}", 1)
+    set_field(dataset, manual, "image", f"../outside{suffix_of(dataset)}")
+
+
+def suffix_of(dataset: str) -> str:
+    """The suffix that rows of a dataset write after the name of an image."""
+    return ".png" if dataset in JSON else ""
 
 
 def repeat(dataset: str, manual: pathlib.Path) -> None:
@@ -209,7 +219,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\
 HTML = b"<!DOCTYPE html>\n<html><body>Sign in</body></html>"
 
 ATTACKS: dict[str, tuple[Plant, Reason, tuple[str, ...]]] = {
-    "parent folder": (field("image", "../outside"), Reason.OUTSIDE_FILE, NAMED),
+    "parent folder": (parent, Reason.OUTSIDE_FILE, NAMED),
     "absolute path": (
         absolute,
         Reason.OUTSIDE_FILE,

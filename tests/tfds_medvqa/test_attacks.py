@@ -2,10 +2,13 @@
 
 import functools
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from tests.helpers.marking import marked
+from tests.helpers.paths import REPOSITORY
 from tests.tfds_medvqa import attacks
 from tests.tfds_medvqa.attacks import ATTACKS, CONFIGS
 from tests.tfds_medvqa.dummy_builds import NO_FILES, build_dummy, dummy_folder, texts
@@ -144,3 +147,26 @@ def test_what_macos_adds_to_archives_is_ignored(dataset, tmp_path):
         assert [each["example_id"] for each in texts(built)[split]] == [
             each["example_id"] for each in examples
         ]
+
+
+def test_the_command_ends_in_one_line_or_leaves_rows_out(tmp_path):
+    manual, _ = planted("parent folder", "slake", tmp_path)
+    arguments = ("slake/english", f"--data_dir={tmp_path}/data", f"--manual_dir={manual}")
+    failed = run(*arguments)
+    assert failed.returncode == 1
+    assert failed.stderr.count("\n") == 1
+    assert "train.json: entry 0 names '../outside.png', which is outside of" in failed.stderr
+    done = run(*arguments, "--invalid_rows=skip")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 invalid rows left out (file outside of the folder: 1)" in done.stdout
+    assert "train: 1 examples" in done.stdout
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "tfds_medvqa.build", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,8 +1,11 @@
 """X-rays of MIMIC-CXR-JPG, with their labels and text."""
 
+import gzip
+import shutil
+
 import pytest
 
-from tests.tfds_medvqa.dummy_builds import build_dummy, texts
+from tests.tfds_medvqa.dummy_builds import build_dummy, dummy_folder, texts
 from tfds_medvqa.common.findings import QUESTION
 from tfds_medvqa.mimic_cxr.mimic_cxr_dataset_builder import report_text
 
@@ -51,3 +54,13 @@ def test_reports_are_the_question_and_images_alone_share_one(splits, tmp_path):
 def test_findings_and_impression_are_cut_out_of_a_report(report, expected, tmp_path):
     (tmp_path / "s1.txt").write_text(report)
     assert report_text(tmp_path / "s1.txt") == expected
+
+
+def test_tables_may_be_unpacked(splits, tmp_path):
+    manual = shutil.copytree(dummy_folder("mimic_cxr"), tmp_path / "manual")
+    for path in manual.glob("*.csv.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    unpacked = texts(build_dummy("mimic_cxr/reports", tmp_path, manual))
+    for split, examples in splits.items():
+        assert [each["answer"] for each in unpacked[split]] == [each["answer"] for each in examples]

@@ -37,3 +37,9 @@ def test_an_entry_without_a_field_is_named(tmp_path):
     path.write_text(json.dumps(entries))
     with pytest.raises(BuildError, match=r"test\.json: entry 2 has no 'q_lang'"):
         build_dummy("slake/english", tmp_path, manual)
+
+
+def test_the_validation_file_may_have_the_name_of_other_releases(tmp_path):
+    manual = shutil.copytree(dummy_folder("slake"), tmp_path / "manual")
+    (manual / "Slake1.0" / "validate.json").rename(manual / "Slake1.0" / "validation.json")
+    assert len(texts(build_dummy("slake/english", tmp_path, manual))["validation"]) == 2

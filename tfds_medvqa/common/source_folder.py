@@ -48,12 +48,13 @@ class SourceFolder:
         """Yields what is made of every row; see `RowCheck.each`."""
         return self.check.each(rows, make)
 
-    def file(self, name: str) -> pathlib.Path:
+    def file(self, name: str, *others: str) -> pathlib.Path:
         """Finds a file.
 
         Args:
           name: Name of the file, or the end of its path as in "imgs/xmlab0/source.jpg"; case is
             ignored, since repackaged releases differ in it.
+          others: Names that it has in other releases.
 
         Returns:
           Its path: in the folder itself, or in the first sub-folder by name that has it.
@@ -61,10 +62,11 @@ class SourceFolder:
         Raises:
           BuildError: if it is absent; the message says where to obtain it.
         """
-        _, path = self._find(name)
-        if path is None or not path.is_file():
-            raise self.missing(name)
-        return path
+        for each in (name, *others):
+            _, path = self._find(each)
+            if path is not None and path.is_file():
+                return path
+        raise self.missing(name)
 
     def folder(self, name: str) -> pathlib.Path:
         """Finds a sub-folder, as `file` finds a file."""

@@ -16,7 +16,8 @@ from tfds_medvqa.common.source_folder import Origin, SourceFolder
 from tfds_medvqa.common.tables import read_text, table_rows
 
 LABELS, SPLIT, METADATA = (
-    f"mimic-cxr-2.0.0-{name}.csv.gz" for name in ("chexpert", "split", "metadata")
+    (f"mimic-cxr-2.0.0-{name}.csv.gz", f"mimic-cxr-2.0.0-{name}.csv")
+    for name in ("chexpert", "split", "metadata")
 )
 SPLITS = {"train": "train", "validation": "validate", "test": "test"}
 FRONTAL = ("AP", "PA")
@@ -74,10 +75,10 @@ class Builder(ManualBuilder):
 
     def splits(self, files: SourceFolder) -> Mapping[str, Iterable[dict[str, Any]]]:
         """Returns the released splits of the frontal X-rays whose study has labels."""
-        labels = dict(files.each(table_rows(files.file(LABELS), LABEL_COLUMNS), read_label))
-        views = table_rows(files.file(METADATA), ("dicom_id", "ViewPosition"))
+        labels = dict(files.each(table_rows(files.file(*LABELS), LABEL_COLUMNS), read_label))
+        views = table_rows(files.file(*METADATA), ("dicom_id", "ViewPosition"))
         frontal = frozenset(files.each(views, read_frontal))
-        rows = table_rows(files.file(SPLIT), ("dicom_id", "study_id", "subject_id", "split"))
+        rows = table_rows(files.file(*SPLIT), ("dicom_id", "study_id", "subject_id", "split"))
 
         def make(row: Row) -> Picture | None:
             picture = read_picture(row)

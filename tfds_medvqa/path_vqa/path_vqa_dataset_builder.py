@@ -110,4 +110,5 @@ def _read(path: pathlib.Path) -> Iterator[Fields]:
                     fields = None
                 yield fields
     except (pyarrow.ArrowException, OSError) as error:
-        raise BuildError(f"{path}: cannot be read as a Parquet file ({error})") from error
+        reason = " ".join(str(error).split())
+        raise BuildError(f"{path}: cannot be read as a Parquet file ({reason})") from error

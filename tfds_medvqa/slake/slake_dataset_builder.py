@@ -12,7 +12,12 @@ from tfds_medvqa.common.rows import Row
 from tfds_medvqa.common.source_folder import Origin, SourceFolder
 from tfds_medvqa.common.tables import json_rows
 
-FILES = {"train": "train.json", "validation": "validate.json", "test": "test.json"}
+FILES = {
+    "train": ("train.json",),
+    "validation": ("validate.json", "validation.json"),
+    "test": ("test.json",),
+}
+"""Split to the names of its file in the releases."""
 LANGUAGES = {"english": ("en",), "bilingual": ("en", "zh")}
 
 
@@ -30,7 +35,7 @@ class Builder(ManualBuilder):
     def splits(self, files: SourceFolder) -> Mapping[str, Iterable[dict[str, Any]]]:
         """Returns the released splits, which share no image."""
         languages = LANGUAGES[self.builder_config.name]
-        rows = {split: json_rows(files.file(name)) for split, name in FILES.items()}
+        rows = {split: json_rows(files.file(*names)) for split, names in FILES.items()}
         folder = files.folder("imgs")
 
         def make(row: Row) -> dict[str, Any] | None:
