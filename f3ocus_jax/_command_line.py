@@ -8,11 +8,13 @@ import pathlib
 import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+import f3ocus_jax
 from f3ocus_jax import interrupts
 from f3ocus_jax.config import Section, flatten, paths, reference, shipped
 from f3ocus_jax.errors import (
@@ -27,6 +29,9 @@ from f3ocus_jax.errors import (
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.printable import printable, write_every_character
 
+if TYPE_CHECKING:
+    from f3ocus_jax.runs import FinishedRun
+
 EXPECTED_ERRORS = (
     BuildError,
     CompilerError,
@@ -39,6 +44,11 @@ EXPECTED_ERRORS = (
     WeightsError,
 )
 """Errors that a user can cause and mend; any other is a defect and keeps its traceback."""
+
+Result = TypeVar("Result")
+
+ATTEMPTS = 5
+"""Number of times that a checkpoint is looked for while a run deletes them."""
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 
@@ -65,6 +75,29 @@ def define_round() -> None:
     """Adds `--round`, which chooses a checkpoint."""
     help_text = "round of the checkpoint; the most accurate one unless given"
     flags.DEFINE_integer("round", None, help_text, lower_bound=0)
+
+
+def use_run(work: "Callable[[FinishedRun], Result]") -> "tuple[FinishedRun, Result]":
+    """Opens the run of --workdir, and does a piece of work with it.
+
+    A run that goes on deletes checkpoints that it no longer keeps. If that happens to the one that
+    is being read, and --round does not ask for it, the best one is opened again.
+
+    Args:
+      work: Function of the opened run.
+
+    Returns:
+      (the run, what the function returned).
+    """
+    for _ in range(ATTEMPTS - 1):
+        opened = f3ocus_jax.load(WORKDIR.value, flags.FLAGS.round)
+        try:
+            return opened, work(opened)
+        except Exception:  # Each reader has errors of its own for files that go away.
+            if flags.FLAGS.round is not None or opened.is_on_disk():
+                raise
+    opened = f3ocus_jax.load(WORKDIR.value, flags.FLAGS.round)
+    return opened, work(opened)
 
 
 def run(main: Callable[[], None], settings: Callable[[], Sequence[str]] = list) -> None:

@@ -2,17 +2,13 @@
 
 import json
 
-from absl import flags
-
-import f3ocus_jax
 from f3ocus_jax import _command_line
 from f3ocus_jax.report import table
 
 
 def main() -> None:
     """Prints the accuracies of a checkpoint as a table and writes them as JSON."""
-    finished = f3ocus_jax.load(_command_line.WORKDIR.value, flags.FLAGS.round)
-    clients = finished.evaluate()
+    finished, clients = _command_line.use_run(lambda opened: opened.evaluate())
     path = finished.workdir / f"evaluation_round_{finished.round}.json"
     content = {"round": finished.round, "clients": clients}
     table.print_accuracies(clients)

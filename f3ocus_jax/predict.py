@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from absl import flags
 
-import f3ocus_jax
 from f3ocus_jax import _command_line
 from f3ocus_jax.evaluation.answering import Answer
 from tfds_medvqa.common.printable import printable
@@ -24,11 +23,15 @@ def define_flags() -> None:
 def main() -> None:
     """Prints the most probable answers, the written answer and every finding, where there are."""
     settings = flags.FLAGS
-    finished = f3ocus_jax.load(_command_line.WORKDIR.value, settings.round)
-    (answer,) = finished.answer(
-        settings.image, settings.question, client=settings.client, top=settings.top
+    finished, ((answer,), decoding) = _command_line.use_run(
+        lambda opened: (
+            opened.answer(
+                settings.image, settings.question, client=settings.client, top=settings.top
+            ),
+            opened.decoding,
+        )
     )
-    print("\n".join(describe(answer, finished.decoding)))
+    print("\n".join(describe(answer, decoding)))
     print(f"round {finished.round} of {finished.workdir}")
 
 

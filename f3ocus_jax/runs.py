@@ -182,6 +182,11 @@ class FinishedRun:
         clients = parts.federation.clients
         return {client.name: each.test for client, each in zip(clients, metrics, strict=True)}
 
+    def is_on_disk(self) -> bool:
+        """Returns False once a run that goes on has deleted the checkpoint."""
+        folder = run_folder.checkpoints_of(self.config, self.workdir)
+        return (folder / str(self.round)).exists()
+
     def thresholds(self, client: str = "") -> np.ndarray:
         """Returns the probability from which on each finding counts as present.
 

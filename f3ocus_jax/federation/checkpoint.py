@@ -169,6 +169,8 @@ def best_whole(directory: epath.Path, round: int | None = None) -> int:
       DamagedError: If that round is damaged, or no round is whole.
     """
     rounds = sealed_steps.steps(directory)
+    if not rounds and round is None:
+        raise FileNotFoundError(f"{directory} holds no checkpoint yet")
     if not rounds or (round is not None and round not in rounds):
         raise FileNotFoundError(f"no checkpoint of round {round}; on disk: {rounds} in {directory}")
     if round is not None:

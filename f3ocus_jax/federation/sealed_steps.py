@@ -72,6 +72,8 @@ def _lasting_metadata(path: epath.Path) -> dict[str, Any]:
 def first_whole(directory: epath.Path, order: Iterable[int]) -> tuple[int, list[int]]:
     """Finds the first whole step, and says in one line why those before it are not used.
 
+    A step that is gone is not damaged: a run that goes on deletes those that it no longer keeps.
+
     Args:
       directory: Folder of the steps.
       order: Numbers of at least one step, the preferred one first.
@@ -87,7 +89,8 @@ def first_whole(directory: epath.Path, order: Iterable[int]) -> tuple[int, list[
         try:
             check(directory / str(number))
         except DamagedError as error:
-            damaged[number] = str(error)
+            if (directory / str(number)).exists():
+                damaged[number] = str(error)
             continue
         if damaged and hosts.is_first():
             reasons = "; ".join(damaged.values())

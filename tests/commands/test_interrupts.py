@@ -125,3 +125,31 @@ def test_a_second_run_is_refused_and_a_killed_one_is_taken_over(tmp_path):
     os.umask(mask)
     for path in [*workdir.rglob("*"), *data.rglob("*")]:
         assert path.is_dir() or path.stat().st_mode & 0o777 == 0o666 & ~mask, path
+
+
+@pytest.mark.extended
+def test_commands_that_read_a_run_that_goes_on_disturb_nothing(tmp_path):
+    workdir, data = tmp_path / "run", tmp_path / "data"
+    process = start(workdir, data)
+    wait_for_round(process, 1)
+    process.send_signal(signal.SIGSTOP)  # in the middle of a round
+    records = read_records(workdir)
+    checkpoints = sorted(path.name for path in (workdir / "checkpoints").iterdir())
+    commands = {
+        "evaluate": (),
+        "inspect_data": ("--config=configs/phantom.py:tiny", f"--config.data.data_dir={data}"),
+    }
+    for command, arguments in commands.items():
+        reader = [sys.executable, "-m", f"f3ocus_jax.{command}", f"--workdir={workdir}", *arguments]
+        done = subprocess.run(reader, cwd=REPOSITORY, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert list(workdir.glob("evaluation_round_*.json"))
+    assert (workdir / "data.html").is_file()
+    assert read_records(workdir) == records
+    assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == checkpoints
+    process.send_signal(signal.SIGCONT)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    again = read_records(workdir)
+    assert [record["round"] for record in again] == list(range(ROUNDS + 1))
+    assert again[: len(records)] == records

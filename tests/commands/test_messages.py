@@ -11,6 +11,7 @@ import pytest
 import safetensors
 from absl import flags
 
+import f3ocus_jax
 from configs import phantom
 from f3ocus_jax import _command_line, evaluate
 from f3ocus_jax.data import partition, questions, summary
@@ -49,6 +50,45 @@ def test_numbers_in_digits_of_other_scripts_are_refused(arguments, monkeypatch):
     with pytest.raises(ConfigError, match=r"many = .*, must be a number in the digits 0 to 9"):
         _command_line._check_digits(["command", *arguments])
     _command_line._check_digits(["command", "--name=\u0663", "--many=3"])
+
+
+class Opened:
+    """A run whose checkpoint is gone, or stays."""
+
+    def __init__(self, round, gone):
+        self.round, self.gone = round, gone
+
+    def is_on_disk(self):
+        return not self.gone
+
+    def measure(self):
+        if self.gone:
+            raise FileNotFoundError("d/0")
+        return self.round
+
+
+@pytest.mark.parametrize("asked", [None, 0])
+def test_a_checkpoint_that_a_run_deletes_meanwhile_is_looked_for_again(asked, monkeypatch):
+    values = types.SimpleNamespace(FLAGS=types.SimpleNamespace(round=asked))
+    monkeypatch.setattr(_command_line, "flags", values)
+    monkeypatch.setattr(_command_line, "WORKDIR", types.SimpleNamespace(value="runs/x"))
+    found = [Opened(0, True), Opened(1, True), Opened(2, False)]
+    monkeypatch.setattr(f3ocus_jax, "load", lambda workdir, round: found.pop(0))
+    if asked is None:
+        assert _command_line.use_run(Opened.measure)[1] == 2
+    else:
+        with pytest.raises(FileNotFoundError):
+            _command_line.use_run(Opened.measure)
+
+
+def test_work_that_fails_on_a_checkpoint_that_stays_is_not_tried_again(monkeypatch):
+    values = types.SimpleNamespace(FLAGS=types.SimpleNamespace(round=None))
+    monkeypatch.setattr(_command_line, "flags", values)
+    monkeypatch.setattr(_command_line, "WORKDIR", types.SimpleNamespace(value="runs/x"))
+    found = [Opened(0, False)]
+    monkeypatch.setattr(f3ocus_jax, "load", lambda workdir, round: found.pop())
+    with pytest.raises(ZeroDivisionError):
+        _command_line.use_run(lambda opened: 1 / 0)
 
 
 @pytest.mark.parametrize(
@@ -118,9 +158,9 @@ def test_evaluate_prints_its_numbers_where_nothing_can_be_written(tmp_path, monk
     finished = types.SimpleNamespace(
         workdir=tmp_path, round=2, evaluate=lambda: {"eye": {"accuracy": 0.5, "examples": 4.0}}
     )
-    monkeypatch.setattr(evaluate.f3ocus_jax, "load", lambda *arguments: finished, raising=False)
+    monkeypatch.setattr(f3ocus_jax, "load", lambda *arguments: finished, raising=False)
     options = types.SimpleNamespace(round=None)
-    monkeypatch.setattr(evaluate.flags, "FLAGS", options)
+    monkeypatch.setattr(_command_line.flags, "FLAGS", options)
     monkeypatch.setattr(_command_line, "WORKDIR", types.SimpleNamespace(value=str(tmp_path)))
 
     def read_only(path, *arguments, **settings):
@@ -140,8 +180,8 @@ def test_json_of_evaluate_is_written_where_it_can_be(tmp_path, monkeypatch):
     finished = types.SimpleNamespace(
         workdir=tmp_path, round=2, evaluate=lambda: {"eye": {"accuracy": 0.5, "examples": 4.0}}
     )
-    monkeypatch.setattr(evaluate.f3ocus_jax, "load", lambda *arguments: finished, raising=False)
-    monkeypatch.setattr(evaluate.flags, "FLAGS", types.SimpleNamespace(round=None))
+    monkeypatch.setattr(f3ocus_jax, "load", lambda *arguments: finished, raising=False)
+    monkeypatch.setattr(_command_line.flags, "FLAGS", types.SimpleNamespace(round=None))
     monkeypatch.setattr(_command_line, "WORKDIR", types.SimpleNamespace(value=str(tmp_path)))
     evaluate.main()
     assert json.loads((tmp_path / "evaluation_round_2.json").read_text())["round"] == 2

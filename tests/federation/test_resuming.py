@@ -13,7 +13,7 @@ from etils import epath
 
 from f3ocus_jax.config import parsing
 from f3ocus_jax.errors import ConfigError, DamagedError
-from f3ocus_jax.federation import checkpoint, resuming, run_folder
+from f3ocus_jax.federation import checkpoint, resuming, run_folder, sealed_steps
 from f3ocus_jax.federation.checkpoint import Checkpoints
 from f3ocus_jax.federation.settings import CheckpointConfig
 from f3ocus_jax.types import ClientMemory, ClientRecord, RoundRecord, ServerState
@@ -93,6 +93,18 @@ def test_nothing_is_renamed_where_another_run_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="seed was 0, is 1"):
         resuming.resume(other, folder, tmp_path)
     assert {path.name for path in folder.iterdir()} == {"0", "1", "2"}
+
+
+def test_a_round_that_a_run_deletes_while_it_is_looked_at_is_not_called_damaged(tmp_path, caplog):
+    folder = make_run(tmp_path, 1, 2)
+    caplog.clear()
+    assert sealed_steps.first_whole(folder, [7, 1]) == (1, [])
+    assert caplog.messages == []
+
+
+def test_a_run_without_a_checkpoint_yet_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="checkpoints holds no checkpoint yet"):
+        checkpoint.best_whole(epath.Path(tmp_path / "checkpoints"))
 
 
 @pytest.mark.parametrize(
