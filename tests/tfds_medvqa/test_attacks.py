@@ -90,6 +90,14 @@ def test_a_build_without_some_rows_is_refused_where_none_may_be_left_out(tmp_pat
         build_dummy("slake/english", tmp_path / "data", manual)
 
 
+def test_a_build_of_mended_rows_leaves_none_out(tmp_path):
+    manual, _ = planted("empty answer", "slake", tmp_path)
+    first = build_dummy("slake/english", tmp_path / "data", manual, SKIP)
+    (first.data_path / "features.json").unlink()
+    again = build_dummy("slake/english", tmp_path / "data")
+    assert "skipped_rows" not in again.info.metadata
+
+
 def test_a_split_of_which_no_row_is_left_is_told_with_the_reasons(tmp_path):
     manual = shutil.copytree(dummy_folder("slake"), tmp_path / "manual")
     (manual / "Slake1.0" / "imgs" / "xmlab2" / "source.jpg").write_bytes(attacks.LFS)

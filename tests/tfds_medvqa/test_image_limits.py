@@ -1,5 +1,6 @@
 """Images are decoded within a limit of pixels, and by the formats that are meant alone."""
 
+import ast
 import contextlib
 import io
 import os
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.paths import DATASETS, PACKAGE, REPOSITORY
 from tests.tfds_medvqa import attacks
 from tfds_medvqa.common import images
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.images import ImageError, ImageSizeError
+
+OPENING = {"Image.open", "PIL.Image.open", "plt.imread", "imread", "iio.imread"}
 
 
 def encoded(side=8, form="PNG", mode="RGB"):
@@ -91,3 +95,14 @@ def test_damaged_files_of_every_format_end_in_an_image_error():
                 content[place] = draw.integers(256)
             with contextlib.suppress(ImageError):
                 images.decode_rgb(bytes(content[: draw.integers(1, len(content) + 1)]), 10_000)
+
+
+def test_files_of_images_are_opened_in_one_place():
+    found = [
+        path.relative_to(REPOSITORY).as_posix()
+        for folder in (PACKAGE, DATASETS)
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in OPENING
+    ]
+    assert found == ["tfds_medvqa/common/images.py"]

@@ -66,6 +66,7 @@ class ManualBuilder(LocalBuilder):
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         """Finds all files before the first example is made."""
         files = SourceFolder(manual_folder(dl_manager), self.ORIGIN, self.read_options)
+        self.info.metadata.pop(SKIPPED_ROWS, None)  # of an earlier build that is made again
         return {
             name: self._checked(name, examples, files.check)
             for name, examples in self.splits(files).items()
