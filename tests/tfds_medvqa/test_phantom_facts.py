@@ -12,7 +12,7 @@ from tfds_medvqa.phantom_medvqa.phantoms import make_phantom, to_example
 TABLES = read_tables(pathlib.Path(__file__).with_name("phantom_facts.md"))
 OF_CLIENT = {row["client"]: row for row in TABLES["clients"]}
 CONFIG = PhantomConfig(image_size=16)
-PHANTOMS = 500
+PHANTOMS = 400
 
 
 @pytest.fixture(scope="module", params=OF_CLIENT)
