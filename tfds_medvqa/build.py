@@ -18,11 +18,18 @@ from collections.abc import Callable, Iterator
 import tensorflow_datasets as tfds
 from absl import logging as absl_logging
 
-from tfds_medvqa.common import buckets, owner_lock, sealed_build
+from tfds_medvqa.common import buckets, owner_lock, sealed_build, source_files
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.manual_builder import SKIPPED_ROWS, ManualBuilder
 from tfds_medvqa.common.printable import printable, write_every_character
 from tfds_medvqa.common.rows import INVALID_ROWS, ReadOptions, describe_skipped
+from tfds_medvqa.common.table_options import COLUMNS, PREFIX, TableOptions
+from tfds_medvqa.files.files_dataset_builder import (
+    Builder as FilesBuilder,
+    FilesConfig,
+    make_config,
+    root_of,
+)
 
 BUILDERS = {
     dataset: f"tfds_medvqa.{dataset}.{dataset}_dataset_builder"
@@ -63,7 +70,8 @@ def build(
     fails. Of several processes that want the same dataset one builds it, and the others wait.
 
     Args:
-      name: Dataset and config, such as "medvqa_fl/fundus".
+      name: Dataset and config, such as "medvqa_fl/fundus"; "files:PATH" for a folder of a user's
+        own; or the module of a user's own builder and config, as in "my_package.my_builder/all".
       data_dir: Folder of built datasets.
       manual_dir: Folder of the source files; None if they can be downloaded.
       options: Options of reading the source files.
@@ -77,14 +85,17 @@ def build(
       BuildError: if there is no such dataset or config, a source file or a row cannot be used, or
         the dataset was built without some rows and these must not be left out.
     """
-    builder_class, config = _find(name)
+    builder_class, config = _find(name, options)
 
     def make() -> tfds.core.DatasetBuilder:
         with _quietly():
             return builder_class(config=config, data_dir=data_dir, file_format="array_record")
 
-    version = builder_class.builder_configs[config].version or builder_class.VERSION
-    folder = pathlib.Path(data_dir, builder_class.name, config, str(version))
+    version = str(config.version or builder_class.VERSION)
+    folder = pathlib.Path(data_dir, builder_class.name, config.name, version)
+    if isinstance(config, FilesConfig):
+        root = root_of(config)
+        manual_dir = root if root.is_dir() else None
     return _prepared(folder, make, manual_dir, options, reread)
 
 
@@ -107,12 +118,22 @@ def prepare(
     _prepared(folder, lambda: builder, manual_dir, options, reread=False)
 
 
-def _find(name: str) -> tuple[type[tfds.core.DatasetBuilder], str]:
-    """Returns the class of a dataset's builder, and the name of its config."""
+def _find(
+    name: str, options: ReadOptions
+) -> tuple[type[tfds.core.DatasetBuilder], tfds.core.BuilderConfig]:
+    """Returns the class of a dataset's builder, and its config."""
+    if name.startswith(PREFIX):
+        return FilesBuilder, make_config(name.removeprefix(PREFIX), options.tables)
     dataset, _, config = name.partition("/")
-    if dataset not in BUILDERS:
-        raise BuildError(f"dataset {name!r} is unknown; choose one of {', '.join(BUILDERS)}")
-    builder_class = importlib.import_module(BUILDERS[dataset]).Builder
+    if dataset in BUILDERS:
+        builder_class = importlib.import_module(BUILDERS[dataset]).Builder
+    elif "." in dataset:
+        builder_class = _import_builder(dataset)
+    else:
+        raise BuildError(
+            f"dataset {name!r} is unknown; choose one of {', '.join(BUILDERS)}, {PREFIX}PATH for "
+            "files of your own, or the module of a builder of your own"
+        )
     known = list(builder_class.builder_configs)
     if config not in known:
         nearest = difflib.get_close_matches(config, known, n=1)
@@ -120,7 +141,20 @@ def _find(name: str) -> tuple[type[tfds.core.DatasetBuilder], str]:
         raise BuildError(
             f"{dataset} has no config {config!r}{hint}; choose one of {', '.join(known)}"
         )
-    return builder_class, config
+    return builder_class, builder_class.builder_configs[config]
+
+
+def _import_builder(module: str) -> type[tfds.core.DatasetBuilder]:
+    """Imports the builder of a user's own module."""
+    try:
+        builder_class = importlib.import_module(module).Builder
+    except ImportError as error:
+        raise BuildError(f"module {module} cannot be imported: {error}") from error
+    except AttributeError as error:
+        raise BuildError(f"module {module} has no class Builder") from error
+    if not (isinstance(builder_class, type) and issubclass(builder_class, ManualBuilder)):
+        raise BuildError(f"{module}.Builder must be a subclass of {ManualBuilder.__module__}")
+    return builder_class
 
 
 def _prepared(
@@ -156,7 +190,7 @@ def _found_or_built(
     """
     if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
         raise BuildError(f"manual_dir {manual_dir} is not a folder")
-    damage = sealed_build.damage_of(folder, shards=reread)
+    damage = _fault_of(folder, manual_dir, shards=reread)
     if damage is None and not sealed_build.has_left(folder):
         return _opened(make)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +199,7 @@ def _found_or_built(
         what = f"it builds {folder.parent.parent.name}/{folder.parent.name}"
         stack.enter_context(owner_lock.waited_for(lock, what, _say))
         sealed_build.recover(folder)
-        damage = sealed_build.damage_of(folder, shards=reread)
+        damage = _fault_of(folder, manual_dir, shards=reread)
         if damage is None:
             return _opened(make)
         _remove_unfinished(folder)
@@ -173,6 +207,16 @@ def _found_or_built(
             _say(f"{damage}; the dataset is built again")
             stack.enter_context(sealed_build.set_aside(folder, damage))
         return _built(folder, make(), manual_dir, options)
+
+
+def _fault_of(
+    folder: pathlib.Path, manual_dir: str | os.PathLike[str] | None, *, shards: bool
+) -> str | None:
+    """Returns why a build cannot be used: damage, or other source files; None if it can."""
+    damage = sealed_build.damage_of(folder, shards=shards)
+    if damage is None and manual_dir is not None:
+        return source_files.change_of(folder, pathlib.Path(manual_dir))
+    return damage
 
 
 def _built(
@@ -189,6 +233,9 @@ def _built(
     settings = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
     with _quietly(), buckets.without_tensorflow():
         builder.download_and_prepare(download_config=settings)
+    files = builder.source_files if isinstance(builder, ManualBuilder) else None
+    if files is not None and files.root is not None:
+        source_files.write(folder, files.root, files.used)
     sealed_build.seal(folder)
     return builder
 
@@ -253,10 +300,19 @@ def main() -> None:
     help_text = "pixels of an image above which it cannot be used"
     most = DEFAULT_OPTIONS.max_image_pixels
     parser.add_argument("--max_image_pixels", type=int, default=most, help=help_text)
+    _add_table_arguments(parser)
     arguments = parser.parse_args()
     write_every_character()
     try:
-        options = ReadOptions(arguments.invalid_rows, arguments.max_image_pixels)
+        tables = TableOptions(
+            columns=dict(arguments.column),
+            encoding=arguments.encoding,
+            answer_separator=arguments.answer_separator,
+            question=arguments.question,
+            test_share=arguments.test_share,
+            split_seed=arguments.split_seed,
+        )
+        options = ReadOptions(arguments.invalid_rows, arguments.max_image_pixels, tables)
         builder = build(arguments.name, arguments.data_dir, arguments.manual_dir, options)
     except (BuildError, OSError) as error:
         print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
@@ -266,6 +322,30 @@ def main() -> None:
         raise SystemExit(130) from None
     for split, info in builder.info.splits.items():
         print(f"{split}: {info.num_examples} examples")
+
+
+def _add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `TableOptions`."""
+    own, default = parser.add_argument_group(f"{PREFIX}PATH"), DEFAULT_OPTIONS.tables
+    help_text = f"column that holds it, as in image=picture; one of {', '.join(COLUMNS)}"
+    own.add_argument("--column", action="append", default=[], type=_column, help=help_text)
+    own.add_argument("--encoding", default=default.encoding, help="encoding of the tables")
+    help_text = "text between several answers or findings in one cell"
+    own.add_argument("--answer_separator", default=default.answer_separator, help=help_text)
+    help_text = "question about images that have a class or findings alone"
+    own.add_argument("--question", default=default.question, help=help_text)
+    help_text = "share of the patients that become test examples if no split is named"
+    own.add_argument("--test_share", type=float, default=default.test_share, help=help_text)
+    help_text = "seed of that split"
+    own.add_argument("--split_seed", type=int, default=default.split_seed, help=help_text)
+
+
+def _column(text: str) -> tuple[str, str]:
+    """Returns what a column holds, and its name."""
+    kind, is_given, name = text.partition("=")
+    if not is_given:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form image=picture")
+    return kind, name
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pathlib
 import re
 
 from f3ocus_jax.errors import ConfigError
+from tfds_medvqa.common.table_options import PREFIX
 
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")
 
@@ -17,6 +18,8 @@ class Kind(enum.Enum):
     """A folder or file of this machine."""
     LOCAL_OR_NONE = "local or none"
     """The same, or empty text."""
+    DATASET = "dataset"
+    """The name of a dataset, or "files:" and a local path, which is made absolute."""
     ANY_OR_NONE = "any or none"
     """A local folder, which is made absolute; an address, as in gs://bucket/run; or empty text."""
 
@@ -33,6 +36,9 @@ def normalised(path: str, kind: Kind) -> str:
       path: Path as a user gives it.
       kind: Kind of the path.
     """
+    if kind is Kind.DATASET:
+        folder = path.removeprefix(PREFIX)
+        return path if folder == path else PREFIX + os.path.abspath(os.path.expanduser(folder))
     if is_address(path):
         return path
     expanded = os.path.expanduser(path)
@@ -48,6 +54,10 @@ def problem(path: str, kind: Kind) -> str | None:
       path: Path as a user gives it.
       kind: Kind of the path.
     """
+    if kind is Kind.DATASET:
+        is_own = path.startswith(PREFIX)
+        allowed = problem(path.removeprefix(PREFIX), Kind.LOCAL) if is_own else None
+        return f'"{PREFIX}" and {allowed}' if allowed else None
     if not path.strip():
         is_allowed = path == "" and kind is not Kind.LOCAL
         return None if is_allowed else "the path of a folder, not empty"

@@ -55,8 +55,10 @@ class Setting:
 
     def normalised(self, value: Any) -> Any:
         """Returns the value that a run uses: a path without "~", any other value as it is."""
-        if self.path is None or not isinstance(value, str):
+        if self.path is None:
             return value
+        if isinstance(value, tuple):
+            return tuple(self.normalised(member) for member in value)
         return paths.normalised(value, self.path)
 
     def problem(self, value: Any) -> str | None:
@@ -71,8 +73,10 @@ class Setting:
             if isinstance(value, tuple):
                 return f" = {value!r}, must be {self._range(symbols=False)} each{because}"
             return f" = {value!r}, must be {self.allowed()}{because}"
-        if self.path is not None and (problem := paths.problem(value, self.path)):
-            return f" = {value!r}, must be {problem}"
+        if self.path is not None:
+            for member in members:
+                if problem := paths.problem(member, self.path):
+                    return f" = {value!r}, must be {problem}"
         return next((problem for part in _parts(value) if (problem := self._unusable(part))), None)
 
     def allowed(self) -> str:

@@ -187,7 +187,10 @@ def _decoded(
                 "delete the built dataset and build it again"
             ) from error
 
-    yield from grain.MapDataset.range(len(source)).map(read).to_iter_dataset()
+    try:
+        yield from grain.MapDataset.range(len(source)).map(read).to_iter_dataset()
+    except DataError as error:  # to which Grain adds lines about its traceback
+        raise DataError(str(error).partition("\n")[0]) from error
 
 
 def _texts(record: Mapping[str, Any]) -> dict[str, str]:

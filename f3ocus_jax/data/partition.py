@@ -58,12 +58,13 @@ def _by_feature(feature: str) -> Callable[[str, Splits, DataConfig], Owners]:
 
     def owners(dataset: str, splits: Splits, config: DataConfig) -> Owners:
         del dataset, config
-        if feature not in TEXT_COLUMNS:
+        column = "client" if feature == "hospital" else feature
+        if column not in TEXT_COLUMNS:
             raise ConfigError(
                 f"config.data.partition = {feature!r}, must be {', '.join(RULES)} or one of "
                 f"{', '.join(sorted(TEXT_COLUMNS))}"
             )
-        return {split: np.array(table.texts(feature), object) for split, table in splits.items()}
+        return {split: np.array(table.texts(column), object) for split, table in splits.items()}
 
     return owners
 

@@ -1,11 +1,15 @@
 """Settings of the data: `config.data`."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from f3ocus_jax.config import SEED, Section, paths, setting
 from f3ocus_jax.data import overlap
+from f3ocus_jax.errors import ConfigError
+from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.images import MAX_IMAGE_PIXELS
 from tfds_medvqa.common.rows import INVALID_ROWS, ReadOptions
+from tfds_medvqa.common.table_options import QUESTION, TableOptions
 
 FITS = ("stretch", "pad")
 
@@ -16,13 +20,16 @@ class DataConfig(Section):
 
     datasets: tuple[str, ...] = setting(
         ("phantom_medvqa/clients",),
-        'TFDS names with config, as in "phantom_medvqa/clients"; built where absent.',
+        'TFDS names with config, as in "phantom_medvqa/clients", built where absent; "files:PATH" '
+        'for a folder of images and tables of your own; "my_package.my_builder/config" for a '
+        "builder of your own.",
+        path=paths.Kind.DATASET,
     )
     partition: tuple[str, ...] = setting(
         ("client",),
         'Rule that deals examples to clients, one for all datasets or one each: "dataset" (one '
         'client), "shards" (equal random parts), "dirichlet" (label shift), or a feature whose '
-        'values are the clients ("client", "modality", "anatomy", ...).',
+        'values are the clients ("client" or "hospital", "modality", "anatomy", ...).',
     )
     clients_per_dataset: int = setting(
         0,
@@ -63,6 +70,26 @@ class DataConfig(Section):
         at_least=1,
         at_most=2**31 - 1,
     )
+    columns: Mapping[str, str] = setting(
+        {},
+        'Columns of files of your own, by what they hold, as in {"image": "picture"}; '
+        "docs/your_data.md lists the names that are found without.",
+    )
+    encoding: str = setting("utf-8", "Encoding of tables of your own.")
+    answer_separator: str = setting(
+        "", 'Text between several answers or findings in one cell; "" if each has one.'
+    )
+    question: str = setting(
+        QUESTION, "Question about images of your own that have a class or findings alone."
+    )
+    test_share: float = setting(
+        0.2,
+        "Share of the patients of your own files that become test examples if these name no split; "
+        "of the images where they name no patients.",
+        above=0,
+        below=1,
+    )
+    split_seed: int = setting(0, "Seed of that split.", at_least=0, **SEED)
     question_length: int = setting(
         20, "Tokens of a question, with the first and last special token.", at_least=3
     )
@@ -94,7 +121,20 @@ class DataConfig(Section):
         allowed = f"0 where config.data.image_fit = {self.image_fit!r}"
         self.require(self.image_fit == "pad" or self.canvas_size == 0, "canvas_size", allowed)
 
+        try:
+            self.read_options  # noqa: B018 (checks the options of own tables)
+        except BuildError as error:
+            raise ConfigError(f"config.data: {error}") from error
+
     @property
     def read_options(self) -> ReadOptions:
         """Options of the builders that read source files."""
-        return ReadOptions(self.invalid_rows, self.max_image_pixels)
+        tables = TableOptions(
+            columns=self.columns,
+            encoding=self.encoding,
+            answer_separator=self.answer_separator,
+            question=self.question,
+            test_share=self.test_share,
+            split_seed=self.split_seed,
+        )
+        return ReadOptions(self.invalid_rows, self.max_image_pixels, tables)

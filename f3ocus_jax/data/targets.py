@@ -6,9 +6,7 @@ import numpy as np
 
 from f3ocus_jax.data.table import Table
 from tfds_medvqa.common.features import CLASSIFICATION
-
-SEPARATOR = ", "
-"""Separator of the names in the column "findings"."""
+from tfds_medvqa.common.findings import SEPARATOR
 
 
 def finding_names(clients: Sequence[Mapping[str, Table]]) -> tuple[str, ...]:

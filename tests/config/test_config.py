@@ -18,6 +18,7 @@ CONFIGS = {
         ("", "tiny", "tiny_albef", "tiny_blip", "snip", "tiny_gradflow_preserve"),
     ),
     "medvqa_fl": (ExperimentConfig, ("", "medmnist3", "medmnist3_lntk", "tiny")),
+    "own_data": (ExperimentConfig, ("", "fd", "tiny", "tiny_blip_snip")),
     "pretrain": (PretrainConfig, ("", "medmnist3", "tiny")),
 }
 

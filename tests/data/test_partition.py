@@ -180,7 +180,7 @@ def test_each_dataset_may_have_its_own_rule_and_clients_of_the_same_name_join(tm
     ("settings", "message"),
     [
         (
-            {"partition": ("hospital",)},
+            {"partition": ("ward",)},
             "must be dataset, shards, dirichlet or one of anatomy, answer",
         ),
         ({"partition": ("shards",)}, "clients_per_dataset = 0, must be at least 1"),

@@ -34,7 +34,7 @@ from tfds_medvqa.phantom_medvqa.phantom_medvqa_dataset_builder import Builder
         ({"selection__pick": "best"}, "is unknown; choose .*knee"),
         ({"model__family": "clip"}, "is unknown; choose .*vilt"),
         ({"model__loss": "hinge"}, "is unknown; choose binary_cross_entropy, cross_entropy"),
-        ({"data__partition": "hospital"}, "must be dataset, shards, dirichlet or one of .*client"),
+        ({"data__partition": "ward"}, "must be dataset, shards, dirichlet or one of .*client"),
         ({"data__question_length": 41}, "must be at most 40, the tokens this model takes"),
         ({"data__minimum_answer_count": 10**6}, "minimum_answer_count"),
         ({"model__architecture": {"hidden": 3}}, "architecture.hidden is unknown; did you mean"),

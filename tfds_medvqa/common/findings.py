@@ -29,6 +29,9 @@ F³OCUS counts 15 labels for Open-I and MIMIC-CXR and names none; these are the 
 the splits of both that MedViLL (Moon et al., 2022) releases.
 """
 
+SEPARATOR = ", "
+"""Separator of findings where several stand in one text."""
+
 NONE = "none of the findings"
 """Answer of an all-zero label vector; a Dirichlet partition treats it as one more label."""
 
@@ -109,7 +112,7 @@ def labelled_example(
         "example_id": example_id,
         "task": CLASSIFICATION,
         "question": question,
-        "answer": ", ".join(present) or NONE,
+        "answer": SEPARATOR.join(present) or NONE,
         "question_type": "findings",
         "answer_type": "open",
         "client": client or source,

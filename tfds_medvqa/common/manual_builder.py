@@ -26,11 +26,13 @@ class ManualBuilder(LocalBuilder):
 
     Attributes:
       read_options: Options of reading the source files; `tfds_medvqa.build` sets them.
+      source_files: The files that were found while the dataset was built.
     """
 
     ORIGIN: ClassVar[Origin]
     METADATA: ClassVar[Mapping[str, Any]] = {}
     read_options: ReadOptions = ReadOptions()
+    source_files: SourceFolder | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Sets TFDS's download instructions from `ORIGIN`."""
@@ -63,9 +65,14 @@ class ManualBuilder(LocalBuilder):
             metadata=tfds.core.MetadataDict(self.METADATA),
         )
 
+    def open_folder(self, root: pathlib.Path | None) -> SourceFolder:
+        """Opens the folder of the source files, None if the user gave none."""
+        return SourceFolder(root, self.ORIGIN, self.read_options)
+
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         """Finds all files before the first example is made."""
-        files = SourceFolder(manual_folder(dl_manager), self.ORIGIN, self.read_options)
+        files = self.open_folder(manual_folder(dl_manager))
+        self.source_files = files
         self.info.metadata.pop(SKIPPED_ROWS, None)  # of an earlier build that is made again
         return {
             name: self._checked(name, examples, files.check)

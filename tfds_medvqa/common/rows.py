@@ -11,6 +11,7 @@ from tfds_medvqa.common import answers
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.images import MAX_IMAGE_PIXELS
 from tfds_medvqa.common.printable import printable
+from tfds_medvqa.common.table_options import DEFAULT_TABLES, TableOptions
 
 INVALID_ROWS = ("error", "skip")
 UNKNOWN = "unknown"
@@ -29,10 +30,12 @@ class ReadOptions:
     Attributes:
       invalid_rows: "error" to stop at a row that cannot be used, "skip" to leave it out.
       max_image_pixels: Pixels of an image above which it cannot be used.
+      tables: Options of reading a user's own tables.
     """
 
     invalid_rows: str = "error"
     max_image_pixels: int = MAX_IMAGE_PIXELS
+    tables: TableOptions = DEFAULT_TABLES
 
     def __post_init__(self) -> None:
         """Validates the options.

@@ -32,6 +32,7 @@ class SourceFolder:
 
     Attributes:
       check: Check of the rows.
+      used: Files that were found so far.
     """
 
     def __init__(
@@ -43,6 +44,12 @@ class SourceFolder:
         self._root = root
         self._origin = origin
         self.check = RowCheck(options)
+        self.used: set[pathlib.Path] = set()
+
+    @property
+    def root(self) -> pathlib.Path | None:
+        """The folder; None if the user gave none."""
+        return self._root
 
     def each(self, rows: Iterable[Source], make: Callable[[Source], Made | None]) -> Iterator[Made]:
         """Yields what is made of every row; see `RowCheck.each`."""
@@ -65,6 +72,7 @@ class SourceFolder:
         for each in (name, *others):
             _, path = self._find(each)
             if path is not None and path.is_file():
+                self.used.add(path)
                 return path
         raise self.missing(name)
 
@@ -96,6 +104,7 @@ class SourceFolder:
         if path is None:
             told = f"{folder.name}/{name}" if folder else name
             raise RowError(Reason.ABSENT_FILE, f"{self.missing(told)} ({row.where})")
+        self.used.add(path)
         return path
 
     def image(

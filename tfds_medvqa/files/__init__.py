@@ -1,0 +1,1 @@
+"""Images and tables of a user's own, as a dataset of hospitals."""
