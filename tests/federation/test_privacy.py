@@ -1,5 +1,6 @@
 """What a run's files and its output hold of the clients' data: as docs/security.md lists it."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ import pytest
 from f3ocus_jax import runs
 from f3ocus_jax.data import html_page, reading
 from f3ocus_jax.data.images import Canvas
+from f3ocus_jax.errors import RoundError
 from tests.helpers.configs import read_config
 from tests.helpers.paths import REPOSITORY
 from tests.tfds_medvqa.dummy_builds import dummy_folder
@@ -92,6 +94,17 @@ def test_the_files_of_a_run_hold_what_the_page_lists_and_nothing_else(config, tm
     assert {file: kinds for file, kinds in found.items() if kinds} == expected
     assert kinds_in(said.err) == set()
     assert not any(kinds_in(name) for name in found)
+
+
+def test_a_federation_whose_test_answers_are_all_unknown_is_refused_in_one_line(tmp_path, config):
+    source = write_source(tmp_path / "source")
+    rows = [entry(number) for number in range(12)]
+    (source / "VQA_RAD Dataset Public.json").write_text(json.dumps(rows), encoding="utf-8")
+    folders = {"data_dir": str(tmp_path / "data"), "manual_dir": str(source)}
+    unknown = dataclasses.replace(config, data=dataclasses.replace(config.data, **folders))
+    with pytest.raises(RoundError, match="no client has a test answer that is among") as caught:
+        runs.run(unknown, tmp_path / "run")
+    assert kinds_in(str(caught.value)) == set()
 
 
 def test_the_page_of_the_data_holds_what_the_page_lists(config):

@@ -39,7 +39,7 @@ def make_evaluate_stage(
       unit: A key of `units.UNITS`.
 
     Returns:
-      The stage. It raises RoundError if a test loss is not finite.
+      The stage. It raises RoundError if a test loss is not finite, or no client has one.
     """
 
     def evaluate(
@@ -59,10 +59,20 @@ def make_evaluate_stage(
         }
         # Every host checks every client, so that all of them stop at the same point.
         metrics = {client.name: everyone[client.name] for client in clients}
+        _check_measurable(metrics)
         _check_finite(int(state.round), metrics, training)
         return list(metrics.values())
 
     return evaluate
+
+
+def _check_measurable(metrics: Mapping[str, ClientMetrics]) -> None:
+    """Raises RoundError if nothing can be measured; one client without a loss is possible."""
+    if not any("loss" in one.test for one in metrics.values()):
+        raise RoundError(
+            "no client has a test answer that is among the training answers, so that there is no "
+            "test loss: lower config.data.minimum_answer_count, or use splits that share answers"
+        )
 
 
 def _check_finite(
