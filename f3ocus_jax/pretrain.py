@@ -30,6 +30,7 @@ from f3ocus_jax.federation.step_checkpoint import StepCheckpoints
 from f3ocus_jax.models import base, foundation as foundation_lib, losses
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.foundation import Foundation
+from f3ocus_jax.models.spec import GENERATE
 from f3ocus_jax.types import Batch, Params
 
 REPORTS = 10
@@ -65,7 +66,12 @@ def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
     """
     tokenizer, canvas = foundation_lib.inputs(config.model, config.data)
     admission.check_model(config, foundation_lib.specify(config.model, tokenizer), canvas)
-    federation = read_federation(config.data, canvas=canvas, tokenizer=tokenizer)
+    federation = read_federation(
+        config.data,
+        canvas=canvas,
+        tokenizer=tokenizer,
+        writes_answers=config.model.answering == GENERATE,
+    )
     pooled = pool(federation.clients)
     answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
     foundation = foundation_lib.load(config.model, answers, key, federation.findings)

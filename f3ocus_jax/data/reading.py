@@ -1,6 +1,7 @@
 """Reading of built TFDS datasets as the clients of a federation."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from typing import cast
 
@@ -22,6 +23,7 @@ from f3ocus_jax.errors import DamagedError, DataError
 from tfds_medvqa.build import build
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import QUESTION_ANSWERING
+from tfds_medvqa.common.printable import printable
 
 __all__ = ["DataError", "Federation", "decode_image", "read_federation", "read_tables"]
 
@@ -30,6 +32,8 @@ VALIDATION = "validation"
 """Split on which thresholds are chosen; read only for datasets with findings."""
 
 decode_image = images.decode_image
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,17 +60,22 @@ def read_federation(
     canvas: Canvas,
     tokenizer: Tokenizer,
     vocabulary: AnswerVocabulary | None = None,
+    writes_answers: bool = False,
 ) -> Federation:
     """Reads all datasets, building those that are absent, and assigns them to clients.
+
+    A training example whose answer is outside the vocabulary has no loss in a model that classifies
+    answers. It is left out, so that it counts in no client's weight, steps and batches.
 
     Args:
       config: Datasets and partition rules.
       canvas: Canvas that the images are fitted to.
       tokenizer: Tokenizer of the questions.
       vocabulary: Answer vocabulary; None to make it from the training splits.
+      writes_answers: True for a model that writes answers, which learns from every answer.
 
     Returns:
-      The federation.
+      The federation; a client without any training example left is not in it.
 
     Raises:
       BuildError: if datasets cannot be built; the message lists all of them.
@@ -77,6 +86,9 @@ def read_federation(
     tasks = partition.client_tasks(list(clients.values()))
     if vocabulary is None:
         vocabulary = _vocabulary(clients, tasks, config.minimum_answer_count)
+    if not writes_answers:
+        clients = _with_known_answers(clients, tasks, vocabulary, config.minimum_answer_count)
+        tasks = partition.client_tasks(list(clients.values()))
     findings = targets.finding_names(list(clients.values()))
     hosts, allowed = jax.process_count(), f"at most {len(clients)}, the clients"
     require(hosts <= len(clients), "distributed.hosts", hosts, allowed)
@@ -108,6 +120,37 @@ def _vocabulary(
     if not answers:
         return AnswerVocabulary(())
     return AnswerVocabulary.from_answers(answers, minimum_count)
+
+
+def _with_known_answers(
+    clients: Mapping[str, Mapping[str, Table]],
+    tasks: list[str],
+    vocabulary: AnswerVocabulary,
+    minimum_count: int,
+) -> dict[str, dict[str, Table]]:
+    """Leaves out the training examples that have no loss, and clients without others."""
+    kept: dict[str, dict[str, Table]] = {}
+    for (name, splits), task in zip(clients.items(), tasks, strict=True):
+        kept[name] = dict(splits)
+        if task != QUESTION_ANSWERING:
+            continue
+        table = splits["train"]
+        answers = table.columns["answer"]
+        known_A = np.array([vocabulary.index(answer) >= 0 for answer in answers.values], bool)
+        known_N = known_A[answers.code_N]
+        absent = int((~known_N).sum())
+        if not absent:
+            continue
+        kept[name]["train"] = table.take(known_N)
+        rest = "the client is left out" if absent == len(table) else "they are left out"
+        logger.warning(
+            "client %s: %d of %d training examples have an answer that occurs fewer than %d times "
+            "in training (config.data.minimum_answer_count); %s",
+            *(printable(name), absent, len(table), minimum_count, rest),
+        )
+        if absent == len(table):
+            del kept[name]
+    return kept
 
 
 def read_tables(config: DataConfig, canvas: Canvas) -> tuple[dict[str, dict[str, Table]], Summary]:

@@ -35,6 +35,7 @@ from f3ocus_jax.importance.settings import ImportanceConfig
 from f3ocus_jax.models import foundation as foundation_lib, head as head_lib, units
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.foundation import Foundation
+from f3ocus_jax.models.spec import GENERATE
 from f3ocus_jax.types import ClientMemory, Params, Rows, ServerState
 
 
@@ -90,7 +91,12 @@ def assemble(config: ExperimentConfig) -> Parts:
     _xla.check()
     tokenizer, canvas = foundation_lib.inputs(config.model, config.data)
     admission.check_model(config, foundation_lib.specify(config.model, tokenizer), canvas)
-    federation = read_federation(config.data, canvas=canvas, tokenizer=tokenizer)
+    federation = read_federation(
+        config.data,
+        canvas=canvas,
+        tokenizer=tokenizer,
+        writes_answers=config.model.answering == GENERATE,
+    )
     _check_probe(config.importance.probe_examples, federation.clients)
     answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
     foundation = foundation_lib.load(config.model, answers, key, federation.findings)

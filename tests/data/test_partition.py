@@ -11,6 +11,7 @@ from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_federation, read_tables
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import ConfigError, DataError
+from tests.helpers import own_files
 from tests.helpers.tables import DUMMY, data_config, dummy, table
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import CLASSIFICATION
@@ -212,6 +213,48 @@ def test_a_federation_of_both_tasks_keeps_them_apart(tmp_path):
     assert findings.train.targets_NF.sum(1).min() >= 1
     assert "cardiomegaly" not in federation.vocabulary.answers
     assert set(federation.vocabulary.answers) == {"yes", "left lung", "2"}
+
+
+def own_config(tmp_path, answers, **settings):
+    """A table of one hospital per entry, with its training answers; all test answers are yes."""
+    rows = [
+        {
+            "image": f"{hospital}_{n}.png",
+            "question": "is it?",
+            "answer": answer,
+            "hospital": hospital,
+            "split": "train" if n else "test",
+        }
+        for hospital, own in answers.items()
+        for n, answer in enumerate(["yes", *own])
+    ]
+    own_files.write_pictures(tmp_path / "own", rows)
+    own_files.write_csv(tmp_path / "own" / "rows.csv", rows, list(rows[0]))
+    return data_config(tmp_path, f"files:{tmp_path / 'own'}", partition=("client",), **settings)
+
+
+@pytest.mark.parametrize("writes_answers", [False, True])
+def test_examples_without_a_usable_answer_are_no_training_examples(
+    tmp_path, caplog, writes_answers
+):
+    answers = {"a": ["yes", "no", "rare"], "b": ["odd", "strange"], "c": ["no", "yes"]}
+    config = own_config(tmp_path, answers, minimum_answer_count=2)
+    federation = read_federation(
+        config, canvas=Canvas(8), tokenizer=load_tokenizer(), writes_answers=writes_answers
+    )
+    sizes = {client.name: len(client.train) for client in federation.clients}
+    assert federation.vocabulary.answers == ("no", "yes")
+    if writes_answers:
+        assert sizes == {"a": 3, "b": 2, "c": 2}
+        assert not caplog.records
+        return
+    assert sizes == {"a": 2, "c": 2}
+    assert [sorted(client.train.answers) for client in federation.clients] == [["no", "yes"]] * 2
+    assert all((client.train.labels_N >= 0).all() for client in federation.clients)
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith("client a: 1 of 3 training examples have an answer that occurs fewer")
+    assert second.startswith("client b: 2 of 2 ")
+    assert second.endswith("the client is left out")
 
 
 def test_questions_are_tokenised_as_if_one_by_one(tmp_path):
