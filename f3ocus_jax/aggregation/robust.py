@@ -91,7 +91,7 @@ class TrimmedMeanOptions(Section):
     """Options of the trimmed mean."""
 
     share: float = setting(
-        0.1,
+        0.25,
         "Fraction of a layer's clients left out at each end, rounded down, at least one of three "
         "or more; 0 for none.",
         at_least=0,

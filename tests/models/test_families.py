@@ -7,14 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from f3ocus_jax import models
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
-from f3ocus_jax.models import FAMILIES, sizes
+from f3ocus_jax.models import FAMILIES, base, sizes
 from f3ocus_jax.models.huggingface import directory as huggingface
 from tests.helpers.families import CASES, FAMILY_OF, FURTHER, apply, made
 from tests.helpers.models import TINY, random_params, tiny_own, with_vocabulary
 
+KEY_BIASES = {("key", "bias"), ("cross_key", "bias")}
 KEYS = {"embeddings", "blocks", "adapters", "readout", "head"}
 
 
@@ -55,6 +57,34 @@ def test_examples_do_not_influence_each_other(parts):
     together = apply(model, params, batch)
     alone = apply(model, params, jax.tree.map(lambda leaf: leaf[1:2], batch))
     np.testing.assert_allclose(together[1:2], alone, atol=1e-5)
+
+
+def key_biases(blocks):
+    """Paths of the biases of attention keys."""
+    return [path for path in traverse_util.flatten_dict(blocks) if path[-2:] in KEY_BIASES]
+
+
+@first_stacks
+def test_biases_of_keys_change_nothing_and_have_no_gradient(parts):
+    model, params, batch = parts
+    paths = key_biases(params["blocks"])
+    if not paths:
+        pytest.skip("Llama and T5 have no biases")
+    flat = traverse_util.flatten_dict(params["blocks"])
+    shifted = traverse_util.unflatten_dict(flat | {path: flat[path] + 3.0 for path in paths})
+    moved = apply(model, {**params, "blocks": shifted}, batch)
+    np.testing.assert_allclose(moved, apply(model, params, batch), atol=2e-4)
+
+    @jax.jit
+    def gradient(blocks):
+        def total(blocks):
+            return jnp.sum(jnp.square(base.apply(model, {**params, "blocks": blocks}, batch)))
+
+        return jax.grad(total)(blocks)
+
+    gradients = traverse_util.flatten_dict(gradient(params["blocks"]))
+    for path, leaf in gradients.items():
+        assert np.any(leaf != 0) == (path not in paths), path
 
 
 @first_stacks

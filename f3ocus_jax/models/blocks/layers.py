@@ -4,7 +4,7 @@ The functions create their parameters in the compact flax module that calls them
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
@@ -45,6 +45,19 @@ class BlockSizes(Protocol):
         """Epsilon of every LayerNorm."""
 
 
+class KeyDense(nn.Dense):
+    """Linear map to attention keys, whose bias has no gradient.
+
+    The bias adds the same number to all logits of a query, which the softmax ignores. Its gradient
+    is 0 but for rounding, which Adam would turn into steps of full size.
+    """
+
+    def param(self, name: str, *arguments: Any, **settings: Any) -> Any:
+        """Returns a parameter as `nn.Dense` does; the bias is constant to derivatives."""
+        value = super().param(name, *arguments, **settings)
+        return jax.lax.stop_gradient(value) if name == "bias" else value
+
+
 def linear(width: int, name: str, hidden_BTD: jax.Array, *, use_bias: bool = True) -> jax.Array:
     """Applies a linear map to every token.
 
@@ -60,8 +73,14 @@ def linear(width: int, name: str, hidden_BTD: jax.Array, *, use_bias: bool = Tru
     batch, tokens, _ = hidden_BTD.shape
     # As one matrix, the gradient of the weights needs no transposed copies: a tenth less time.
     rows = hidden_BTD.reshape(batch * tokens, -1)
-    mapped = nn.Dense(width, use_bias=use_bias, name=name)(rows)
+    mapped = dense(width, name, use_bias=use_bias)(rows)
     return mapped.reshape(batch, tokens, width)
+
+
+def dense(width: int, name: str, *, use_bias: bool = True) -> nn.Dense:
+    """Returns a linear map; that of keys, by its name, has a bias without gradient."""
+    kind = KeyDense if name.endswith("key") else nn.Dense
+    return kind(width, use_bias=use_bias, name=name)
 
 
 def layer_norm(epsilon: float, name: str) -> nn.LayerNorm:
@@ -101,7 +120,7 @@ def attention(
     state_rows = query_rows if is_self else states_BSD.reshape(-1, states_BSD.shape[-1])
 
     def project(name: str, rows: jax.Array) -> jax.Array:
-        projected = nn.Dense(width, use_bias=use_bias, name=f"{prefix}{name}")(rows)
+        projected = dense(width, f"{prefix}{name}", use_bias=use_bias)(rows)
         # Heads lead before the products: on a CPU this halves the time of attention.
         return projected.reshape(batch, -1, heads, width // heads).swapaxes(1, 2)
 
