@@ -11,7 +11,15 @@ import tensorflow_datasets as tfds
 
 from f3ocus_jax import hosts as distributed
 from f3ocus_jax.config import require
-from f3ocus_jax.data import cache, images, overlap, partition, summary as summary_lib, targets
+from f3ocus_jax.data import (
+    cache,
+    images,
+    overlap,
+    partition,
+    summary as summary_lib,
+    targets,
+    text_report,
+)
 from f3ocus_jax.data.answers import AnswerVocabulary
 from f3ocus_jax.data.examples import ClientData, Examples, RemoteExamples
 from f3ocus_jax.data.images import Canvas
@@ -86,6 +94,8 @@ def read_federation(
     tasks = partition.client_tasks(list(clients.values()))
     if vocabulary is None:
         vocabulary = _vocabulary(clients, tasks, config.minimum_answer_count)
+    texts = text_report.report_texts(clients, tokenizer, config.question_length)
+    text_report.check_known(texts, config.max_unknown_share)
     if not writes_answers:
         clients = _with_known_answers(clients, tasks, vocabulary, config.minimum_answer_count)
         tasks = partition.client_tasks(list(clients.values()))
@@ -105,6 +115,7 @@ def read_federation(
         )
         for (name, splits), task, here in zip(clients.items(), tasks, here_K, strict=True)
     ]
+    summary = dataclasses.replace(summary, texts=texts, question_length=config.question_length)
     return Federation(data, vocabulary, findings, summary)
 
 

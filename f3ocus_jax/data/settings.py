@@ -91,7 +91,17 @@ class DataConfig(Section):
     )
     split_seed: int = setting(0, "Seed of that split.", at_least=0, **SEED)
     question_length: int = setting(
-        20, "Tokens of a question, with the first and last special token.", at_least=3
+        20,
+        "Tokens of a question, with the first and last special token; longer ones lose their end, "
+        "and their number is printed.",
+        at_least=3,
+    )
+    max_unknown_share: float = setting(
+        0.2,
+        "Share of the tokens in a client's questions that the tokenizer may not know; more ends "
+        "the run before it starts.",
+        at_least=0,
+        at_most=1,
     )
     minimum_answer_count: int = setting(
         1, "Occurrences in training from which an answer is in the vocabulary.", at_least=1

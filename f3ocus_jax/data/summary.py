@@ -12,6 +12,7 @@ import numpy as np
 from f3ocus_jax.data import overlap
 from f3ocus_jax.data.partition import example_labels
 from f3ocus_jax.data.table import Table
+from f3ocus_jax.data.text_report import TextReport
 from f3ocus_jax.errors import ConfigError, DamagedError
 from tfds_medvqa.common.printable import printable
 
@@ -61,12 +62,16 @@ class Summary:
       clients: Counts of every client.
       dropped: Dataset to numbers of (images, examples) that an earlier dataset has too.
       leaks: (dataset of test, dataset of training or validation, number of images in both).
+      texts: Report on the questions of every client; none before they are tokenised.
+      question_length: Tokens that a question may have.
     """
 
     partition_hash: str
     clients: list[ClientSummary]
     dropped: dict[str, tuple[int, int]]
     leaks: list[tuple[str, str, int]]
+    texts: list[TextReport] = dataclasses.field(default_factory=list)
+    question_length: int = 0
 
     def lines(self) -> list[str]:
         """Returns the lines that are printed when a run starts."""
@@ -86,6 +91,13 @@ class Summary:
         for dataset, (images, examples) in self.dropped.items():
             lines.append(f"  {dataset}: {images} images ({examples} examples) dropped, ")
             lines[-1] += "which an earlier dataset has too"
+        lines += [
+            f"  {name}: {100 * client.unseen_answers:.0f} % of the test answers are no training "
+            "answer of any client, and count as answered wrongly"
+            for name, client in zip(names, self.clients, strict=True)
+            if client.unseen_answers
+        ]
+        lines += [line for text in self.texts if (line := text.line(self.question_length))]
         for dataset, origin, images in self.leaks:
             cause = "in its released split" if dataset == origin else f"of {origin}"
             lines.append(f"  {dataset}: {images} test images are also in training {cause}")

@@ -92,8 +92,8 @@ class Tokenizer:
 
         Args:
           questions: B texts.
-          length: T, tokens of every row; longer questions are cut off at their end, and the part
-            of the prompt after them stays.
+          length: T, tokens of every row; longer questions are cut off at their end, as
+            transformers does, and the part of the prompt after them stays.
 
         Returns:
           (input_ids_BT, attention_mask_BT), int32; the mask is 1 for a token and 0 for padding.
@@ -123,6 +123,24 @@ class Tokenizer:
     def _pieces(self, questions: Sequence[str]) -> list[list[int]]:
         prompts = [self.prompt.replace(QUESTION, question) for question in questions]
         return [e.ids for e in self.pieces.encode_batch(prompts, add_special_tokens=False)]
+
+    def count(self, questions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Counts the tokens of questions.
+
+        Args:
+          questions: B texts.
+
+        Returns:
+          (tokens_B, unknown_B), int64: the length of a row that would hold all of a question, and
+          the number of its tokens that stand for text outside the vocabulary.
+        """
+        special = 1 + bool(self.special_tokens.end)
+        unknown_token = getattr(self.pieces.model, "unk_token", None)
+        unknown = self.pieces.token_to_id(unknown_token) if unknown_token else None
+        rows = self._pieces(questions)
+        tokens_B = np.array([len(ids) + special for ids in rows], np.int64)
+        unknown_B = [0 if unknown is None else ids.count(unknown) for ids in rows]
+        return tokens_B, np.array(unknown_B, np.int64)
 
     def _pieces_after(self) -> int:
         """Counts the pieces after the question: the common end of two different questions."""
