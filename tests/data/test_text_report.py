@@ -19,7 +19,7 @@ def test_counts_are_those_of_the_examples_of_all_splits():
         "test": table([4], "a", question=["日 why?"]),
     }
     (report,) = report_texts({"Oslo": splits}, load_tokenizer(), 20)
-    assert report == TextReport("Oslo", 4, 1 / (2 * 4 + 2 * 32 + 3), 2, 32)
+    assert report == TextReport("Oslo", 4, 1 / (4 + 2 * 32 + 5), 2, 32)
 
 
 def test_a_line_says_only_what_is_to_be_said():
