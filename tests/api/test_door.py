@@ -159,7 +159,7 @@ def test_shipped_configs_are_found_by_name_and_by_path(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("phantm", "'phantm' is neither .*medvqa_fl, phantom.*; did you mean phantom?"),
+        ("phantm", "'phantm' is neither .*medvqa_fl, own_data, phantom.*; did you mean phantom?"),
         ("configs/none.py", "'configs/none.py' is neither a file nor"),
         ("", "'' is neither"),
         ("phantom:tinny", "unknown variant 'tinny'"),

@@ -108,7 +108,10 @@ def test_less_memory_gives_the_same_gradient(layers, unit, settings):
     ],
 )
 @pytest.mark.parametrize(
-    "unit", marked(["adapter", "bias", "block", "lora", "norm"], extended=("bias", "lora", "norm"))
+    "unit",
+    marked(
+        ["adapter", "bias", "block", "lora", "norm"], extended=("adapter", "bias", "lora", "norm")
+    ),
 )
 def test_gradient_of_every_unit_of_a_vilt_equals_full_autodiff(unit, rematerialise):
     config = tiny_vilt()

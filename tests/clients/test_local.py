@@ -87,6 +87,7 @@ def test_bfloat16_steps_move_float32_masters_less_than_bfloat16_can_tell():
     )
 
 
+@pytest.mark.extended
 def test_bfloat16_gradients_are_near_those_of_float32():
     (_, rows_L, _), narrow = vilt_update("bfloat16", 1.0)
     _, wide = vilt_update("float32", 1.0)

@@ -109,6 +109,7 @@ def test_every_device_holds_a_part_of_a_sharded_model():
     assert kernel.addressable_shards[0].data.shape == (*kernel.shape[:2], kernel.shape[2] // 4)
 
 
+@pytest.mark.extended
 def test_a_sharded_vilt_trains_as_on_one_device():
     config = tiny_vilt(hidden_size=32, intermediate_size=64)
     parts = units.split(random_params(vilt.make_model(config)), "adapter")

@@ -264,6 +264,7 @@ def test_nan_names_round_client_and_step_and_keeps_the_last_good_checkpoint(trai
     assert len((workdir / "records.jsonl").read_text().splitlines()) == 1
 
 
+@pytest.mark.extended
 def test_predict_without_a_run_says_how_to_start_one(run, tmp_path):
     arguments = ("--image=x.png", "--question=why?")
     message = error_of(run("predict", f"--workdir={tmp_path}", *arguments))
@@ -288,6 +289,7 @@ def foundation(run, finished, folder):
     return workdir
 
 
+@pytest.mark.extended
 def test_pretraining_writes_weights_that_a_federation_takes(foundation, folder):
     assert (foundation / "config.json").is_file()
     settings = {

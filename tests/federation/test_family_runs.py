@@ -33,9 +33,10 @@ def undrawn():
         yield
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "family",
-    marked(("albef", "blip2_opt", "llava", "vilt"), extended=("albef", "blip2_opt", "llava")),
+    ("albef", "blip2_opt", "llava", "vilt"),
 )
 def test_a_round_trains_what_was_chosen_and_the_model_is_exported(family, data_dir, tmp_path):
     with undrawn():

@@ -28,6 +28,7 @@ def mixed(data_dir, tmp_path_factory):
     return workdir, experiment.run(read_config("tiny", data_dir, task="task6"), workdir)
 
 
+@pytest.mark.extended
 def test_a_mixed_federation_measures_each_client_by_its_own_task(mixed):
     _, records = mixed
     for record in records:
@@ -54,6 +55,7 @@ def test_a_mixed_run_resumed_after_the_first_round_is_the_whole_run(mixed, data_
     ) == without_times(whole)
 
 
+@pytest.mark.extended
 def test_the_table_and_the_partition_name_both_tasks(mixed):
     workdir, _ = mixed
     heading = (workdir / "table.md").read_text().splitlines()[0]
@@ -68,6 +70,7 @@ def test_the_table_and_the_partition_name_both_tasks(mixed):
     assert splits["slake/english"] == ["train", "test"]
 
 
+@pytest.mark.extended
 def test_the_model_of_a_mixed_run_is_written_with_both_heads(mixed):
     workdir, _ = mixed
     foundation, params, _ = run_folder.load_model(workdir, 2)
@@ -81,6 +84,7 @@ def test_the_model_of_a_mixed_run_is_written_with_both_heads(mixed):
     np.testing.assert_array_equal(kernels[0], kernels[1][:, ::-1])
 
 
+@pytest.mark.extended
 def test_prediction_says_what_is_present_by_a_client_s_thresholds(mixed):
     workdir, records = mixed
     finished = runs.load(workdir, 2)

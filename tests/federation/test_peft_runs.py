@@ -33,6 +33,7 @@ def test_a_round_trains_its_unit_in_every_layer_and_nothing_else(method, data_di
     check_that_only_the_unit_moved(unit, parts.params(parts.start), parts.params(state))
 
 
+@pytest.mark.extended
 def test_adapters_of_a_client_are_its_own_and_stay_when_it_misses_a_round(data_dir):
     config = read_config("tiny_feddat", data_dir, federated__absent={"fundus": (2,)})
     parts = experiment.assemble(config)

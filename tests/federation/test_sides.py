@@ -200,6 +200,7 @@ def test_clients_one_by_one_give_the_simulator_s_records_and_parameters_bit_for_
     assert all(client.train_loss > 0 for client in record.clients)
 
 
+@pytest.mark.extended
 def test_a_mean_over_devices_is_theirs_up_to_the_order_of_the_sum():
     """Every device adds up its own clients, which is another order than one after the other."""
     (*simulated, expected), (*found, record) = both_ways(OVER_DEVICES)

@@ -14,6 +14,7 @@ from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.models import FAMILIES, base, sizes
 from f3ocus_jax.models.huggingface import directory as huggingface
 from tests.helpers.families import CASES, FAMILY_OF, FURTHER, apply, made
+from tests.helpers.marking import marked
 from tests.helpers.models import TINY, random_params, tiny_own, with_vocabulary
 
 KEY_BIASES = {("key", "bias"), ("cross_key", "bias")}
@@ -64,7 +65,7 @@ def key_biases(blocks):
     return [path for path in traverse_util.flatten_dict(blocks) if path[-2:] in KEY_BIASES]
 
 
-@first_stacks
+@pytest.mark.parametrize("parts", marked(CASES, extended=CASES[:-1]), ids="-".join, indirect=True)
 def test_biases_of_keys_change_nothing_and_have_no_gradient(parts):
     model, params, batch = parts
     paths = key_biases(params["blocks"])

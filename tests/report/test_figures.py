@@ -76,6 +76,7 @@ def test_write_all_gives_a_png_per_figure_with_the_same_bytes_each_time(tmp_path
             assert np.asarray(image.convert("L")).std() > 1
 
 
+@pytest.mark.extended
 def test_write_all_leaves_the_users_style_alone_and_does_not_depend_on_it(tmp_path, make_records):
     plain = figures.write_all(make_records(), tmp_path / "plain")
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "black"}):

@@ -13,7 +13,8 @@ SHIPPED = ("SimpleGA", "PSO", "SimulatedAnnealing", "DifferentialEvolution", "CM
 
 NAMES = ("own", "exact", *selection.METAHEURISTICS, *SHIPPED)
 every_selector = pytest.mark.parametrize(
-    "name", marked(NAMES, ("PSO", "SimulatedAnnealing", "DifferentialEvolution"))
+    "name",
+    marked(NAMES, ("PSO", "SimulatedAnnealing", "DifferentialEvolution"), extended=("CMA_ES",)),
 )
 every_metaheuristic = pytest.mark.parametrize("name", selection.METAHEURISTICS)
 

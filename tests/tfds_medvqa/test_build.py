@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from tests.helpers.marking import marked
 from tests.helpers.paths import REPOSITORY
 from tfds_medvqa.build import BUILDERS, BuildError, build
 from tfds_medvqa.medvqa_fl.medvqa_fl_dataset_builder import Builder
@@ -106,9 +105,8 @@ STAGES = {
 }
 
 
-@pytest.mark.parametrize(
-    "stage", marked(STAGES, extended=set(STAGES) - {"a split is being written"})
-)
+@pytest.mark.extended
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_build_that_is_killed_never_looks_finished(stage, real_data, tmp_path):
     name, manual = "medvqa_fl/chest_xray_pneumonia", real_data / "medmnist"
     arguments = command(name, "--data_dir", tmp_path, "--manual_dir", manual)

@@ -67,6 +67,7 @@ def test_padding_of_the_question_changes_nothing(stack):
     np.testing.assert_array_equal(logits_BC, changed_BC)
 
 
+@pytest.mark.extended
 def test_the_decoder_does_not_see_later_tokens():
     spec = tiny_blip()
     model, batch = FAMILY.make_model(spec), tiny_batch(spec, examples=1)

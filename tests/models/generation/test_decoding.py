@@ -33,7 +33,7 @@ CASES = {
     "llava-vision": functools.partial(tiny_llava, selectable="vision"),
 }
 
-EXTENDED = {"blip-vision", "albef-text", "blip2-opt", "llava"}
+EXTENDED = {"blip-vision", "albef-text", "blip2-opt", "blip2-t5", "llava"}
 SLOW = {"blip2-opt-vision", "blip2-llama-qformer", "llava-vision"}
 """Their language models and stacks are those of others here, in another pair."""
 
@@ -109,6 +109,7 @@ def test_a_finished_answer_is_padded_and_the_others_go_on():
         np.testing.assert_array_equal(ids_A[stop:], model.generator.padding_token)
 
 
+@pytest.mark.extended
 def test_one_beam_is_greedy_and_all_beams_find_the_likeliest():
     model, params, batch = model_of("blip")
     model = ending(model, -1)
