@@ -36,7 +36,7 @@ def undrawn():
 @pytest.mark.extended
 @pytest.mark.parametrize(
     "family",
-    ("albef", "blip2_opt", "llava", "vilt"),
+    ["albef", "blip2_opt", "llava", "vilt"],
 )
 def test_a_round_trains_what_was_chosen_and_the_model_is_exported(family, data_dir, tmp_path):
     with undrawn():

@@ -14,7 +14,6 @@ from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.models import FAMILIES, base, sizes
 from f3ocus_jax.models.huggingface import directory as huggingface
 from tests.helpers.families import CASES, FAMILY_OF, FURTHER, apply, made
-from tests.helpers.marking import marked
 from tests.helpers.models import TINY, random_params, tiny_own, with_vocabulary
 
 KEY_BIASES = {("key", "bias"), ("cross_key", "bias")}
@@ -65,7 +64,8 @@ def key_biases(blocks):
     return [path for path in traverse_util.flatten_dict(blocks) if path[-2:] in KEY_BIASES]
 
 
-@pytest.mark.parametrize("parts", marked(CASES, extended=CASES[:-1]), ids="-".join, indirect=True)
+@pytest.mark.extended
+@first_stacks
 def test_biases_of_keys_change_nothing_and_have_no_gradient(parts):
     model, params, batch = parts
     paths = key_biases(params["blocks"])
