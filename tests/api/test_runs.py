@@ -57,6 +57,7 @@ def test_evaluate_gives_the_numbers_of_the_records(finished):
     assert found == {client.client: client.test for client in records[1].clients}
 
 
+@pytest.mark.extended
 def test_evaluate_mends_damaged_data(finished, tmp_path, caplog, capsys):
     workdir, records = finished
     folder = shutil.copytree(workdir.parents[1] / "data", tmp_path / "data")

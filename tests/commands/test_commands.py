@@ -114,6 +114,7 @@ def test_the_same_command_again_finds_the_run_finished(train, finished):
     assert (workdir / "records.jsonl").read_bytes() == before
 
 
+@pytest.mark.extended
 def test_evaluate_gives_the_accuracies_of_the_records(run, finished):
     _, workdir = finished
     process = run("evaluate", f"--workdir={workdir}", "--round=2")
@@ -124,6 +125,7 @@ def test_evaluate_gives_the_accuracies_of_the_records(run, finished):
         assert evaluated[client["client"]] == pytest.approx(client["test"], abs=1e-6)
 
 
+@pytest.mark.extended
 def test_predict_prints_the_top_answers_with_probabilities(run, finished):
     _, workdir = finished
     picture = next((workdir / "figures").glob("*.png"))

@@ -111,6 +111,7 @@ def test_an_unknown_unit_is_refused(batch):
         flops.step_flops(model, model.init(jax.random.key(0)), batch, "head")
 
 
+@pytest.mark.extended
 def test_vilt_is_counted_within_two_percent_of_xla():
     model = vilt.make_model(FAMILY.spec(FAMILY.config(), num_answers=100, adapter_size=48))
     params = jax.eval_shape(model.init, jax.random.key(0))

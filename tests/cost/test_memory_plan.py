@@ -78,6 +78,7 @@ def test_clients_share_the_frozen_parameters_and_bring_their_own_rest():
     assert plan.largest_batch(small, sharded=True) == 4
 
 
+@pytest.mark.extended
 def test_the_page_is_what_the_code_prints():
     assert PAGE.read_text(encoding="utf-8") == memory_table.make_page()
 

@@ -186,7 +186,7 @@ def both_ways(case):
     "case",
     marked(
         [case for case in CASES if case != OVER_DEVICES],
-        extended=("memories", "weights and outliers"),
+        extended=("median", "memories", "weights and outliers"),
     ),
 )
 def test_clients_one_by_one_give_the_simulator_s_records_and_parameters_bit_for_bit(case):

@@ -249,6 +249,7 @@ def attacked(monkeypatch, mark, **settings):
     return stages.start, *train_round(stages, stages.start)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("rule", ["mean", "median"])
 def test_an_outlier_is_dropped_and_the_record_states_its_ratio(monkeypatch, rule):
     present_K = np.arange(CLIENTS) != HOSTILE
@@ -264,6 +265,7 @@ def test_an_outlier_is_dropped_and_the_record_states_its_ratio(monkeypatch, rule
         np.testing.assert_allclose(leaf, known, atol=1e-6)
 
 
+@pytest.mark.extended
 def test_a_clipped_outlier_moves_the_mean_by_no_more_than_the_limit(monkeypatch):
     settings = {"outliers": "clip", "outlier_ratio": 2.0}
     before, after, outcome = attacked(monkeypatch, attacks.HUGE, **settings)

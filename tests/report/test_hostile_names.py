@@ -106,6 +106,7 @@ def test_records_of_hostile_names_are_read_back_as_they_were(records, tmp_path):
     assert [record.to_json() for record in found] == [record.to_json() for record in records]
 
 
+@pytest.mark.extended
 def test_every_figure_is_drawn_and_names_all_clients(make_records, tmp_path, caplog):
     names = list(NAMES.values())
     for chunk in (names[:7], names[7:]):

@@ -126,6 +126,7 @@ def test_one_beam_is_greedy_and_all_beams_find_the_likeliest():
     np.testing.assert_array_equal(found_BA, every_CA[np.argmax(ranked_BC, axis=1)])
 
 
+@pytest.mark.extended
 def test_padding_of_an_answer_teaches_nothing():
     model, params, batch = model_of("llava")
     ids_BA = np.full((3, LENGTH), 7, np.int32)
