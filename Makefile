@@ -10,7 +10,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constrain
 PYTEST := $(RUN) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 10
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all test-slow parity docs release hashes format clean
+.PHONY: demo test test-all test-slow parity mutate docs release hashes format clean
 
 demo: $(VENV)/.installed
 	$(RUN) -m f3ocus_jax.pretrain --config configs/pretrain.py --workdir runs/foundation
@@ -31,6 +31,10 @@ test-slow: $(VENV)/.installed
 
 parity: $(VENV)/.installed-parity
 	$(PYTEST) -m parity tests/parity
+
+# Faults put into a copy of the code one at a time; PACKAGE is one of benchmarks/mutation.py, or empty for all.
+mutate: $(VENV)/.installed-mutation
+	$(RUN) -m benchmarks.mutation --sample $(or $(SAMPLE),100) --seed $(or $(SEED),0) --package '$(PACKAGE)'
 
 docs: $(VENV)/.installed-docs
 	$(RUN) -m mkdocs build --quiet
@@ -62,6 +66,10 @@ $(VENV)/.installed: $(LOCK) pyproject.toml
 
 $(VENV)/.installed-parity: $(VENV)/.installed
 	$(INSTALL) ".[test,parity]"
+	touch $@
+
+$(VENV)/.installed-mutation: $(VENV)/.installed
+	$(INSTALL) ".[test,mutation]"
 	touch $@
 
 $(VENV)/.installed-release: $(VENV)/.installed

@@ -37,11 +37,17 @@ EXTRA_REASONS = {
 WHERE_INSTALLED = {
     "f3ocus_jax": {"torch"},  # reads torch's checkpoints
     "tests": {"peft"},
-    "benchmarks": {"fedjax", "flwr", "torch"},
+    "benchmarks": {"cosmic-ray", "fedjax", "flwr", "torch"},
 }
 """Packages that are used where they are installed, and that are not needed otherwise."""
 
-NOT_INSTALLED = {"flwr": "flwr", "peft": "peft", "torch": "torch", "fedjax": "fedjax"}
+NOT_INSTALLED = {
+    "cosmic_ray": "cosmic-ray",
+    "fedjax": "fedjax",
+    "flwr": "flwr",
+    "peft": "peft",
+    "torch": "torch",
+}
 """Top-level module to package, of those that an environment of the tests may lack."""
 
 
@@ -103,7 +109,7 @@ def test_whatever_is_declared_for_run_time_is_imported_or_has_a_reason():
     assert declared() - imported(*PACKAGE) == RUN_TIME_REASONS.keys()
 
 
-@pytest.mark.parametrize("extra", ["test", "parity", "docs", "release"])
+@pytest.mark.parametrize("extra", ["test", "parity", "docs", "release", "mutation"])
 def test_whatever_an_extra_declares_is_imported_or_has_a_reason(extra):
     used = imported("tests", "benchmarks") | EXTRA_REASONS.keys()
     assert declared(extra) <= used
@@ -112,7 +118,7 @@ def test_whatever_an_extra_declares_is_imported_or_has_a_reason(extra):
 
 def test_every_extra_is_accounted_for():
     accelerators = {"cuda", "cuda12", "cuda13", "tpu"}  # of JAX, see tests/api/test_packaging.py
-    tested = {"test", "parity", "docs", "release"}
+    tested = {"test", "parity", "docs", "release", "mutation"}
     assert set(PROJECT["optional-dependencies"]) == accelerators | tested
     needed = set().union(*(declared(extra) for extra in tested))
     assert needed - imported("tests", "benchmarks") == EXTRA_REASONS.keys()

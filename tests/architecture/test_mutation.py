@@ -1,0 +1,49 @@
+"""The glue of `make mutate`: every module has tests, and text for people is not mutated."""
+
+import pytest
+
+from benchmarks import mutation
+from tests.helpers.paths import REPOSITORY
+
+
+@pytest.mark.parametrize("package", mutation.PACKAGES)
+def test_every_module_of_a_mutated_package_is_held_by_tests_that_exist(package):
+    modules = mutation.modules_of(package)
+    assert modules
+    for module in modules:
+        tests = mutation.tests_of(package, module)
+        assert tests, module
+        assert all((REPOSITORY / path).is_file() for path in tests)
+        assert len(tests) == len(set(tests))
+
+
+def test_a_module_is_held_by_the_file_of_its_name_and_not_by_its_neighbours():
+    tests = mutation.tests_of("selection", "f3ocus_jax/selection/limits.py")
+    assert "tests/selection/test_limits.py" in tests
+    assert "tests/selection/test_random_keys.py" not in tests
+
+
+def test_stages_of_a_round_are_held_by_the_replay_too():
+    tests = mutation.tests_of("federation", "f3ocus_jax/federation/stages/train.py")
+    assert set(mutation.GLUE) <= set(tests)
+
+
+def test_lines_that_speak_to_people_or_to_the_type_checker_are_not_mutated():
+    source = '''"""Docstring."""
+__all__ = ["a"]
+def f(x: int | None, y: float = 1):
+    if y > 2:
+        raise ValueError(f"{y + 1}")
+    logging.info("%d", y + 1)
+    return y * 2
+'''
+    # Line 3 has an annotation, and the default beside it goes with it.
+    assert mutation.irrelevant_lines(source) == {1, 2, 3, 5, 6}
+
+
+def test_the_report_counts_a_timeout_as_killed_and_shows_survivors():
+    record = {"package": "data", "module": "order.py", "line": 3, "diff": ["-a < b", "+a <= b"]}
+    results = ("killed", "timeout", "survived")
+    report = mutation.report([record | {"outcome": result} for result in results])
+    assert "2 of    3 killed (67%)" in report
+    assert "survived: order.py:3\n    -a < b\n    +a <= b" in report
