@@ -65,6 +65,15 @@ def test_a_client_of_weight_zero_is_ignored_even_if_it_returns_nan():
         np.testing.assert_array_equal(leaf, known)
 
 
+def test_the_unit_of_the_weights_does_not_matter():
+    layers_KR, weights_K, rows_KR, heads_K = example()
+    expected = summed(layers_KR, weights_K, rows_KR, heads_K)
+    combined = summed(layers_KR, weights_K / 1024, rows_KR, heads_K)
+    assert np.any(combined.trained_L)
+    for leaf, known in zip(jax.tree.leaves(combined), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(leaf, known, rtol=1e-5)
+
+
 def test_no_client_changes_nothing():
     layers_KR, weights_K, rows_KR, heads_K = example()
     combined = summed(layers_KR, 0 * weights_K, np.nan * rows_KR, heads_K)
