@@ -1,5 +1,6 @@
 """What every model family owes to the rest of the system."""
 
+import dataclasses
 import functools
 
 import chex
@@ -14,7 +15,7 @@ from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.models import FAMILIES, base, sizes
 from f3ocus_jax.models.huggingface import directory as huggingface
 from tests.helpers.families import CASES, FAMILY_OF, FURTHER, apply, made
-from tests.helpers.models import TINY, random_params, tiny_own, with_vocabulary
+from tests.helpers.models import TINY, random_params, tiny_batch, tiny_own, with_vocabulary
 
 KEY_BIASES = {("key", "bias"), ("cross_key", "bias")}
 KEYS = {"embeddings", "blocks", "adapters", "readout", "head"}
@@ -62,6 +63,27 @@ def test_examples_do_not_influence_each_other(parts):
 def key_biases(blocks):
     """Paths of the biases of attention keys."""
     return [path for path in traverse_util.flatten_dict(blocks) if path[-2:] in KEY_BIASES]
+
+
+def test_biases_of_rotated_keys_have_a_gradient():
+    plain = TINY["llava"](selectable="language")
+    text = dataclasses.replace(plain.config.text_config, attention_bias=True)
+    config = dataclasses.replace(plain.config, text_config=text)
+    spec = dataclasses.replace(plain, config=config)
+    model, batch = FAMILIES["llava"].make_model(spec), tiny_batch(spec)
+    params = random_params(model)
+
+    @jax.jit
+    def gradient(blocks):
+        def total(blocks):
+            return jnp.sum(jnp.square(base.apply(model, {**params, "blocks": blocks}, batch)))
+
+        return jax.grad(total)(blocks)
+
+    gradients = traverse_util.flatten_dict(gradient(params["blocks"]))
+    (path,) = key_biases(params["blocks"])
+    size = np.linalg.norm(gradients[(*path[:-1], "kernel")])
+    assert np.linalg.norm(gradients[path]) > 1e-4 * size > 0
 
 
 @pytest.mark.extended

@@ -60,7 +60,8 @@ class DecoderBlock(nn.Module):
     def heads(self, name: str, hidden_BTD: jax.Array) -> jax.Array:
         """Returns [B, heads, T, D / heads]."""
         config = self.config
-        projected = layers.linear(config.hidden_size, name, hidden_BTD)
+        is_key = name.endswith("key")
+        projected = layers.linear(config.hidden_size, name, hidden_BTD, is_key=is_key)
         return causal_attention.split_heads(projected, config.num_attention_heads)
 
     def keys_and_values(self, kind: str, states_BSD: jax.Array) -> KeyValueCache:

@@ -49,7 +49,8 @@ class KeyDense(nn.Dense):
     """Linear map to attention keys, whose bias has no gradient.
 
     The bias adds the same number to all logits of a query, which the softmax ignores. Its gradient
-    is 0 but for rounding, which Adam would turn into steps of full size.
+    is 0 but for rounding, which Adam would turn into steps of full size. Keys that are rotated by
+    their position, as Llama's are, are another matter.
     """
 
     def param(self, name: str, *arguments: Any, **settings: Any) -> Any:
@@ -58,7 +59,14 @@ class KeyDense(nn.Dense):
         return jax.lax.stop_gradient(value) if name == "bias" else value
 
 
-def linear(width: int, name: str, hidden_BTD: jax.Array, *, use_bias: bool = True) -> jax.Array:
+def linear(
+    width: int,
+    name: str,
+    hidden_BTD: jax.Array,
+    *,
+    use_bias: bool = True,
+    is_key: bool = False,
+) -> jax.Array:
     """Applies a linear map to every token.
 
     Args:
@@ -66,6 +74,7 @@ def linear(width: int, name: str, hidden_BTD: jax.Array, *, use_bias: bool = Tru
       name: Name of the parameters.
       hidden_BTD: Hidden states of the tokens.
       use_bias: True if the map has a bias.
+      is_key: True for attention keys that are not rotated, see `KeyDense`.
 
     Returns:
       [B, T, width].
@@ -73,14 +82,9 @@ def linear(width: int, name: str, hidden_BTD: jax.Array, *, use_bias: bool = Tru
     batch, tokens, _ = hidden_BTD.shape
     # As one matrix, the gradient of the weights needs no transposed copies: a tenth less time.
     rows = hidden_BTD.reshape(batch * tokens, -1)
-    mapped = dense(width, name, use_bias=use_bias)(rows)
+    kind = KeyDense if is_key else nn.Dense
+    mapped = kind(width, use_bias=use_bias, name=name)(rows)
     return mapped.reshape(batch, tokens, width)
-
-
-def dense(width: int, name: str, *, use_bias: bool = True) -> nn.Dense:
-    """Returns a linear map; that of keys, by its name, has a bias without gradient."""
-    kind = KeyDense if name.endswith("key") else nn.Dense
-    return kind(width, use_bias=use_bias, name=name)
 
 
 def layer_norm(epsilon: float, name: str) -> nn.LayerNorm:
@@ -120,7 +124,8 @@ def attention(
     state_rows = query_rows if is_self else states_BSD.reshape(-1, states_BSD.shape[-1])
 
     def project(name: str, rows: jax.Array) -> jax.Array:
-        projected = dense(width, f"{prefix}{name}", use_bias=use_bias)(rows)
+        kind = KeyDense if name == "key" else nn.Dense
+        projected = kind(width, use_bias=use_bias, name=f"{prefix}{name}")(rows)
         # Heads lead before the products: on a CPU this halves the time of attention.
         return projected.reshape(batch, -1, heads, width // heads).swapaxes(1, 2)
 

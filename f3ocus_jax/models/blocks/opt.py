@@ -125,7 +125,8 @@ class OptBlock(nn.Module):
         normed_BTD = layers.layer_norm(epsilon, "attention_norm")(hidden_BTD)
         query, key, value = (
             causal_attention.split_heads(
-                layers.linear(width, name, normed_BTD), config.num_attention_heads
+                layers.linear(width, name, normed_BTD, is_key=name == "key"),
+                config.num_attention_heads,
             )
             for name in ("query", "key", "value")
         )
