@@ -65,13 +65,8 @@ def key_biases(blocks):
     return [path for path in traverse_util.flatten_dict(blocks) if path[-2:] in KEY_BIASES]
 
 
-def test_biases_of_rotated_keys_have_a_gradient():
-    plain = TINY["llava"](selectable="language")
-    text = dataclasses.replace(plain.config.text_config, attention_bias=True)
-    config = dataclasses.replace(plain.config, text_config=text)
-    spec = dataclasses.replace(plain, config=config)
-    model, batch = FAMILIES["llava"].make_model(spec), tiny_batch(spec)
-    params = random_params(model)
+def block_gradients(model, params, batch):
+    """Path to gradient of the sum of squared logits, for every parameter of the blocks."""
 
     @jax.jit
     def gradient(blocks):
@@ -80,7 +75,18 @@ def test_biases_of_rotated_keys_have_a_gradient():
 
         return jax.grad(total)(blocks)
 
-    gradients = traverse_util.flatten_dict(gradient(params["blocks"]))
+    return traverse_util.flatten_dict(gradient(params["blocks"]))
+
+
+def test_biases_of_rotated_keys_have_a_gradient():
+    plain = TINY["llava"](selectable="language")
+    text = dataclasses.replace(plain.config.text_config, attention_bias=True)
+    config = dataclasses.replace(plain.config, text_config=text)
+    spec = dataclasses.replace(plain, config=config)
+    model, batch = FAMILIES["llava"].make_model(spec), tiny_batch(spec)
+    params = random_params(model)
+
+    gradients = block_gradients(model, params, batch)
     (path,) = key_biases(params["blocks"])
     size = np.linalg.norm(gradients[(*path[:-1], "kernel")])
     assert np.linalg.norm(gradients[path]) > 1e-4 * size > 0
@@ -98,14 +104,7 @@ def test_biases_of_keys_change_nothing_and_have_no_gradient(parts):
     moved = apply(model, {**params, "blocks": shifted}, batch)
     np.testing.assert_allclose(moved, apply(model, params, batch), atol=2e-4)
 
-    @jax.jit
-    def gradient(blocks):
-        def total(blocks):
-            return jnp.sum(jnp.square(base.apply(model, {**params, "blocks": blocks}, batch)))
-
-        return jax.grad(total)(blocks)
-
-    gradients = traverse_util.flatten_dict(gradient(params["blocks"]))
+    gradients = block_gradients(model, params, batch)
     for path, leaf in gradients.items():
         assert np.any(leaf != 0) == (path not in paths), path
 
