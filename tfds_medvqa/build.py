@@ -6,6 +6,7 @@ import difflib
 import glob
 import importlib
 import io
+import json
 import logging
 import math
 import os
@@ -20,6 +21,7 @@ from absl import logging as absl_logging
 
 from tfds_medvqa.common import buckets, owner_lock, sealed_build, source_files
 from tfds_medvqa.common.errors import BuildError
+from tfds_medvqa.common.features import example_features
 from tfds_medvqa.common.manual_builder import SKIPPED_ROWS, ManualBuilder
 from tfds_medvqa.common.printable import printable, write_every_character
 from tfds_medvqa.common.rows import INVALID_ROWS, ReadOptions, describe_skipped
@@ -50,6 +52,9 @@ BUILDERS = {
 """Module of every dataset's `Builder`, imported on demand."""
 
 DEFAULT_OPTIONS = ReadOptions()
+
+FEATURES_FILE = "features.json"
+"""File of a build that says which features its examples have."""
 
 ABANDONED = 3600.0
 """Seconds after which a download that nothing was written to is one of a killed process."""
@@ -213,10 +218,18 @@ def _fault_of(
     folder: pathlib.Path, manual_dir: str | os.PathLike[str] | None, *, shards: bool
 ) -> str | None:
     """Returns why a build cannot be used: damage, or other source files; None if it can."""
-    damage = sealed_build.damage_of(folder, shards=shards)
+    damage = sealed_build.damage_of(folder, shards=shards) or _other_features(folder)
     if damage is None and manual_dir is not None:
         return source_files.change_of(folder, pathlib.Path(manual_dir))
     return damage
+
+
+def _other_features(folder: pathlib.Path) -> str | None:
+    """Returns what is wrong with a build of another version of the features, None for this one."""
+    text = (folder / FEATURES_FILE).read_text(encoding="utf-8")
+    built = json.loads(text)["featuresDict"]["features"]
+    absent = sorted(example_features().keys() - built.keys())
+    return f"{folder} is of an earlier version, without {', '.join(absent)}" if absent else None
 
 
 def _built(
@@ -311,6 +324,7 @@ def main() -> None:
             question=arguments.question,
             test_share=arguments.test_share,
             split_seed=arguments.split_seed,
+            closed_answers=tuple(arguments.closed_answer),
         )
         options = ReadOptions(arguments.invalid_rows, arguments.max_image_pixels, tables)
         builder = build(arguments.name, arguments.data_dir, arguments.manual_dir, options)
@@ -334,6 +348,8 @@ def _add_table_arguments(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--answer_separator", default=default.answer_separator, help=help_text)
     help_text = "question about images that have a class or findings alone"
     own.add_argument("--question", default=default.question, help=help_text)
+    help_text = "answer of closed questions beside yes and no, such as present"
+    own.add_argument("--closed_answer", action="append", default=[], help=help_text)
     help_text = "share of the patients that become test examples if no split is named"
     own.add_argument("--test_share", type=float, default=default.test_share, help=help_text)
     help_text = "seed of that split"

@@ -25,7 +25,7 @@ from tfds_medvqa.common.images import MAX_IMAGE_PIXELS, ImageSizeError
 STORED_COLUMNS = [name for name in TEXT_COLUMNS if name not in DATASET_COLUMNS]
 """Columns of the cache, one file each; the others are the same for a whole dataset."""
 
-FORMAT = 3
+FORMAT = 4
 """Version of the cache; increased whenever the written files change, so that older caches are
 rebuilt."""
 

@@ -82,6 +82,11 @@ class DataConfig(Section):
     question: str = setting(
         QUESTION, "Question about images of your own that have a class or findings alone."
     )
+    closed_answers: tuple[str, ...] = setting(
+        (),
+        "Answers that make a question of your own files closed, beside yes and no in the language "
+        "that its row names, or in any of thirty where it names none.",
+    )
     test_share: float = setting(
         0.2,
         "Share of the patients of your own files that become test examples if these name no split; "
@@ -146,5 +151,6 @@ class DataConfig(Section):
             question=self.question,
             test_share=self.test_share,
             split_seed=self.split_seed,
+            closed_answers=self.closed_answers,
         )
         return ReadOptions(self.invalid_rows, self.max_image_pixels, tables)

@@ -13,7 +13,8 @@ separated by ", ", or "" if it has none."""
 
 TEXT_COLUMNS = (
     *("image_id", "task", "question", "answer", "question_type", "answer_type"),
-    *("client", "modality", "anatomy", "source", "label", *DATASET_COLUMNS),
+    *("client", "patient", "language", "modality", "anatomy", "source", "label"),
+    *DATASET_COLUMNS,
 )
 """Columns: the text features of the shared specification, the label vector written with spaces
 between its numbers, and `DATASET_COLUMNS`."""

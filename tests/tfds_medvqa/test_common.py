@@ -6,7 +6,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tfds_medvqa.common.answers import NUMBER_WORDS, answer_type, normalise
+from tfds_medvqa.common.answers import CLOSED_ANSWERS, NUMBER_WORDS, answer_type, normalise
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import QUESTION_TYPES, example_features, question_example
 from tfds_medvqa.common.images import encode_png, read_image
@@ -28,7 +28,8 @@ def test_every_builder_s_examples_have_the_same_features():
     features = example_features()
     assert set(features) == {
         *("image", "image_id", "question", "answer", "question_type", "answer_type"),
-        *("client", "modality", "anatomy", "source", "label", "example_id", "task"),
+        *("client", "patient", "language", "modality", "anatomy", "source", "label"),
+        *("example_id", "task"),
     }
     assert isinstance(features["image"], tfds.features.Image)
     assert features["image"].shape == (None, None, 3)
@@ -61,6 +62,21 @@ def test_png_of_the_same_pixels_has_the_same_bytes():
 )
 def test_only_yes_and_no_are_closed(answer, expected):
     assert answer_type(answer) == expected
+
+
+@pytest.mark.parametrize("language", CLOSED_ANSWERS)
+def test_yes_and_no_are_closed_in_their_language_however_it_is_named(language):
+    for answer in CLOSED_ANSWERS[language]:
+        assert normalise(answer) == answer
+        assert normalise(f"{answer.upper()}.") in CLOSED_ANSWERS[language]
+        for name in (language, f"{language}-XX", f"{language.upper()}_xx", "unknown", "tlh"):
+            assert answer_type(answer, name) == "closed"
+
+
+def test_words_of_another_language_are_open_but_for_further_ones():
+    assert answer_type("nein", "en") == "open"
+    assert answer_type("absent", "unknown") == "open"
+    assert answer_type("absent", "en", further=("absent",)) == "closed"
 
 
 def test_a_build_error_is_a_value_error():

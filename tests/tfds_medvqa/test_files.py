@@ -14,6 +14,7 @@ from tests.helpers import own_files
 from tests.helpers.marking import marked
 from tests.helpers.own_files import COLUMNS, make_rows, write_csv, write_folder, write_pictures
 from tfds_medvqa.build import BuildError, build
+from tfds_medvqa.common import sealed_build
 from tfds_medvqa.common.findings import NONE
 from tfds_medvqa.common.rows import ReadOptions
 from tfds_medvqa.common.table_options import TableOptions
@@ -356,3 +357,46 @@ def test_a_builder_of_one_s_own_is_imported_by_its_path(tmp_path, monkeypatch):
         build("my_package.other/all", tmp_path / "data")
     with pytest.raises(BuildError, match="dataset 'json/all' is unknown; choose one of"):
         build("json/all", tmp_path / "data")
+
+
+def test_patient_and_language_are_kept_and_language_decides_what_is_closed(tmp_path):
+    rows = [
+        {**row, "language": language, "answer": answer}
+        for row, (language, answer) in zip(
+            make_rows(6), [("de-CH", "Nein"), ("en", "nein"), ("", "nein")] * 8, strict=True
+        )
+    ]
+    write_pictures(tmp_path / "own", rows)
+    write_csv(tmp_path / "own" / "q.csv", rows, (*COLUMNS, "language"))
+    examples = [
+        each for split in read(tmp_path / "own", tmp_path / "data").values() for each in split
+    ]
+    found = {(each["language"], each["answer_type"]) for each in examples}
+    assert found == {("de-CH", "closed"), ("en", "open"), ("unknown", "closed")}
+    assert {each["patient"] for each in examples} == {"p0", "p1", "p2"}
+
+
+def test_further_closed_answers_are_said_by_the_user(folder, tmp_path):
+    def kinds(data_dir, **options):
+        splits = read(folder, data_dir, **options)
+        return {
+            each["answer"]: each["answer_type"] for examples in splits.values() for each in examples
+        }
+
+    plain = kinds(tmp_path / "data")
+    assert plain == {"yes": "closed", "no": "closed", "left": "open"}
+    assert kinds(tmp_path / "data", closed_answers=("Left.",)) == plain | {"left": "closed"}
+
+
+def test_a_build_of_an_earlier_version_is_built_again(folder, tmp_path, capsys):
+    read(folder, tmp_path / "data")
+    (path,) = (tmp_path / "data").glob("*/*/*/features.json")
+    stored = json.loads(path.read_text())
+    del stored["featuresDict"]["features"]["patient"]
+    path.write_text(json.dumps(stored))
+    sealed_build.seal(path.parent)
+    capsys.readouterr()
+    assert read(folder, tmp_path / "data")["train"][0]["patient"].startswith("p")
+    assert "is of an earlier version, without patient; the dataset is built again" in (
+        capsys.readouterr().out
+    )

@@ -1,7 +1,9 @@
 """Normalisation of answers, and their type: closed or open."""
 
 import re
+import types
 import unicodedata
+from collections.abc import Collection, Mapping
 
 NUMBER_WORDS = {
     word: str(number)
@@ -21,7 +23,44 @@ SYMBOLS = str.maketrans(
 )
 """Maps typographic characters to plain ones."""
 
-CLOSED_ANSWERS = ("yes", "no")
+CLOSED_ANSWERS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
+    {
+        "ar": ("نعم", "لا"),
+        "bg": ("да", "не"),
+        "cs": ("ano", "ne"),
+        "da": ("ja", "nej"),
+        "de": ("ja", "nein"),
+        "el": ("ναι", "όχι"),  # noqa: RUF001
+        "en": ("yes", "no"),
+        "es": ("sí", "si", "no"),
+        "fi": ("kyllä", "ei"),
+        "fr": ("oui", "non"),
+        "he": ("כן", "לא"),
+        "hi": ("हाँ", "हां", "नहीं"),
+        "hu": ("igen", "nem"),
+        "id": ("ya", "tidak"),
+        "it": ("sì", "si", "no"),
+        "ja": ("はい", "いいえ"),
+        "ko": ("예", "네", "아니요", "아니오"),
+        "nl": ("ja", "nee"),
+        "no": ("ja", "nei"),
+        "pl": ("tak", "nie"),
+        "pt": ("sim", "não"),
+        "ro": ("da", "nu"),
+        "ru": ("да", "нет"),
+        "sv": ("ja", "nej"),
+        "th": ("ใช่", "ไม่ใช่"),
+        "tr": ("evet", "hayır", "hayir"),  # noqa: RUF001
+        "sk": ("áno", "nie"),
+        "uk": ("так", "ні"),
+        "vi": ("có", "không"),
+        "zh": ("是", "是的", "否", "不是", "有", "没有", "对", "不对"),
+    }
+)
+"""Language (ISO 639-1) to the answers of its closed questions, normalised."""
+
+EVERY_CLOSED = frozenset(word for words in CLOSED_ANSWERS.values() for word in words)
+"""Answers of closed questions in any of these languages."""
 
 
 def normalise(answer: object) -> str:
@@ -65,6 +104,17 @@ def _strip_quotes_and_punctuation(text: str) -> str:
         text = bare
 
 
-def answer_type(answer: str) -> str:
-    """Returns "closed" for a normalised yes or no and "open" for any other answer."""
-    return "closed" if answer in CLOSED_ANSWERS else "open"
+def answer_type(answer: str, language: str = "en", further: Collection[str] = ()) -> str:
+    """Returns "closed" for a yes or no and "open" for any other answer.
+
+    Args:
+      answer: Normalised answer.
+      language: Language of the question, as in "en", "de-CH" or "pt_BR"; one that is not in
+        `CLOSED_ANSWERS` has the answers of all languages there.
+      further: Further answers of closed questions, normalised.
+
+    >>> answer_type("nein", "de-CH"), answer_type("nein", "en"), answer_type("nein", "unknown")
+    ('closed', 'open', 'closed')
+    """
+    known = CLOSED_ANSWERS.get(re.split("[-_]", language.lower(), maxsplit=1)[0], EVERY_CLOSED)
+    return "closed" if answer in known or answer in further else "open"

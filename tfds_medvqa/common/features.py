@@ -38,6 +38,8 @@ def example_features() -> tfds.features.FeaturesDict:
             "question_type": text(),
             "answer_type": text(doc="closed (yes or no, or as released) or open"),
             "client": text(doc="the hospital"),
+            "patient": text(doc="unique over the hospital; unknown where the release has none"),
+            "language": text(doc="of the question, as in en or de-CH; unknown if not released"),
             "modality": text(),
             "anatomy": text(),
             "source": text(doc="the dataset or subset it was released in"),
@@ -61,6 +63,8 @@ def question_example(
     client: str | None = None,
     modality: str = UNKNOWN,
     anatomy: str = UNKNOWN,
+    patient: str = UNKNOWN,
+    language: str = UNKNOWN,
     label: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Makes an example of visual question answering.
@@ -77,6 +81,9 @@ def question_example(
       client: Name of the hospital; None for the source.
       modality: Imaging modality.
       anatomy: Part of the body that the image shows.
+      patient: Identifier of the patient, unique over the hospital.
+      language: Language of the question, as in "en" or "de-CH"; it decides which answers are yes
+        and no.
       label: Label vector of the source.
 
     Returns:
@@ -91,8 +98,10 @@ def question_example(
         "question": " ".join(question.split()),
         "answer": answer,
         "question_type": question_type,
-        "answer_type": answer_type or answers.answer_type(answer),
+        "answer_type": answer_type or answers.answer_type(answer, language),
         "client": client or source,
+        "patient": patient,
+        "language": language,
         "modality": modality,
         "anatomy": anatomy,
         "source": source,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfds_medvqa.common.features import CLASSIFICATION
+from tfds_medvqa.common.rows import ENGLISH, UNKNOWN
 
 OTHER = "other"
 FINDINGS = (
@@ -54,7 +55,13 @@ def finding_vector(present: Iterable[str]) -> list[int]:
 
 
 def findings_example(
-    *, image: Any, image_id: str, report: str, present: Iterable[str], source: str
+    *,
+    image: Any,
+    image_id: str,
+    report: str,
+    present: Iterable[str],
+    source: str,
+    patient: str = UNKNOWN,
 ) -> dict[str, Any]:
     """Makes an example of multi-label classification.
 
@@ -64,6 +71,7 @@ def findings_example(
       report: Report that belongs to the image; "" for none.
       present: Names of its findings.
       source: Name of the dataset.
+      patient: Identifier of the patient.
 
     Returns:
       The features by name; `label` is the vector over `FINDINGS`.
@@ -76,6 +84,8 @@ def findings_example(
         label=finding_vector(present),
         names=FINDINGS,
         source=source,
+        patient=patient,
+        language=ENGLISH,
     )
 
 
@@ -89,6 +99,8 @@ def labelled_example(
     source: str,
     question: str = QUESTION,
     client: str | None = None,
+    patient: str = UNKNOWN,
+    language: str = UNKNOWN,
 ) -> dict[str, Any]:
     """Makes an example of a chest X-ray from its label vector.
 
@@ -101,6 +113,8 @@ def labelled_example(
       source: Name of the dataset.
       question: Question, or report that belongs to the image.
       client: Name of the hospital; None for the source.
+      patient: Identifier of the patient, unique over the hospital.
+      language: Language of the question or the report.
 
     Returns:
       The features by name; without any finding the answer is `NONE`.
@@ -116,6 +130,8 @@ def labelled_example(
         "question_type": "findings",
         "answer_type": "open",
         "client": client or source,
+        "patient": patient,
+        "language": language,
         "modality": "x-ray",
         "anatomy": "chest",
         "source": source,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tfds_medvqa.common.features import question_example
-from tfds_medvqa.common.rows import UNKNOWN, Reason, Row, RowError, check_answer, shown
+from tfds_medvqa.common.rows import ENGLISH, UNKNOWN, Reason, Row, RowError, check_answer, shown
 from tfds_medvqa.common.source_folder import SourceFolder, listed
 from tfds_medvqa.common.source_images import SourceImage
 from tfds_medvqa.common.tables import piped_rows
@@ -154,6 +154,7 @@ def make_examples(
             question_type=question.question_type,
             source=source,
             anatomy=anatomies.get(question.name, UNKNOWN),
+            language=ENGLISH,
         )
 
 

@@ -16,6 +16,8 @@ from tfds_medvqa.common.table_options import DEFAULT_TABLES, TableOptions
 INVALID_ROWS = ("error", "skip")
 UNKNOWN = "unknown"
 """Value of a text feature that the release does not give."""
+ENGLISH = "en"
+"""Value of `language` of most releases."""
 LONGEST_VALUE = 60
 """Characters of a value that are shown in a message."""
 

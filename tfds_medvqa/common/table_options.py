@@ -17,6 +17,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
         "hospital": ("hospital", "client", "site"),
         "patient": ("patient", "patient_id"),
         "split": ("split",),
+        "language": ("language", "lang", "q_lang"),
         "question_type": ("question_type",),
         "question_id": ("question_id", "id"),
         "modality": ("modality",),
@@ -43,6 +44,7 @@ class TableOptions:
       test_share: Share of the patients, or of the images where none are named, that become test
         examples if the tables name no split.
       split_seed: Seed of that split.
+      closed_answers: Answers of closed questions beside the yes and no of their language.
     """
 
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -51,6 +53,7 @@ class TableOptions:
     question: str = QUESTION
     test_share: float = 0.2
     split_seed: int = 0
+    closed_answers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Validates the options.

@@ -88,8 +88,9 @@ class EntryReader:
             findings=self._findings(row) if is_finding else None,
             texts={
                 name: self._optional(row, name) or UNKNOWN
-                for name in ("question_type", "modality", "anatomy")
-            },
+                for name in ("question_type", "modality", "anatomy", "language")
+            }
+            | {"patient": self._identifier(row, "patient") or UNKNOWN},
         )
 
     def _image(self, row: Row, files: SourceFolder) -> tuple[SourceImage, str]:

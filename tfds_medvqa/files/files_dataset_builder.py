@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from tfds_medvqa.common import answers
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import question_example
 from tfds_medvqa.common.findings import labelled_example
@@ -100,10 +101,11 @@ class Builder(ManualBuilder):
             raise BuildError(f"{path} has no row that can be used")
         names = self._finding_names(entries)
         split_of = self._splits_of(entries, has_findings=bool(names))
+        closed_answers = frozenset(map(answers.normalise, config.options.closed_answers))
         splits: dict[str, list[dict[str, Any]]] = {}
         for entry in entries:
             split = entry.split or split_of[entry.group]
-            examples = make_examples(entry, split, names, source=root.name)
+            examples = make_examples(entry, split, names, root.name, closed_answers)
             splits.setdefault(split, []).extend(examples)
         for split in (TRAIN, "test", *(["validation"] if names else [])):
             if split not in splits:
@@ -174,7 +176,11 @@ def read_entries(
 
 
 def make_examples(
-    entry: Entry, split: str, names: tuple[str, ...], source: str
+    entry: Entry,
+    split: str,
+    names: tuple[str, ...],
+    source: str,
+    closed_answers: frozenset[str] = frozenset(),
 ) -> Iterator[dict[str, Any]]:
     """Yields the examples of a row.
 
@@ -186,6 +192,7 @@ def make_examples(
       split: Split of its examples.
       names: Findings of the dataset; none for a dataset of questions.
       source: Name of the user's folder.
+      closed_answers: Normalised answers of closed questions beside yes and no.
     """
     common: dict[str, Any] = {
         "image": entry.image,
@@ -193,8 +200,9 @@ def make_examples(
         "question": entry.question,
         "client": entry.group[0],
         "source": source,
+        "patient": entry.texts["patient"],
+        "language": entry.texts["language"],
     }
-    texts: dict[str, Any] = dict(entry.texts)
     if entry.findings is not None:
         label = [int(name in entry.findings) for name in names]
         made = labelled_example(example_id=entry.example_id, label=label, names=names, **common)
@@ -202,5 +210,13 @@ def make_examples(
         return
     for number, answer in enumerate(entry.answers if split == TRAIN else entry.answers[:1]):
         suffix = f"#{number + 1}" if number else ""
-        example_id = f"{entry.example_id}{suffix}"
-        yield question_example(example_id=example_id, answer=answer, **common, **texts)
+        kind = answers.answer_type(answers.normalise(answer), common["language"], closed_answers)
+        yield question_example(
+            example_id=f"{entry.example_id}{suffix}",
+            answer=answer,
+            answer_type=kind,
+            question_type=entry.texts["question_type"],
+            modality=entry.texts["modality"],
+            anatomy=entry.texts["anatomy"],
+            **common,
+        )

@@ -13,6 +13,7 @@ from tfds_medvqa.common.features import example_features, question_example
 from tfds_medvqa.common.findings import labelled_example
 from tfds_medvqa.common.images import encode_png
 from tfds_medvqa.common.local_builder import LocalBuilder
+from tfds_medvqa.common.rows import ENGLISH
 from tfds_medvqa.medvqa_fl import archives, files, questions, records
 from tfds_medvqa.medvqa_fl.records import RESOLUTIONS, Record
 from tfds_medvqa.medvqa_fl.sources import CLIENTS, SOURCES, sources_of
@@ -149,6 +150,7 @@ class Builder(LocalBuilder):
                         names=record.labels,
                         source=record.name,
                         client=SOURCES[record.name].client,
+                        language=ENGLISH,
                     ),
                 )
 
@@ -196,5 +198,6 @@ def make_example(
         modality=source.modality,
         anatomy=triplet.anatomy,
         source=record.name,
+        language=ENGLISH,
         label=label,
     )

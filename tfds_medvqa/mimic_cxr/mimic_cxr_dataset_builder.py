@@ -111,6 +111,7 @@ class Builder(ManualBuilder):
                 report=report,
                 present=labels[picture.study],
                 source="mimic_cxr",
+                patient=picture.subject,
             )
 
         return files.each(pictures, make)

@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from tfds_medvqa.common.draws import Draws
 from tfds_medvqa.common.features import question_example
 from tfds_medvqa.common.manual_builder import ManualBuilder
-from tfds_medvqa.common.rows import Reason, Row, RowError, shown
+from tfds_medvqa.common.rows import ENGLISH, Reason, Row, RowError, shown
 from tfds_medvqa.common.source_folder import Origin, SourceFolder, listed
 from tfds_medvqa.common.tables import json_rows
 
@@ -96,6 +96,7 @@ def make_example(
         source=dataset,
         client=modality,
         modality=modality,
+        language=ENGLISH,
     )
 
 

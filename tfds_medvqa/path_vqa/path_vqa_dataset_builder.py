@@ -13,7 +13,7 @@ from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import question_example
 from tfds_medvqa.common.manual_builder import ManualBuilder
 from tfds_medvqa.common.placeholders import LONGEST_HEAD, placeholder
-from tfds_medvqa.common.rows import Reason, Row
+from tfds_medvqa.common.rows import ENGLISH, Reason, Row
 from tfds_medvqa.common.source_folder import Origin, SourceFolder, listed
 from tfds_medvqa.common.source_images import SourceImage
 
@@ -88,6 +88,7 @@ def make_example(row: Row, example_id: str) -> dict[str, Any]:
         question_type=question.split(maxsplit=1)[0].lower(),
         source="path_vqa",
         modality="histopathology",
+        language=ENGLISH,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfds_medvqa.common.features import question_example
 from tfds_medvqa.common.images import encode_png
+from tfds_medvqa.common.rows import ENGLISH
 from tfds_medvqa.phantom_medvqa.acquisition import (
     Acquisition,
     acquire,
@@ -136,6 +137,7 @@ def to_example(phantom: Phantom, client: str) -> dict[str, Any]:
         modality=modality.modality,
         anatomy=modality.anatomy,
         source="phantom",
+        language=ENGLISH,
         label=[modality.label_classes.index(phantom.facts[modality.label_fact])],
     )
 

@@ -63,4 +63,5 @@ def make_example(row: Row, files: SourceFolder, folder: pathlib.Path) -> dict[st
         source="slake",
         modality=row.word("modality"),
         anatomy=row.word("location").replace("_", " "),
+        language=row.word("q_lang"),
     )

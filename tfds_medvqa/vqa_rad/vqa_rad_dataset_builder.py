@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from tfds_medvqa.common.draws import Draws
 from tfds_medvqa.common.features import question_example
 from tfds_medvqa.common.manual_builder import ManualBuilder
-from tfds_medvqa.common.rows import Reason, Row, RowError, shown
+from tfds_medvqa.common.rows import ENGLISH, Reason, Row, RowError, shown
 from tfds_medvqa.common.source_folder import Origin, SourceFolder
 from tfds_medvqa.common.tables import json_rows
 
@@ -113,6 +113,7 @@ def make_example(row: Row, files: SourceFolder, folder: pathlib.Path) -> dict[st
         answer_type=row.word("answer_type"),
         source="vqa_rad",
         anatomy=ORGANS[organ],
+        language=ENGLISH,
     )
 
 
