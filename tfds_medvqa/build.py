@@ -36,12 +36,14 @@ from tfds_medvqa.files.files_dataset_builder import (
 BUILDERS = {
     dataset: f"tfds_medvqa.{dataset}.{dataset}_dataset_builder"
     for dataset in (
+        "kvasir_vqa",
         "medvqa_fl",
         "mimic_cxr",
         "omni_med_vqa",
         "open_i",
         "path_vqa",
         "phantom_medvqa",
+        "pmc_vqa",
         "slake",
         "vqa_med_2019",
         "vqa_med_2020",

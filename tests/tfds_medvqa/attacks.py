@@ -1,5 +1,6 @@
 """Rows and images that no dataset should hold, planted into copies of the dummy data."""
 
+import csv
 import functools
 import gzip
 import io
@@ -50,6 +51,12 @@ PIPED = {
 }
 """File and the folder of the images."""
 
+CSV = {"pmc_vqa": ("train.csv", "Figure_path", "Question", "Answer", "images")}
+"""File, columns of image, question and answer, and the folder of the images."""
+
+PARQUET = {"path_vqa": "train-00000-*.parquet", "kvasir_vqa": "00000.parquet"}
+"""File whose rows hold their images."""
+
 CONFIGS = {
     "slake": "english",
     "vqa_rad": "released",
@@ -60,9 +67,13 @@ CONFIGS = {
     "open_i": "reports",
     "mimic_cxr": "reports",
     "path_vqa": "released",
+    "pmc_vqa": "version_1",
+    "kvasir_vqa": "all",
 }
-NAMED = tuple(dataset for dataset in CONFIGS if dataset != "path_vqa")
+NAMED = tuple(dataset for dataset in CONFIGS if dataset not in PARQUET)
 """Datasets whose rows name the files of their images."""
+TEXTS = (*JSON, *PIPED, *CSV, *PARQUET)
+"""Datasets whose rows hold a question and an answer."""
 
 NESTED: object = "x"
 for _ in range(60):
@@ -84,6 +95,8 @@ def set_field(dataset: str, manual: pathlib.Path, kind: str, value: object) -> N
         fields = dict(zip(("image", "question", "answer"), first.split("|"), strict=True))
         line = "|".join((fields | {kind: value}).values())
         path.write_bytes("\n".join([line, *others]).encode("utf-8", "surrogatepass"))
+    elif dataset in CSV:
+        set_csv(dataset, manual, kind, str(value))
     elif dataset == "open_i":
         path = manual / "NLMCXR_reports" / "ecgen-radiology" / "0.xml"
         old = {"image": '(?<=parentImage id=")[^"]*', "question": "The heart"}[kind]
@@ -97,12 +110,26 @@ def set_field(dataset: str, manual: pathlib.Path, kind: str, value: object) -> N
         report = next(manual.rglob("s50000001.txt"))
         report.write_bytes(f"FINDINGS: {value}".encode("utf-8", "surrogatepass"))
     else:
-        set_parquet(manual, kind, value)
+        set_parquet(dataset, manual, kind, value)
 
 
-def set_parquet(manual: pathlib.Path, kind: str, value: object) -> None:
+def set_csv(dataset: str, manual: pathlib.Path, kind: str, value: str) -> None:
+    """Gives the first row of a CSV file another value."""
+    file, *names, _ = CSV[dataset]
+    column = dict(zip(("image", "question", "answer"), names, strict=True))[kind]
+    with (manual / file).open(encoding="utf-8", newline="") as text:
+        rows = list(csv.DictReader(text))
+    rows[0][column] = value
+    written = io.StringIO()
+    writer = csv.DictWriter(written, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    (manual / file).write_bytes(written.getvalue().encode("utf-8", "surrogatepass"))
+
+
+def set_parquet(dataset: str, manual: pathlib.Path, kind: str, value: object) -> None:
     """Gives the first row of a Parquet file another value, of text that may be no UTF-8."""
-    path = next(manual.rglob("train-00000-*.parquet"))
+    path = next(manual.rglob(PARQUET[dataset]))
     columns = parquet.read_table(path).to_pydict()
     columns[kind][0] = {"bytes": value, "path": None} if kind == "image" else value
     if isinstance(value, str):
@@ -114,8 +141,8 @@ def set_parquet(manual: pathlib.Path, kind: str, value: object) -> None:
 
 def set_image(dataset: str, manual: pathlib.Path, content: bytes) -> None:
     """Gives the first row an image of its own."""
-    if dataset == "path_vqa":
-        set_parquet(manual, "image", content)
+    if dataset in PARQUET:
+        set_parquet(dataset, manual, "image", content)
     else:
         own_image(dataset, manual).write_bytes(content)
 
@@ -129,6 +156,8 @@ def own_image(dataset: str, manual: pathlib.Path) -> pathlib.Path:
         return manual / JSON[dataset][-1] / "own.png"
     if dataset in PIPED:
         return manual / PIPED[dataset][1] / "own.jpg"
+    if dataset in CSV:
+        return manual / CSV[dataset][-1] / "own.jpg"
     return manual / "NLMCXR_png" / "own.png"
 
 
@@ -166,7 +195,7 @@ def parent(dataset: str, manual: pathlib.Path) -> None:
 
 def suffix_of(dataset: str) -> str:
     """The suffix that rows of a dataset write after the name of an image."""
-    return ".png" if dataset in JSON else ""
+    return ".png" if dataset in JSON else ".jpg" if dataset in CSV else ""
 
 
 def repeat(dataset: str, manual: pathlib.Path) -> None:
@@ -228,27 +257,27 @@ ATTACKS: dict[str, tuple[Plant, Reason, tuple[str, ...]]] = {
     "link": (link, Reason.OUTSIDE_FILE, NAMED),
     "absent image": (field("image", "absent"), Reason.ABSENT_FILE, NAMED),
     "number": (field("question", 5), Reason.NO_TEXT, tuple(JSON)),
-    "null": (field("question", None), Reason.NO_TEXT, (*JSON, "path_vqa")),
+    "null": (field("question", None), Reason.NO_TEXT, (*JSON, *PARQUET)),
     "deep nesting": (field("question", NESTED), Reason.NO_TEXT, tuple(JSON)),
     "surrogate": (
         field("question", "half a pair: \ud83d"),
         Reason.NO_TEXT,
-        (*JSON, *PIPED, "mimic_cxr"),
+        (*JSON, *PIPED, *CSV, "mimic_cxr"),
     ),
     "surrogate in the file": (
         field("question", "half a pair: \ud83d"),
         Reason.BROKEN,
-        ("open_i", "path_vqa"),
+        ("open_i", *PARQUET),
     ),
-    "empty question": (field("question", " "), Reason.NO_TEXT, (*JSON, *PIPED, "path_vqa")),
-    "empty answer": (field("answer", " ."), Reason.NO_ANSWER, (*JSON, *PIPED, "path_vqa")),
-    "nan": (field("answer", "NaN"), Reason.NO_ANSWER, (*JSON, *PIPED, "path_vqa")),
+    "empty question": (field("question", " "), Reason.NO_TEXT, TEXTS),
+    "empty answer": (field("answer", " ."), Reason.NO_ANSWER, TEXTS),
+    "nan": (field("answer", "NaN"), Reason.NO_ANSWER, TEXTS),
     "number that is none": (field("answer", float("nan")), Reason.NO_ANSWER, tuple(JSON)),
-    "null answer": (field("answer", None), Reason.NO_ANSWER, (*JSON, "path_vqa")),
+    "null answer": (field("answer", None), Reason.NO_ANSWER, (*JSON, *PARQUET)),
     "repeated id": (
         repeat,
         Reason.REPEATED_ID,
-        tuple(each for each in NAMED if each != "vqa_med_2019"),
+        tuple(each for each in NAMED if each not in ("vqa_med_2019", *CSV)),
     ),
     "huge image": (image(lambda: png(30_000, 30_000)), Reason.LARGE_IMAGE, tuple(CONFIGS)),
     "large image": (image(lambda: png(13_000, 13_000)), Reason.LARGE_IMAGE, tuple(CONFIGS)),

@@ -4,6 +4,7 @@
 committed. Pictures and answers are made up.
 """
 
+import csv
 import gzip
 import io
 import json
@@ -19,6 +20,7 @@ from tests.helpers.paths import DATASETS
 from tests.tfds_medvqa import medmnist_files
 from tfds_medvqa.common.draws import Draws
 from tfds_medvqa.common.findings import FINDINGS
+from tfds_medvqa.kvasir_vqa.kvasir_vqa_dataset_builder import TEST_SHARE
 from tfds_medvqa.medvqa_fl import records
 from tfds_medvqa.omni_med_vqa.omni_med_vqa_dataset_builder import TRAIN_SHARE
 
@@ -210,21 +212,92 @@ def omni_med_vqa(folder: pathlib.Path) -> None:
         write_json(root / "QA_information" / "Open-access" / f"{name}.json", entries)
 
 
+def jpeg(red: int, green: int = 90) -> bytes:
+    """A picture of one colour."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 6), (red, green, 7)).save(file, format="JPEG")
+    return file.getvalue()
+
+
 def path_vqa(folder: pathlib.Path) -> None:
     """Three Parquet files, the first part of two."""
     parts = {"train": 2, "validation": 1, "test": 1}
     for place, (split, count) in enumerate(parts.items()):
         for part in range(count):
-            file = io.BytesIO()
-            Image.new("RGB", (8, 6), (40 * place, 90 * part, 7)).save(file, format="JPEG")
             rows = {
-                "image": [{"bytes": file.getvalue(), "path": None}] * 2,
+                "image": [{"bytes": jpeg(40 * place, 90 * part), "path": None}] * 2,
                 "question": ["What is present?", "is a nucleus shown?"],
                 "answer": ["Cardiovascular", "yes"],
             }
             name = f"{split}-{part:05d}-of-{count:05d}-0123456789abcdef.parquet"
             (folder / "data").mkdir(parents=True, exist_ok=True)
             parquet.write_table(pyarrow.table(rows), folder / "data" / name)
+
+
+def write_csv(path: pathlib.Path, rows: list[dict[str, object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def pmc_vqa(folder: pathlib.Path) -> None:
+    """Both versions, with the letters before the choices as each writes them."""
+    choices = ("Focal uptake", "Diffuse uptake", "No uptake", "Cannot be told")
+    tables = {"train": (1, 2), "test": (3, 4), "test_clean": (3,)}
+    for name, numbers in tables.items():
+        rows: list[dict[str, object]] = []
+        second: list[dict[str, object]] = []
+        for number in numbers:
+            figure, panel = f"PMC10{number}_F1.jpg", f"PMC82{number}_Fig2_1.jpg"
+            letter, asked = "ABCD"[number - 1], "What is the uptake pattern?"
+            given = dict(zip("ABCD", choices, strict=True))
+            first = {"Figure_path": figure, "Question": asked, "Answer": given[letter]}
+            shown = {f"Choice {each}": f"{each}:{text}" for each, text in given.items()}
+            rows.append(first | shown | {"Answer_label": letter})
+            shown = {f"Choice {each}": f" {each}: {text} " for each, text in given.items()}
+            said = {"Caption": "A caption, of\ntwo lines.", "Question": f" {asked} "}
+            second.append(
+                {"index": 7 * number, "Figure_path": panel} | said | shown | {"Answer": letter}
+            )
+            picture(folder / "images" / figure, number)
+            picture(folder / "images_2" / "figures" / panel, 10 + number)
+        write_csv(folder / f"{name}.csv", rows)
+        if name != "test_clean":
+            write_csv(folder / f"{name}_2.csv", [row | {"split": name} for row in second])
+
+
+def kvasir_ids() -> list[str]:
+    """Image identifiers of which the hash throws two into training and two into test."""
+    names = [f"cla820gl{number:02d}" for number in range(60)]
+    test = [name for name in names if Draws(name).fraction("split") >= 1 - TEST_SHARE]
+    return [*[name for name in names if name not in test][:2], *test[:2]]
+
+
+def kvasir_rows() -> list[dict[str, object]]:
+    """Questions about four images, and about a fifth that is the first under another name."""
+    asked = (
+        ("Is there text?", "yes"),
+        ("What color is the abnormality? If more than one separate with ;", "red; pink"),
+    )
+    names = kvasir_ids()
+    sources = ("Ulcerative Colitis", "Polyps")
+    return [
+        {"source": sources[place % 2], "question": question, "answer": answer, "img_id": name}
+        | {"image": {"bytes": jpeg(30 * (place % 4)), "path": f"{name}.jpg"}}
+        for place, name in enumerate([*names, f"copy_of_{names[0]}"])
+        for question, answer in asked
+    ]
+
+
+def kvasir_vqa(folder: pathlib.Path) -> None:
+    """Two Parquet files."""
+    rows = kvasir_rows()
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    for part, some in enumerate((rows[:4], rows[4:])):
+        table = pyarrow.Table.from_pylist(some)
+        parquet.write_table(table, folder / "data" / f"{part:05d}.parquet")
 
 
 REPORT = """<?xml version="1.0" encoding="utf-8"?>
@@ -282,7 +355,7 @@ def mimic_cxr(folder: pathlib.Path) -> None:
 WRITERS: dict[str, Callable[[pathlib.Path], None]] = {
     writer.__name__: writer
     for writer in (
-        *(medvqa_fl, mimic_cxr, omni_med_vqa, open_i, path_vqa, slake),
+        *(kvasir_vqa, medvqa_fl, mimic_cxr, omni_med_vqa, open_i, path_vqa, pmc_vqa, slake),
         *(vqa_med_2019, vqa_med_2020, vqa_med_2021, vqa_rad),
     )
 }

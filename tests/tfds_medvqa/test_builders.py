@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.tfds_medvqa import dummy_files
+from tests.tfds_medvqa.attacks import PARQUET
 from tests.tfds_medvqa.dummy_builds import build_dummy, builder_class, dummy_folder, names
 from tests.tfds_medvqa.dummy_files import DATASETS, WRITERS
 from tfds_medvqa.build import BUILDERS
@@ -118,7 +119,7 @@ def test_every_missing_file_is_named_with_its_origin_and_licence(dataset, tmp_pa
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("dataset", sorted(set(WITH_FILES) - {"medvqa_fl", "path_vqa"}))
+@pytest.mark.parametrize("dataset", sorted(set(WITH_FILES) - {"medvqa_fl", *PARQUET}))
 def test_a_missing_or_damaged_image_stops_the_build_and_is_named(dataset, tmp_path):
     manual = tmp_path / "manual"
     shutil.copytree(dummy_folder(dataset), manual)

@@ -3,25 +3,19 @@
 import hashlib
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
-import pyarrow
 import tensorflow_datasets as tfds
-from pyarrow import parquet
 
-from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import question_example
 from tfds_medvqa.common.manual_builder import ManualBuilder
-from tfds_medvqa.common.placeholders import LONGEST_HEAD, placeholder
-from tfds_medvqa.common.rows import ENGLISH, Reason, Row
+from tfds_medvqa.common.parquet_rows import image_bytes, parquet_rows
+from tfds_medvqa.common.rows import ENGLISH, Row
 from tfds_medvqa.common.source_folder import Origin, SourceFolder, listed
 from tfds_medvqa.common.source_images import SourceImage
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("image", "question", "answer")
-ROWS_AT_ONCE = 64
-
-Fields: TypeAlias = Mapping[str, Any] | None
 
 
 class Builder(ManualBuilder):
@@ -57,15 +51,11 @@ def _check_parts(files: SourceFolder, split: str, paths: Sequence[pathlib.Path])
 def _examples(
     files: SourceFolder, split: str, paths: Iterable[pathlib.Path]
 ) -> Iterator[dict[str, Any]]:
-    rows = ((path, fields) for path in paths for fields in _read(path))
-
-    def make(numbered: tuple[int, tuple[pathlib.Path, Fields]]) -> dict[str, Any]:
-        number, (path, fields) = numbered
-        problem = "" if fields is not None else "holds text that is not UTF-8"
-        row = Row(f"{path}: row {number} of split {split}", fields, problem)
+    def make(numbered: tuple[int, Row]) -> dict[str, Any]:
+        number, row = numbered
         return make_example(row, f"path_vqa/{split}/{number}")
 
-    return files.each(enumerate(rows), make)
+    return files.each(enumerate(parquet_rows(paths, COLUMNS, f" of split {split}")), make)
 
 
 def make_example(row: Row, example_id: str) -> dict[str, Any]:
@@ -74,11 +64,7 @@ def make_example(row: Row, example_id: str) -> dict[str, Any]:
     Raises:
       RowError: if the row lacks a field or the image.
     """
-    image = row.value("image")
-    content = image.get("bytes") if isinstance(image, Mapping) else None
-    if not isinstance(content, bytes):
-        raise row.error(Reason.ABSENT_FILE, "holds no image")
-    question = row.text("question")
+    content, question = image_bytes(row), row.text("question")
     return question_example(
         image=SourceImage(content, row.where),
         image_id=hashlib.sha256(content).hexdigest()[:16],
@@ -90,26 +76,3 @@ def make_example(row: Row, example_id: str) -> dict[str, Any]:
         modality="histopathology",
         language=ENGLISH,
     )
-
-
-def _read(path: pathlib.Path) -> Iterator[Fields]:
-    """Yields the rows of a file; None for one whose text is not UTF-8."""
-    with path.open("rb") as file:
-        instead = placeholder(file.read(LONGEST_HEAD))
-    if instead:
-        raise BuildError(f"{path}: cannot be read as a Parquet file ({instead})")
-    try:
-        table = parquet.ParquetFile(path)
-        absent = [name for name in COLUMNS if name not in table.schema_arrow.names]
-        if absent:
-            raise BuildError(f"{path}: column {absent[0]!r} is missing")
-        for batch in table.iter_batches(ROWS_AT_ONCE, columns=list(COLUMNS)):
-            for number in range(batch.num_rows):
-                try:
-                    (fields,) = batch.slice(number, 1).to_pylist()
-                except UnicodeDecodeError:
-                    fields = None
-                yield fields
-    except (pyarrow.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise BuildError(f"{path}: cannot be read as a Parquet file ({reason})") from error

@@ -1,0 +1,1 @@
+"""Kvasir-VQA: questions about endoscopic images of the gastrointestinal tract."""

@@ -1,0 +1,1 @@
+"""PMC-VQA: questions with four choices about figures of open-access papers."""
