@@ -26,7 +26,7 @@ def test_every_dataset_has_a_builder():
 
 
 def test_unknown_names_list_the_choices(tmp_path):
-    with pytest.raises(BuildError, match=r"choose one of medvqa_fl, .*vqa_rad"):
+    with pytest.raises(BuildError, match=r"choose one of kvasir_vqa, .*vqa_rad"):
         build("medvqa", tmp_path)
     with pytest.raises(BuildError, match="choose one of chest_xray, oct"):
         build("medvqa_fl/eyes", tmp_path)

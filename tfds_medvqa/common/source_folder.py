@@ -83,6 +83,12 @@ class SourceFolder:
             raise self.missing(f"folder {name}")
         return path
 
+    def listed(self, folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
+        """Finds all files of a folder whose names match a pattern, as `listed` does."""
+        paths = listed(folder, pattern)
+        self.used.update(paths)
+        return paths
+
     def folder_of(self, name: str) -> pathlib.Path | None:
         """Finds the folder that holds a file which a row names; None if there is none."""
         folder, _ = self._find(name) if is_relative(name) else (None, None)

@@ -19,8 +19,8 @@ from tfds_medvqa.common.draws import Draws
 from tfds_medvqa.common.features import question_example
 from tfds_medvqa.common.manual_builder import ManualBuilder
 from tfds_medvqa.common.parquet_rows import image_bytes, parquet_rows
-from tfds_medvqa.common.rows import Row, RowError
-from tfds_medvqa.common.source_folder import Origin, SourceFolder, listed
+from tfds_medvqa.common.rows import ENGLISH, Row, RowError
+from tfds_medvqa.common.source_folder import Origin, SourceFolder
 from tfds_medvqa.common.source_images import SourceImage
 from tfds_medvqa.common.tables import table_rows
 
@@ -84,6 +84,7 @@ class Builder(ManualBuilder):
                 client=row.word("source"),
                 modality="endoscopy",
                 anatomy="gastrointestinal tract",
+                language=ENGLISH,
             )
 
         wanted = (each for each in enumerate(rows()) if split_of(each[1], same) == split)
@@ -100,7 +101,7 @@ def find_table(files: SourceFolder) -> tuple[Rows, FindImage]:
       BuildError: if neither is there, or a Parquet file is absent between others.
     """
     parent = files.folder_of("data")
-    paths = listed(parent / "data", "*.parquet") if parent else []
+    paths = files.listed(parent / "data", "*.parquet") if parent else []
     if not paths and files.folder_of(TABLE) is not None:
         table, folder = files.file(TABLE), files.folder("images")
         return (
@@ -108,7 +109,6 @@ def find_table(files: SourceFolder) -> tuple[Rows, FindImage]:
             lambda row: files.image(row, f"{row.path('img_id')}.jpg", folder),
         )
     _check_parts(files, paths)
-    files.used.update(paths)
     return (
         lambda: parquet_rows(paths, ("image", *TEXTS)),
         lambda row: SourceImage(image_bytes(row), row.where),

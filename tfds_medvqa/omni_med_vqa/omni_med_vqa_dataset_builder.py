@@ -11,7 +11,7 @@ from tfds_medvqa.common.draws import Draws
 from tfds_medvqa.common.features import question_example
 from tfds_medvqa.common.manual_builder import ManualBuilder
 from tfds_medvqa.common.rows import ENGLISH, Reason, Row, RowError, shown
-from tfds_medvqa.common.source_folder import Origin, SourceFolder, listed
+from tfds_medvqa.common.source_folder import Origin, SourceFolder
 from tfds_medvqa.common.tables import json_rows
 
 QUESTIONS = "QA_information/Open-access"
@@ -62,10 +62,9 @@ class Builder(ManualBuilder):
         """Returns train and test, four fifths and one fifth of the images."""
         wanted = self.builder_config.modality
         # The folder of Images/, which image_path starts with, lies beside QA_information/.
-        root = files.folder(QUESTIONS).parent.parent
-        rows = (
-            row for path in listed(files.folder(QUESTIONS), "*.json") for row in json_rows(path)
-        )
+        folder = files.folder(QUESTIONS)
+        root = folder.parent.parent
+        rows = (row for path in files.listed(folder, "*.json") for row in json_rows(path))
 
         def make(row: Row) -> dict[str, Any] | None:
             modality = _modality(row)

@@ -11,7 +11,7 @@ from tfds_medvqa.common.draws import Draws
 from tfds_medvqa.common.findings import FINDINGS, findings_example
 from tfds_medvqa.common.manual_builder import ManualBuilder
 from tfds_medvqa.common.rows import Row
-from tfds_medvqa.common.source_folder import Origin, SourceFolder, listed
+from tfds_medvqa.common.source_folder import Origin, SourceFolder
 from tfds_medvqa.open_i import reports
 from tfds_medvqa.open_i.reports import Report
 
@@ -56,7 +56,7 @@ class Builder(ManualBuilder):
 
     def splits(self, files: SourceFolder) -> Mapping[str, Iterable[dict[str, Any]]]:
         """Returns 70, 10 and 20 % of the patients who have an image."""
-        paths = listed(files.folder("ecgen-radiology"), "*.xml")
+        paths = files.listed(files.folder("ecgen-radiology"), "*.xml")
         if not paths:
             raise files.missing("ecgen-radiology/1.xml")
         known = [each for each in files.each(paths, reports.read_report) if each.images]

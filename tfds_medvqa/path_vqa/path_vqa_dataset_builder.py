@@ -11,7 +11,7 @@ from tfds_medvqa.common.features import question_example
 from tfds_medvqa.common.manual_builder import ManualBuilder
 from tfds_medvqa.common.parquet_rows import image_bytes, parquet_rows
 from tfds_medvqa.common.rows import ENGLISH, Row
-from tfds_medvqa.common.source_folder import Origin, SourceFolder, listed
+from tfds_medvqa.common.source_folder import Origin, SourceFolder
 from tfds_medvqa.common.source_images import SourceImage
 
 SPLITS = ("train", "validation", "test")
@@ -31,7 +31,7 @@ class Builder(ManualBuilder):
     def splits(self, files: SourceFolder) -> Mapping[str, Iterable[dict[str, Any]]]:
         """Returns the released splits."""
         folder = files.folder("data")
-        paths = {split: listed(folder, f"{split}-*.parquet") for split in SPLITS}
+        paths = {split: files.listed(folder, f"{split}-*.parquet") for split in SPLITS}
         for split, found in paths.items():
             if not found:
                 raise files.missing(f"data/{split}-*.parquet")

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 
 from tfds_medvqa.common.features import question_example
 from tfds_medvqa.common.manual_builder import ManualBuilder
-from tfds_medvqa.common.rows import Reason, Row, RowError, shown
+from tfds_medvqa.common.rows import ENGLISH, Reason, Row, RowError, shown
 from tfds_medvqa.common.source_folder import Origin, SourceFolder
 from tfds_medvqa.common.tables import table_rows
 
@@ -96,6 +96,7 @@ class Builder(ManualBuilder):
                 answer_type="closed" if self.builder_config.with_choices else None,
                 question_type=row.text("Question").split(maxsplit=1)[0].lower(),
                 source="pmc_vqa",
+                language=ENGLISH,
             )
 
         return files.each(enumerate(table_rows(path, COLUMNS)), make)

@@ -1,0 +1,56 @@
+"""Every builder's build knows the files that it was made of."""
+
+import fnmatch
+import json
+import shutil
+
+import pytest
+
+from tests.helpers.marking import marked
+from tests.tfds_medvqa.attacks import CONFIGS
+from tests.tfds_medvqa.dummy_builds import build_dummy, dummy_folder
+from tfds_medvqa.common import source_files
+
+PICTURES = (".png", ".jpg")
+UNUSED = {
+    "pmc_vqa": ("*_2.csv", "test_clean.csv"),
+    "mimic_cxr": ("*/s50000004.txt",),
+}
+"""Files of the dummy data that the config does not read: other versions, a study without labels."""
+
+
+def read_files(dataset):
+    """Paths of the files of rows in the dummy data that a build reads."""
+    folder = dummy_folder(dataset)
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return {
+        name
+        for name in names
+        if not name.endswith(PICTURES)
+        and not any(fnmatch.fnmatch(name, pattern) for pattern in UNUSED.get(dataset, ()))
+    }
+
+
+def test_a_build_keeps_the_names_of_all_files_of_rows(tmp_path):
+    for dataset, config in CONFIGS.items():
+        built = build_dummy(f"{dataset}/{config}", tmp_path)
+        record = json.loads((built.data_path / source_files.FILE).read_text())
+        assert read_files(dataset) == {name for name in record if not name.endswith(PICTURES)}
+
+
+@pytest.mark.parametrize("dataset", marked(CONFIGS, extended=set(CONFIGS) - {"path_vqa"}))
+def test_a_file_of_rows_that_changes_is_named_and_the_dataset_built_again(
+    dataset, tmp_path, capsys
+):
+    manual, name = tmp_path / "manual", f"{dataset}/{CONFIGS[dataset]}"
+    shutil.copytree(dummy_folder(dataset), manual)
+    build_dummy(name, tmp_path / "data", manual)
+    capsys.readouterr()
+    build_dummy(name, tmp_path / "data", manual)
+    assert capsys.readouterr().out == ""
+    path = manual / min(read_files(dataset))
+    shutil.copyfile(path, tmp_path / "copy")
+    path.unlink()
+    shutil.copyfile(tmp_path / "copy", path)
+    build_dummy(name, tmp_path / "data", manual)
+    assert f"{path.name} has changed since" in capsys.readouterr().out
