@@ -19,6 +19,10 @@ class LockedError(RuntimeError):
     """A folder in which another process works; the message says which."""
 
 
+class HostError(RuntimeError):
+    """A host of several that is gone or has stopped; the message says which."""
+
+
 class RoundError(RuntimeError):
     """A round that failed; the message names round, clients and step or layer."""
 

@@ -5,8 +5,9 @@ hosts, and only that host holds its examples. Scores, sums of updates and test r
 over the network, and every host computes the server's steps for itself, with equal results.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -15,8 +16,12 @@ from flax import serialization
 from jax.experimental import multihost_utils
 
 from f3ocus_jax.config import Section, setting
+from f3ocus_jax.errors import HostError
 
 Client = TypeVar("Client")
+
+PROBLEM = "problem"
+"""Key of the message of a host that stops: the kind of its error."""
 
 FROM_ENVIRONMENT = "auto"
 """Value of config.distributed.coordinator for hosts that find each other, as those of a TPU VM."""
@@ -60,11 +65,20 @@ def start(settings: DistributedConfig) -> None:
 
     Args:
       settings: The settings `config.distributed`.
+
+    Raises:
+      HostError: If a host does not come within five minutes, which is JAX's limit.
     """
-    if settings.coordinator == FROM_ENVIRONMENT:
-        jax.distributed.initialize()
-    elif settings.coordinator:
-        jax.distributed.initialize(settings.coordinator, settings.hosts, settings.host)
+    if settings.coordinator == "":
+        return
+    given = (settings.coordinator, settings.hosts, settings.host)
+    try:
+        jax.distributed.initialize(*(() if settings.coordinator == FROM_ENVIRONMENT else given))
+    except jax.errors.JaxRuntimeError as error:
+        raise HostError(
+            f"the hosts did not find each other: {_first_line(error)}; start the same command on "
+            "each, with its own config.distributed.host"
+        ) from error
 
 
 def is_first() -> bool:
@@ -94,18 +108,61 @@ def all_gather(value: Any) -> list[Any]:
 
     Returns:
       The values of all hosts, in their order.
+
+    Raises:
+      HostError: If another host has stopped, see `ending_together`, or does not answer.
     """
+    parts = _exchange({"value": value})
+    for host, part in enumerate(parts):
+        if PROBLEM in part:
+            raise HostError(
+                f"host {host} of {len(parts)} stopped ({part[PROBLEM]}); it printed why, and the "
+                "others stop with it"
+            )
+    return [part["value"] for part in parts]
+
+
+@contextlib.contextmanager
+def ending_together() -> Iterator[None]:
+    """Lets an error on one host end all of them, which would wait for it forever otherwise.
+
+    In the block hosts meet in `all_gather` alone. The others are told the kind of the error and not
+    its message, which may quote the data of the host.
+
+    Raises:
+      HostError: If another host does not come to the end of the block.
+    """
+    try:
+        yield
+        all_gather(None)
+    except HostError:
+        raise
+    except BaseException as error:
+        with contextlib.suppress(HostError):  # of a host that has stopped, too
+            _exchange({PROBLEM: type(error).__name__})
+        raise
+
+
+def _exchange(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the messages of all hosts."""
     if jax.process_count() == 1:
-        return [value]
-    message = np.frombuffer(serialization.msgpack_serialize(jax.device_get(value)), np.uint8)
-    sizes = multihost_utils.process_allgather(np.array([len(message)], np.int32)).reshape(-1)
-    padded = np.zeros(int(sizes.max()), np.uint8)
-    padded[: len(message)] = message
-    everyone = np.asarray(multihost_utils.process_allgather(padded))
+        return [message]
+    sent = np.frombuffer(serialization.msgpack_serialize(jax.device_get(message)), np.uint8)
+    try:
+        sizes = multihost_utils.process_allgather(np.array([len(sent)], np.int32)).reshape(-1)
+        padded = np.zeros(int(sizes.max()), np.uint8)
+        padded[: len(sent)] = sent
+        everyone = np.asarray(multihost_utils.process_allgather(padded))
+    except jax.errors.JaxRuntimeError as error:
+        raise HostError(f"another host does not answer any more: {_first_line(error)}") from error
     return [
         serialization.msgpack_restore(row[:size].tobytes())
         for row, size in zip(everyone.reshape(len(sizes), -1), sizes, strict=True)
     ]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def gather_clients(indices: np.ndarray, values: Any) -> tuple[np.ndarray, Any]:

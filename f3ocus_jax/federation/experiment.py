@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import jax
 
 from f3ocus_jax import hosts, interrupts
-from f3ocus_jax.federation import checkpoint, results, resuming, run_folder, run_lock
+from f3ocus_jax.federation import agreement, checkpoint, results, resuming, run_folder, run_lock
 from f3ocus_jax.federation.assembly import Parts, assemble
 from f3ocus_jax.federation.observing import Notify, observe
 from f3ocus_jax.federation.round import run_round
@@ -33,13 +33,17 @@ def run(config: ExperimentConfig, workdir: pathlib.Path) -> list[RoundRecord]:
 
     Raises:
       ConfigError, DamagedError, DataError, WeightsError: before any compute.
+      HostError: if another host stops before round 1, or does not answer.
       LockedError: if another process runs in this workdir.
       RoundError: if a round fails numerically; the checkpoints of the rounds before it stay.
     """
     folder = checkpoint.directory(config.checkpoint, workdir)
     with run_lock.owned(workdir, folder) as check_ownership:
-        parts = assemble(config)
-        state, memory, records = resuming.resume(parts, folder, workdir)
+        with hosts.ending_together():
+            agreement.check_settings(config)
+            parts = assemble(config)
+            agreement.check_parts(parts, folder)
+            state, memory, records = resuming.resume(parts, folder, workdir)
         with contextlib.ExitStack() as stack:
             checkpoints = stack.enter_context(
                 checkpoint.Checkpoints(folder, config.checkpoint, parts.settings)

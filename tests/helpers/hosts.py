@@ -22,10 +22,38 @@ def run(
 
     All hosts are ended if one fails or the time is over, since the others would wait for it.
     """
+    outcomes = run_to_end(command_of, hosts=hosts, devices=devices, timeout=timeout)
+    for status, output in outcomes:
+        assert status == 0, output
+    return [output for _, output in outcomes]
+
+
+def run_to_end(
+    command_of: Callable[[int, str], Sequence[str]], *, hosts: int, devices: int, timeout: float
+) -> list[tuple[int, str]]:
+    """The same for hosts that may fail: exit status and output of each."""
+    processes = start(command_of, hosts=hosts, devices=devices)
+    try:
+        outputs = [process.communicate(timeout=timeout)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, text) for process, text in zip(processes, outputs, strict=True)]
+
+
+def start(
+    command_of: Callable[[int, str], Sequence[str]], *, hosts: int, devices: int
+) -> list[subprocess.Popen[str]]:
+    """Starts `command_of(host, address)` on every host."""
     address = free_address()
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = " ".join(
+        [
+            f"--xla_force_host_platform_device_count={devices}",
+            "--xla_backend_optimization_level=0",  # programs that run once
+        ]
+    )
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    processes = [
+    return [
         subprocess.Popen(
             [sys.executable, *command_of(host, address)],
             cwd=REPOSITORY,
@@ -36,11 +64,3 @@ def run(
         )
         for host in range(hosts)
     ]
-    try:
-        outputs = [process.communicate(timeout=timeout)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for process, output in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, output
-    return outputs
