@@ -12,17 +12,16 @@ import collections
 import difflib
 import functools
 import json
-import os
 import pathlib
 import random
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
+from benchmarks import faults
+from benchmarks.faults import REPOSITORY
+
 PACKAGES = {
     **{
         name: (f"f3ocus_jax/{name}", f"tests/{name}")
@@ -35,7 +34,9 @@ PACKAGES = {
 GLUE = ("tests/federation/test_replay.py", "tests/federation/test_sides.py")
 """Tests that hold how the parts of a round are put together."""
 
-COPIED = ("f3ocus_jax", "tfds_medvqa", "configs", "tests", "benchmarks", "pyproject.toml")
+APART = ("tests/parity/", "tests/docs/", "tests/platform/")
+"""Folders of tests that need torch, the built pages or several processes."""
+
 LEFT_OUT = ("core/RemoveDecorator", "core/ExceptionReplacer", "core/Variable")
 """Operators whose mutants differ in speed or wording alone, or need arguments."""
 
@@ -74,16 +75,20 @@ def imports_of(path: pathlib.Path) -> frozenset[str]:
 def tests_of(package: str, module: str) -> list[str]:
     """Returns the test files that hold a module, in the order in which they run.
 
-    First those that import it or bear its name, then those of the glue of a round. A module
-    that no test imports is held by all tests of its package.
+    Those of its package that import it or bear its name, then those of the glue of a round. A
+    module that no test of its package imports is held by all of them, and by those elsewhere that
+    import it.
     """
     dotted = module.removesuffix(".py").replace("/", ".")
     stem = dotted.rpartition(".")[2]
-    files = sorted((REPOSITORY / PACKAGES[package][1]).glob("test_*.py"))
+    every = sorted((REPOSITORY / "tests").rglob("test_*.py"))
+    own = [path for path in every if path.parent == REPOSITORY / PACKAGES[package][1]]
     if package == "medvqa_fl":
-        files = [path for path in files if "medvqa_fl" in path.stem or "medical_facts" in path.stem]
-    direct = [path for path in files if path.stem == f"test_{stem}" or dotted in imports_of(path)]
-    chosen = [str(path.relative_to(REPOSITORY)) for path in direct or files]
+        own = [path for path in own if "medvqa_fl" in path.stem or "medical_facts" in path.stem]
+    direct = [path for path in own if path.stem == f"test_{stem}" or dotted in imports_of(path)]
+    elsewhere = [path for path in every if path not in own and dotted in imports_of(path)]
+    paths = [path.relative_to(REPOSITORY).as_posix() for path in direct or own + elsewhere]
+    chosen = [path for path in paths if not path.startswith(APART)]
     return chosen + [path for path in GLUE if package == "federation" and path not in chosen]
 
 
@@ -137,55 +142,25 @@ def mutants_of(package: str, module: str, generator: random.Random) -> Iterator[
     yield from (generator.choice(places[start]) for start in sorted(places))
 
 
-def mutated(mutant: Mutant) -> str:
+def mutated(mutant: Mutant, source: str) -> str:
     """Returns the source of a mutant's module with its fault."""
     from cosmic_ray import mutating, plugins
 
-    operator = plugins.get_operator(mutant.operator)()
-    source = (REPOSITORY / mutant.module).read_text(encoding="utf-8")
-    return mutating.mutate_code(source, operator, mutant.occurrence)
+    return mutating.mutate_code(source, plugins.get_operator(mutant.operator)(), mutant.occurrence)
 
 
-def outcome(copy: pathlib.Path, tests: Sequence[str], timeout: float) -> str:
-    """Runs tests in a copy of the repository, in a process of their own.
-
-    Returns:
-      "killed" where a test fails, "timeout", "survived" where all pass, or "broken" where pytest
-      itself could not run.
-    """
-    options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
-    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", *options, *tests]
-    try:
-        run = subprocess.run(
-            command, cwd=copy, env=environment, timeout=timeout, capture_output=True
-        )
-    except subprocess.TimeoutExpired:
-        return "timeout"
-    # 2: a module does not import with the fault, which stops the collection of tests.
-    return {0: "survived", 1: "killed", 2: "killed"}.get(run.returncode, "broken")
-
-
-def copied(folder: pathlib.Path) -> pathlib.Path:
-    """Copies what the tests need, so that the checkout itself is never mutated."""
-    for name in COPIED:
-        copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy
-        copy(REPOSITORY / name, folder / name)
-    for cache in list(folder.rglob("__pycache__")):
-        shutil.rmtree(cache)
-    return folder
-
-
-def tried(mutant: Mutant, copy: pathlib.Path, timeout: float) -> dict[str, object]:
+def tried(mutant: Mutant, copy: pathlib.Path, seconds: float) -> dict[str, object]:
     """Returns a mutant's record: what it is, whether it survived, and its difference."""
-    before, after = (REPOSITORY / mutant.module).read_text(encoding="utf-8"), mutated(mutant)
+    before = (copy / mutant.module).read_text(encoding="utf-8")
+    after = mutated(mutant, before)
     (copy / mutant.module).write_text(after, encoding="utf-8")
     try:
-        result = outcome(copy, tests_of(mutant.package, mutant.module), timeout)
+        tests = tests_of(mutant.package, mutant.module)
+        result, failed = faults.outcome(copy, tests, seconds)
     finally:
         (copy / mutant.module).write_text(before, encoding="utf-8")
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
-    return mutant._asdict() | {"outcome": result, "diff": list(lines)[2:]}
+    return mutant._asdict() | {"outcome": result, "failed": failed, "diff": list(lines)[2:]}
 
 
 def report(records: Sequence[dict]) -> str:
@@ -212,8 +187,9 @@ def main() -> None:
     parser.add_argument(
         "--package", choices=[*PACKAGES, ""], default="", help="one package; all if left out"
     )
-    parser.add_argument("--timeout", type=float, default=300, help="seconds for each mutant")
+    parser.add_argument("--seconds", type=int, default=300, help="CPU seconds for each mutant")
     parser.add_argument("--results", type=pathlib.Path, default="runs/mutation.jsonl")
+    parser.add_argument("--again", action="store_true", help="try former survivors once more")
     given = parser.parse_args()
     generator = random.Random(given.seed)
     packages = [given.package] if given.package else list(PACKAGES)
@@ -224,17 +200,19 @@ def main() -> None:
     given.results.touch()
     lines = map(json.loads, given.results.read_text(encoding="utf-8").splitlines())
     done = {tuple(record[field] for field in Mutant._fields): record for record in lines}
+    passed = ("survived", "broken") if given.again else ()
+    missing = [each for each in sample if each not in done or done[each]["outcome"] in passed]
     with (
         tempfile.TemporaryDirectory() as folder,
         given.results.open("a", encoding="utf-8") as results,
     ):
-        copy = copied(pathlib.Path(folder))
-        missing = [mutant for mutant in sample if mutant not in done]
+        copy = faults.copied(pathlib.Path(folder) / "copy")
+        faults.preload(pathlib.Path(folder) / "compiled")
         tests = {path for mutant in missing for path in tests_of(mutant.package, mutant.module)}
-        if tests and (result := outcome(copy, sorted(tests), timeout=3600)) != "survived":
-            sys.exit(f"error: without any fault the tests end as {result!r}: run `make test`")
+        if tests and (result := faults.outcome(copy, sorted(tests), seconds=3600))[0] != "survived":
+            sys.exit(f"error: without any fault the tests end as {result}: run `make test`")
         for mutant in missing:
-            done[mutant] = tried(mutant, copy, given.timeout)
+            done[mutant] = tried(mutant, copy, given.seconds)
             results.write(json.dumps(done[mutant]) + "\n")
             results.flush()
     print(f"{len(sample)} of {len(mutants)} mutants, seed {given.seed}")

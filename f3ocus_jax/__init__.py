@@ -4,10 +4,10 @@ The public names below are imported when they are first used, so that `import f3
 """
 
 import importlib
-import sys
 from typing import TYPE_CHECKING, Any
 
 from f3ocus_jax import _xla
+from tfds_medvqa.common import interrupts as _interrupts
 
 if TYPE_CHECKING:
     from f3ocus_jax.federation.settings import ExperimentConfig as ExperimentConfig
@@ -53,14 +53,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _is_command() -> bool:
-    """Returns True while Python looks for the module of `python -m f3ocus_jax.COMMAND`."""
-    given = sys.orig_argv
-    module = given[given.index("-m") + 1 :][:1] if "-m" in given else []
-    return sys.argv[:1] == ["-m"] and module[0].startswith("f3ocus_jax.") if module else False
-
-
 _xla.set_flags()
-if _is_command():
+if _interrupts.is_command("f3ocus_jax"):
     # Here, since a command imports large libraries before its first own line.
-    importlib.import_module("f3ocus_jax.interrupts").end_at_once()
+    _interrupts.end_at_once()

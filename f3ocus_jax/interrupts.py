@@ -2,33 +2,14 @@
 
 import contextlib
 import dataclasses
-import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""Signals that end a command: Ctrl-C, and what a preempted machine sends before it goes away."""
+from tfds_medvqa.common.interrupts import SIGNALS, Interrupted, end_at_once
 
-
-class Interrupted(BaseException):
-    """A signal that asks the process to end; no `except Exception` stops it.
-
-    Attributes:
-      signal: The signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        """Makes the exception of a signal."""
-        self.signal = signal.Signals(number)
-        super().__init__(f"stopped by {self.signal.name}; the same command again goes on")
-
-    @property
-    def exit_status(self) -> int:
-        """Exit status as shells give it: 130 for Ctrl-C, 143 for SIGTERM."""
-        return 128 + self.signal
+__all__ = ["SIGNALS", "Interrupted", "end_at_once", "postponed", "raised"]
 
 
 @dataclasses.dataclass
@@ -52,25 +33,6 @@ class _Postponing:
 
 
 _postponing = _Postponing()
-
-
-def end_at_once() -> None:
-    """Lets a signal end the process with its line and status, until `raised` handles signals.
-
-    It is for the seconds in which a command imports its modules: nothing is lost there, and an
-    exception could be taken for a failed import.
-    """
-    for number in SIGNALS:
-        signal.signal(number, _end)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    del frame
-    interruption = Interrupted(number)
-    with contextlib.suppress(RuntimeError, OSError):  # as in the middle of another print
-        sys.stdout.flush()
-        print(f"error: {interruption}", file=sys.stderr, flush=True)
-    os._exit(interruption.exit_status)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 import tensorflow_datasets as tfds
 from absl import logging as absl_logging
 
-from tfds_medvqa.common import buckets, owner_lock, sealed_build, source_files
+from tfds_medvqa.common import buckets, interrupts, owner_lock, sealed_build, source_files
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import example_features
 from tfds_medvqa.common.manual_builder import SKIPPED_ROWS, ManualBuilder
@@ -329,13 +329,14 @@ def main() -> None:
             closed_answers=tuple(arguments.closed_answer),
         )
         options = ReadOptions(arguments.invalid_rows, arguments.max_image_pixels, tables)
-        builder = build(arguments.name, arguments.data_dir, arguments.manual_dir, options)
+        with interrupts.raised(interrupts.ANEW):
+            builder = build(arguments.name, arguments.data_dir, arguments.manual_dir, options)
     except (BuildError, OSError) as error:
         print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("error: stopped by SIGINT; the same command again builds it anew", file=sys.stderr)
-        raise SystemExit(130) from None
+    except interrupts.Interrupted as interruption:
+        print(f"error: {interruption}", file=sys.stderr)
+        raise SystemExit(interruption.exit_status) from None
     for split, info in builder.info.splits.items():
         print(f"{split}: {info.num_examples} examples")
 

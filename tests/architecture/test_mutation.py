@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks import mutation
+from benchmarks import hand_mistakes, mutation
+from benchmarks.mistakes import MISTAKES, Mistake
 from tests.helpers.paths import REPOSITORY
 
 
@@ -47,3 +48,25 @@ def test_the_report_counts_a_timeout_as_killed_and_shows_survivors():
     report = mutation.report([record | {"outcome": result} for result in results])
     assert "2 of    3 killed (67%)" in report
     assert "survived: order.py:3\n    -a < b\n    +a <= b" in report
+
+
+@pytest.mark.extended  # not in `make test`: a change of such a line may well be in the making
+def test_every_mistake_made_by_hand_applies_to_one_place_and_names_its_tests():
+    for mistake in MISTAKES:
+        source = (REPOSITORY / mistake.file).read_text(encoding="utf-8")
+        assert hand_mistakes.with_mistake(source, mistake) != source
+        assert all((REPOSITORY / path).exists() for path in mistake.tests), mistake
+
+
+def test_a_mistake_whose_place_is_gone_is_refused():
+    mistake = Mistake("adds", "module.py", "a + b", "a - b", ())
+    assert hand_mistakes.with_mistake("c = a + b", mistake) == "c = a - b"
+    for source in ("c = a * b", "c = a + b; d = a + b"):
+        with pytest.raises(ValueError, match=r"module\.py has 'a \+ b' [02] times"):
+            hand_mistakes.with_mistake(source, mistake)
+
+
+def test_mistakes_that_are_made_together_are_of_different_files():
+    together = hand_mistakes.draw_together(16, seed=0)
+    assert len({mistake.file for mistake in together}) == len(together) == 16
+    assert hand_mistakes.draw_together(16, seed=1) != together

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import jax
 import pytest
@@ -38,10 +39,12 @@ def start(workdir, data):
         *((f"f3ocus_jax.{command}", signal.SIGINT, 130) for command in COMMANDS),
         ("f3ocus_jax train", signal.SIGINT, 130),
         ("f3ocus_jax.train", signal.SIGTERM, 143),
+        ("tfds_medvqa.build", signal.SIGINT, 130),
+        ("tfds_medvqa.build", signal.SIGTERM, 143),
     ],
 )
 def test_a_command_that_is_stopped_while_it_imports_says_one_line(module, number, status, tmp_path):
-    for name in ("absl", "jax"):  # libraries that take their time
+    for name in ("absl", "jax", "tensorflow_datasets"):  # libraries that take their time
         (tmp_path / f"{name}.py").write_text("import time\nprint('importing')\ntime.sleep(600)\n")
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", *module.split()],
@@ -54,10 +57,29 @@ def test_a_command_that_is_stopped_while_it_imports_says_one_line(module, number
     assert process.stdout.readline() == "importing\n"
     process.send_signal(number)
     _, errors = process.communicate(timeout=120)
+    goes_on = "builds it anew" if module == "tfds_medvqa.build" else "goes on"
     assert (process.returncode, errors) == (
         status,
-        f"error: stopped by {number.name}; the same command again goes on\n",
+        f"error: stopped by {number.name}; the same command again {goes_on}\n",
     )
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_build_that_is_stopped_says_one_line_and_is_built_anew(number, status, tmp_path):
+    build = [sys.executable, "-m", "tfds_medvqa.build", "phantom_medvqa/clients"]
+    build += ["--data_dir", str(tmp_path)]
+    process = subprocess.Popen(build, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.rglob("*incomplete*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (
+        status,
+        f"error: stopped by {number.name}; the same command again builds it anew\n",
+    )
+    assert not list(tmp_path.rglob("*incomplete*"))
+    assert not list(tmp_path.rglob("*lock*"))
 
 
 def wait_for_round(process, number):
