@@ -48,7 +48,7 @@ def preload(cache: pathlib.Path) -> None:
     """
     os.environ |= {
         "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_COMPILATION_CACHE_DIR": str(cache.absolute()),
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }

@@ -35,18 +35,20 @@ def with_mistake(source: str, mistake: Mistake) -> str:
 
 def tried(mistakes: Sequence[Mistake], copy: pathlib.Path, seconds: int) -> tuple[str, str]:
     """Puts mistakes into the copy, runs their tests, and takes the mistakes out again."""
-    originals = {mistake.file: (copy / mistake.file).read_text("utf-8") for mistake in mistakes}
+    originals = {
+        mistake.file: (copy / mistake.file).read_text(encoding="utf-8") for mistake in mistakes
+    }
     changed = dict(originals)
     for mistake in mistakes:
         changed[mistake.file] = with_mistake(changed[mistake.file], mistake)
     tests = list(dict.fromkeys(path for mistake in mistakes for path in mistake.tests))
     try:
         for file, text in changed.items():
-            (copy / file).write_text(text, "utf-8")
+            (copy / file).write_text(text, encoding="utf-8")
         return faults.outcome(copy, tests, seconds)
     finally:
         for file, text in originals.items():
-            (copy / file).write_text(text, "utf-8")
+            (copy / file).write_text(text, encoding="utf-8")
 
 
 def draw_together(count: int, seed: int) -> list[Mistake]:
@@ -81,13 +83,13 @@ def main() -> None:
     chosen = [each for each in MISTAKES if given.only in f"{each.file} {each.meaning}"]
     given.results.parent.mkdir(parents=True, exist_ok=True)
     given.results.touch()
-    lines = map(json.loads, given.results.read_text("utf-8").splitlines())
+    lines = map(json.loads, given.results.read_text(encoding="utf-8").splitlines())
     done = {(record["file"], record["meaning"]): record for record in lines}
     with tempfile.TemporaryDirectory() as folder, given.results.open("a", encoding="utf-8") as out:
         copy = faults.copied(pathlib.Path(folder) / "copy")
         for mistake in chosen:
-            with_mistake((copy / mistake.file).read_text("utf-8"), mistake)
-        faults.preload(pathlib.Path(folder) / "compiled")
+            with_mistake((copy / mistake.file).read_text(encoding="utf-8"), mistake)
+        faults.preload(given.results.parent / "compiled")
         if given.together:
             together = draw_together(given.together, given.seed)
             print(*(f"{each.file}: {each.meaning}" for each in together), sep="\n")

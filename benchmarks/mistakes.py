@@ -31,12 +31,12 @@ def _at(file: str, tests: str, *mistakes: tuple[str, str, str]) -> list[Mistake]
 
 
 PACKAGE = "f3ocus_jax"
-ROUND = "federation/test_sides.py federation/test_replay.py federation"
+ROUND = "federation/test_training.py federation/test_replay.py federation/test_sides.py"
 
 MISTAKES = [
     *_at(
         f"{PACKAGE}/federation/round.py",
-        "federation/test_replay.py federation",
+        "federation/test_replay.py federation/test_experiment.py",
         (
             "clients train their own choice, not the server's",
             "number, chosen.mask_KL, scored.present_K",
@@ -65,7 +65,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/experiment.py",
-        "federation/test_replay.py federation",
+        "federation/test_replay.py federation/test_experiment.py",
         (
             "every round has the same key",
             "jax.random.fold_in(jax.random.key(config.seed), number)",
@@ -147,7 +147,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/clients/batches.py",
-        "federation/test_replay.py federation",
+        "federation/test_replay.py federation/test_experiment.py",
         (
             "the probe is drawn from the test split",
             "return client.train.batch(draw.permutation(len(client.train))[:examples])",
@@ -180,7 +180,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/stages/select.py",
-        "federation/test_replay.py federation",
+        "federation/test_replay.py federation/test_experiment.py",
         (
             "the server chooses by raw values and not by shares",
             "scored.importance.scores_L",
@@ -189,7 +189,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/stages/score.py",
-        "federation/test_replay.py federation",
+        "federation/test_replay.py federation/test_experiment.py",
         (
             "eigenvectors are started from those of other examples",
             "drawn_in = number if memory.vectors_LNC is None else 0",
@@ -213,7 +213,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/stages/train.py",
-        "federation/test_training.py federation/test_replay.py federation",
+        "federation/test_training.py federation/test_replay.py federation/test_peft_runs.py",
         (
             "clients that drop out train all the same",
             "indices = np.flatnonzero(present_K & ~dropped_K & local_K)",
@@ -237,7 +237,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/stages/client_work.py",
-        "federation/test_training.py federation/test_replay.py federation",
+        "federation/test_training.py federation/test_replay.py federation/test_peft_runs.py",
         (
             "a client's weight is capped by its steps",
             "np.array([len(client.train) for client in clients], np.float32)",
@@ -257,7 +257,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/stages/evaluate.py",
-        "federation/test_findings_runs.py federation",
+        "federation/test_findings_runs.py federation/test_round_failures.py",
         (
             "metrics are in the order of their arrival and not of the clients",
             "return list(metrics.values())",
@@ -271,7 +271,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/assembly.py",
-        "federation/test_checkpoint.py federation",
+        "federation/test_checkpoint.py federation/test_peft_runs.py federation/test_damage.py",
         (
             "a checkpoint is not bound to the weights that the run started from",
             '"weights fingerprint": foundation.fingerprint,',
@@ -290,7 +290,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/participation.py",
-        "federation/test_participation.py federation",
+        "federation/test_participation.py federation/test_training.py",
         (
             "the share of participants is of all clients, also of those that are absent",
             "wanted = self._wanted(len(here))",
@@ -314,7 +314,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/budgets.py",
-        "federation/test_budgets.py federation",
+        "federation/test_budgets.py federation/test_experiment.py",
         (
             "all clients have the first client's budget",
             "np.broadcast_to(np.array(given, np.float64), count)",
@@ -347,7 +347,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/checkpoint.py",
-        "federation/test_checkpoint.py federation",
+        "federation/test_checkpoint.py federation/test_peft_runs.py federation/test_damage.py",
         (
             "a run may be resumed with another batch size",
             '    "federated.rounds",\n)',
@@ -382,7 +382,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/resuming.py",
-        "federation/test_resuming.py federation",
+        "federation/test_resuming.py",
         (
             "a run continues after its best round and not after the newest",
             "first_whole(folder, reversed(rounds))",
@@ -405,7 +405,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/report/table.py",
-        "report/test_table.py report",
+        "report/test_table.py",
         (
             "the final accuracy is the best one",
             '"accuracy_final": history[-1],',
@@ -434,7 +434,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/report/records.py",
-        "federation/test_training.py federation/test_replay.py federation report",
+        "federation/test_training.py federation/test_replay.py federation/test_experiment.py",
         (
             "the training loss is the mean over steps that were not taken, too",
             "training.losses_KS[index, :steps]",
@@ -497,7 +497,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/data/reading.py",
-        "data federation/test_experiment.py",
+        "data/test_read_options.py data/test_partition.py federation/test_experiment.py",
         (
             "the vocabulary has the test answers",
             'splits["train"].texts("answer")\n        for splits, task',
@@ -516,7 +516,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/data/examples.py",
-        "data evaluation federation/test_replay.py federation/test_findings_runs.py",
+        "evaluation federation/test_replay.py federation/test_findings_runs.py",
         (
             "padding counts as examples",
             "example_mask_B=mask.astype(np.float32),",
@@ -573,7 +573,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/importance/lanczos.py",
-        "importance/test_lanczos.py importance",
+        "importance/test_lanczos.py importance/test_spectrum.py",
         (
             "Lanczos takes rounding for a further direction",
             "length > 1e-6 * jnp.max(jnp.abs(diagonal_M))",

@@ -207,7 +207,7 @@ def main() -> None:
         given.results.open("a", encoding="utf-8") as results,
     ):
         copy = faults.copied(pathlib.Path(folder) / "copy")
-        faults.preload(pathlib.Path(folder) / "compiled")
+        faults.preload(given.results.parent / "compiled")
         tests = {path for mutant in missing for path in tests_of(mutant.package, mutant.module)}
         if tests and (result := faults.outcome(copy, sorted(tests), seconds=3600))[0] != "survived":
             sys.exit(f"error: without any fault the tests end as {result}: run `make test`")
