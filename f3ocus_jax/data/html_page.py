@@ -51,6 +51,7 @@ def make_page(
         f"<p>Partition <code>{summary.partition_hash}</code></p>",
         _sizes(summary),
         _sharing(summary),
+        _texts(summary),
     ]
     for client in summary.clients:
         parts += [f"<h2>{html.escape(client.name)}</h2>", _distributions(client)]
@@ -74,11 +75,27 @@ def _sizes(summary: Summary) -> str:
         + [client.different_labels, f"{client.unseen_answers:.1%}"]
         for client in summary.clients
     ]
-    return f'<div class="scroll">{_table(head, rows)}</div>'
+    return f'<div class="scroll">{_table(head, rows, texts=3)}</div>'
+
+
+def _texts(summary: Summary) -> str:
+    """Tabulates what the tokenizer does to the questions; nothing before they are tokenised."""
+    if not summary.texts:
+        return ""
+    head = ["client", "unknown tokens by language", "questions", "unknown tokens"]
+    head += [f"longer than {summary.question_length} tokens, cut", "tokens of the longest"]
+    rows: list[list[str | int]] = [
+        [
+            *(text.client, text.languages(), text.questions),
+            *(f"{text.unknown_share:.1%}", text.cut, text.longest),
+        ]
+        for text in summary.texts
+    ]
+    return f'<h2>Questions</h2><div class="scroll">{_table(head, rows, texts=2)}</div>'
 
 
 def _sharing(summary: Summary) -> str:
-    """Lists dropped images, and test images that are also in training splits."""
+    """Lists dropped images, and what makes the counts doubtful."""
     found = [
         f"<b>{html.escape(dataset)}</b>: {images} images ({examples} examples) were dropped, an "
         "earlier dataset has them too."
@@ -90,8 +107,13 @@ def _sharing(summary: Summary) -> str:
             f"<b>{html.escape(dataset)}</b>: {images} test images are also in training "
             f"({html.escape(cause)})."
         )
+    found += [
+        f"<b>{html.escape(client.name)}</b>: {html.escape(doubt)}."
+        for client in summary.clients
+        for doubt in client.doubts()
+    ]
     if not found:
-        return "<p>No image is in two datasets, or in train and test.</p>"
+        return "<p>No image or patient is in train and test, and no example is repeated.</p>"
     return "".join(f'<p class="warning">{line}</p>' for line in found)
 
 
@@ -150,12 +172,13 @@ def _png(pixels_HWC: np.ndarray) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
+def _table(head: Sequence[str], rows: Iterable[Sequence[str | int]], *, texts: int) -> str:
+    """Makes a table whose first `texts` columns are words, and the rest numbers."""
+
     def cell(value: str | int, tag: str, number: bool) -> str:
         text = f"{value:,}" if isinstance(value, int) else value
         return f"<{tag}{' class=number' if number else ''}>{html.escape(text)}</{tag}>"
 
-    texts = 3  # client, task and datasets are words, the rest are numbers
     lines = ["".join(cell(name, "th", i >= texts) for i, name in enumerate(head))]
     lines += ["".join(cell(value, "td", i >= texts) for i, value in enumerate(r)) for r in rows]
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

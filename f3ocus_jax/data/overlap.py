@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from f3ocus_jax.data.table import Table
+from tfds_medvqa.common.rows import UNKNOWN
 
 NEAR = 1.5
 """Largest mean difference between thumbnails of the same image, in grey levels of 255.
@@ -109,6 +110,40 @@ def count_leaks(train: Sequence[Table], test: Sequence[Table]) -> dict[tuple[str
             (dataset, origin) for pixels, dataset in tested for origin in trained.get(pixels, ())
         )
     )
+
+
+def count_repeats(table: Table) -> int:
+    """Counts the examples whose image, question and answer an earlier example has, too."""
+    keys_N3 = np.stack(
+        [
+            np.unique(table.pixel_hash_N, return_inverse=True)[1].reshape(-1),
+            *(table.columns[name].code_N for name in ("question", "answer")),
+        ],
+        axis=1,
+    )
+    return len(table) - len(np.unique(keys_N3, axis=0))
+
+
+def count_patients(splits: Splits) -> tuple[dict[str, int], int]:
+    """Counts the patients of one client.
+
+    Args:
+      splits: Split to examples; an identifier belongs to the dataset that it comes from.
+
+    Returns:
+      (split to number of patients that are known, number of patients of the test split who are in
+      another split, too).
+    """
+    known = {
+        split: {
+            (dataset, patient)
+            for dataset, patient in zip(table.texts("dataset"), table.texts("patient"), strict=True)
+            if patient != UNKNOWN
+        }
+        for split, table in splits.items()
+    }
+    others = set().union(*(found for split, found in known.items() if split != "test"))
+    return {split: len(found) for split, found in known.items()}, len(known["test"] & others)
 
 
 DUPLICATES = {"keep": None, "exact": 0.0, "near": NEAR}

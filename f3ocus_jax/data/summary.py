@@ -39,6 +39,9 @@ class ClientSummary:
       question_types: Question types of training to their number of examples.
       answer_types: Answer types of training to their number of examples.
       unseen_answers: Fraction of test examples whose answer no client has in training.
+      repeats: Number of examples per split whose image, question and answer another one has, too.
+      patients: Number of patients per split, as far as they are known.
+      shared_patients: Number of patients in the test split and in another one.
     """
 
     name: str
@@ -51,6 +54,30 @@ class ClientSummary:
     question_types: dict[str, int]
     answer_types: dict[str, int]
     unseen_answers: float
+    repeats: dict[str, int]
+    patients: dict[str, int]
+    shared_patients: int
+
+    def doubts(self) -> list[str]:
+        """Returns what makes the counts of this client doubtful, in words."""
+        found = []
+        if self.unseen_answers:
+            found.append(
+                f"{100 * self.unseen_answers:.0f} % of the test answers are no training answer of "
+                "any client, and count as answered wrongly"
+            )
+        found += [
+            f"{count} of {self.examples[split]} {split} examples repeat the image, question and "
+            "answer of another"
+            for split, count in self.repeats.items()
+            if count
+        ]
+        if self.shared_patients:
+            found.append(
+                f"{self.shared_patients} of {self.patients['test']} test patients are also in "
+                "another split"
+            )
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +119,9 @@ class Summary:
             lines.append(f"  {dataset}: {images} images ({examples} examples) dropped, ")
             lines[-1] += "which an earlier dataset has too"
         lines += [
-            f"  {name}: {100 * client.unseen_answers:.0f} % of the test answers are no training "
-            "answer of any client, and count as answered wrongly"
+            f"  {name}: {doubt}"
             for name, client in zip(names, self.clients, strict=True)
-            if client.unseen_answers
+            for doubt in client.doubts()
         ]
         lines += [line for text in self.texts if (line := text.line(self.question_length))]
         for dataset, origin, images in self.leaks:
@@ -168,6 +194,7 @@ def _summarise(name: str, splits: Mapping[str, Table], trained_answers: set[str]
     counts = collections.Counter(label for labels in example_labels(train) for label in labels)
     ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     unseen = [answer not in trained_answers for answer in test.texts("answer")]
+    patients, shared_patients = overlap.count_patients(splits)
     return ClientSummary(
         name=name,
         task=train.texts("task")[0],
@@ -179,6 +206,9 @@ def _summarise(name: str, splits: Mapping[str, Table], trained_answers: set[str]
         question_types=_counts(train, "question_type"),
         answer_types=_counts(train, "answer_type"),
         unseen_answers=float(np.mean(unseen)),
+        repeats={split: overlap.count_repeats(table) for split, table in splits.items()},
+        patients=patients,
+        shared_patients=shared_patients,
     )
 
 

@@ -229,6 +229,7 @@ def test_damaged_data_is_mended_in_one_line_per_file(run, folder, finished, tmp_
     page = (*arguments, f"--workdir={tmp_path / 'page'}")
     process = run("inspect_data", *page, "--image_size=32")
     assert process.returncode == 0, process.stderr
+    assert "tokens of the longest" in (tmp_path / "page" / "data.html").read_text()
     assert process.stderr.count(f"{cache / 'pixels.bin'} is damaged: its checksum") == 1
     (cache.parents[1] / "dataset_info.json").write_text("")
     process = run("train", *arguments, f"--workdir={tmp_path / 'run'}")

@@ -1,6 +1,7 @@
 """The data page shows every client, and needs no other file."""
 
 import base64
+import dataclasses
 import html.parser
 import io
 import re
@@ -11,6 +12,8 @@ from PIL import Image
 from f3ocus_jax.data import html_page, summary as summary_lib
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
+from f3ocus_jax.data.text_report import report_texts
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from tests.helpers.tables import DUMMY, data_config, table
 
 OUTSIDE = re.compile(r'(src|href)="(?!data:)|url\(|@import|<script')
@@ -77,5 +80,31 @@ def test_what_was_dropped_is_said():
     clients = {"h": {"train": one, "test": table([6], ["no"])}}
     text = html_page.make_page("t", clients, summary_lib.summarise(clients, {"later": (3, 9)}))
     assert "<b>later</b>: 3 images (9 examples) were dropped" in text
+
+
+def test_a_page_says_what_is_doubtful_of_a_client_and_only_then():
+    one = table([5], ["yes"])
+    clients = {"a<b": {"train": one, "test": table([6], ["no"])}}
+    text = html_page.make_page("t", clients, summary_lib.summarise(clients, {}))
+    assert "<b>a&lt;b</b>: 100 % of the test answers are no training answer" in text
+    clients = {"h": {"train": one, "test": table([6], ["yes"])}}
     clean = html_page.make_page("t", clients, summary_lib.summarise(clients, {}))
-    assert "No image is in two datasets" in clean
+    assert "No image or patient is in train and test" in clean
+    assert "warning" not in clean.split("</style>")[1]
+
+
+def test_a_page_tabulates_what_the_tokenizer_does_to_questions():
+    clients = {
+        "h": {
+            "train": table([5, 6], ["yes"] * 2, question=["日", "why?"], language=["zh", "en"]),
+            "test": table([7], ["yes"], question=["why?"]),
+        }
+    }
+    summary = summary_lib.summarise(clients, {})
+    texts = report_texts(clients, load_tokenizer(), 3)
+    summary = dataclasses.replace(summary, texts=texts, question_length=3)
+    text = html_page.make_page("t", clients, summary)
+    assert "longer than 3 tokens, cut" in text
+    # Eleven tokens of three questions: one is unknown, and "why?" has four.
+    row = "<td>h</td><td>zh 33.3 %, en 0.0 %, unknown 0.0 %</td><td class=number>3</td>"
+    assert row + "<td class=number>9.1%</td><td class=number>2</td><td class=number>4</td>" in text

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from f3ocus_jax.data import cache, overlap
+from f3ocus_jax.data import cache, overlap, summary as summary_lib
 from f3ocus_jax.data.images import Canvas
 from tests.helpers.tables import table
 from tfds_medvqa.build import build
+from tfds_medvqa.common.rows import UNKNOWN
 
 
 def test_the_same_pixels_are_shared_and_others_are_not():
@@ -72,3 +73,38 @@ def test_the_38_real_images_of_vqa_rad_in_vqa_med_2019_are_found(real_data, real
         near = overlap.shared_images(known, split, overlap.NEAR)
         names = {name for name, on in zip(split.texts("image_id"), near, strict=True) if on}
         assert names <= listed
+
+
+def test_an_example_repeats_another_if_image_question_and_answer_are_the_same():
+    same = table([1, 1, 1, 2, 1], ["a", "a", "b", "a", "a"], question=["q", "q", "q", "q", "r"])
+    assert overlap.count_repeats(same) == 1
+    assert overlap.count_repeats(same.take(np.array([0, 0, 0, 3]))) == 2
+    assert overlap.count_repeats(same.take(np.array([], int))) == 0
+
+
+def test_patients_are_counted_where_they_are_known_and_by_dataset():
+    def patients(names, dataset="a"):
+        return table(range(len(names)), ["x"] * len(names), dataset, patient=names)
+
+    splits = {
+        "train": patients(["1", "1", "2", UNKNOWN]),
+        "validation": patients(["3"]),
+        "test": patients(["2", "3", "4", UNKNOWN]),
+    }
+    assert overlap.count_patients(splits) == ({"train": 2, "validation": 1, "test": 3}, 2)
+    others = splits | {"test": patients(["2", "3"], "b")}
+    assert overlap.count_patients(others)[1] == 0
+
+
+def test_what_is_doubtful_is_said_of_its_client():
+    splits = {
+        "train": table([1, 1], ["yes", "yes"], question=["q", "q"], patient=["p", "p"]),
+        "test": table([2, 3], ["yes", "no"], patient=["p", "r"]),
+    }
+    lines = summary_lib.summarise({"Oslo": splits}, {}).lines()
+    assert [line.strip() for line in lines[2:]] == [
+        "Oslo: 50 % of the test answers are no training answer of any client, and count as "
+        "answered wrongly",
+        "Oslo: 1 of 2 train examples repeat the image, question and answer of another",
+        "Oslo: 1 of 2 test patients are also in another split",
+    ]

@@ -4,7 +4,7 @@ import pytest
 
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_federation
-from f3ocus_jax.data.text_report import TextReport, report_texts
+from f3ocus_jax.data.text_report import TextReport, check_known, report_texts
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import ConfigError
 from tests.helpers import own_files
@@ -20,6 +20,19 @@ def test_counts_are_those_of_the_examples_of_all_splits():
     }
     (report,) = report_texts({"Oslo": splits}, load_tokenizer(), 20)
     assert report == TextReport("Oslo", 4, 1 / (4 + 2 * 32 + 5), 2, 32)
+
+
+def test_the_share_of_unknown_tokens_is_counted_by_language():
+    splits = {
+        "train": table([1, 2], "ab", question=["why?", "日 why?"], language=["en", "zh"]),
+        "test": table([3], "a", question=["日 日"], language=["zh"]),
+    }
+    (report,) = report_texts({"Oslo": splits}, load_tokenizer(), 20)
+    # Nine tokens, three of them unknown: [CLS] 日 why ? [SEP] and [CLS] 日 日 [SEP].
+    assert report.unknown_by_language == {"en": 0.0, "zh": 3 / 9}
+    assert "unknown (zh 33.3 %, en 0.0 %)" in report.line(20)
+    with pytest.raises(ConfigError, match=r"tokenizer \(zh 33.3 %, en 0.0 %\), more than"):
+        check_known([report], 0.1)
 
 
 def test_a_line_says_only_what_is_to_be_said():

@@ -11,6 +11,7 @@ from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.data.table import TEXT_COLUMNS, Column, Table
 from tests.helpers.paths import DATASETS
 from tfds_medvqa.common.features import QUESTION_ANSWERING
+from tfds_medvqa.common.rows import UNKNOWN
 
 DUMMY = DATASETS
 
@@ -54,6 +55,8 @@ def table(
         thumbnail_ND = (hash_N[:, None] * 37 % 251 * np.ones((1, 256))).astype(np.uint8)
     given = {
         **dict.fromkeys(TEXT_COLUMNS, ["x"] * count),
+        "patient": [UNKNOWN] * count,
+        "language": [UNKNOWN] * count,
         "task": [QUESTION_ANSWERING] * count,
         "dataset": [dataset] * count,
         "answer": answers,
