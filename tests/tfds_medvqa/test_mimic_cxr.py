@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from tests.tfds_medvqa.dummy_builds import build_dummy, dummy_folder, texts
+from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.findings import QUESTION
 from tfds_medvqa.mimic_cxr.mimic_cxr_dataset_builder import report_text
 
@@ -64,3 +65,39 @@ def test_tables_may_be_unpacked(splits, tmp_path):
     unpacked = texts(build_dummy("mimic_cxr/reports", tmp_path, manual))
     for split, examples in splits.items():
         assert [each["answer"] for each in unpacked[split]] == [each["answer"] for each in examples]
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    """The two releases as wget copies them from PhysioNet, and the version of the first."""
+    root = tmp_path / "data" / "physionet.org" / "files"
+    images = shutil.copytree(dummy_folder("mimic_cxr"), root / "mimic-cxr-jpg" / "2.1.0")
+    for report in images.rglob("*.txt"):
+        moved = root / "mimic-cxr" / "2.1.0" / report.relative_to(images)
+        moved.parent.mkdir(parents=True, exist_ok=True)
+        report.rename(moved)
+    return images
+
+
+@pytest.mark.parametrize("above", range(3))
+def test_both_releases_are_found_in_wget_s_tree_from_any_folder_above(
+    above, mirror, splits, tmp_path
+):
+    folder = (mirror.parents[1], mirror.parents[2], tmp_path)[above]
+    found = texts(build_dummy("mimic_cxr/reports", tmp_path / "built", folder))
+    assert found == splits
+
+
+@pytest.mark.parametrize("above", range(5))
+def test_images_alone_are_found_in_wget_s_tree_from_any_folder_above(above, mirror, tmp_path):
+    folder = (mirror, *mirror.parents)[above]
+    found = texts(build_dummy("mimic_cxr/images", tmp_path / "built", folder))
+    assert sum(map(len, found.values())) == 17
+
+
+def test_an_absent_report_names_the_release_that_holds_it(mirror, tmp_path):
+    with pytest.raises(BuildError, match=r"s50000001\.txt is not in") as error:
+        build_dummy("mimic_cxr/reports", tmp_path / "built", mirror)
+    assert "mimic-cxr-reports.zip" in str(error.value)
+    assert "physionet.org/content/mimic-cxr/ " in str(error.value)
+    assert "\n" not in str(error.value)

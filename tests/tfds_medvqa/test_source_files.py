@@ -2,11 +2,15 @@
 
 import fnmatch
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from tests.helpers.marking import marked
+from tests.helpers.paths import REPOSITORY
 from tests.tfds_medvqa.attacks import CONFIGS
 from tests.tfds_medvqa.dummy_builds import build_dummy, dummy_folder
 from tfds_medvqa.common import source_files
@@ -54,3 +58,31 @@ def test_a_file_of_rows_that_changes_is_named_and_the_dataset_built_again(
     shutil.copyfile(tmp_path / "copy", path)
     build_dummy(name, tmp_path / "data", manual)
     assert f"{path.name} has changed since" in capsys.readouterr().out
+
+
+CHANGE = """
+import pathlib, sys
+from tfds_medvqa.common import source_files
+build, root = map(pathlib.Path, sys.argv[1:])
+print(ascii(source_files.change_of(build, root)))
+source_files.write(build, root, root.iterdir())
+"""
+
+
+def test_a_record_is_the_same_where_the_locale_is_ascii(tmp_path):
+    root, build = tmp_path / "root", tmp_path / "build"
+    root.mkdir()
+    build.mkdir()
+    (root / "größe.csv").touch()
+    source_files.write(build, root, root.iterdir())
+    record = (build / source_files.FILE).read_text(encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    process = subprocess.run(
+        [sys.executable, "-c", CHANGE, str(build), str(root)],
+        env=os.environ | ascii_only | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout == "None\n"
+    assert (build / source_files.FILE).read_text(encoding="utf-8") == record

@@ -4,6 +4,8 @@ import json
 import pathlib
 from collections.abc import Iterable
 
+from tfds_medvqa.common.file_names import as_text, on_disk
+
 FILE = "source_files.json"
 
 
@@ -15,7 +17,9 @@ def write(folder: pathlib.Path, root: pathlib.Path, paths: Iterable[pathlib.Path
       root: Folder of the source files.
       paths: The files that were read, all below `root`.
     """
-    files = {path.relative_to(root).as_posix(): _state(path) for path in sorted(set(paths))}
+    files = {
+        as_text(path.relative_to(root).as_posix()): _state(path) for path in sorted(set(paths))
+    }
     (folder / FILE).write_text(json.dumps(files, indent=0), encoding="utf-8")
 
 
@@ -34,7 +38,7 @@ def change_of(folder: pathlib.Path, root: pathlib.Path) -> str | None:
     if not record.is_file() or not root.is_dir():
         return None
     for name, state in json.loads(record.read_text(encoding="utf-8")).items():
-        path = root / name
+        path = root / on_disk(name)
         if not path.is_file():
             return f"{path} is gone since {folder} was built"
         if _state(path) != state:

@@ -5,6 +5,7 @@ import io
 import pathlib
 
 from tfds_medvqa.common import images
+from tfds_medvqa.common.file_names import on_disk
 from tfds_medvqa.common.images import ImageError, ImageSizeError
 from tfds_medvqa.common.rows import Reason, Row, RowError, shown
 
@@ -69,7 +70,7 @@ def find_inside(row: Row, folder: pathlib.Path, name: str) -> pathlib.Path | Non
     """
     if not is_relative(name):
         raise row.error(Reason.OUTSIDE_FILE, f"names {shown(name)}, which is outside of {folder}")
-    path = folder / name
+    path = folder / on_disk(name)
     try:
         place = path.resolve(strict=True)
         if not place.is_file():

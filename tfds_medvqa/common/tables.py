@@ -118,7 +118,13 @@ def table_rows(path: pathlib.Path, columns: Sequence[str]) -> Iterator[Row]:
 
 
 def _read(path: pathlib.Path) -> bytes:
+    """Reads a file, which may be compressed with gzip."""
     content = path.read_bytes()
+    if content.startswith(GZIP):
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise BuildError(f"{path}: cannot be decompressed ({error})") from error
     instead = placeholder(content)
     if instead and content:
         raise BuildError(f"{path}: cannot be read ({instead})")

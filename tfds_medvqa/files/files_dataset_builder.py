@@ -71,8 +71,9 @@ def root_of(config: FilesConfig) -> pathlib.Path:
 class OwnFolder(SourceFolder):
     """A user's folder, of which no other copy can be obtained."""
 
-    def missing(self, name: str) -> BuildError:
+    def missing(self, name: str, origin: Origin | None = None) -> BuildError:
         """Returns the error for a missing file."""
+        del origin
         return BuildError(f"{name} is not there")
 
 

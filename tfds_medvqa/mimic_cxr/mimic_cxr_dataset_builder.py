@@ -15,9 +15,14 @@ from tfds_medvqa.common.rows import Reason, Row, RowError, shown
 from tfds_medvqa.common.source_folder import Origin, SourceFolder
 from tfds_medvqa.common.tables import read_text, table_rows
 
+LICENCE = "PhysioNet Credentialed Health Data License 1.5.0"
 LABELS, SPLIT, METADATA = (
-    (f"mimic-cxr-2.0.0-{name}.csv.gz", f"mimic-cxr-2.0.0-{name}.csv")
-    for name in ("chexpert", "split", "metadata")
+    f"mimic-cxr-2.0.0-{name}.csv.gz" for name in ("chexpert", "split", "metadata")
+)
+REPORTS = Origin(
+    "MIMIC-CXR, which holds the reports, unlike MIMIC-CXR-JPG with images and labels",
+    "https://physionet.org/content/mimic-cxr/ (mimic-cxr-reports.zip, unpacked)",
+    LICENCE,
 )
 SPLITS = {"train": "train", "validation": "validate", "test": "test"}
 FRONTAL = ("AP", "PA")
@@ -65,7 +70,7 @@ class Builder(ManualBuilder):
     ORIGIN = Origin(
         "MIMIC-CXR-JPG",
         "https://physionet.org/content/mimic-cxr-jpg/",
-        "PhysioNet Credentialed Health Data License 1.5.0",
+        LICENCE,
     )
     METADATA = {"findings": list(FINDINGS)}
     BUILDER_CONFIGS = [
@@ -75,10 +80,10 @@ class Builder(ManualBuilder):
 
     def splits(self, files: SourceFolder) -> Mapping[str, Iterable[dict[str, Any]]]:
         """Returns the released splits of the frontal X-rays whose study has labels."""
-        labels = dict(files.each(table_rows(files.file(*LABELS), LABEL_COLUMNS), read_label))
-        views = table_rows(files.file(*METADATA), ("dicom_id", "ViewPosition"))
+        labels = dict(files.each(table_rows(files.file(LABELS), LABEL_COLUMNS), read_label))
+        views = table_rows(files.file(METADATA), ("dicom_id", "ViewPosition"))
         frontal = frozenset(files.each(views, read_frontal))
-        rows = table_rows(files.file(*SPLIT), ("dicom_id", "study_id", "subject_id", "split"))
+        rows = table_rows(files.file(SPLIT), ("dicom_id", "study_id", "subject_id", "split"))
 
         def make(row: Row) -> Picture | None:
             picture = read_picture(row)
@@ -104,7 +109,8 @@ class Builder(ManualBuilder):
             image = files.image(row, name, shorter_side=SHORTER_SIDE)
             report = ""
             if self.builder_config.with_reports:
-                report = _read_report(row, files.named_file(row, f"{picture.study_path}.txt"))
+                path = files.named_file(row, f"{picture.study_path}.txt", origin=REPORTS)
+                report = _read_report(row, path)
             return findings_example(
                 image=image,
                 image_id=f"{picture.image}.jpg",
