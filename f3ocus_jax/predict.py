@@ -11,7 +11,7 @@ from tfds_medvqa.common.printable import printable
 
 def define_flags() -> None:
     """Adds the image, the question, and the form of the answer."""
-    flags.DEFINE_string("image", None, "image file, PNG or JPEG", required=True)
+    flags.DEFINE_string("image", None, "image file", required=True)
     help_text = "question about the image, or the report that goes with it"
     flags.DEFINE_string("question", None, help_text, required=True)
     flags.DEFINE_integer("top", 5, "number of answers to print", lower_bound=1)

@@ -106,7 +106,7 @@ class FinishedRun:
         """Asks the model questions about images; a single image or question goes with all others.
 
         Args:
-          images: One or more images: paths of PNG or JPEG files, PIL images, or uint8 arrays
+          images: One or more images: paths of image files, PIL images, or uint8 arrays
             [height, width] or [height, width, 3]; or one uint8 array [B, height, width, 3].
           questions: One or more questions, or the reports that go with the images.
           client: Client whose thresholds decide which findings are present; "" for the mean over
@@ -139,7 +139,7 @@ class FinishedRun:
                 tokenizer=foundation.tokenizer,
                 question_length=self.config.data.question_length,
                 findings=len(foundation.findings),
-                max_pixels=self.config.data.max_image_pixels,
+                decoding=self.config.data.read_options.decoding,
             )
             outputs = ask(params, batch, top)
             described = answering.describe(outputs, foundation, thresholds_F, top)

@@ -197,7 +197,7 @@ def _found_or_built(
     """
     if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
         raise BuildError(f"manual_dir {manual_dir} is not a folder")
-    damage = _fault_of(folder, manual_dir, shards=reread)
+    damage = _fault_of(folder, manual_dir, options, shards=reread)
     if damage is None and not sealed_build.has_left(folder):
         return _opened(make)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -206,7 +206,7 @@ def _found_or_built(
         what = f"it builds {folder.parent.parent.name}/{folder.parent.name}"
         stack.enter_context(owner_lock.waited_for(lock, what, _say))
         sealed_build.recover(folder)
-        damage = _fault_of(folder, manual_dir, shards=reread)
+        damage = _fault_of(folder, manual_dir, options, shards=reread)
         if damage is None:
             return _opened(make)
         _remove_unfinished(folder)
@@ -217,13 +217,18 @@ def _found_or_built(
 
 
 def _fault_of(
-    folder: pathlib.Path, manual_dir: str | os.PathLike[str] | None, *, shards: bool
+    folder: pathlib.Path,
+    manual_dir: str | os.PathLike[str] | None,
+    options: ReadOptions,
+    *,
+    shards: bool,
 ) -> str | None:
-    """Returns why a build cannot be used: damage, or other source files; None if it can."""
+    """Returns why a build cannot be used: damage, or other files or pages; None if it can."""
     damage = sealed_build.damage_of(folder, shards=shards) or _other_features(folder)
-    if damage is None and manual_dir is not None:
-        return source_files.change_of(folder, pathlib.Path(manual_dir))
-    return damage
+    if damage is not None:
+        return damage
+    root = None if manual_dir is None else pathlib.Path(manual_dir)
+    return source_files.change_of(folder, root, options.image_page)
 
 
 def _other_features(folder: pathlib.Path) -> str | None:
@@ -250,7 +255,7 @@ def _built(
         builder.download_and_prepare(download_config=settings)
     files = builder.source_files if isinstance(builder, ManualBuilder) else None
     if files is not None and files.root is not None:
-        source_files.write(folder, files.root, files.used)
+        source_files.write(folder, files.root, files.used, options.image_page)
     sealed_build.seal(folder)
     return builder
 
@@ -315,6 +320,8 @@ def main() -> None:
     help_text = "pixels of an image above which it cannot be used"
     most = DEFAULT_OPTIONS.max_image_pixels
     parser.add_argument("--max_image_pixels", type=int, default=most, help=help_text)
+    help_text = "page of images that have several, from 1; 0 refuses them"
+    parser.add_argument("--image_page", type=int, default=0, help=help_text)
     _add_table_arguments(parser)
     arguments = parser.parse_args()
     write_every_character()
@@ -328,7 +335,9 @@ def main() -> None:
             split_seed=arguments.split_seed,
             closed_answers=tuple(arguments.closed_answer),
         )
-        options = ReadOptions(arguments.invalid_rows, arguments.max_image_pixels, tables)
+        options = ReadOptions(
+            arguments.invalid_rows, arguments.max_image_pixels, tables, arguments.image_page
+        )
         with interrupts.raised(interrupts.ANEW):
             builder = build(arguments.name, arguments.data_dir, arguments.manual_dir, options)
     except (BuildError, OSError) as error:

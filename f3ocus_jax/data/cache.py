@@ -20,12 +20,13 @@ from f3ocus_jax.data.images import Canvas, StoredImages
 from f3ocus_jax.data.table import DATASET_COLUMNS, TEXT_COLUMNS, Column, Table
 from f3ocus_jax.errors import DamagedError, DataError
 from tfds_medvqa.common import integrity, owner_lock, sealed_build
-from tfds_medvqa.common.images import MAX_IMAGE_PIXELS, ImageSizeError
+from tfds_medvqa.common.errors import ImageSizeError
+from tfds_medvqa.common.images import DEFAULT_DECODING, DecodeOptions
 
 STORED_COLUMNS = [name for name in TEXT_COLUMNS if name not in DATASET_COLUMNS]
 """Columns of the cache, one file each; the others are the same for a whole dataset."""
 
-FORMAT = 4
+FORMAT = 5
 """Version of the cache; increased whenever the written files change, so that older caches are
 rebuilt."""
 
@@ -37,7 +38,7 @@ def load(
     dataset: str,
     split: str,
     canvas: Canvas,
-    max_pixels: int = MAX_IMAGE_PIXELS,
+    decoding: DecodeOptions = DEFAULT_DECODING,
 ) -> Table:
     """Reads one split, from its cache if there is one.
 
@@ -51,7 +52,7 @@ def load(
       dataset: Name of the dataset with its config, for the column of this name and for messages.
       split: Name of the split, such as "train".
       canvas: Canvas that the images are fitted to.
-      max_pixels: Pixels of an image above which it is not decoded.
+      decoding: Limit of pixels of an image, and its page.
 
     Returns:
       The examples; their images stay in a file and are memory-mapped.
@@ -62,7 +63,7 @@ def load(
       OSError: if the cache cannot be written.
     """
     root = pathlib.Path(builder.data_dir) / f"arrays_{_name(canvas)}"
-    folder, identity = root / split, _identity(builder, split, canvas)
+    folder, identity = root / split, _identity(builder, split, canvas, decoding)
     if _damage(folder, identity):
         root.mkdir(exist_ok=True)
         what = f"it decodes the images of {dataset}, split {split}"
@@ -70,7 +71,7 @@ def load(
             if damage := _damage(folder, identity):
                 if folder.exists():
                     logger.warning("%s; the cache of %s is made again", damage, dataset)
-                _replace(builder, dataset, split, canvas, max_pixels, folder, identity)
+                _replace(builder, dataset, split, canvas, decoding, folder, identity)
     findings = ", ".join((builder.info.metadata or {}).get("findings", ()))
     return _read(folder, dataset, findings, canvas)
 
@@ -80,7 +81,7 @@ def _replace(
     dataset: str,
     split: str,
     canvas: Canvas,
-    max_pixels: int,
+    decoding: DecodeOptions,
     folder: pathlib.Path,
     identity: Mapping[str, Any],
 ) -> None:
@@ -90,7 +91,7 @@ def _replace(
         shutil.rmtree(left, ignore_errors=True)
     unfinished = folder.with_name(f"incomplete.{split}.{os.getpid()}")
     unfinished.mkdir()
-    _write(builder, dataset, split, canvas, max_pixels, unfinished)
+    _write(builder, dataset, split, canvas, decoding, unfinished)
     (unfinished / "identity.json").write_text(json.dumps(identity), encoding="utf-8")
     integrity.write_manifest(unfinished)
     shutil.rmtree(folder, ignore_errors=True)
@@ -102,12 +103,15 @@ def _name(canvas: Canvas) -> str:
     return f"{canvas.side}px{padded}"
 
 
-def _identity(builder: tfds.core.DatasetBuilder, split: str, canvas: Canvas) -> dict[str, Any]:
-    """Returns the examples and the canvas that a cache is made from."""
+def _identity(
+    builder: tfds.core.DatasetBuilder, split: str, canvas: Canvas, decoding: DecodeOptions
+) -> dict[str, Any]:
+    """Returns the examples, the canvas and the page of images that a cache is made from."""
     return {
         "format": FORMAT,
         "split": split,
         "frame": dataclasses.asdict(canvas),
+        "image_page": decoding.page,
         "build": sealed_build.shards_of(pathlib.Path(builder.data_dir)),
     }
 
@@ -128,7 +132,7 @@ def _write(
     dataset: str,
     split: str,
     canvas: Canvas,
-    max_pixels: int,
+    decoding: DecodeOptions,
     folder: pathlib.Path,
 ) -> None:
     """Streams all examples; an image that several examples share is decoded and written once."""
@@ -141,7 +145,7 @@ def _write(
         (folder / "pixels.bin").open("wb") as pixels,
         (folder / "thumbnails.bin").open("wb") as thumbnails,
     ):
-        for record in _decoded(builder, dataset, split, canvas, max_pixels):
+        for record in _decoded(builder, dataset, split, canvas, decoding):
             if "pixels" in record:
                 rows[record["file"]] = len(rows)
                 hashes.append(record["hash"])
@@ -159,7 +163,11 @@ def _write(
 
 
 def _decoded(
-    builder: tfds.core.DatasetBuilder, dataset: str, split: str, canvas: Canvas, max_pixels: int
+    builder: tfds.core.DatasetBuilder,
+    dataset: str,
+    split: str,
+    canvas: Canvas,
+    decoding: DecodeOptions,
 ) -> Iterator[dict[str, Any]]:
     """Yields every example, read by several threads ahead of time.
 
@@ -177,7 +185,7 @@ def _decoded(
             with lock:
                 is_new = file not in seen
                 seen.add(file)
-            pixels = _pixels(record, canvas, max_pixels) if is_new else {}
+            pixels = _pixels(record, canvas, decoding) if is_new else {}
             return _texts(record) | {"file": file} | pixels
         except ImageSizeError as error:
             raise DataError(f"{dataset}, split {split}, example {index}: {error}") from error
@@ -198,8 +206,8 @@ def _texts(record: Mapping[str, Any]) -> dict[str, str]:
     return texts | {"label": " ".join(map(str, record["label"]))}
 
 
-def _pixels(record: Mapping[str, Any], canvas: Canvas, max_pixels: int) -> dict[str, Any]:
-    image = images.decode_rgb(record["image"], max_pixels)
+def _pixels(record: Mapping[str, Any], canvas: Canvas, decoding: DecodeOptions) -> dict[str, Any]:
+    image = images.decode_rgb(record["image"], decoding)
     canvas_HWC, size = images.fit_to_canvas(image, canvas)
     return {
         "hash": images.pixel_hash(image),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from tfds_medvqa.common.images import MAX_IMAGE_PIXELS, decode_rgb
+from tfds_medvqa.common.images import DEFAULT_DECODING, DecodeOptions, decode_rgb
 
 THUMBNAIL_SIDE = 16
 
@@ -114,14 +114,14 @@ def join_images(parts: Sequence[StoredImages]) -> StoredImages:
 
 
 def decode_image(
-    encoded: bytes, canvas: Canvas, max_pixels: int = MAX_IMAGE_PIXELS
+    encoded: bytes, canvas: Canvas, options: DecodeOptions = DEFAULT_DECODING
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Decodes an image file and fits it to a canvas.
 
     Args:
-      encoded: Bytes of a PNG or JPEG file.
+      encoded: Bytes of an image file.
       canvas: Canvas of the model.
-      max_pixels: Largest number of pixels.
+      options: Limit of pixels, and the page of a file that has several.
 
     Returns:
       The image and its size, see `fit_to_canvas`.
@@ -129,7 +129,7 @@ def decode_image(
     Raises:
       ImageError: if the bytes are no image, or one with more pixels.
     """
-    return fit_to_canvas(decode_rgb(encoded, max_pixels), canvas)
+    return fit_to_canvas(decode_rgb(encoded, options), canvas)
 
 
 def fit_to_canvas(image: Image.Image, canvas: Canvas) -> tuple[np.ndarray, tuple[int, int]]:

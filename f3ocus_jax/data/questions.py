@@ -14,11 +14,12 @@ from f3ocus_jax.data.tokenizer import Tokenizer
 from f3ocus_jax.errors import DataError
 from f3ocus_jax.types import Batch
 from tfds_medvqa.common import images as image_files
-from tfds_medvqa.common.images import MAX_IMAGE_PIXELS, ImageError
+from tfds_medvqa.common.errors import ImageError
+from tfds_medvqa.common.images import DEFAULT_DECODING, DecodeOptions
 from tfds_medvqa.common.rows import RowError, check_unicode
 
 Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray
-"""Path of a PNG or JPEG file, PIL image, or uint8 array [height, width] or [height, width, 3]."""
+"""Path of an image file, PIL image, or uint8 array [height, width] or [height, width, 3]."""
 
 
 def pair(
@@ -61,7 +62,7 @@ def make_batch(
     tokenizer: Tokenizer,
     question_length: int,
     findings: int,
-    max_pixels: int = MAX_IMAGE_PIXELS,
+    decoding: DecodeOptions = DEFAULT_DECODING,
 ) -> Batch:
     """Makes a batch that asks for all that a model can tell.
 
@@ -71,7 +72,7 @@ def make_batch(
       tokenizer: Tokenizer of the questions.
       question_length: T, tokens per question.
       findings: F, findings that the model can tell; 0 for none.
-      max_pixels: Largest number of pixels of an image.
+      decoding: Limit of pixels, and the page of files that have several.
 
     Returns:
       The batch; its labels and targets are 0 and mean nothing.
@@ -81,7 +82,7 @@ def make_batch(
       FileNotFoundError: If there is no such file.
     """
     placed = [
-        images_lib.fit_to_canvas(read_picture(picture, max_pixels), canvas) for picture, _ in pairs
+        images_lib.fit_to_canvas(read_picture(picture, decoding), canvas) for picture, _ in pairs
     ]
     input_ids_BT, mask_BT = tokenizer.encode([question for _, question in pairs], question_length)
     count = len(pairs)
@@ -98,12 +99,12 @@ def make_batch(
     )
 
 
-def read_picture(picture: Picture, max_pixels: int = MAX_IMAGE_PIXELS) -> Image.Image:
+def read_picture(picture: Picture, decoding: DecodeOptions = DEFAULT_DECODING) -> Image.Image:
     """Returns an image as eight-bit colour.
 
     Args:
       picture: Path, PIL image or uint8 array.
-      max_pixels: Largest number of pixels of an image.
+      decoding: Limit of pixels, and the page of files that have several.
 
     Raises:
       DataError: If an image is none, is damaged or larger, or an array has another dtype or shape.
@@ -120,14 +121,13 @@ def read_picture(picture: Picture, max_pixels: int = MAX_IMAGE_PIXELS) -> Image.
     name = "PIL image" if isinstance(picture, Image.Image) else picture
     try:
         if isinstance(picture, Image.Image):
-            image_files.check_size(*picture.size, max_pixels)
-            return image_files.to_rgb(picture)
+            return image_files.convert_rgb(picture, decoding)
         path = pathlib.Path(picture).expanduser()
-        return images_lib.decode_rgb(image_files.read_bytes(path, max_pixels), max_pixels)
+        return images_lib.decode_rgb(image_files.read_bytes(path, decoding.max_pixels), decoding)
     except FileNotFoundError:
         raise
     except IsADirectoryError as error:
-        raise DataError(f"{picture} is a folder, must be one PNG or JPEG file") from error
+        raise DataError(f"{picture} is a folder, must be one image file") from error
     except ImageError as error:
         raise DataError(f"{name} {error}") from error
     except (OSError, RuntimeError, SyntaxError, ValueError) as error:

@@ -220,7 +220,7 @@ def _read_splits(
 
     def read(builder: tfds.core.DatasetBuilder) -> dict[str, Table]:
         return {
-            split: cache.load(builder, dataset, split, canvas, config.max_image_pixels)
+            split: cache.load(builder, dataset, split, canvas, config.read_options.decoding)
             for split in _splits(builder)
         }
 

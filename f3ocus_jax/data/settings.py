@@ -70,6 +70,13 @@ class DataConfig(Section):
         at_least=1,
         at_most=2**31 - 1,
     )
+    image_page: int = setting(
+        0,
+        "Page of images that have several, as TIFF files and animations may, from 1; 0 refuses "
+        "them.",
+        at_least=0,
+        at_most=2**31 - 1,
+    )
     columns: Mapping[str, str] = setting(
         {},
         'Columns of files of your own, by what they hold, as in {"image": "picture"}; '
@@ -153,4 +160,4 @@ class DataConfig(Section):
             split_seed=self.split_seed,
             closed_answers=self.closed_answers,
         )
-        return ReadOptions(self.invalid_rows, self.max_image_pixels, tables)
+        return ReadOptions(self.invalid_rows, self.max_image_pixels, tables, self.image_page)

@@ -15,6 +15,7 @@ from f3ocus_jax.errors import DataError
 from tests.helpers.tables import dummy, table
 from tfds_medvqa.build import build
 from tfds_medvqa.common import owner_lock
+from tfds_medvqa.common.images import DecodeOptions
 
 NAME, SIZE = "vqa_rad/released", 6
 
@@ -62,6 +63,14 @@ def test_every_size_has_a_cache_of_its_own(builder):
     assert load(builder, size=9).images[np.array([0])].shape == (1, 9, 9, 3)
 
 
+def test_another_page_of_images_is_another_cache(builder):
+    load(builder)
+    for page in (0, 2):
+        cache.load(builder, NAME, "train", Canvas(SIZE), DecodeOptions(page=page))
+        (identity,) = builder.data_path.glob("arrays_6px/train/identity.json")
+        assert json.loads(identity.read_text())["image_page"] == page
+
+
 def test_an_unfinished_or_outdated_cache_is_made_anew(builder):
     load(builder)
     (identity,) = builder.data_path.glob("arrays_6px/train/identity.json")
@@ -75,7 +84,7 @@ def test_an_unfinished_or_outdated_cache_is_made_anew(builder):
 
 
 def test_an_example_that_cannot_be_read_is_named_and_leaves_no_cache(builder, monkeypatch):
-    def broken(encoded, max_pixels):
+    def broken(encoded, options):
         raise OSError("not an image")
 
     monkeypatch.setattr(images, "decode_rgb", broken)
@@ -144,5 +153,5 @@ def test_a_cache_that_another_process_writes_is_waited_for_and_then_read(
 
 def test_an_image_beyond_the_limit_is_named_with_the_limit_and_leaves_no_cache(builder):
     with pytest.raises(DataError, match=r"split train, example \d: has 12 x 9 .*pixels = 107"):
-        cache.load(builder, NAME, "train", Canvas(SIZE), 107)
+        cache.load(builder, NAME, "train", Canvas(SIZE), DecodeOptions(107))
     assert not (builder.data_path / f"arrays_{SIZE}px" / "train").exists()

@@ -9,7 +9,7 @@ from PIL import Image
 from f3ocus_jax.data.questions import pair, read_picture
 from f3ocus_jax.errors import DataError
 from tests.tfds_medvqa import attacks
-from tfds_medvqa.common.images import read_image
+from tfds_medvqa.common.images import DecodeOptions, read_image
 
 
 @pytest.mark.parametrize(
@@ -27,15 +27,15 @@ def test_a_file_that_cannot_be_used_is_named_in_one_line(content, message, tmp_p
     path = tmp_path / "scan.png"
     path.write_bytes(content)
     with pytest.raises(DataError, match=rf"scan\.png .*{message}") as error:
-        read_picture(path, 89_999)
+        read_picture(path, DecodeOptions(89_999))
     assert "\n" not in str(error.value)
 
 
 def test_a_pil_image_is_checked_before_it_is_decoded():
     with Image.open(io.BytesIO(attacks.png(300, 300))) as image:
         with pytest.raises(DataError, match="PIL image has 300 x 300 pixels"):
-            read_picture(image, 89_999)
-        assert read_picture(image, 90_000).mode == "RGB"
+            read_picture(image, DecodeOptions(89_999))
+        assert read_picture(image, DecodeOptions(90_000)).mode == "RGB"
     with (
         Image.open(io.BytesIO(attacks.truncated())) as image,
         pytest.raises(DataError, match="PIL image cannot be read as an image"),

@@ -315,7 +315,7 @@ def test_a_row_that_cannot_be_used_is_named_or_left_out(name, folder, tmp_path, 
     write_csv(folder / "questions.csv", rows)
     with pytest.raises(BuildError, match=message):
         read(folder, tmp_path / "data")
-    assert not list(tmp_path.glob("data/files/*/1.0.0"))
+    assert not list(tmp_path.glob("data/files/*/1.1.0"))
     capsys.readouterr()
     assert facts(read(folder, tmp_path / "data", invalid_rows="skip")).total() == 39
     assert "1 invalid rows left out" in capsys.readouterr().out

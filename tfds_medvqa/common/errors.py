@@ -7,3 +7,11 @@ class BuildError(ValueError):
 
 class DamagedError(ValueError):
     """A file that changed after it was written, or that is gone; the message names it."""
+
+
+class ImageError(ValueError):
+    """Bytes that cannot be used as an image; the message says why, without the file's name."""
+
+
+class ImageSizeError(ImageError):
+    """An image above the limit of pixels."""

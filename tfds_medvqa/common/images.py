@@ -1,6 +1,7 @@
 """Encoded images: decoding within a limit of pixels, and encoding for TFDS without TensorFlow."""
 
 import contextlib
+import dataclasses
 import io
 import pathlib
 import threading
@@ -9,7 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tfds_medvqa.common.errors import BuildError
+from tfds_medvqa.common.conversion import significant_bits_of, to_rgb
+from tfds_medvqa.common.errors import BuildError, ImageError, ImageSizeError
 from tfds_medvqa.common.placeholders import placeholder
 
 MAX_IMAGE_PIXELS = 64_000_000
@@ -24,12 +26,20 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
 _opening = threading.Lock()
 
 
-class ImageError(ValueError):
-    """Bytes that cannot be used as an image; the message says why, without the file's name."""
+@dataclasses.dataclass(frozen=True)
+class DecodeOptions:
+    """Options of decoding an image.
+
+    Attributes:
+      max_pixels: Pixels above which an image is not decoded.
+      page: Page of a TIFF file, or frame of an animation, from 1; 0 to refuse files with several.
+    """
+
+    max_pixels: int = MAX_IMAGE_PIXELS
+    page: int = 0
 
 
-class ImageSizeError(ImageError):
-    """An image above the limit of pixels."""
+DEFAULT_DECODING = DecodeOptions()
 
 
 def encode_png(image_HWC: np.ndarray) -> io.BytesIO:
@@ -46,20 +56,22 @@ def encode_png(image_HWC: np.ndarray) -> io.BytesIO:
     return _save(Image.fromarray(image_HWC), "PNG", compress_level=1)
 
 
-def check_size(width: int, height: int, max_pixels: int) -> None:
+def check_size(width: int, height: int, max_pixels: int, frames: int = 1) -> None:
     """Compares an image with the limit.
 
     Args:
       width: Width, in pixels.
       height: Height, in pixels.
       max_pixels: Largest number of pixels.
+      frames: Number of frames that are decoded to obtain it.
 
     Raises:
       ImageSizeError: if it has more.
     """
-    if width * height > max_pixels:
+    if width * height * frames > max_pixels:
+        size = f"{width} x {height}" if frames == 1 else f"{width} x {height} x {frames}"
         raise ImageSizeError(
-            f"has {width} x {height} pixels, more than max_image_pixels = {max_pixels}; "
+            f"has {size} pixels, more than max_image_pixels = {max_pixels}; "
             "raise the limit or make the image smaller"
         )
 
@@ -80,27 +92,57 @@ def read_bytes(path: pathlib.Path, max_pixels: int = MAX_IMAGE_PIXELS) -> bytes:
     return path.read_bytes()
 
 
-@contextlib.contextmanager
-def opened(content: bytes, max_pixels: int = MAX_IMAGE_PIXELS) -> Iterator[Image.Image]:
-    """Opens an encoded image, of which no pixel is decoded yet.
+def decode_rgb(content: bytes, options: DecodeOptions = DEFAULT_DECODING) -> Image.Image:
+    """Decodes an image as 8-bit colour, as building, training, predicting and inspecting do.
+
+    Decoding what `encode_checked` stored gives the same pixels again.
 
     Args:
       content: File of one of `FORMATS`.
-      max_pixels: Largest number of pixels.
+      options: Limit of pixels, and the page of a file that has several.
+
+    Returns:
+      Image of mode "RGB", see `conversion.to_rgb`.
+
+    Raises:
+      ImageSizeError: if it has more pixels.
+      ImageError: if it is no image, is damaged, or has several pages and none is chosen.
+    """
+    with opened(content, options) as image:
+        return to_rgb(image, significant_bits_of(content))
+
+
+def convert_rgb(image: Image.Image, options: DecodeOptions = DEFAULT_DECODING) -> Image.Image:
+    """Decodes an image that PIL has opened; see `decode_rgb`."""
+    check_size(*image.size, options.max_pixels)
+    _choose_page(image, options)
+    return to_rgb(image)
+
+
+@contextlib.contextmanager
+def opened(content: bytes, options: DecodeOptions = DEFAULT_DECODING) -> Iterator[Image.Image]:
+    """Opens an encoded image, of whose page no pixel is decoded yet.
+
+    Args:
+      content: File of one of `FORMATS`.
+      options: Limit of pixels, and the page.
 
     Yields:
       The image; an error of its decoder inside the context becomes an `ImageError`.
 
     Raises:
       ImageSizeError: if it has more pixels.
-      ImageError: if it is no image, or damaged.
+      ImageError: if it is no image, is damaged, or has several pages and none is chosen.
     """
     instead = placeholder(content)
     if instead:
         raise ImageError(f"cannot be read as an image ({instead})")
     try:
-        with _open(content) as image:
-            check_size(*image.size, max_pixels)
+        with _without_pils_limit():
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        with image:
+            check_size(*image.size, options.max_pixels)
+            _choose_page(image, options)
             yield image
     except ImageError:
         raise
@@ -112,32 +154,34 @@ def opened(content: bytes, max_pixels: int = MAX_IMAGE_PIXELS) -> Iterator[Image
         raise ImageError(f"cannot be read as an image ({reason})") from error
 
 
-def _open(content: bytes) -> Image.Image:
-    """Reads the header; PIL's own limit, which cannot be raised per image, is lifted meanwhile."""
+def _choose_page(image: Image.Image, options: DecodeOptions) -> None:
+    """Goes to the page that is wanted; a file that has one page alone needs no choice."""
+    pages: int = getattr(image, "n_frames", 1)
+    if pages == 1 or (image.tell() and not options.page):
+        return
+    if not 1 <= options.page <= pages:
+        given = f"{options.page} is none of them" if options.page else "none is chosen"
+        raise ImageError(f"has {pages} pages or frames, and {given}; image_page is one from 1 on")
+    if image.format != "TIFF":  # the frames of an animation are drawn one over the other
+        check_size(*image.size, options.max_pixels, options.page)
+    with _without_pils_limit():
+        image.seek(options.page - 1)
+    check_size(*image.size, options.max_pixels)
+
+
+@contextlib.contextmanager
+def _without_pils_limit() -> Iterator[None]:
+    """Lifts PIL's own limit of pixels, which cannot be set per image."""
     with _opening:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(io.BytesIO(content), formats=FORMATS)
+            yield
         finally:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def decode_rgb(content: bytes, max_pixels: int = MAX_IMAGE_PIXELS) -> Image.Image:
-    """Decodes an image as 8-bit colour; raises as `opened` does."""
-    with opened(content, max_pixels) as image:
-        return to_rgb(image)
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Converts to 8-bit colour; 16-bit grey, which PIL would clip at 255, is scaled."""
-    if image.mode.startswith("I"):
-        grey_HW = np.asarray(image, np.float64)
-        image = Image.fromarray(np.clip(np.rint(grey_HW / 257.0), 0, 255).astype(np.uint8))
-    return image.convert("RGB")
-
-
 def encode_checked(
-    content: bytes, shorter_side: int = 0, max_pixels: int = MAX_IMAGE_PIXELS
+    content: bytes, shorter_side: int = 0, options: DecodeOptions = DEFAULT_DECODING
 ) -> io.BytesIO:
     """Decodes an image completely, so that a damaged one is found when the dataset is built.
 
@@ -145,27 +189,33 @@ def encode_checked(
       content: File of one of `FORMATS`.
       shorter_side: Largest shorter side in pixels; larger images are downscaled to it, as JPEG of
         quality 95. 0 keeps every image's size.
-      max_pixels: Largest number of pixels.
+      options: Limit of pixels, and the page of a file that has several.
 
     Returns:
-      The file itself if it is a colour PNG or JPEG that is small enough; otherwise an encoded
-      image with three channels.
+      The file itself if it is a PNG or JPEG that holds just the pixels of `decode_rgb`, and small
+      enough; otherwise an encoded image with three channels.
 
     Raises:
       ImageSizeError: if it has more pixels.
-      ImageError: if it is no image, or damaged.
+      ImageError: see `decode_rgb`.
     """
-    with opened(content, max_pixels) as image:
+    with opened(content, options) as image:
         if shorter_side and min(image.size) > shorter_side:
-            return _save(_downscaled(image, shorter_side), "JPEG", quality=95)
-        image.load()
-        if image.format not in ("PNG", "JPEG") or image.mode != "RGB":
-            return _save(to_rgb(image), "PNG", compress_level=1)
-    return io.BytesIO(content)
+            return _save(_downscaled(image, shorter_side, content), "JPEG", quality=95)
+        decoded = to_rgb(image, significant_bits_of(content))
+        if _is_plain(image) and image.tobytes() == decoded.tobytes():
+            return io.BytesIO(content)
+        return _save(decoded, "PNG", compress_level=1)
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Returns True for a colour image in a format that may be stored, alone in its file."""
+    is_alone = getattr(image, "n_frames", 1) == 1
+    return image.format in ("PNG", "JPEG") and image.mode == "RGB" and is_alone
 
 
 def read_image(
-    path: pathlib.Path, shorter_side: int = 0, max_pixels: int = MAX_IMAGE_PIXELS
+    path: pathlib.Path, shorter_side: int = 0, options: DecodeOptions = DEFAULT_DECODING
 ) -> io.BytesIO:
     """Reads an image file as `encode_checked` does.
 
@@ -173,16 +223,20 @@ def read_image(
       BuildError: if it cannot be used; the message names it.
     """
     try:
-        return encode_checked(read_bytes(path, max_pixels), shorter_side, max_pixels)
+        return encode_checked(read_bytes(path, options.max_pixels), shorter_side, options)
     except ImageError as error:
         raise BuildError(f"{path}: {error}") from error
 
 
-def _downscaled(image: Image.Image, shorter_side: int) -> Image.Image:
+def _downscaled(image: Image.Image, shorter_side: int, content: bytes) -> Image.Image:
     scale = shorter_side / min(image.size)
     size = (round(image.width * scale), round(image.height * scale))
     image.draft(image.mode, size)
-    return to_rgb(image).resize(size, Image.Resampling.BICUBIC)
+    is_wide = image.width > image.height
+    decoded = to_rgb(image, significant_bits_of(content))
+    if is_wide != (decoded.width > decoded.height):  # EXIF said so
+        size = size[::-1]
+    return decoded.resize(size, Image.Resampling.BICUBIC)
 
 
 def _save(image: Image.Image, form: str, **options: int) -> io.BytesIO:

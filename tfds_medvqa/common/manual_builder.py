@@ -91,7 +91,7 @@ class ManualBuilder(LocalBuilder):
             where = image.where if is_named else f"split {split}, example {number}"
             check.check_example(where, example)
             if is_named:
-                example = example | {"image": image.read(check.options.max_image_pixels)}
+                example = example | {"image": image.read(check.options.decoding)}
             return example["example_id"], example
 
         empty = True

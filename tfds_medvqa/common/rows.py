@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tfds_medvqa.common import answers
 from tfds_medvqa.common.errors import BuildError
-from tfds_medvqa.common.images import MAX_IMAGE_PIXELS
+from tfds_medvqa.common.images import MAX_IMAGE_PIXELS, DecodeOptions
 from tfds_medvqa.common.printable import printable
 from tfds_medvqa.common.table_options import DEFAULT_TABLES, TableOptions
 
@@ -33,11 +33,13 @@ class ReadOptions:
       invalid_rows: "error" to stop at a row that cannot be used, "skip" to leave it out.
       max_image_pixels: Pixels of an image above which it cannot be used.
       tables: Options of reading a user's own tables.
+      image_page: Page of images that have several, from 1; 0 to refuse them.
     """
 
     invalid_rows: str = "error"
     max_image_pixels: int = MAX_IMAGE_PIXELS
     tables: TableOptions = DEFAULT_TABLES
+    image_page: int = 0
 
     def __post_init__(self) -> None:
         """Validates the options.
@@ -50,6 +52,13 @@ class ReadOptions:
             raise BuildError(f"invalid_rows is {self.invalid_rows!r}; choose one of {allowed}")
         if self.max_image_pixels < 1:
             raise BuildError(f"max_image_pixels is {self.max_image_pixels}, must be 1 or more")
+        if self.image_page < 0:
+            raise BuildError(f"image_page is {self.image_page}, must be 0 or more")
+
+    @property
+    def decoding(self) -> DecodeOptions:
+        """Options of decoding images."""
+        return DecodeOptions(self.max_image_pixels, self.image_page)
 
 
 class Reason(enum.StrEnum):

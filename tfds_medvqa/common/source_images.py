@@ -5,8 +5,9 @@ import io
 import pathlib
 
 from tfds_medvqa.common import images
+from tfds_medvqa.common.errors import ImageError, ImageSizeError
 from tfds_medvqa.common.file_names import on_disk
-from tfds_medvqa.common.images import ImageError, ImageSizeError
+from tfds_medvqa.common.images import DecodeOptions
 from tfds_medvqa.common.rows import Reason, Row, RowError, shown
 
 
@@ -25,7 +26,7 @@ class SourceImage:
     where: str
     shorter_side: int = 0
 
-    def read(self, max_pixels: int) -> io.BytesIO:
+    def read(self, options: DecodeOptions) -> io.BytesIO:
         """Decodes the image once; see `images.encode_checked`.
 
         Raises:
@@ -36,8 +37,8 @@ class SourceImage:
             content = self.content
             if isinstance(content, pathlib.Path):
                 name = f"{self.where} names {content}:"
-                content = images.read_bytes(content, max_pixels)
-            return images.encode_checked(content, self.shorter_side, max_pixels)
+                content = images.read_bytes(content, options.max_pixels)
+            return images.encode_checked(content, self.shorter_side, options)
         except ImageSizeError as error:
             raise RowError(Reason.LARGE_IMAGE, f"{name} {error}") from error
         except (ImageError, OSError) as error:

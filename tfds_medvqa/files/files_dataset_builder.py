@@ -80,8 +80,11 @@ class OwnFolder(SourceFolder):
 class Builder(ManualBuilder):
     """Reads the tables of a user's folder."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {
+        "1.0.0": "Initial release.",
+        "1.1.0": "Grey values beyond 8 bits are windowed, and pages of images chosen.",
+    }
     ORIGIN = Origin("Files of your own", "a folder of yours", "yours")
 
     def open_folder(self, root: pathlib.Path | None) -> SourceFolder:
