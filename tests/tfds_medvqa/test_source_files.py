@@ -38,8 +38,9 @@ def read_files(dataset):
 def test_a_build_keeps_the_names_of_all_files_of_rows(tmp_path):
     for dataset, config in CONFIGS.items():
         built = build_dummy(f"{dataset}/{config}", tmp_path)
-        record = json.loads((built.data_path / source_files.FILE).read_text())
-        assert read_files(dataset) == {name for name in record if not name.endswith(PICTURES)}
+        text = (built.data_path / source_files.FILE).read_text()
+        names = json.loads(text)["files"]
+        assert read_files(dataset) == {name for name in names if not name.endswith(PICTURES)}
 
 
 @pytest.mark.parametrize("dataset", marked(CONFIGS, extended=set(CONFIGS) - {"path_vqa"}))
