@@ -1,14 +1,15 @@
 """One federation on several hosts: each trains its own clients, and they exchange results.
 
 Every host runs the same program on the same config. Client k belongs to host k modulo the number of
-hosts, and only that host holds its examples. Scores, sums of updates and test results are exchanged
-over the network, and every host computes the server's steps for itself, with equal results.
+hosts, or to the host whose own data it is, and only that host holds its examples. Scores, sums of
+updates and test results are exchanged over the network, and every host computes the server's steps
+for itself, with equal results.
 """
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,8 +18,6 @@ from jax.experimental import multihost_utils
 
 from f3ocus_jax.config import Section, setting
 from f3ocus_jax.errors import HostError
-
-Client = TypeVar("Client")
 
 PROBLEM = "problem"
 """Key of the message of a host that stops: the kind of its error."""
@@ -39,6 +38,11 @@ class DistributedConfig(Section):
     hosts: int = setting(1, "Number of hosts, with an address.", at_least=1, at_most=65_536)
     host: int = setting(
         0, "Index of this host, from 0, with an address; differs from host to host."
+    )
+    own_data: bool = setting(
+        False,
+        "Each host names datasets of its own, which no other host can or need read: their clients "
+        "are its clients (docs/your_data.md).",
     )
 
     def __post_init__(self) -> None:
@@ -79,6 +83,18 @@ def start(settings: DistributedConfig) -> None:
             f"the hosts did not find each other: {_first_line(error)}; start the same command on "
             "each, with its own config.distributed.host"
         ) from error
+    _meet()
+
+
+def _meet() -> None:
+    """Connects all devices while the hosts are at the same point.
+
+    JAX's connections between CPUs must come about within 30 seconds of each other; once they are
+    there, a host waits for another as long as that takes.
+    """
+    add = jax.pmap(lambda one: jax.lax.psum(one, "device"), axis_name="device")
+    jax.block_until_ready(add(np.ones(jax.local_device_count(), np.float32)))
+    all_gather(None)
 
 
 def is_first() -> bool:
@@ -86,18 +102,9 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def local_clients_mask(count: int) -> np.ndarray:
-    """Returns local_K, bool [count]: True for clients that belong to this host."""
+def dealt_mask(count: int) -> np.ndarray:
+    """Returns local_K, bool [count]: True for clients of this host where all can read all data."""
     return np.arange(count) % jax.process_count() == jax.process_index()
-
-
-def local_clients(clients: Sequence[Client]) -> list[Client]:
-    """Returns the clients that belong to this host."""
-    return [
-        client
-        for client, here in zip(clients, local_clients_mask(len(clients)), strict=True)
-        if here
-    ]
 
 
 def all_gather(value: Any) -> list[Any]:

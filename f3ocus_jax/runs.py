@@ -5,6 +5,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation import answering, findings_f1
 from f3ocus_jax.evaluation.answering import Answer, Ask
 from f3ocus_jax.evaluation.written_answers import make_answer_decoder
-from f3ocus_jax.federation import assembly, checkpoint, experiment, run_folder
+from f3ocus_jax.federation import assembly, checkpoint, experiment, own_evaluation, run_folder
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.models.foundation import Foundation
 from f3ocus_jax.types import Params, RoundRecord
@@ -72,7 +73,7 @@ def load(workdir: str | os.PathLike[str], round: int | None = None) -> "Finished
       FileNotFoundError: If the folder holds no run, or no checkpoint of that round.
     """
     folder = paths.local_folder(workdir, "workdir")
-    if not (folder / run_folder.RUN_FILE).is_file():
+    if not run_folder.run_files(folder):
         raise FileNotFoundError(
             f"{workdir} holds no run (no {run_folder.RUN_FILE}); start one with f3ocus train"
         )
@@ -154,6 +155,9 @@ class FinishedRun:
     ) -> dict[str, Mapping[str, float]]:
         """Measures the model on the test split of each client of the run.
 
+        Of a run whose hosts have data of their own, the clients of the hosts whose settings are in
+        the workdir and whose data can be read here.
+
         Args:
           data_dir: Folder of the built datasets; the run's own if None.
           manual_dir: Folder of the datasets' source files; the run's own if None.
@@ -168,12 +172,13 @@ class FinishedRun:
           DataError: If data cannot be used.
           WeightsError: If the weights that the run started from are gone.
         """
-        data = self.config.data
-        data = dataclasses.replace(
-            data,
-            data_dir=data.data_dir if data_dir is None else os.fspath(data_dir),
-            manual_dir=data.manual_dir if manual_dir is None else os.fspath(manual_dir),
-        )
+        given = {"data_dir": data_dir, "manual_dir": manual_dir}
+        folders: dict[str, Any] = {
+            name: os.fspath(path) for name, path in given.items() if path is not None
+        }
+        if self.config.distributed.own_data:
+            return own_evaluation.evaluate(self.workdir, self.round, folders)
+        data = dataclasses.replace(self.config.data, **folders)
         parts = assembly.assemble(dataclasses.replace(self.config, data=data))
         state = run_folder.load_state(
             self.workdir, parts.start, parts.memory, parts.settings, self.round

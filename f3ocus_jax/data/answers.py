@@ -3,10 +3,15 @@
 import collections
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from f3ocus_jax.errors import ConfigError
 from tfds_medvqa.common.answers import normalise
+
+
+def count_answers(clients: Sequence[Iterable[str]]) -> collections.Counter[str]:
+    """Counts the normalised answers of some clients."""
+    return collections.Counter(normalise(answer) for client in clients for answer in client)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +47,11 @@ class AnswerVocabulary:
         Raises:
           ConfigError: if no answer is that frequent.
         """
-        counts = collections.Counter(normalise(answer) for client in clients for answer in client)
+        return cls.from_counts(count_answers(clients), minimum_count)
+
+    @classmethod
+    def from_counts(cls, counts: Mapping[str, int], minimum_count: int = 1) -> "AnswerVocabulary":
+        """Makes the vocabulary from `count_answers` of all clients; see `from_answers`."""
         frequent = sorted(answer for answer, count in counts.items() if count >= minimum_count)
         if not frequent:
             highest = max(counts.values(), default=0)

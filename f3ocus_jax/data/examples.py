@@ -124,6 +124,21 @@ class ClientData:
         """Task of the client: one of `tfds_medvqa.common.features.TASKS`."""
         return self.train.task
 
+    @property
+    def is_here(self) -> bool:
+        """True if this host holds the examples."""
+        return not isinstance(self.train, RemoteExamples)
+
+
+def local_clients(clients: Sequence[ClientData]) -> list[ClientData]:
+    """Returns the clients whose examples this host holds."""
+    return [client for client in clients if client.is_here]
+
+
+def local_mask(clients: Sequence[ClientData]) -> np.ndarray:
+    """Returns local_K, bool: True for clients whose examples this host holds."""
+    return np.array([client.is_here for client in clients], bool)
+
 
 def stack_batches(batches: Sequence[Batch]) -> Batch:
     """Stacks batches of the same shapes along a new leading axis."""

@@ -56,12 +56,16 @@ def _close(known_MD: np.ndarray, query_MD: np.ndarray, near: float) -> np.ndarra
     return close
 
 
-def drop_duplicates(datasets: Mapping[str, Splits], near: float) -> tuple[dict[str, Splits], dict]:
+def drop_duplicates(
+    datasets: Mapping[str, Splits], near: float, elsewhere_M: np.ndarray | None = None
+) -> tuple[dict[str, Splits], dict]:
     """Keeps an image that several datasets contain in the first of them only.
 
     Args:
       datasets: Dataset to split to table, in the order of the config.
       near: Tolerance, see `shared_images`.
+      elsewhere_M: int64 hashes of the pixels of images that come before all of these, and are not
+        here themselves.
 
     Returns:
       (remaining datasets, dataset to numbers of dropped (images, examples)).
@@ -71,7 +75,7 @@ def drop_duplicates(datasets: Mapping[str, Splits], near: float) -> tuple[dict[s
     for name, splits in datasets.items():
         remaining, images, examples = {}, 0, 0
         for split, table in splits.items():
-            drop_N = np.zeros(len(table), bool)
+            drop_N = np.isin(table.pixel_hash_N, () if elsewhere_M is None else elsewhere_M)
             for earlier in (part for other in kept.values() for part in other.values()):
                 drop_N |= shared_images(earlier, table, near)
             remaining[split] = table.take(~drop_N)

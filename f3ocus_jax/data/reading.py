@@ -15,19 +15,20 @@ from f3ocus_jax.data import (
     cache,
     images,
     overlap,
+    own_data,
     partition,
     summary as summary_lib,
     targets,
     text_report,
 )
-from f3ocus_jax.data.answers import AnswerVocabulary
+from f3ocus_jax.data.answers import AnswerVocabulary, count_answers
 from f3ocus_jax.data.examples import ClientData, Examples, RemoteExamples
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.data.summary import Summary
 from f3ocus_jax.data.table import Table
 from f3ocus_jax.data.tokenizer import Tokenizer
-from f3ocus_jax.errors import DamagedError, DataError
+from f3ocus_jax.errors import ConfigError, DamagedError, DataError
 from tfds_medvqa.build import build
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import QUESTION_ANSWERING
@@ -68,7 +69,9 @@ def read_federation(
     canvas: Canvas,
     tokenizer: Tokenizer,
     vocabulary: AnswerVocabulary | None = None,
+    findings: tuple[str, ...] | None = None,
     writes_answers: bool = False,
+    gather: own_data.Gather = own_data.alone,
 ) -> Federation:
     """Reads all datasets, building those that are absent, and assigns them to clients.
 
@@ -80,7 +83,10 @@ def read_federation(
       canvas: Canvas that the images are fitted to.
       tokenizer: Tokenizer of the questions.
       vocabulary: Answer vocabulary; None to make it from the training splits.
+      findings: Names of the findings; None to take those of the datasets.
       writes_answers: True for a model that writes answers, which learns from every answer.
+      gather: `hosts.all_gather` where each host reads datasets of its own; `own_data.alone` where
+        every host can read all data, of which it keeps its clients'.
 
     Returns:
       The federation; a client without any training example left is not in it.
@@ -90,19 +96,21 @@ def read_federation(
       ConfigError: for a partition that does not fit the data.
       DataError: for an example that cannot be decoded, or a client without examples in a split.
     """
-    clients, summary = read_tables(config, canvas)
+    clients, summary = read_tables(config, canvas, gather)
     tasks = partition.client_tasks(list(clients.values()))
     if vocabulary is None:
-        vocabulary = _vocabulary(clients, tasks, config.minimum_answer_count)
+        vocabulary = _vocabulary(clients, tasks, config.minimum_answer_count, gather)
     texts = text_report.report_texts(clients, tokenizer, config.question_length)
+    texts = own_data.join_reports(gather, texts)
     text_report.check_known(texts, config.max_unknown_share)
     if not writes_answers:
         clients = _with_known_answers(clients, tasks, vocabulary, config.minimum_answer_count)
         tasks = partition.client_tasks(list(clients.values()))
-    findings = targets.finding_names(list(clients.values()))
-    hosts, allowed = jax.process_count(), f"at most {len(clients)}, the clients"
-    require(hosts <= len(clients), "distributed.hosts", hosts, allowed)
-    here_K = distributed.local_clients_mask(len(clients))
+    named = own_data.join_lists(gather, targets.finding_names(list(clients.values())))
+    findings = tuple(dict.fromkeys(named)) if findings is None else findings
+    if unknown := sorted(set(named) - set(findings)):
+        raise ConfigError(f"the datasets have findings that the run does not know: {unknown[0]!r}")
+    here_K = _here(len(clients), gather)
     data = [
         ClientData(
             name,
@@ -115,12 +123,25 @@ def read_federation(
         )
         for (name, splits), task, here in zip(clients.items(), tasks, here_K, strict=True)
     ]
+    data = own_data.join_clients(gather, data)
     summary = dataclasses.replace(summary, texts=texts, question_length=config.question_length)
     return Federation(data, vocabulary, findings, summary)
 
 
+def _here(count: int, gather: own_data.Gather) -> np.ndarray:
+    """Returns here_K, True for clients that are this host's: all that it can read, or its share."""
+    if gather is not own_data.alone:
+        return np.ones(count, bool)
+    hosts = jax.process_count()
+    require(hosts <= count, "distributed.hosts", hosts, f"at most {count}, the clients")
+    return distributed.dealt_mask(count)
+
+
 def _vocabulary(
-    clients: Mapping[str, Mapping[str, Table]], tasks: list[str], minimum_count: int
+    clients: Mapping[str, Mapping[str, Table]],
+    tasks: list[str],
+    minimum_count: int,
+    gather: own_data.Gather,
 ) -> AnswerVocabulary:
     """Makes the vocabulary from the training answers of the clients that answer questions."""
     answers = [
@@ -128,9 +149,8 @@ def _vocabulary(
         for splits, task in zip(clients.values(), tasks, strict=True)
         if task == QUESTION_ANSWERING
     ]
-    if not answers:
-        return AnswerVocabulary(())
-    return AnswerVocabulary.from_answers(answers, minimum_count)
+    counts = own_data.join_counts(gather, count_answers(answers))
+    return AnswerVocabulary.from_counts(counts, minimum_count) if counts else AnswerVocabulary(())
 
 
 def _with_known_answers(
@@ -164,15 +184,19 @@ def _with_known_answers(
     return kept
 
 
-def read_tables(config: DataConfig, canvas: Canvas) -> tuple[dict[str, dict[str, Table]], Summary]:
+def read_tables(
+    config: DataConfig, canvas: Canvas, gather: own_data.Gather = own_data.alone
+) -> tuple[dict[str, dict[str, Table]], Summary]:
     """Reads the examples and assigns them to clients, without tokenising them.
 
     Args:
       config: Datasets and partition rules.
       canvas: Canvas that the images are fitted to.
+      gather: See `read_federation`.
 
     Returns:
-      (client to split to examples, counts of the federation).
+      (client to split to examples, counts of the federation); with datasets of its own a host has
+      the examples of its own clients, and the counts of all.
 
     Raises:
       BuildError: if datasets cannot be built; the message lists all of them.
@@ -182,14 +206,18 @@ def read_tables(config: DataConfig, canvas: Canvas) -> tuple[dict[str, dict[str,
     datasets = _read_datasets(config, canvas)
     dropped: dict[str, tuple[int, int]] = {}
     near = overlap.DUPLICATES[config.duplicates]
-    if near is not None and len(datasets) > 1:
-        datasets, dropped = overlap.drop_duplicates(datasets, near)
+    if near is not None:
+        elsewhere_M = own_data.earlier_hashes(gather, datasets)
+        datasets, dropped = overlap.drop_duplicates(datasets, near, elsewhere_M)
     clients = partition.assign(config, datasets)
+    own_data.check_names(gather, clients)
     for name, splits in clients.items():
         for split, table in splits.items():
             if not len(table):
                 raise DataError(f"client {name} has no {split} example in {config.datasets}")
-    return clients, summary_lib.summarise(clients, dropped)
+    trained = summary_lib.training_answers(clients)
+    summary = summary_lib.summarise(clients, dropped, own_data.join_lists(gather, trained))
+    return clients, own_data.join_summaries(gather, summary)
 
 
 def _read_datasets(config: DataConfig, canvas: Canvas) -> dict[str, Mapping[str, Table]]:

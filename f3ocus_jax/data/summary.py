@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -162,28 +162,35 @@ def _read_hash(path: pathlib.Path) -> str:
         ) from error
 
 
+def training_answers(clients: Mapping[str, Mapping[str, Table]]) -> list[str]:
+    """Returns the distinct training answers of some clients, sorted."""
+    columns = [splits["train"].columns["answer"] for splits in clients.values()]
+    return sorted({answer for column in columns for answer in column.values})
+
+
 def summarise(
-    clients: Mapping[str, Mapping[str, Table]], dropped: Mapping[str, tuple[int, int]]
+    clients: Mapping[str, Mapping[str, Table]],
+    dropped: Mapping[str, tuple[int, int]],
+    trained_answers: Iterable[str] | None = None,
 ) -> Summary:
     """Counts a federation.
 
     Args:
       clients: Client to split to examples.
       dropped: Dataset to (images, examples), from `overlap.drop_duplicates`.
+      trained_answers: Training answers of the whole federation; None for those of `clients`.
 
     Returns:
       The summary.
     """
-    trained_answers = {
-        answer for splits in clients.values() for answer in splits["train"].columns["answer"].values
-    }
+    trained = set(training_answers(clients) if trained_answers is None else trained_answers)
     leaks = overlap.count_leaks(
         [table for splits in clients.values() for name, table in splits.items() if name != "test"],
         [splits["test"] for splits in clients.values()],
     )
     return Summary(
         partition_hash=_hash(clients),
-        clients=[_summarise(name, splits, trained_answers) for name, splits in clients.items()],
+        clients=[_summarise(name, splits, trained) for name, splits in clients.items()],
         dropped=dict(dropped),
         leaks=[(*pair, count) for pair, count in sorted(leaks.items())],
     )

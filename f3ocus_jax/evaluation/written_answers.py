@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from f3ocus_jax.data.answer_tokens import AnswerIndex, AnswerTokenizer
-from f3ocus_jax.data.examples import ClientData, Examples
+from f3ocus_jax.data.examples import ClientData, Examples, local_clients
 from f3ocus_jax.data.reading import Federation
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation import inference
@@ -67,6 +67,8 @@ class AnswerDecoder:
         index = self.answer_index(federation.clients)
 
         def add(client: ClientData) -> ClientData:
+            if not client.is_here:
+                return client
             client = self.tokenizer.add_tokens(client)
             labels_N = index.lookup(client.test.answers)
             return dataclasses.replace(
@@ -76,8 +78,8 @@ class AnswerDecoder:
         return dataclasses.replace(federation, clients=[add(c) for c in federation.clients])
 
     def answer_index(self, clients: list[ClientData]) -> AnswerIndex:
-        """Indexes the vocabulary and all test answers."""
-        answers = [answer for client in clients for answer in client.test.answers]
+        """Indexes the vocabulary and the test answers of the clients that are here."""
+        answers = [answer for client in local_clients(clients) for answer in client.test.answers]
         return AnswerIndex(self.vocabulary, answers, self.tokenizer)
 
 

@@ -13,7 +13,6 @@ import jax
 from etils import epath
 
 from f3ocus_jax import hosts
-from f3ocus_jax.config import parsing
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import checkpoint, sealed_steps
 from f3ocus_jax.federation.assembly import Parts
@@ -63,7 +62,7 @@ def check_parts(parts: Parts, folder: epath.Path) -> None:
 
 def setting_facts(config: ExperimentConfig) -> dict[str, Any]:
     """Returns the settings that hosts share, by the names that a message gives them."""
-    settings = parsing.flatten(config)
+    settings = checkpoint.shared_settings(config)
     return {f"config.{name}": settings[name] for name in settings if name not in OF_A_HOST}
 
 

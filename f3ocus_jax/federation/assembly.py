@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from f3ocus_jax import _xla
+from f3ocus_jax import _xla, hosts
 from f3ocus_jax.aggregation import server_optimizer
 from f3ocus_jax.clients import placement
-from f3ocus_jax.config import parsing
+from f3ocus_jax.data import own_data
 from f3ocus_jax.data.examples import ClientData
 from f3ocus_jax.data.reading import Federation, read_federation
 from f3ocus_jax.errors import ConfigError
@@ -87,7 +87,6 @@ def assemble(config: ExperimentConfig) -> Parts:
       CompilerError: for a compiler that computes wrong gradients.
     """
     checkpoint.directory(config.checkpoint, "")
-    checkpoint.directory(config.checkpoint, "")
     _xla.check()
     tokenizer, canvas = foundation_lib.inputs(config.model, config.data)
     admission.check_model(config, foundation_lib.specify(config.model, tokenizer), canvas)
@@ -96,6 +95,7 @@ def assemble(config: ExperimentConfig) -> Parts:
         canvas=canvas,
         tokenizer=tokenizer,
         writes_answers=config.model.answering == GENERATE,
+        gather=hosts.all_gather if config.distributed.own_data else own_data.alone,
     )
     _check_probe(config.importance.probe_examples, federation.clients)
     answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
@@ -152,7 +152,7 @@ def make_stages(
     shared: dict[str, Any] = {"federated": federated, "seed": seed}
     settings, slots = config.training, budgets.slots
     every = (frozen, clients, participation)
-    predict = _make_predict(config, model, clients, decoding)
+    predict = make_predict(config, model, clients, decoding)
     return Stages(
         score=make_score_stage(client_side, *every, importance=config.importance, **shared),
         select=make_select_stage(server_side),
@@ -198,18 +198,29 @@ def bound_settings(
     lists = (foundation.answers, clients, foundation.findings)
     hashes = map(checkpoint.hash_names, lists)
     return {
-        **parsing.flatten(config),
+        **checkpoint.shared_settings(config),
         **dict(zip(checkpoint.NAMES, hashes, strict=True)),
         "weights fingerprint": foundation.fingerprint,
     }
 
 
-def _make_predict(
+def make_predict(
     config: ExperimentConfig,
     model: Model,
     clients: list[ClientData],
     decoding: AnswerDecoder | None,
 ) -> inference.Predict:
+    """Makes the function that runs the model over a split.
+
+    Args:
+      config: Settings of the run.
+      model: The model.
+      clients: Clients whose splits it will see.
+      decoding: Settings of written answers; None for a model with an answer head.
+
+    Returns:
+      (params, examples) -> Outputs.
+    """
     layout: dict[str, Any] = {
         "batch_size": config.evaluation.batch_size,
         "placement_name": config.federated.placement,

@@ -38,6 +38,18 @@ MAY_DIFFER = (
 )
 """Settings that a resumed run may change: paths, placement, and the number of rounds."""
 
+OF_OWN_DATA = (
+    "data.answer_separator",
+    "data.clients_per_dataset",
+    "data.columns",
+    "data.datasets",
+    "data.dirichlet_alpha",
+    "data.encoding",
+    "data.partition",
+)
+"""Settings of which every host has its own with `config.distributed.own_data`. The hash of the
+partition, in partition.json, stands for what they lead to."""
+
 NAMES = ("names of answers", "names of clients", "names of findings")
 """Entries of the bound settings that are hashes of lists in run.json, order included."""
 
@@ -247,6 +259,12 @@ def compare_versions(saved: Mapping[str, str], round: int) -> None:
             round,
             "; ".join(differing),
         )
+
+
+def shared_settings(config: ExperimentConfig) -> dict[str, Any]:
+    """Returns the settings by dotted name, without those that are a host's own."""
+    own = OF_OWN_DATA if config.distributed.own_data else ()
+    return {name: value for name, value in parsing.flatten(config).items() if name not in own}
 
 
 def hash_names(names: Sequence[str]) -> str:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from f3ocus_jax import hosts
 from f3ocus_jax.clients.settings import TrainingConfig
 from f3ocus_jax.cost import flops, traffic
-from f3ocus_jax.data.examples import ClientData
+from f3ocus_jax.data.examples import ClientData, local_clients
 from f3ocus_jax.federation.client_side import make_score_context
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.importance.scoring_flops import scoring_flops
@@ -33,7 +32,7 @@ def count_step_flops(
     name = head_lib.OF_TASK[task]
     heads = foundation.params["head"]  # {} in a model that writes its answers
     params = {**foundation.params, "head": {n: heads[n] for n in heads if n == name}}
-    batch = hosts.local_clients(clients)[0].train.batch(np.zeros(1, np.int64))
+    batch = local_clients(clients)[0].train.batch(np.zeros(1, np.int64))
     counted = flops.step_flops(foundation.model, params, batch, training.unit)
     if not training.dual_adapters:
         return counted
@@ -58,7 +57,7 @@ def count_scoring_flops(
     importance, training = config.importance, config.training
     context = make_score_context(foundation.model, importance, training, config.model.loss)
     examples = np.zeros(importance.probe_examples, np.int64)
-    batch = hosts.local_clients(clients)[0].train.batch(examples)
+    batch = local_clients(clients)[0].train.batch(examples)
     return scoring_flops(context, importance, foundation.params, batch)
 
 

@@ -119,6 +119,8 @@ def _open_outlets(
 ) -> tuple[Sequence[Callable[[RoundRecord], None]], Notify]:
     """Opens the outputs for records and for progress; none on any host but the first."""
     if not hosts.is_first():
+        if parts.config.distributed.own_data:
+            run_folder.write_run(parts, workdir)
         return (), _ignore
     parts.federation.summary.record(workdir)
     print("\n".join(parts.federation.summary.lines()), flush=True)

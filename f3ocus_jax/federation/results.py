@@ -3,7 +3,7 @@
 import pathlib
 
 from f3ocus_jax import hosts
-from f3ocus_jax.data.examples import ClientData
+from f3ocus_jax.data.examples import ClientData, local_clients
 from f3ocus_jax.evaluation import client_metrics
 from f3ocus_jax.federation import costs
 from f3ocus_jax.federation.assembly import Parts
@@ -39,8 +39,7 @@ def write_results(
 def _baselines(clients: list[ClientData]) -> dict[str, dict[str, float]]:
     """Returns kind of baseline to client to metric, for clients whose task has the kind."""
     own = {
-        client.name: client_metrics.majority_baselines(client)
-        for client in hosts.local_clients(clients)
+        client.name: client_metrics.majority_baselines(client) for client in local_clients(clients)
     }
     measured = {name: kinds for part in hosts.all_gather(own) for name, kinds in part.items()}
     kinds = dict.fromkeys(kind for metrics in measured.values() for kind in metrics)

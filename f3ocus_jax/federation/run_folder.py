@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from etils import epath
 
+from f3ocus_jax import hosts
 from f3ocus_jax.config import parsing
 from f3ocus_jax.errors import ConfigError, DamagedError
 from f3ocus_jax.federation import assembly, checkpoint
@@ -19,6 +20,7 @@ from f3ocus_jax.models.foundation import Foundation
 from f3ocus_jax.types import ClientMemory, Params, ServerState
 
 RUN_FILE = "run.json"
+RUN_FILE_OF_HOST = "run_of_host_{}.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,14 +40,18 @@ class RunFile:
     findings: list[str]
 
 
-def read_run(workdir: pathlib.Path) -> RunFile:
+def read_run(workdir: pathlib.Path, file: pathlib.Path | None = None) -> RunFile:
     """Reads run.json of a workdir; settings that are newer than the file have their defaults.
+
+    Args:
+      workdir: Folder of the run.
+      file: Another of its `run_files` instead.
 
     Raises:
       ConfigError: If its settings are impossible.
       DamagedError: If it is cut, or does not hold what a run writes there.
     """
-    path = workdir / RUN_FILE
+    path = file or next(iter(run_files(workdir)), workdir / RUN_FILE)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         settings = parsing.complete(ExperimentConfig(), content["config"])
@@ -69,17 +75,28 @@ def checkpoints_of(config: ExperimentConfig, workdir: pathlib.Path) -> epath.Pat
     return checkpoint.directory(config.checkpoint, workdir)
 
 
+def run_files(workdir: pathlib.Path) -> list[pathlib.Path]:
+    """Returns run.json and the files of further hosts with data of their own, those that exist."""
+    others = sorted(workdir.glob(RUN_FILE_OF_HOST.format("*")))
+    return [path for path in (workdir / RUN_FILE, *others) if path.is_file()]
+
+
 def write_run(parts: Parts, workdir: pathlib.Path) -> None:
-    """Writes run.json in one step: a reader finds the old file or the new one."""
+    """Writes run.json in one step: a reader finds the old file or the new one.
+
+    A further host that has data of its own writes a file of its own, since no other host knows
+    where its data are.
+    """
+    name = RUN_FILE if hosts.is_first() else RUN_FILE_OF_HOST.format(jax.process_index())
     content = {
         "config": dataclasses.asdict(parts.config),
         "clients": [client.name for client in parts.federation.clients],
         "answers": list(parts.federation.vocabulary.answers),
         "findings": list(parts.federation.findings),
     }
-    temporary = workdir / f"{RUN_FILE}.tmp"
+    temporary = workdir / f"{name}.tmp"
     temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(workdir / RUN_FILE)
+    temporary.replace(workdir / name)
 
 
 def load_state(

@@ -199,6 +199,9 @@ class ExperimentConfig(Section):
         super().__post_init__()
         alone = not self.distributed.coordinator or self.federated.placement == "pmap"
         self.require(alone, "federated.placement", '"pmap" with several hosts')
+        compared = self.data.duplicates != "near" or not self.distributed.own_data
+        allowed = '"exact" or "keep" with config.distributed.own_data: thumbnails are not exchanged'
+        self.require(compared, "data.duplicates", allowed)
         has_adapter = self.training.unit != "adapter" or self.model.adapter_size > 0
         allowed = '> 0 where config.training.unit = "adapter"'
         self.require(has_adapter, "model.adapter_size", allowed)

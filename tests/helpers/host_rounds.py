@@ -18,7 +18,7 @@ from tests.helpers import training_stage
 def only_mine(clients: list[ClientData]) -> list[ClientData]:
     """Takes the examples of other hosts' clients away."""
     kept = []
-    for client, here in zip(clients, distributed.local_clients_mask(len(clients)), strict=True):
+    for client, here in zip(clients, distributed.dealt_mask(len(clients)), strict=True):
         away = RemoteExamples(len(client.train), client.task)
         kept.append(client if here else dataclasses.replace(client, train=away, test=away))
     return kept

@@ -12,7 +12,7 @@ from tests.helpers.marking import marked
 
 def test_alone_every_client_is_here_and_an_exchange_gives_back_what_was_given():
     assert distributed.is_first()
-    assert distributed.local_clients_mask(3).all()
+    assert distributed.dealt_mask(3).all()
     assert distributed.all_gather({"a": 1}) == [{"a": 1}]
     places, values = distributed.gather_clients(np.array([2, 5]), {"x": np.array([1.0, 2.0])})
     assert places.tolist() == [2, 5]

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from f3ocus_jax import hosts
-from f3ocus_jax.data.examples import ClientData
+from f3ocus_jax.data.examples import ClientData, local_clients
 from f3ocus_jax.errors import RoundError
 from f3ocus_jax.evaluation import client_metrics
 from f3ocus_jax.evaluation.client_metrics import ClientMetrics
@@ -46,7 +46,7 @@ def make_evaluate_stage(
         state: ServerState, training: TrainingOutcome | None = None, /
     ) -> list[ClientMetrics]:
         params = units.join(frozen, state.rows_L, state.head, unit)
-        local = hosts.local_clients(clients)
+        local = local_clients(clients)
         measured = client_metrics.evaluate_clients(predict, params, local)
         own = {
             client.name: dataclasses.asdict(metrics)

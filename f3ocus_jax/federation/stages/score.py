@@ -9,7 +9,7 @@ import numpy as np
 
 from f3ocus_jax import hosts
 from f3ocus_jax.clients import batches, placement
-from f3ocus_jax.data.examples import ClientData, stack_batches
+from f3ocus_jax.data.examples import ClientData, local_mask, stack_batches
 from f3ocus_jax.federation.client_side import ClientSide, Shared
 from f3ocus_jax.federation.participation import Participation, check_enough
 from f3ocus_jax.federation.settings import FederatedConfig
@@ -65,7 +65,7 @@ def make_score_stage(
     Returns:
       The stage. It raises RoundError if fewer than `federated.min_clients` scores are usable.
     """
-    local_K = hosts.local_clients_mask(len(clients))
+    local_K = local_mask(clients)
     score_clients = placement.stream(
         lambda shared, one: _score_one(client_side, shared, one),
         placement.KEEP_ALL,

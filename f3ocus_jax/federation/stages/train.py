@@ -10,7 +10,7 @@ from f3ocus_jax import hosts
 from f3ocus_jax.aggregation.layerwise import Change, LayerWeights, TrainedLayers
 from f3ocus_jax.clients import placement
 from f3ocus_jax.clients.settings import TrainingConfig
-from f3ocus_jax.data.examples import ClientData
+from f3ocus_jax.data.examples import ClientData, local_mask
 from f3ocus_jax.federation.client_side import ClientSide, ClientUpdate, Shared
 from f3ocus_jax.federation.participation import Participation, check_enough
 from f3ocus_jax.federation.server_side import Receive, ReceivedUpdate, ServerSide, Start
@@ -72,7 +72,7 @@ def make_train_stage(
       The stage. It raises RoundError if fewer than `federated.min_clients` updates are usable.
     """
     facts, names = describe_clients(clients, training, seed), [client.name for client in clients]
-    local_K = hosts.local_clients_mask(len(clients))
+    local_K = local_mask(clients)
     train_clients = placement.stream(
         lambda shared, one: client_side.train(shared, one.memory, one.task),
         make_fold(server_side.start, server_side.receive),
