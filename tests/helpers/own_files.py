@@ -19,8 +19,8 @@ def write_picture(path: pathlib.Path, number: int) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def make_rows(pictures: int = 10) -> list[dict[str, Any]]:
-    """Two questions about each picture of two hospitals; a patient has two pictures."""
+def make_rows(pictures: int = 10, hospitals: Sequence[str] = HOSPITALS) -> list[dict[str, Any]]:
+    """Two questions about each picture of some hospitals; a patient has two pictures."""
     return [
         {
             "image": f"images/{hospital}_{number}.png",
@@ -29,15 +29,15 @@ def make_rows(pictures: int = 10) -> list[dict[str, Any]]:
             "hospital": hospital,
             "patient": f"p{number // 2}",
         }
-        for hospital in HOSPITALS
+        for hospital in hospitals
         for number in range(pictures)
         for question in ("is there an effusion?", "which side?")
     ]
 
 
-def write_pictures(folder: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """The pictures that rows name."""
-    for number, name in enumerate(sorted({row["image"] for row in rows})):
+def write_pictures(folder: pathlib.Path, rows: Iterable[Mapping[str, Any]], first: int = 0) -> None:
+    """The pictures that rows name, all different; those of another folder from `first` on."""
+    for number, name in enumerate(sorted({row["image"] for row in rows}), start=first):
         write_picture(folder / name, number)
 
 
@@ -57,9 +57,14 @@ def write_csv(
         writer.writerows(rows)
 
 
-def write_folder(folder: pathlib.Path, pictures: int = 10) -> pathlib.Path:
+def write_folder(
+    folder: pathlib.Path,
+    pictures: int = 10,
+    hospitals: Sequence[str] = HOSPITALS,
+    first: int = 0,
+) -> pathlib.Path:
     """A whole folder; returns it."""
-    rows = make_rows(pictures)
-    write_pictures(folder, rows)
+    rows = make_rows(pictures, hospitals)
+    write_pictures(folder, rows, first)
     write_csv(folder / "questions.csv", rows)
     return folder
