@@ -1,6 +1,12 @@
 """A folder of a user's own through a whole federation: stopped, resumed, evaluated, asked."""
 
+import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -8,9 +14,12 @@ from f3ocus_jax import runs
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import experiment
 from tests.helpers.configs import read_config, without_times
-from tests.helpers.own_files import HOSPITALS, make_rows, write_csv, write_folder
+from tests.helpers.own_files import COLUMNS, HOSPITALS, make_rows, write_csv, write_folder
+from tests.helpers.paths import REPOSITORY
 
 QUESTION = "is there an effusion?"
+DEADLINE = 900.0
+"""Seconds after which a command counts as hanging."""
 
 
 @pytest.mark.extended
@@ -52,3 +61,98 @@ def test_hospitals_become_clients(tmp_path):
     (oslo,) = (each for each in parts.federation.summary.clients if each.name == "Oslo")
     assert oslo.examples == {"train": 16, "test": 4}
     assert oslo.images == {"train": 8, "test": 2}
+
+
+def write_vqa_rad(source, folder):
+    """VQA-RAD as a user would have it: a CSV beside images; an organ is a hospital."""
+    released = json.loads((source / "VQA_RAD Dataset Public.json").read_text(encoding="utf-8"))
+    rows = [
+        {
+            "image": f"images/{row['image_name']}",
+            "question": row["question"],
+            "answer": str(row["answer"]),
+            "hospital": row["image_organ"],
+            "patient": row["image_name"],
+        }
+        for row in released
+    ]
+    shutil.copytree(source / "VQA_RAD Image Folder", folder / "images")
+    write_csv(folder / "questions.csv", rows, COLUMNS)
+    return rows
+
+
+def command(name, folder, *arguments):
+    """A running command of the package."""
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
+    return subprocess.Popen(
+        [sys.executable, "-m", f"f3ocus_jax.{name}", *arguments],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def output_of(process):
+    output, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0, output
+    return output
+
+
+def finished_rounds(workdir):
+    path = workdir / "records.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def kill_after_round(process, number, workdir):
+    limit = time.monotonic() + DEADLINE
+    while finished_rounds(workdir) <= number:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < limit, "the round was never reached"
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def results_of(workdir):
+    """Records without what no two runs share, and the bytes of the final model."""
+    lines = (workdir / "records.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [{**json.loads(line), "seconds": None} for line in lines]
+    return records, (workdir / "model" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_vqa_rad_as_own_files_is_killed_resumed_evaluated_and_asked(real_data, tmp_path):
+    own = tmp_path / "own"
+    rows = write_vqa_rad(real_data / "vqa_rad", own)
+
+    def train(workdir):
+        settings = {
+            "data.datasets": f"('files:{own}',)",
+            "data.data_dir": tmp_path / "built",
+            "training.max_local_steps": 2,
+            "federated.rounds": 3,
+        }
+        flags = [f"--config.{name}={value}" for name, value in settings.items()]
+        config = "--config=configs/own_data.py:tiny_last_k"
+        return command("train", tmp_path, config, f"--workdir={workdir}", *flags)
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    output = output_of(train(whole))
+    assert all(f"  {hospital}" in output for hospital in ("ABD", "CHEST", "HEAD"))
+    kill_after_round(train(killed), 1, killed)
+    assert finished_rounds(killed) < 4
+    assert "resuming after round" in output_of(train(killed))
+    records, weights = results_of(killed)
+    assert (records, weights) == results_of(whole)
+    assert [client["client"] for client in records[-1]["clients"]] == ["ABD", "CHEST", "HEAD"]
+
+    output_of(command("evaluate", tmp_path, f"--workdir={killed}", "--round=3"))
+    measured = json.loads((killed / "evaluation_round_3.json").read_text(encoding="utf-8"))
+    for client in records[-1]["clients"]:
+        assert measured["clients"][client["client"]] == pytest.approx(client["test"], abs=1e-6)
+    question = [f"--image={own / rows[0]['image']}", f"--question={rows[0]['question']}"]
+    answer = output_of(command("predict", tmp_path, f"--workdir={killed}", "--round=3", *question))
+    assert answer.splitlines()[-1] == f"round 3 of {killed}"

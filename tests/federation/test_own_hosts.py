@@ -42,7 +42,7 @@ class Hosts:
             flags = [f"--{name}={value}" for name, value in arguments.items()]
             return ["-m", "tests.helpers.guarded_command", str(other), "f3ocus_jax.train", *flags]
 
-        return hosts.run_to_end(command, hosts=2, devices=2, timeout=600)
+        return hosts.run_to_end(command, hosts=2, devices=2, timeout=1200)
 
     def refused(self, **settings):
         """Last line of each host of a command that must fail on both."""
@@ -68,7 +68,7 @@ def run_alone(two, rounds):
     }
     flags = [f"--{name}={value}" for name, value in arguments.items()]
     command = ["-m", "f3ocus_jax.train", *flags]
-    hosts.run(lambda host, address: command, hosts=1, devices=4, timeout=600)
+    hosts.run(lambda host, address: command, hosts=1, devices=4, timeout=1200)
     return two.root / "alone"
 
 
