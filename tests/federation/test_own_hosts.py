@@ -88,10 +88,8 @@ def test_hosts_with_a_folder_each_train_what_one_process_with_both_trains(tmp_pa
     assert [record["round"] for record in records] == [0, 1, 2]
     for one, other in zip(records_of(alone), records, strict=True):
         for client, same in zip(one["clients"], other["clients"], strict=True):
-            exact = ("client", "examples", "layers", "steps")
-            assert {name: client.get(name) for name in exact} == {
-                name: same.get(name) for name in exact
-            }
+            exact = ("client", "train_examples", "layers", "steps")
+            assert {name: client[name] for name in exact} == {name: same[name] for name in exact}
             np.testing.assert_allclose(client["scores"], same["scores"], atol=1e-5)
             assert client["test"] == pytest.approx(same["test"], abs=1e-4)
     weights, expected = (load_file(each / "model/model.safetensors") for each in (first, alone))
