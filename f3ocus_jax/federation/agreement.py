@@ -60,6 +60,23 @@ def check_parts(parts: Parts, folder: epath.Path) -> None:
     compare(_of_all_hosts({**part_facts(parts), **rounds}))
 
 
+def check_checkpoints(is_seen: bool) -> None:
+    """Compares the places of the checkpoints: every host reads them, and the first writes them.
+
+    Args:
+      is_seen: True if this host sees the folder of the first host.
+
+    Raises:
+      ConfigError: On all hosts, if one does not.
+    """
+    for host, sees in enumerate(hosts.all_gather(is_seen)):
+        if not sees:
+            raise ConfigError(
+                f"host {host} does not see the folder in which host 0 keeps the checkpoints: let "
+                "config.checkpoint.directory be a folder that all hosts see"
+            )
+
+
 def setting_facts(config: ExperimentConfig) -> dict[str, Any]:
     """Returns the settings that hosts share, by the names that a message gives them."""
     settings = checkpoint.shared_settings(config)

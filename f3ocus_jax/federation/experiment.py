@@ -41,6 +41,7 @@ def run(config: ExperimentConfig, workdir: pathlib.Path) -> list[RoundRecord]:
     with run_lock.owned(workdir, folder) as check_ownership:
         with hosts.ending_together():
             agreement.check_settings(config)
+            agreement.check_checkpoints(run_lock.is_seen(workdir, folder))
             parts = assemble(config)
             agreement.check_parts(parts, folder)
             state, memory, records = resuming.resume(parts, folder, workdir)

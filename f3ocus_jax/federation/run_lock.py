@@ -64,6 +64,18 @@ def owned(
         yield check
 
 
+def is_seen(folder: pathlib.Path, checkpoints: epath.Path | None = None) -> bool:
+    """Returns True if this host sees what `owned` locks, as the first host does.
+
+    Args:
+      folder: Folder of the run on this host.
+      checkpoints: Folder of its checkpoints, as this host names it; one with an address is seen.
+    """
+    if checkpoints is not None and paths.is_address(str(checkpoints)):
+        return True
+    return _locks(folder, checkpoints)[-1].exists()
+
+
 def remove_unfinished(folder: pathlib.Path) -> None:
     """Removes the unfinished files of a folder that no other process writes to."""
     for name in RESULTS:

@@ -127,6 +127,20 @@ def test_two_hosts_with_a_hospital_of_the_same_name_are_refused(tmp_path):
 
 
 @pytest.mark.extended
+def test_hosts_that_do_not_share_the_folder_of_checkpoints_are_refused(tmp_path):
+    two = Hosts(tmp_path)
+    lines = two.refused(checkpoint__directory="")
+    assert (
+        lines
+        == [
+            "error: host 1 does not see the folder in which host 0 keeps the checkpoints: let "
+            "config.checkpoint.directory be a folder that all hosts see"
+        ]
+        * 2
+    )
+
+
+@pytest.mark.extended
 def test_a_broken_folder_ends_both_hosts_and_its_content_stays_there(tmp_path):
     two = Hosts(tmp_path)
     write_folder(two.places[0] / "own", 10, ("Oslo",))

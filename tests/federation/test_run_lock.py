@@ -52,6 +52,9 @@ def test_two_folders_cannot_share_checkpoints(tmp_path):
     second.mkdir()
     shared = epath.Path(tmp_path / "shared")
     with run_lock.owned(first, shared):
+        assert run_lock.is_seen(first, shared)
+        assert run_lock.is_seen(second, shared)  # a host with a workdir of its own
+        assert not run_lock.is_seen(second, epath.Path(second / "checkpoints"))
         with pytest.raises(LockedError, match="shared is in use"), run_lock.owned(second, shared):
             pass
         assert not list(second.iterdir())
