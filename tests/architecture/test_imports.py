@@ -22,6 +22,7 @@ ORDER = (
     "report",
     "federation",
     "runs",
+    "sweep",
     "_command_line",
 )
 """Folders and shared modules from the bottom up; the foundations below and commands above."""
