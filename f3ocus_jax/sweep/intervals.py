@@ -24,7 +24,7 @@ class Interval:
       low: Lower end; NaN where the values allow no interval.
       high: Upper end; NaN where the values allow no interval.
       n: Number of values.
-      reason: Why an end or the mean is NaN, or why the interval has no width; "" otherwise.
+      reason: Cause of a NaN or of an interval without width; "" otherwise.
     """
 
     mean: float

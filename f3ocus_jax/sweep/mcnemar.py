@@ -20,7 +20,7 @@ class McNemar:
         on which the models differ.
       p_mid: Its mid-p-value, which is less conservative and holds the level in nearly all cases
         (Fagerland, Lydersen and Laake, 2013).
-      reason: Why there are no p-values, or "".
+      reason: Cause of missing p-values, or "".
     """
 
     only_first: int

@@ -23,7 +23,7 @@ class Test:
       statistic: Value of the test statistic; NaN where the test cannot be made.
       p: Two-sided p-value; NaN where the test cannot be made.
       n: Number of observations that it is made from.
-      reason: Why there is no p-value, or ""; exact tests have no further note.
+      reason: Cause of a missing p-value, or "".
     """
 
     __test__ = False  # no test for pytest, whatever its name

@@ -30,7 +30,7 @@ class RankComparison:
       pairwise_p_MM: Nemenyi's p-value of each pair of methods.
       groups: Indices of methods that cannot be separated, best first: maximal runs of at least two
         whose ranks span less than the critical difference.
-      reason: Why there is no test, or "".
+      reason: Cause of a missing test, or "".
     """
 
     average_ranks: list[float]

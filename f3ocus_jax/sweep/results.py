@@ -65,7 +65,7 @@ class RunResult:
       algorithm: Name of the server's selector; "" if it chose nothing.
       hypervolume: Mean hypervolume of the server's fronts over rounds; None without fronts.
       picks: Share of the clients and rounds in which each layer was trained, [L]; empty if unknown.
-      chosen: How the round of "accuracy" was chosen, as the run says it; "the last round" if none.
+      chosen: Rule by which the round of "accuracy" was chosen, as the run says it.
     """
 
     key: str
