@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from tests.helpers import own_files
 from tests.helpers.marking import marked
 from tests.helpers.paths import REPOSITORY
 from tests.tfds_medvqa.attacks import (
@@ -23,6 +24,7 @@ from tests.tfds_medvqa.attacks import (
 )
 from tests.tfds_medvqa.dummy_builds import build_dummy, dummy_folder, texts
 from tests.tfds_medvqa.dummy_files import picture
+from tfds_medvqa.build import build
 
 MARK = b"\xef\xbb\xbf"
 TEXT_SUFFIXES = (".json", ".txt", ".csv", ".xml")
@@ -84,9 +86,13 @@ def test_rows_end_at_newlines_alone(dataset, tmp_path):
 BUILD = """
 import json, pathlib, sys
 from tests.tfds_medvqa.dummy_builds import build_dummy, texts
+from tfds_medvqa.build import build
 for name in sys.argv[2:]:
     folder = pathlib.Path(sys.argv[1])
-    splits = texts(build_dummy(name, folder / "data", folder / name.partition("/")[0]))
+    if name == "files":
+        splits = texts(build(f"files:{folder}/Gr\\u00f6\\u00dfe", folder / "data"))
+    else:
+        splits = texts(build_dummy(name, folder / "data", folder / name.partition("/")[0]))
     ids = [[each["image_id"].decode(), each["question"].decode()]
            for examples in splits.values() for each in examples]
     (folder / "found").mkdir(exist_ok=True)
@@ -107,23 +113,40 @@ def name_in_german(dataset, manual):
         picture(path.with_name(f"größe{path.suffix}"), 1)
 
 
+def write_own_folders(folder):
+    """A user's own folders of two hospitals."""
+    for hospital in ("Zürich", "Malmö"):
+        rows = [
+            {"image": f"größe_{number}.png", "question": "Groß?", "answer": "ja", "patient": number}
+            for number in range(4)
+        ]
+        own_files.write_pictures(folder / hospital, rows)
+        columns = ("image", "question", "answer", "patient")
+        own_files.write_csv(folder / hospital / "fragen.csv", rows, columns)
+
+
 @pytest.mark.extended
 def test_every_builder_works_where_the_locale_is_ascii(tmp_path, capsys):
-    names = [f"{dataset}/{config}" for dataset, config in CONFIGS.items()]
+    names = [*(f"{dataset}/{config}" for dataset, config in CONFIGS.items()), "files"]
     for dataset in CONFIGS:
         name_in_german(dataset, shutil.copytree(dummy_folder(dataset), tmp_path / dataset))
+    write_own_folders(tmp_path / "Größe")
     arguments = [sys.executable, "-c", BUILD, str(tmp_path), *names]
     environment = os.environ | ASCII | {"PYTHONPATH": str(REPOSITORY)}
     process = subprocess.run(
         arguments, cwd=REPOSITORY, env=environment, capture_output=True, check=False
     )
     assert process.returncode == 0, process.stderr.decode()
-    for dataset in CONFIGS:
+    for dataset in (*CONFIGS, "files"):
         told = json.loads((tmp_path / "found" / dataset).read_text(encoding="utf-8"))
         assert any("größe" in image or "Größe" in asked for image, asked in told), dataset
         # The same files under another locale are the same source.
         capsys.readouterr()
-        expected = examples_of(dataset, tmp_path / "data", tmp_path / dataset)
+        if dataset == "files":
+            splits = texts(build(f"files:{tmp_path}/Größe", tmp_path / "data"))
+            expected = {each["example_id"]: each for split in splits.values() for each in split}
+        else:
+            expected = examples_of(dataset, tmp_path / "data", tmp_path / dataset)
         assert capsys.readouterr().out == ""
         assert sorted(told) == sorted(
             [each["image_id"].decode(), each["question"].decode()] for each in expected.values()

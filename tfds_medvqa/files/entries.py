@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Mapping
 
 from tfds_medvqa.common import answers
+from tfds_medvqa.common.file_names import as_text
 from tfds_medvqa.common.findings import SEPARATOR
 from tfds_medvqa.common.rows import UNKNOWN, Reason, Row, check_answer, shown
 from tfds_medvqa.common.source_folder import SourceFolder
@@ -106,7 +107,7 @@ class EntryReader:
         image = files.image(row, row.path("image"), folder)
         path = image.content
         assert isinstance(path, pathlib.Path)
-        return image, path.relative_to(self.root).as_posix()
+        return image, as_text(path.relative_to(self.root).as_posix())
 
     def _hospital(self, row: Row) -> str:
         named = self._identifier(row, "hospital")
@@ -114,7 +115,7 @@ class EntryReader:
             return named
         if row.has("hospital"):
             raise row.error(Reason.NO_TEXT, "has an empty 'hospital'")
-        return self.table.hospital or self.root.name
+        return self.table.hospital or as_text(self.root.name)
 
     def _split(self, row: Row) -> str | None:
         if not row.has("split"):

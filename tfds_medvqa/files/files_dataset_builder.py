@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from tfds_medvqa.common import answers
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import question_example
+from tfds_medvqa.common.file_names import as_text, on_disk
 from tfds_medvqa.common.findings import labelled_example
 from tfds_medvqa.common.manual_builder import ManualBuilder
 from tfds_medvqa.common.source_folder import Origin, SourceFolder
@@ -52,13 +53,14 @@ def make_config(path: str, options: TableOptions) -> FilesConfig:
     """
     if not path.strip():
         raise BuildError(f"{PREFIX} names no folder; say {PREFIX}PATH")
-    absolute = pathlib.Path(path).expanduser().absolute()
+    absolute = pathlib.Path(on_disk(path)).expanduser().absolute()
+    name = as_text(absolute.name)
     shaped = dataclasses.asdict(options) | {"columns": sorted(options.columns.items())}
-    text = json.dumps([str(absolute), shaped])
+    text = json.dumps([as_text(str(absolute)), shaped])
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
-    slug = re.sub(r"[^a-z0-9]+", "_", absolute.name.lower()).strip("_")[:40] or "files"
+    slug = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40] or "files"
     return FilesConfig(
-        name=f"{slug}_{digest}", description=f"{absolute.name}", path=str(absolute), options=options
+        name=f"{slug}_{digest}", description=name, path=str(absolute), options=options
     )
 
 
@@ -109,7 +111,7 @@ class Builder(ManualBuilder):
         splits: dict[str, list[dict[str, Any]]] = {}
         for entry in entries:
             split = entry.split or split_of[entry.group]
-            examples = make_examples(entry, split, names, root.name, closed_answers)
+            examples = make_examples(entry, split, names, as_text(root.name), closed_answers)
             splits.setdefault(split, []).extend(examples)
         for split in (TRAIN, "test", *(["validation"] if names else [])):
             if split not in splits:

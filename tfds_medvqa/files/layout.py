@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 
 from tfds_medvqa.common.errors import BuildError
+from tfds_medvqa.common.file_names import as_text
 from tfds_medvqa.common.source_folder import listed
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
@@ -80,7 +81,7 @@ def find_tables(root: pathlib.Path) -> list[SourceTable]:
     for table in found:
         relative = table.path.relative_to(root)
         name = relative.name[: relative.name.index(".")]
-        named.append(dataclasses.replace(table, name=relative.with_name(name).as_posix()))
+        named.append(dataclasses.replace(table, name=as_text(relative.with_name(name).as_posix())))
     return named
 
 
@@ -122,7 +123,7 @@ def _in_folders(root: pathlib.Path) -> list[SourceTable]:
             without.append(folder)
         for table in inside:
             if split is None:
-                found.append(dataclasses.replace(table, hospital=folder.name))
+                found.append(dataclasses.replace(table, hospital=as_text(folder.name)))
             else:
                 found.append(dataclasses.replace(table, split=split))
     if found and without:
