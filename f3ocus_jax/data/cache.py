@@ -21,7 +21,7 @@ from f3ocus_jax.data.table import DATASET_COLUMNS, TEXT_COLUMNS, Column, Table
 from f3ocus_jax.errors import DamagedError, DataError
 from tfds_medvqa.common import integrity, owner_lock, sealed_build
 from tfds_medvqa.common.errors import ImageSizeError
-from tfds_medvqa.common.images import DEFAULT_DECODING, DecodeOptions
+from tfds_medvqa.common.image_limits import DEFAULT_DECODING, DecodeOptions
 
 STORED_COLUMNS = [name for name in TEXT_COLUMNS if name not in DATASET_COLUMNS]
 """Columns of the cache, one file each; the others are the same for a whole dataset."""

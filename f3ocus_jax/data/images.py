@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from tfds_medvqa.common.images import DEFAULT_DECODING, DecodeOptions, decode_rgb
+from tfds_medvqa.common.image_limits import DEFAULT_DECODING, DecodeOptions
+from tfds_medvqa.common.images import decode_rgb
 
 THUMBNAIL_SIDE = 16
 

@@ -15,7 +15,7 @@ from f3ocus_jax.errors import DataError
 from f3ocus_jax.types import Batch
 from tfds_medvqa.common import images as image_files
 from tfds_medvqa.common.errors import ImageError
-from tfds_medvqa.common.images import DEFAULT_DECODING, DecodeOptions
+from tfds_medvqa.common.image_limits import DEFAULT_DECODING, DecodeOptions, read_bytes
 from tfds_medvqa.common.rows import RowError, check_unicode
 
 Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray
@@ -123,7 +123,7 @@ def read_picture(picture: Picture, decoding: DecodeOptions = DEFAULT_DECODING) -
         if isinstance(picture, Image.Image):
             return image_files.convert_rgb(picture, decoding)
         path = pathlib.Path(picture).expanduser()
-        return images_lib.decode_rgb(image_files.read_bytes(path, decoding.max_pixels), decoding)
+        return images_lib.decode_rgb(read_bytes(path, decoding.max_pixels), decoding)
     except FileNotFoundError:
         raise
     except IsADirectoryError as error:

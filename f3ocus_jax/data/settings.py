@@ -7,7 +7,7 @@ from f3ocus_jax.config import SEED, Section, paths, setting
 from f3ocus_jax.data import overlap
 from f3ocus_jax.errors import ConfigError
 from tfds_medvqa.common.errors import BuildError
-from tfds_medvqa.common.images import MAX_IMAGE_PIXELS
+from tfds_medvqa.common.image_limits import MAX_IMAGE_PIXELS
 from tfds_medvqa.common.rows import INVALID_ROWS, ReadOptions
 from tfds_medvqa.common.table_options import QUESTION, TableOptions
 

@@ -36,6 +36,7 @@ EXTRA_REASONS = {
 
 WHERE_INSTALLED = {
     "f3ocus_jax": {"torch"},  # reads torch's checkpoints
+    "tfds_medvqa": {"pydicom"},  # reads DICOM files
     "tests": {"peft"},
     "benchmarks": {"cosmic-ray", "fedjax", "flwr", "torch"},
 }
@@ -102,14 +103,14 @@ def test_whatever_is_imported_is_declared(folders, extras):
 
 
 def test_the_parts_of_a_wheel_import_nothing_of_the_tests():
-    assert imported(*PACKAGE) <= declared() | WHERE_INSTALLED["f3ocus_jax"]
+    assert imported(*PACKAGE) <= declared() | declared("dicom") | WHERE_INSTALLED["f3ocus_jax"]
 
 
 def test_whatever_is_declared_for_run_time_is_imported_or_has_a_reason():
     assert declared() - imported(*PACKAGE) == RUN_TIME_REASONS.keys()
 
 
-@pytest.mark.parametrize("extra", ["test", "parity", "docs", "release", "mutation"])
+@pytest.mark.parametrize("extra", ["dicom", "test", "parity", "docs", "release", "mutation"])
 def test_whatever_an_extra_declares_is_imported_or_has_a_reason(extra):
     used = imported("tests", "benchmarks") | EXTRA_REASONS.keys()
     assert declared(extra) <= used
@@ -118,7 +119,7 @@ def test_whatever_an_extra_declares_is_imported_or_has_a_reason(extra):
 
 def test_every_extra_is_accounted_for():
     accelerators = {"cuda", "cuda12", "cuda13", "tpu"}  # of JAX, see tests/api/test_packaging.py
-    tested = {"test", "parity", "docs", "release", "mutation"}
+    tested = {"dicom", "test", "parity", "docs", "release", "mutation"}
     assert set(PROJECT["optional-dependencies"]) == accelerators | tested
     needed = set().union(*(declared(extra) for extra in tested))
     assert needed - imported("tests", "benchmarks") == EXTRA_REASONS.keys()

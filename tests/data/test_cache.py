@@ -15,7 +15,7 @@ from f3ocus_jax.errors import DataError
 from tests.helpers.tables import dummy, table
 from tfds_medvqa.build import build
 from tfds_medvqa.common import owner_lock
-from tfds_medvqa.common.images import DecodeOptions
+from tfds_medvqa.common.image_limits import DecodeOptions
 
 NAME, SIZE = "vqa_rad/released", 6
 

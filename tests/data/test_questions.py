@@ -9,7 +9,8 @@ from PIL import Image
 from f3ocus_jax.data.questions import pair, read_picture
 from f3ocus_jax.errors import DataError
 from tests.tfds_medvqa import attacks
-from tfds_medvqa.common.images import DecodeOptions, read_image
+from tfds_medvqa.common.image_limits import DecodeOptions
+from tfds_medvqa.common.images import read_image
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,13 @@ from f3ocus_jax.data import html_page
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
 from tests.helpers.configs import read_config
+from tests.helpers.dicom_files import make_dicom_modes
 from tests.helpers.image_modes import PAGE, SIDE, make_modes, make_pages
 from tests.helpers.own_files import write_csv
 from tfds_medvqa.build import build
 from tfds_medvqa.common import images
 
-MODES = make_modes() | make_pages()
+MODES = make_modes() | make_pages() | make_dicom_modes()
 INEXACT = {"CMYK": 1, "alpha": 1, "grey and alpha": 1}
 """Largest difference from NumPy where PIL computes with integers."""
 

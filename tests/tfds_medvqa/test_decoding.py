@@ -15,7 +15,7 @@ from tests.helpers.own_files import write_csv, write_folder
 from tfds_medvqa.build import build
 from tfds_medvqa.common import images, source_files, windows
 from tfds_medvqa.common.errors import BuildError, ImageError, ImageSizeError
-from tfds_medvqa.common.images import DecodeOptions
+from tfds_medvqa.common.image_limits import DecodeOptions
 from tfds_medvqa.common.rows import ReadOptions
 
 PAGES = make_pages()

@@ -13,7 +13,7 @@ from tests.helpers.paths import DATASETS, PACKAGE, REPOSITORY
 from tests.tfds_medvqa import attacks
 from tfds_medvqa.common import images
 from tfds_medvqa.common.errors import BuildError, ImageError, ImageSizeError
-from tfds_medvqa.common.images import DecodeOptions
+from tfds_medvqa.common.image_limits import DecodeOptions
 
 OPENING = {"Image.open", "PIL.Image.open", "plt.imread", "imread", "iio.imread"}
 

@@ -1,7 +1,6 @@
 """Encoded images: decoding within a limit of pixels, and encoding for TFDS without TensorFlow."""
 
 import contextlib
-import dataclasses
 import io
 import pathlib
 import threading
@@ -10,36 +9,21 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from tfds_medvqa.common import dicom
 from tfds_medvqa.common.conversion import significant_bits_of, to_rgb
-from tfds_medvqa.common.errors import BuildError, ImageError, ImageSizeError
+from tfds_medvqa.common.errors import BuildError, ImageError
+from tfds_medvqa.common.image_limits import (
+    DEFAULT_DECODING,
+    DecodeOptions,
+    check_size,
+    read_bytes,
+)
 from tfds_medvqa.common.placeholders import placeholder
 
-MAX_IMAGE_PIXELS = 64_000_000
-"""Pixels of an image above which it is not decoded, unless another limit is given."""
-MAX_BYTES_PER_PIXEL = 8
-"""Bytes per pixel of an uncompressed file of four channels with 16 bits each."""
-MAX_HEADER_BYTES = 1 << 24
-
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
-"""Formats that are read; others of PIL start programs, as EPS does, or have no signature."""
+"""Formats that PIL reads here; others start programs, as EPS does, or have no signature."""
 
 _opening = threading.Lock()
-
-
-@dataclasses.dataclass(frozen=True)
-class DecodeOptions:
-    """Options of decoding an image.
-
-    Attributes:
-      max_pixels: Pixels above which an image is not decoded.
-      page: Page of a TIFF file, or frame of an animation, from 1; 0 to refuse files with several.
-    """
-
-    max_pixels: int = MAX_IMAGE_PIXELS
-    page: int = 0
-
-
-DEFAULT_DECODING = DecodeOptions()
 
 
 def encode_png(image_HWC: np.ndarray) -> io.BytesIO:
@@ -56,58 +40,24 @@ def encode_png(image_HWC: np.ndarray) -> io.BytesIO:
     return _save(Image.fromarray(image_HWC), "PNG", compress_level=1)
 
 
-def check_size(width: int, height: int, max_pixels: int, frames: int = 1) -> None:
-    """Compares an image with the limit.
-
-    Args:
-      width: Width, in pixels.
-      height: Height, in pixels.
-      max_pixels: Largest number of pixels.
-      frames: Number of frames that are decoded to obtain it.
-
-    Raises:
-      ImageSizeError: if it has more.
-    """
-    if width * height * frames > max_pixels:
-        size = f"{width} x {height}" if frames == 1 else f"{width} x {height} x {frames}"
-        raise ImageSizeError(
-            f"has {size} pixels, more than max_image_pixels = {max_pixels}; "
-            "raise the limit or make the image smaller"
-        )
-
-
-def read_bytes(path: pathlib.Path, max_pixels: int = MAX_IMAGE_PIXELS) -> bytes:
-    """Reads an image file that is no larger than an image within the limit can be.
-
-    Raises:
-      ImageSizeError: if it is larger.
-      OSError: if it cannot be read.
-    """
-    size, most = path.stat().st_size, MAX_BYTES_PER_PIXEL * max_pixels + MAX_HEADER_BYTES
-    if size > most:
-        raise ImageSizeError(
-            f"has {size} bytes, more than an image of max_image_pixels = {max_pixels} needs; "
-            "raise the limit or make the image smaller"
-        )
-    return path.read_bytes()
-
-
 def decode_rgb(content: bytes, options: DecodeOptions = DEFAULT_DECODING) -> Image.Image:
     """Decodes an image as 8-bit colour, as building, training, predicting and inspecting do.
 
     Decoding what `encode_checked` stored gives the same pixels again.
 
     Args:
-      content: File of one of `FORMATS`.
+      content: File of one of `FORMATS`, or DICOM.
       options: Limit of pixels, and the page of a file that has several.
 
     Returns:
-      Image of mode "RGB", see `conversion.to_rgb`.
+      Image of mode "RGB", see `conversion.to_rgb` and `dicom.decode_rgb`.
 
     Raises:
       ImageSizeError: if it has more pixels.
       ImageError: if it is no image, is damaged, or has several pages and none is chosen.
     """
+    if dicom.is_dicom(content):
+        return dicom.decode_rgb(content, options)
     with opened(content, options) as image:
         return to_rgb(image, significant_bits_of(content))
 
@@ -147,7 +97,7 @@ def opened(content: bytes, options: DecodeOptions = DEFAULT_DECODING) -> Iterato
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        known = f"it is none of {', '.join(FORMATS)}"
+        known = f"it is none of {', '.join((*FORMATS, 'DICOM'))}"
         raise ImageError(f"cannot be read as an image ({known})") from error
     except Exception as error:  # damaged files raise errors of any kind in PIL's decoders
         reason = str(error) or type(error).__name__
@@ -186,7 +136,7 @@ def encode_checked(
     """Decodes an image completely, so that a damaged one is found when the dataset is built.
 
     Args:
-      content: File of one of `FORMATS`.
+      content: File of one of `FORMATS`, or DICOM.
       shorter_side: Largest shorter side in pixels; larger images are downscaled to it, as JPEG of
         quality 95. 0 keeps every image's size.
       options: Limit of pixels, and the page of a file that has several.
@@ -199,9 +149,15 @@ def encode_checked(
       ImageSizeError: if it has more pixels.
       ImageError: see `decode_rgb`.
     """
+    if dicom.is_dicom(content):
+        decoded = dicom.decode_rgb(content, options)
+        if shorter_side and min(decoded.size) > shorter_side:
+            return _save(_downscaled(decoded, shorter_side), "JPEG", quality=95)
+        return _save(decoded, "PNG", compress_level=1)
     with opened(content, options) as image:
         if shorter_side and min(image.size) > shorter_side:
-            return _save(_downscaled(image, shorter_side, content), "JPEG", quality=95)
+            bits = significant_bits_of(content)
+            return _save(_downscaled(image, shorter_side, bits), "JPEG", quality=95)
         decoded = to_rgb(image, significant_bits_of(content))
         if _is_plain(image) and image.tobytes() == decoded.tobytes():
             return io.BytesIO(content)
@@ -228,12 +184,12 @@ def read_image(
         raise BuildError(f"{path}: {error}") from error
 
 
-def _downscaled(image: Image.Image, shorter_side: int, content: bytes) -> Image.Image:
+def _downscaled(image: Image.Image, shorter_side: int, significant_bits: int = 0) -> Image.Image:
     scale = shorter_side / min(image.size)
     size = (round(image.width * scale), round(image.height * scale))
     image.draft(image.mode, size)
     is_wide = image.width > image.height
-    decoded = to_rgb(image, significant_bits_of(content))
+    decoded = to_rgb(image, significant_bits)
     if is_wide != (decoded.width > decoded.height):  # EXIF said so
         size = size[::-1]
     return decoded.resize(size, Image.Resampling.BICUBIC)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tfds_medvqa.common import answers
 from tfds_medvqa.common.errors import BuildError
-from tfds_medvqa.common.images import MAX_IMAGE_PIXELS, DecodeOptions
+from tfds_medvqa.common.image_limits import MAX_IMAGE_PIXELS, DecodeOptions
 from tfds_medvqa.common.printable import printable
 from tfds_medvqa.common.table_options import DEFAULT_TABLES, TableOptions
 

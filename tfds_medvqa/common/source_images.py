@@ -7,7 +7,7 @@ import pathlib
 from tfds_medvqa.common import images
 from tfds_medvqa.common.errors import ImageError, ImageSizeError
 from tfds_medvqa.common.file_names import on_disk
-from tfds_medvqa.common.images import DecodeOptions
+from tfds_medvqa.common.image_limits import DecodeOptions, read_bytes
 from tfds_medvqa.common.rows import Reason, Row, RowError, shown
 
 
@@ -37,7 +37,7 @@ class SourceImage:
             content = self.content
             if isinstance(content, pathlib.Path):
                 name = f"{self.where} names {content}:"
-                content = images.read_bytes(content, options.max_pixels)
+                content = read_bytes(content, options.max_pixels)
             return images.encode_checked(content, self.shorter_side, options)
         except ImageSizeError as error:
             raise RowError(Reason.LARGE_IMAGE, f"{name} {error}") from error

@@ -1,7 +1,5 @@
 """Windows of grey values: the range that becomes 8 bits, from the file's header or its values."""
 
-import math
-
 import numpy as np
 
 from tfds_medvqa.common.errors import ImageError
@@ -68,13 +66,13 @@ def apply_window(values_HW: np.ndarray, low: float, high: float) -> np.ndarray:
     Args:
       values_HW: Integers or floats [height, width].
       low: Value that becomes 0.
-      high: Value that becomes 255; if it is not above `low`, all values become 0.
+      high: Value that becomes 255; if it is `low`, values above it become 255.
 
     Returns:
       uint8 [height, width].
     """
     width = float(high) - float(low)
-    if not width > 0 or not math.isfinite(255 / width):
-        return np.zeros(values_HW.shape, np.uint8)
+    if width < np.finfo(np.float32).tiny:
+        return np.where(values_HW > low, 255, 0).astype(np.uint8)
     scaled_HW = (values_HW.astype(np.float64) - low) * 255.0 / width
     return np.clip(np.rint(scaled_HW), 0, 255).astype(np.uint8)
