@@ -75,7 +75,7 @@ def run_with_config(
 
 def define_round() -> None:
     """Adds `--round`, which chooses a checkpoint."""
-    help_text = "round of the checkpoint; the most accurate one unless given"
+    help_text = "round of the checkpoint; the best on validation examples unless given"
     flags.DEFINE_integer("round", None, help_text, lower_bound=0)
 
 

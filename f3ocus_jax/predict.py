@@ -32,7 +32,8 @@ def main() -> None:
         )
     )
     print("\n".join(describe(answer, decoding)))
-    print(f"round {finished.round} of {finished.workdir}")
+    because = f", {finished.choice}" if finished.choice else ""
+    print(f"round {finished.round} of {finished.workdir}{because}")
 
 
 def describe(answer: Answer, decoding: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from f3ocus_jax.config import parsing, paths, shipped
 from f3ocus_jax.data import questions as questions_lib
 from f3ocus_jax.data.questions import Picture
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.evaluation import answering, findings_f1
+from f3ocus_jax.evaluation import answering, findings_f1, round_choice
 from f3ocus_jax.evaluation.answering import Answer, Ask
 from f3ocus_jax.evaluation.written_answers import make_answer_decoder
 from f3ocus_jax.federation import assembly, checkpoint, experiment, own_evaluation, run_folder
@@ -62,13 +62,14 @@ def load(workdir: str | os.PathLike[str], round: int | None = None) -> "Finished
 
     Args:
       workdir: Folder of the run.
-      round: Round of the checkpoint; the most accurate one on disk if None.
+      round: Round of the checkpoint; if None, the one on disk that is the most accurate on
+        validation examples, or the last one of a run without any.
 
     Returns:
       The run; its weights are read when they are first used.
 
     Raises:
-      DamagedError: If run.json or the checkpoint is damaged; without a round, the most accurate
+      DamagedError: If run.json or the checkpoint is damaged; without a round, the best
         checkpoint that is whole is taken, and a line says so.
       FileNotFoundError: If the folder holds no run, or no checkpoint of that round.
     """
@@ -78,8 +79,12 @@ def load(workdir: str | os.PathLike[str], round: int | None = None) -> "Finished
             f"{workdir} holds no run (no {run_folder.RUN_FILE}); start one with f3ocus train"
         )
     config = run_folder.read_run(folder).config
-    chosen = checkpoint.best_whole(run_folder.checkpoints_of(config, folder), round)
-    return FinishedRun(folder, config, chosen)
+    checkpoints = run_folder.checkpoints_of(config, folder)
+    chosen = checkpoint.best_whole(checkpoints, round)
+    if round is not None:
+        return FinishedRun(folder, config, chosen)
+    choice = round_choice.reason(checkpoint.validation_of(checkpoints, chosen))
+    return FinishedRun(folder, config, chosen, choice)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +95,18 @@ class FinishedRun:
       workdir: Folder of the run.
       config: Settings of the run.
       round: Round of the checkpoint.
+      choice: Reason for this round, such as "the best on validation examples"; "" if it was given.
     """
 
     workdir: pathlib.Path
     config: ExperimentConfig
     round: int
+    choice: str = ""
+
+    @property
+    def round_text(self) -> str:
+        """The round with the reason for it, as in "round 3, the best on validation examples"."""
+        return f"round {self.round}, {self.choice}" if self.choice else f"round {self.round}"
 
     def answer(
         self,

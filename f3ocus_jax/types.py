@@ -181,6 +181,7 @@ class ClientRecord:
       update_norm: Euclidean norm of its change, layers and head together, before any clipping; None
         without a finite update.
       norm_ratio: That norm, divided by the median over the clients of the round.
+      validation: Metric name to value on its validation split; empty without one.
     """
 
     client: str
@@ -201,6 +202,7 @@ class ClientRecord:
     straggled: bool = False
     update_norm: float | None = None
     norm_ratio: float | None = None
+    validation: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,6 +239,8 @@ class RoundRecord:
       clients: One record per client, in the federation's order.
       selection: Result of the server's selection; None in round 0.
       seconds: Wall time by stage ("importance", "selection", "training", "evaluation").
+      validation: Mean of the main metric on validation, over the clients that have such examples;
+        None if none has.
     """
 
     round: int
@@ -245,6 +249,7 @@ class RoundRecord:
     clients: list[ClientRecord]
     selection: SelectionRecord | None
     seconds: Mapping[str, float]
+    validation: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns the record as plain lists and dicts."""

@@ -13,7 +13,7 @@ import ml_collections
 
 from f3ocus_jax.config.checks import nearest, require
 from f3ocus_jax.config.section import Section, SettingError
-from f3ocus_jax.config.setting import LARGEST, settings_of
+from f3ocus_jax.config.setting import DEFAULT, LARGEST, settings_of
 from f3ocus_jax.errors import ConfigError
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -56,22 +56,44 @@ def parse(kind: type[AnySection], raw: Mapping[str, Any], prefix: str = "") -> A
 
 
 def complete(default: Section, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Adds the defaults of settings that a file of an older version lacks.
+    """Adds the settings that a file of an older version lacks.
 
-    A setting that is added later has a default that keeps what was done before.
+    They have the value that keeps what was done before: `Setting.earlier`, or the default.
 
     Args:
       default: Section with its defaults.
       raw: Mapping of some of its fields.
     """
-    filled = dict(raw)
+    filled, earlier = dict(raw), _earlier_values(default)
     for name in (field.name for field in dataclasses.fields(default)):
         value = getattr(default, name)
         if isinstance(value, Section):
             filled[name] = complete(value, raw.get(name, {}))
         else:
-            filled.setdefault(name, value)
+            filled.setdefault(name, earlier.get(name, value))
     return filled
+
+
+def flatten_earlier(config: Section, prefix: str = "") -> dict[str, Any]:
+    """Returns what `flatten` does, of a run that was written before each of its settings existed.
+
+    Args:
+      config: Section with its defaults.
+      prefix: Dotted name of the section, with a dot at its end.
+    """
+    settings = flatten(config, prefix)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, Section):
+            settings |= flatten_earlier(value, f"{prefix}{field.name}.")
+    earlier = _earlier_values(config)
+    return settings | {prefix + name: _as_json(value) for name, value in earlier.items()}
+
+
+def _earlier_values(config: Section) -> dict[str, Any]:
+    """Returns the settings of a section whose default is not what was done before them."""
+    declared = settings_of(config)
+    return {name: one.earlier for name, one in declared if one.earlier is not DEFAULT}
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:

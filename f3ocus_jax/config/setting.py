@@ -11,6 +11,9 @@ from f3ocus_jax.config.checks import unknown
 SETTING = "setting"
 """Key of a `Setting` in the metadata of a dataclass field."""
 
+DEFAULT = object()
+"""Mark for a value that is the default."""
+
 SMALLEST, LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127
 """Positive numbers that float32 holds with full precision; a smaller one may count as 0."""
 
@@ -40,6 +43,8 @@ class Setting:
       bits: Size of the signed integers that the value becomes.
       because: Reason for the bounds, for the message.
       path: Kind of path that the value is; None for a value that is no path.
+      earlier: Value of runs that were written before the setting existed; `DEFAULT` where the
+        default keeps what was done before.
     """
 
     meaning: str
@@ -52,6 +57,7 @@ class Setting:
     bits: int = 32
     because: str = ""
     path: paths.Kind | None = None
+    earlier: Any = DEFAULT
 
     def normalised(self, value: Any) -> Any:
         """Returns the value that a run uses: a path without "~", any other value as it is."""

@@ -57,8 +57,12 @@ class AnswerTokenizer:
 
     def add_tokens(self, client: ClientData) -> ClientData:
         """Returns a client whose examples have the tokens of their answers."""
+        validation = client.validation
         return dataclasses.replace(
-            client, train=self._add_tokens(client.train), test=self._add_tokens(client.test)
+            client,
+            train=self._add_tokens(client.train),
+            test=self._add_tokens(client.test),
+            validation=None if validation is None else self._add_tokens(validation),
         )
 
     def _add_tokens(self, examples: Examples) -> Examples:

@@ -110,8 +110,8 @@ class ClientData:
       train: Training examples. Where another host holds them, this and the other splits are
         `RemoteExamples`.
       test: Test examples, for evaluation.
-      validation: Validation examples, on which thresholds of findings are chosen; None without
-        findings.
+      validation: Validation examples, on which thresholds of findings and the round are chosen;
+        None for a client without any.
     """
 
     name: str

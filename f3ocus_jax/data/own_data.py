@@ -116,6 +116,7 @@ def join_summaries(gather: Gather, summary: Summary) -> Summary:
         clients=[ClientSummary(**each) for part in parts for each in part["clients"]],
         dropped=dropped,
         leaks=[(*pair, count) for pair, count in sorted(leaks.items())],
+        without_validation=[name for part in parts for name in part["without_validation"]],
     )
 
 

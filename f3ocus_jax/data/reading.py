@@ -20,6 +20,7 @@ from f3ocus_jax.data import (
     summary as summary_lib,
     targets,
     text_report,
+    validation,
 )
 from f3ocus_jax.data.answers import AnswerVocabulary, count_answers
 from f3ocus_jax.data.examples import ClientData, Examples, RemoteExamples
@@ -28,17 +29,16 @@ from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.data.summary import Summary
 from f3ocus_jax.data.table import Table
 from f3ocus_jax.data.tokenizer import Tokenizer
+from f3ocus_jax.data.validation import VALIDATION
 from f3ocus_jax.errors import ConfigError, DamagedError, DataError
 from tfds_medvqa.build import build
 from tfds_medvqa.common.errors import BuildError
-from tfds_medvqa.common.features import QUESTION_ANSWERING
+from tfds_medvqa.common.features import CLASSIFICATION, QUESTION_ANSWERING
 from tfds_medvqa.common.printable import printable
 
 __all__ = ["DataError", "Federation", "decode_image", "read_federation", "read_tables"]
 
 SPLITS = ("train", "test")
-VALIDATION = "validation"
-"""Split on which thresholds are chosen; read only for datasets with findings."""
 
 decode_image = images.decode_image
 
@@ -211,12 +211,15 @@ def read_tables(
         datasets, dropped = overlap.drop_duplicates(datasets, near, elsewhere_M)
     clients = partition.assign(config, datasets)
     own_data.check_names(gather, clients)
+    share, seed = config.validation_share, config.split_seed
+    clients, without = validation.hold_out(clients, share, seed)
     for name, splits in clients.items():
-        for split, table in splits.items():
-            if not len(table):
+        finds = CLASSIFICATION in splits["train"].columns["task"].values
+        for split in (*SPLITS, VALIDATION) if finds else SPLITS:
+            if split not in splits or not len(splits[split]):
                 raise DataError(f"client {name} has no {split} example in {config.datasets}")
     trained = summary_lib.training_answers(clients)
-    summary = summary_lib.summarise(clients, dropped, own_data.join_lists(gather, trained))
+    summary = summary_lib.summarise(clients, dropped, own_data.join_lists(gather, trained), without)
     return clients, own_data.join_summaries(gather, summary)
 
 
@@ -249,7 +252,7 @@ def _read_splits(
     def read(builder: tfds.core.DatasetBuilder) -> dict[str, Table]:
         return {
             split: cache.load(builder, dataset, split, canvas, config.read_options.decoding)
-            for split in _splits(builder)
+            for split in _splits(builder, config)
         }
 
     try:
@@ -259,10 +262,11 @@ def _read_splits(
         return read(build(dataset, config.data_dir, manual_dir, options, reread=True))
 
 
-def _splits(builder: tfds.core.DatasetBuilder) -> tuple[str, ...]:
-    """Returns the splits to read; the one for thresholds only for a dataset with findings."""
+def _splits(builder: tfds.core.DatasetBuilder, config: DataConfig) -> tuple[str, ...]:
+    """Returns the splits to read: findings need validation for their thresholds in any case."""
     has_findings = "findings" in (builder.info.metadata or {})
-    return (*SPLITS, VALIDATION) if has_findings else SPLITS
+    is_released = VALIDATION in builder.info.splits and config.validation_share > 0
+    return (*SPLITS, VALIDATION) if has_findings or is_released else SPLITS
 
 
 def _examples(

@@ -101,7 +101,16 @@ class DataConfig(Section):
         above=0,
         below=1,
     )
-    split_seed: int = setting(0, "Seed of that split.", at_least=0, **SEED)
+    validation_share: float = setting(
+        0.1,
+        "Share of each client's training patients (of its images where no patients are known) that "
+        "are held out for validation, where the dataset releases no validation split; 0 for no "
+        "validation, with which the last round is taken.",
+        at_least=0,
+        below=1,
+        earlier=0.0,
+    )
+    split_seed: int = setting(0, "Seed of these two splits.", at_least=0, **SEED)
     question_length: int = setting(
         20,
         "Tokens of a question, with the first and last special token; longer ones lose their end, "

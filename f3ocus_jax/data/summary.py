@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -91,6 +91,7 @@ class Summary:
       leaks: (dataset of test, dataset of training or validation, number of images in both).
       texts: Report on the questions of every client; none before they are tokenised.
       question_length: Tokens that a question may have.
+      without_validation: Clients of which no examples could be held out for validation.
     """
 
     partition_hash: str
@@ -99,6 +100,7 @@ class Summary:
     leaks: list[tuple[str, str, int]]
     texts: list[TextReport] = dataclasses.field(default_factory=list)
     question_length: int = 0
+    without_validation: list[str] = dataclasses.field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Returns the lines that are printed when a run starts."""
@@ -122,6 +124,11 @@ class Summary:
             f"  {name}: {doubt}"
             for name, client in zip(names, self.clients, strict=True)
             for doubt in client.doubts()
+        ]
+        lines += [
+            f"  {printable(name, LONGEST_NAME)}: no validation examples, since all training "
+            "examples are of one patient or image"
+            for name in self.without_validation
         ]
         lines += [line for text in self.texts if (line := text.line(self.question_length))]
         for dataset, origin, images in self.leaks:
@@ -172,6 +179,7 @@ def summarise(
     clients: Mapping[str, Mapping[str, Table]],
     dropped: Mapping[str, tuple[int, int]],
     trained_answers: Iterable[str] | None = None,
+    without_validation: Sequence[str] = (),
 ) -> Summary:
     """Counts a federation.
 
@@ -179,6 +187,7 @@ def summarise(
       clients: Client to split to examples.
       dropped: Dataset to (images, examples), from `overlap.drop_duplicates`.
       trained_answers: Training answers of the whole federation; None for those of `clients`.
+      without_validation: Clients of which nothing could be held out, from `validation.hold_out`.
 
     Returns:
       The summary.
@@ -193,6 +202,7 @@ def summarise(
         clients=[_summarise(name, splits, trained) for name, splits in clients.items()],
         dropped=dict(dropped),
         leaks=[(*pair, count) for pair, count in sorted(leaks.items())],
+        without_validation=list(without_validation),
     )
 
 

@@ -1,4 +1,4 @@
-"""Evaluation of a model on the clients' test splits, with the metrics of each client's task."""
+"""Evaluation of a model on the clients' validation and test splits, by each client's task."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,22 +14,24 @@ from tfds_medvqa.common.features import CLASSIFICATION
 
 @dataclasses.dataclass(frozen=True)
 class ClientMetrics:
-    """Metrics of one client's test split.
+    """Metrics of one client.
 
     Attributes:
-      test: Metric name to value, from `accuracy.accuracy_report` or `findings_f1.f1_report`, with
-        `loss`, the mean over examples with a known label; for written answers also from
-        `text_overlap.report`.
+      test: Metric name to value on its test split, from `accuracy.accuracy_report` or
+        `findings_f1.f1_report`, with `loss`, the mean over examples with a known label; for written
+        answers also from `text_overlap.report`.
       thresholds: F probabilities from which on each finding counts as present, chosen on validation
         examples; empty for a client that answers questions.
+      validation: The same metrics on its validation split; empty if they were not measured.
     """
 
     test: dict[str, float]
     thresholds: list[float]
+    validation: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def evaluate_clients(
-    predict: Predict, params: Params, clients: Sequence[ClientData]
+    predict: Predict, params: Params, clients: Sequence[ClientData], *, validates: bool = True
 ) -> list[ClientMetrics]:
     """Evaluates one model on all clients.
 
@@ -37,20 +39,28 @@ def evaluate_clients(
       predict: Inference function from `inference.make_predict`.
       params: Parameters of the model.
       clients: K clients; those that find diseases need validation examples.
+      validates: False to measure test splits alone; thresholds come from validation in any case.
 
     Returns:
       K metrics; `loss` may be NaN where the model's outputs are.
     """
-    tests = _outputs(predict, params, [client.test for client in clients])
-    finding = [client for client in clients if client.task == CLASSIFICATION]
-    outputs = _outputs(predict, params, [_validation(client) for client in finding])
-    validated = {client.name: each for client, each in zip(finding, outputs, strict=True)}
-    return [
-        _findings_metrics(client, validated[client.name], test)
+    validated = {
+        client.name: _validation(client)
+        for client in clients
+        if client.task == CLASSIFICATION or (validates and client.validation is not None)
+    }
+    splits = [*(client.test for client in clients), *validated.values()]
+    outputs = _outputs(predict, params, splits)
+    validations = dict(zip(validated, outputs[len(clients) :], strict=True))
+    measured = [
+        _findings_metrics(client, validations[client.name], test)
         if client.task == CLASSIFICATION
-        else _answer_metrics(client, test)
-        for client, test in zip(clients, tests, strict=True)
+        else _answer_metrics(client, validations.get(client.name), test)
+        for client, test in zip(clients, outputs, strict=False)
     ]
+    if validates:
+        return measured
+    return [dataclasses.replace(metrics, validation={}) for metrics in measured]
 
 
 def majority_baselines(client: ClientData) -> dict[str, float]:
@@ -98,26 +108,43 @@ def _targets(examples: Examples) -> np.ndarray:
     return examples.targets_NF
 
 
-def _answer_metrics(client: ClientData, outputs: Outputs) -> ClientMetrics:
-    test = client.test
+def _answer_metrics(client: ClientData, validation: Outputs | None, test: Outputs) -> ClientMetrics:
+    validated = {} if validation is None else _answer_report(_validation(client), validation)
+    return ClientMetrics(_answer_report(client.test, test), [], validated)
+
+
+def _answer_report(split: Examples, outputs: Outputs) -> dict[str, float]:
     report = accuracy.accuracy_report(
         np.asarray(outputs.answers_N),
-        test.labels_N,
-        test.answer_types,
-        test.question_types,
+        split.labels_N,
+        split.answer_types,
+        split.question_types,
         np.asarray(outputs.losses_N),
     )
     if outputs.texts_N is not None:
-        report |= text_overlap.report(outputs.texts_N.tolist(), test.answers)
-    return ClientMetrics(report, [])
+        report |= text_overlap.report(outputs.texts_N.tolist(), split.answers)
+    return report
 
 
 def _findings_metrics(client: ClientData, validation: Outputs, test: Outputs) -> ClientMetrics:
-    targets_NF = _targets(client.test)
+    validated = _validation(client)
     thresholds_F = findings_f1.best_thresholds(
-        np.asarray(validation.findings_NF), _targets(_validation(client))
+        np.asarray(validation.findings_NF), _targets(validated)
     )
-    report = findings_f1.f1_report(np.asarray(test.findings_NF) >= thresholds_F[None], targets_NF)
+    return ClientMetrics(
+        _findings_report(client.test, test, thresholds_F),
+        thresholds_F.tolist(),
+        _findings_report(validated, validation, thresholds_F),
+    )
+
+
+def _findings_report(
+    split: Examples, outputs: Outputs, thresholds_F: np.ndarray
+) -> dict[str, float]:
+    targets_NF = _targets(split)
+    report = findings_f1.f1_report(
+        np.asarray(outputs.findings_NF) >= thresholds_F[None], targets_NF
+    )
     labelled_N = (targets_NF >= 0).any(axis=1)
-    loss = float(np.asarray(test.losses_N, np.float64)[labelled_N].mean())
-    return ClientMetrics({**report, "loss": loss}, thresholds_F.tolist())
+    loss = float(np.asarray(outputs.losses_N, np.float64)[labelled_N].mean())
+    return {**report, "loss": loss}

@@ -1,4 +1,4 @@
-"""Settings of the evaluation on test splits: `config.evaluation`."""
+"""Settings of the evaluation on validation and test splits: `config.evaluation`."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from f3ocus_jax.evaluation.decodings import DECODINGS
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig(Section):
-    """Batches of the test splits, and the way answers are written."""
+    """Batches of the evaluated splits, and the way answers are written."""
 
     batch_size: int = setting(64, "Examples per device and step.", at_least=1)
     decoding: str = setting(

@@ -22,6 +22,9 @@ from f3ocus_jax.models.generation.generator import Generator
 from f3ocus_jax.types import Batch, Params
 from tfds_medvqa.common.features import QUESTION_ANSWERING
 
+EVALUATED = ("test", "validation")
+"""Splits of a client whose answers are indexed; validation may be None."""
+
 
 @dataclasses.dataclass(frozen=True)
 class AnswerDecoder:
@@ -50,9 +53,9 @@ class AnswerDecoder:
         return decode
 
     def add_answer_tokens(self, federation: Federation) -> Federation:
-        """Adds the answers' tokens to all examples, and an answer index to each test example.
+        """Adds the answers' tokens to all examples, and an index to test and validation answers.
 
-        A test answer that no client trains on is correct when the model writes it, so it gets an
+        An answer that no client trains on is correct when the model writes it, so it gets an
         index after those of the vocabulary.
 
         Raises:
@@ -70,16 +73,20 @@ class AnswerDecoder:
             if not client.is_here:
                 return client
             client = self.tokenizer.add_tokens(client)
-            labels_N = index.lookup(client.test.answers)
-            return dataclasses.replace(
-                client, test=dataclasses.replace(client.test, labels_N=labels_N)
-            )
+            splits = {name: getattr(client, name) for name in EVALUATED}
+            labelled = {
+                name: dataclasses.replace(split, labels_N=index.lookup(split.answers))
+                for name, split in splits.items()
+                if split is not None
+            }
+            return dataclasses.replace(client, **labelled)
 
         return dataclasses.replace(federation, clients=[add(c) for c in federation.clients])
 
     def answer_index(self, clients: list[ClientData]) -> AnswerIndex:
-        """Indexes the vocabulary and the test answers of the clients that are here."""
-        answers = [answer for client in local_clients(clients) for answer in client.test.answers]
+        """Indexes the vocabulary, and the answers that the clients here are measured on."""
+        splits = [getattr(client, name) for client in local_clients(clients) for name in EVALUATED]
+        answers = [answer for split in splits if split is not None for answer in split.answers]
         return AnswerIndex(self.vocabulary, answers, self.tokenizer)
 
 
@@ -120,8 +127,8 @@ def make_written_predict(
       placement_name: Key of `backends.BACKENDS`.
 
     Returns:
-      (params, examples) -> Outputs: every answer and its index, -1 for an answer that is no test
-      answer, and the negative log-probability of the right answer.
+      (params, examples) -> Outputs: every answer and its index, -1 for an answer that is not
+      indexed, and the negative log-probability of the right answer.
 
     Raises:
       ValueError: for a model without a generator.

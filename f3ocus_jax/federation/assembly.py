@@ -160,7 +160,13 @@ def make_stages(
             client_side, server_side, *every, training=settings, slots=slots, **shared
         ),
         aggregate=make_aggregate_stage(server_side, placement_name=federated.placement),
-        evaluate=make_evaluate_stage(predict, frozen, clients, unit=settings.unit),
+        evaluate=make_evaluate_stage(
+            predict,
+            frozen,
+            clients,
+            unit=settings.unit,
+            validates=config.data.validation_share > 0,
+        ),
     )
 
 

@@ -17,6 +17,7 @@ from orbax.checkpoint import checkpoint_managers
 from f3ocus_jax import hosts
 from f3ocus_jax.config import Section, parsing
 from f3ocus_jax.errors import ConfigError, DamagedError
+from f3ocus_jax.evaluation import round_choice
 from f3ocus_jax.federation import sealed_steps
 from f3ocus_jax.federation.settings import CheckpointConfig, ExperimentConfig
 from f3ocus_jax.types import ClientMemory, RoundRecord, ServerState
@@ -52,6 +53,9 @@ partition, in partition.json, stands for what they lead to."""
 
 NAMES = ("names of answers", "names of clients", "names of findings")
 """Entries of the bound settings that are hashes of lists in run.json, order included."""
+
+VALIDATION = "validation"
+"""Metric of a checkpoint by which the best is known; absent without validation examples."""
 
 VERSIONED_PACKAGES = ("jax", "jaxlib", "flax", "optax", "evosax", "numpy")
 
@@ -97,16 +101,16 @@ class Checkpoints:
         """
         self._directory, self._settings = epath.Path(directory), dict(settings)
 
-        def accuracy(metrics: Mapping[str, float]) -> float:
-            return metrics["accuracy"]
+        def validation(metrics: Mapping[str, float]) -> float:
+            return round_choice.preference(metrics.get(VALIDATION), 0)[0]
 
         best = checkpoint_managers.BestN(
-            get_metric_fn=accuracy,
+            get_metric_fn=validation,
             n=config.keep_best,
             keep_checkpoints_without_metrics=False,
         )
         policies = [checkpoint_managers.LatestN(config.keep_last), best]
-        self._writer = sealed_steps.StepWriter(self._directory, policies, accuracy)
+        self._writer = sealed_steps.StepWriter(self._directory, policies, validation)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -123,8 +127,8 @@ class Checkpoints:
         return max(self.rounds(), default=None)
 
     def best(self) -> int | None:
-        """Returns the most accurate round on disk, or None."""
-        return next(iter(by_accuracy(self._directory)), None)
+        """Returns the best round on disk, see `by_preference`, or None."""
+        return next(iter(by_preference(self._directory)), None)
 
     def save(
         self, state: ServerState, memory: ClientMemory, records: Sequence[RoundRecord]
@@ -143,7 +147,9 @@ class Checkpoints:
             config=ocp.args.JsonSave(self._settings),
             versions=ocp.args.JsonSave(versions()),
         )
-        self._writer.save(records[-1].round, items, {"accuracy": records[-1].accuracy})
+        last = records[-1]
+        validation = {} if last.validation is None else {VALIDATION: last.validation}
+        self._writer.save(last.round, items, {"accuracy": last.accuracy, **validation})
 
     def restore(
         self, state: ServerState, memory: ClientMemory, round: int | None = None
@@ -157,20 +163,32 @@ class Checkpoints:
         self._writer.wait()
 
 
-def by_accuracy(directory: epath.Path) -> list[int]:
-    """Returns the rounds on disk, the most accurate first, before it those without an accuracy."""
+def by_preference(directory: epath.Path) -> list[int]:
+    """Returns the rounds on disk, those whose metrics are damaged first, then the best first.
 
-    def accuracy(round: int) -> tuple[float, int]:
+    The best is the most accurate on validation examples; without any it is the last round.
+    """
+
+    def key(round: int) -> tuple[float, int]:
         try:
-            return sealed_steps.read_metrics(directory / str(round))["accuracy"], round
+            return round_choice.preference(validation_of(directory, round), round)
         except DamagedError:
             return math.inf, round
 
-    return sorted(sealed_steps.steps(directory), key=accuracy, reverse=True)
+    return sorted(sealed_steps.steps(directory), key=key, reverse=True)
+
+
+def validation_of(directory: epath.Path, round: int) -> float | None:
+    """Returns a round's mean metric on validation examples, None if there are none.
+
+    Raises:
+      DamagedError: If the file of the metrics is absent or changed.
+    """
+    return sealed_steps.read_metrics(directory / str(round)).get(VALIDATION)
 
 
 def best_whole(directory: epath.Path, round: int | None = None) -> int:
-    """Returns the most accurate round that is whole, and says so if a damaged one comes before it.
+    """Returns the best round that is whole, and says so if a damaged one comes before it.
 
     Args:
       directory: Folder of the checkpoints.
@@ -188,7 +206,7 @@ def best_whole(directory: epath.Path, round: int | None = None) -> int:
     if round is not None:
         sealed_steps.check(directory / str(round))
         return round
-    return sealed_steps.first_whole(directory, by_accuracy(directory))[0]
+    return sealed_steps.first_whole(directory, by_preference(directory))[0]
 
 
 def restore(
@@ -280,14 +298,15 @@ def check_settings(
     Args:
       saved: Settings in the checkpoint.
       current: Settings of this run.
-      kind: Class of the settings; one that is newer than the checkpoint had its default there.
+      kind: Class of the settings; one that is newer than the checkpoint had its default there, or
+        `Setting.earlier`.
 
     Raises:
       ConfigError: if a setting differs that is not in `MAY_DIFFER`.
     """
-    defaults = parsing.flatten(kind())
-    newer = current.keys() & defaults.keys() - saved.keys()
-    written = {**saved, **{name: defaults[name] for name in newer}}
+    earlier = parsing.flatten_earlier(kind())
+    newer = current.keys() & earlier.keys() - saved.keys()
+    written = {**saved, **{name: earlier[name] for name in newer}}
     differing = [
         f"the {name} or their order changed"
         if name in NAMES

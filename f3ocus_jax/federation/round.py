@@ -33,7 +33,7 @@ class RoundOutcome:
       scored: Scores of all clients.
       chosen: The server's selection.
       training: Outcome of local training.
-      metrics: Metrics of the new model on every client's test split.
+      metrics: Metrics of the new model on every client.
     """
 
     scored: ScoredClients

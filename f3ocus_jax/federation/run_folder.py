@@ -41,7 +41,7 @@ class RunFile:
 
 
 def read_run(workdir: pathlib.Path, file: pathlib.Path | None = None) -> RunFile:
-    """Reads run.json of a workdir; settings that are newer than the file have their defaults.
+    """Reads run.json of a workdir; settings newer than the file have their defaults or `earlier`.
 
     Args:
       workdir: Folder of the run.
@@ -113,7 +113,7 @@ def load_state(
       state: A state of the same shapes.
       memory: Memories of the same shapes.
       settings: Settings that the checkpoint must have been written under.
-      round: Round number; the most accurate if None.
+      round: Round number; the best on validation examples if None, the last one without any.
 
     Raises:
       DamagedError: if a file of it is absent or changed, or no round is whole.
@@ -130,7 +130,7 @@ def load_model(workdir: pathlib.Path, round: int | None) -> tuple[Foundation, Pa
 
     Args:
       workdir: Folder of the run.
-      round: Round number; the most accurate if None.
+      round: Round number; the best on validation examples if None, the last one without any.
 
     Returns:
       (foundation, all parameters of the model after that round, the round).

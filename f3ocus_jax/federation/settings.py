@@ -174,7 +174,11 @@ class CheckpointConfig(Section):
         path=paths.Kind.ANY_OR_NONE,
     )
     keep_last: int = setting(3, "Newest rounds that are kept.", at_least=1)
-    keep_best: int = setting(1, "Most accurate rounds that are kept.", at_least=0)
+    keep_best: int = setting(
+        1,
+        "Rounds that are kept because they are the most accurate on the validation examples.",
+        at_least=0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,7 +243,9 @@ class PretrainConfig(Section):
     """One foundation model trained on pooled data: what `f3ocus_jax.pretrain` needs to know."""
 
     seed: int = setting(0, "Seed of everything that is drawn.", at_least=0, **SEED)
-    data: DataConfig = section(DataConfig, datasets=("phantom_medvqa/public",))
+    data: DataConfig = section(
+        DataConfig, datasets=("phantom_medvqa/public",), validation_share=0.0
+    )
     model: ModelConfig = section(ModelConfig, adapter_size=0)
     optimization: OptimizationConfig = section(OptimizationConfig)
     evaluation: EvaluationConfig = section(EvaluationConfig)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from f3ocus_jax.evaluation import accuracy as metrics
+from f3ocus_jax.evaluation import accuracy as metrics, round_choice
 from f3ocus_jax.report import layer_figures, style
 from f3ocus_jax.types import RoundRecord, SelectionRecord
 from tfds_medvqa.common.printable import printable
@@ -59,7 +59,9 @@ def with_front(records: Sequence[RoundRecord]) -> list[tuple[int, SelectionRecor
 
 @style.styled
 def accuracy(records: Sequence[RoundRecord]) -> Figure:
-    """Draws test accuracy or micro F1 over rounds, for every client and the mean.
+    """Draws test accuracy or micro F1 over rounds, for every client and the means.
+
+    The mean on validation examples is dashed, and a star marks the round that it chooses.
 
     Args:
       records: Records of a run; at least one.
@@ -73,9 +75,10 @@ def accuracy(records: Sequence[RoundRecord]) -> Figure:
         [[metrics.main_metric(c.test) for c in record.clients] for record in records]
     )
     _draw_curves(axes, records, values_RK, [record.accuracy for record in records])
+    summaries = 1 + _draw_validation(axes, records)
     axes.set_ylabel(f"test {metrics.main_metric_name(c.test for c in records[-1].clients)} (%)")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
-    _add_legend(figure, axes)
+    _add_legend(figure, axes, summaries)
     return figure
 
 
@@ -180,12 +183,30 @@ def _draw_curves(
     axes.grid(axis="y")
 
 
-def _add_legend(figure: Figure, axes: Axes) -> None:
-    """Adds a legend outside the panels, where it covers no line, the mean first."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        [handles[-1], *handles[:-1]], [labels[-1], *labels[:-1]], loc="outside right upper"
+def _draw_validation(axes: Axes, records: Sequence[RoundRecord]) -> int:
+    """Draws the mean on validation examples, and marks the round that it chooses on the test's.
+
+    Returns:
+      Number of entries for the legend.
+    """
+    values_R = [math.nan if r.validation is None else r.validation for r in records]
+    if np.isnan(values_R).all():
+        return 0
+    rounds = [record.round for record in records]
+    axes.plot(rounds, values_R, "--", color=style.OTHER, linewidth=1.6, label="mean, validation")
+    chosen = round_choice.chosen_round(records)
+    place = ([chosen.round], [chosen.accuracy])
+    axes.plot(*place, "*", color=style.CHOSEN, markersize=12, label="chosen on validation")
+    return 2
+
+
+def _add_legend(figure: Figure, axes: Axes, summaries: int = 1) -> None:
+    """Adds a legend outside the panels, where it covers no line, with the last entries first."""
+    handles, labels = (
+        [*entries[-summaries:], *entries[:-summaries]]
+        for entries in axes.get_legend_handles_labels()
     )
+    figure.legend(handles, labels, loc="outside right upper")
 
 
 def _test_values(records: Sequence[RoundRecord], metric: str) -> np.ndarray:

@@ -64,13 +64,14 @@ def describe_round(record: RoundRecord, rounds: int, time_left: float | None) ->
       time_left: Estimated time left, in seconds; None if unknown.
 
     Returns:
-      Round, accuracy, losses, seconds taken and the time left.
+      Round, accuracy on test and validation examples, losses, seconds taken and the time left.
     """
     losses = [client.train_loss for client in record.clients if client.train_loss is not None]
     metric = accuracy.main_metric_name(client.test for client in record.clients)
     parts = [
         f"round {record.round}/{rounds}",
         f"{metric} {record.accuracy:.1%}",
+        *([] if record.validation is None else [f"validation {record.validation:.1%}"]),
         f"test loss {record.loss:.3f}",
     ]
     if losses:

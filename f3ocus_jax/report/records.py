@@ -24,7 +24,7 @@ def make_start_record(
     Args:
       clients: All K clients.
       budgets_K: int32, number of layers that each may train.
-      metrics: Metrics on every client's test split.
+      metrics: Metrics of every client.
       seconds: Wall time by stage.
 
     Returns:
@@ -60,7 +60,7 @@ def make_round_record(
       importance: Scores with leading axis K, as NumPy arrays.
       selected: The server's selection, as NumPy arrays.
       training: Outcome of local training.
-      metrics: Metrics of the new model on every client's test split.
+      metrics: Metrics of the new model on every client.
       left_out: Reason why each client was left out; None if its update was used.
       score: Name of the score.
       algorithm: Name of the selector.
@@ -98,6 +98,7 @@ def _bystander_record(
         train_loss=None,
         test=metrics.test,
         thresholds=metrics.thresholds,
+        validation=metrics.validation,
     )
 
 
@@ -129,6 +130,7 @@ def _client_record(
         thresholds=metrics.thresholds,
         steps=steps,
         straggled=bool(training.straggled_K[index]),
+        validation=metrics.validation,
     )
 
 
@@ -167,6 +169,7 @@ def _round_record(
     selected: SelectionRecord | None,
     seconds: Mapping[str, float],
 ) -> RoundRecord:
+    validated = [accuracy.main_metric(client.validation) for client in clients if client.validation]
     return RoundRecord(
         round=number,
         accuracy=float(np.mean([accuracy.main_metric(client.test) for client in clients])),
@@ -174,4 +177,5 @@ def _round_record(
         clients=clients,
         selection=selected,
         seconds=seconds,
+        validation=float(np.mean(validated)) if validated else None,
     )

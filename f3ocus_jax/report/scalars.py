@@ -57,9 +57,12 @@ def record_scalars(record: RoundRecord) -> dict[str, float]:
 
     Returns:
       Tag to value: `accuracy/mean`, `loss/mean`, `<metric of CLIENT_METRICS>/<client>`,
+      `validation/mean`, `validation_<metric>/<client>`,
       `train_loss/<client>`, `question_types/<client>/<kind>`, `selection/...`, `seconds/<stage>`.
     """
     tags = {"accuracy/mean": record.accuracy, "loss/mean": record.loss}
+    if record.validation is not None:
+        tags["validation/mean"] = record.validation
     for client in record.clients:
         tags |= _client_scalars(client)
     if record.selection is not None:
@@ -81,6 +84,8 @@ def _client_scalars(client: ClientRecord) -> dict[str, float]:
     name = _tag_part(client.client)
     if client.train_loss is not None:
         tags[f"train_loss/{name}"] = client.train_loss
+    for metric in set(CLIENT_METRICS) & client.validation.keys():
+        tags[f"validation_{metric}/{name}"] = client.validation[metric]
     for metric, value in client.test.items():
         if metric in CLIENT_METRICS:
             tags[f"{metric}/{name}"] = value

@@ -10,14 +10,15 @@ import numpy as np
 from rich.console import Console
 
 from f3ocus_jax.cost.traffic import ClientCost, megabits
-from f3ocus_jax.evaluation import accuracy
+from f3ocus_jax.evaluation import accuracy, round_choice
 from f3ocus_jax.report import text_table
 from f3ocus_jax.types import RoundRecord
 
 COLUMNS = (
     ("Start %", "accuracy_start", 100, "{:.1f}"),
     ("Final %", "accuracy_final", 100, "{:.1f}"),
-    ("Best %", "accuracy_best", 100, "{:.1f}"),
+    ("Chosen %", "accuracy_chosen", 100, "{:.1f}"),
+    ("Oracle best %", "accuracy_oracle", 100, "{:.1f}"),
     ("Majority %", "majority_answer", 100, "{:.1f}"),
     ("Majority per question %", "majority_per_question", 100, "{:.1f}"),
     ("Closed %", "closed", 100, "{:.1f}"),
@@ -47,8 +48,11 @@ CUTS = ("MBit up", "GFLOP / example")
 """Columns before which a narrow terminal cuts the table: traffic, then computation."""
 
 NOTE = (
-    "Start, final and best are accuracies on the test split, or micro F1 for a client that finds "
-    "diseases, whose thresholds come from its validation split. Majority answers come from the "
+    "Start, final and chosen are accuracies on the test split, or micro F1 for a client that finds "
+    "diseases, whose thresholds come from its validation split. Chosen is that of the round whose "
+    "mean over the clients is best on validation examples, and of the last round without any. "
+    "Oracle best is the client's best round on the test split itself: it says what a choice could "
+    "reach, and is no result. Majority answers come from the "
     "training split; for findings they are the constant prediction with the best F1. The last row "
     "is the mean over clients, each of which counts once, whatever its size. Costs are those of a "
     "round, mean over the rounds. MBit up and down and millions of parameters (M) count the chosen "
@@ -75,9 +79,10 @@ def summarise_run(
         missing values are left out of the table.
 
     Returns:
-      `rounds`; `clients`, one dict per client with its name, `best_round` and the keys of
-      `COLUMNS`; `mean`, the mean of every number that all clients have; `seconds`, the run's total
-      by stage. An unknown number (no closed questions, no baseline) has no key.
+      `rounds`; `chosen_round` and `choice`, the reason for it; `clients`, one dict per client with
+      its name, `oracle_round` and the keys of `COLUMNS`; `mean`, the mean of every number that
+      all clients have; `seconds`, the run's total by stage. An unknown number (no closed
+      questions, no baseline) has no key.
 
     Raises:
       ValueError: if there are no records, or a client has no cost.
@@ -91,8 +96,9 @@ def summarise_run(
         raise ValueError(f"no cost for client {missing[0]!r}; known: {sorted(costs_by_client)}")
     seconds = _training_seconds(records, [costs_by_client[name] for name in names])
     scoring = _mean_seconds(records, "importance") / len(names)
+    chosen = round_choice.chosen_round(records)
     rows = [
-        _accuracies(records, k)
+        _accuracies(records, chosen, k)
         | {kind: values[name] for kind, values in baselines.items() if name in values}
         | _cost_columns(costs_by_client[name])
         | {
@@ -104,6 +110,8 @@ def summarise_run(
     ]
     return {
         "rounds": records[-1].round,
+        "chosen_round": chosen.round,
+        "choice": round_choice.reason(chosen.validation),
         "clients": rows,
         "mean": _mean(rows),
         "seconds": _seconds_by_stage(records),
@@ -166,7 +174,7 @@ def write_table(
     return [markdown, data]
 
 
-def _accuracies(records: Sequence[RoundRecord], k: int) -> dict[str, Any]:
+def _accuracies(records: Sequence[RoundRecord], chosen: RoundRecord, k: int) -> dict[str, Any]:
     """Returns the accuracy columns of client k."""
     history = [accuracy.main_metric(record.clients[k].test) for record in records]
     last = records[-1].clients[k]
@@ -174,8 +182,9 @@ def _accuracies(records: Sequence[RoundRecord], k: int) -> dict[str, Any]:
         "client": last.client,
         "accuracy_start": history[0],
         "accuracy_final": history[-1],
-        "accuracy_best": max(history),
-        "best_round": records[int(np.argmax(history))].round,
+        "accuracy_chosen": accuracy.main_metric(chosen.clients[k].test),
+        "accuracy_oracle": max(history),
+        "oracle_round": records[int(np.argmax(history))].round,
     }
     return row | {kind: last.test[kind] for kind in KINDS if kind in last.test}
 
@@ -231,7 +240,7 @@ def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     are this mean (PromptFL, F³OCUS), the others 1.0 to 2.3 above it.
     """
     shared = [key for key in rows[0] if all(key in row for row in rows)]
-    numbers = [key for key in shared if key not in ("client", "best_round")]
+    numbers = [key for key in shared if key not in ("client", "oracle_round")]
     return {"client": "mean"} | {key: float(np.mean([row[key] for row in rows])) for key in numbers}
 
 
@@ -262,7 +271,9 @@ def _format_metric(name: str, row: Mapping[str, Any]) -> str:
 
 
 def _totals(summarised: Mapping[str, Any]) -> str:
-    """Describes in one line the run's wall time by stage."""
+    """Describes in one line the run's wall time by stage, and the chosen round."""
     seconds = summarised["seconds"]
     stages = ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items())
-    return f"{summarised['rounds']} rounds, {sum(seconds.values()):.1f} s in all: {stages}"
+    chosen = f"round {summarised['chosen_round']} is chosen, {summarised['choice']}"
+    total = f"{summarised['rounds']} rounds, {sum(seconds.values()):.1f} s in all: {stages}"
+    return f"{total}; {chosen}"

@@ -9,9 +9,11 @@ import pytest
 import f3ocus_jax
 from f3ocus_jax.data import reading
 from f3ocus_jax.errors import ConfigError, DamagedError, DataError
+from f3ocus_jax.federation import sealed_steps
 from f3ocus_jax.models import foundation
 from tests.helpers.configs import raw_config
 from tests.tfds_medvqa import attacks
+from tfds_medvqa.common import integrity
 from tfds_medvqa.common.answers import normalise
 
 
@@ -37,10 +39,30 @@ def test_run_takes_the_name_of_a_config_and_refuses_unknown_ones(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_load_chooses_the_most_accurate_round(finished):
+def test_load_chooses_the_round_that_is_best_on_validation_examples(finished):
     workdir, records = finished
-    best = max(records, key=lambda record: (record.accuracy, record.round))
-    assert records[f3ocus_jax.load(workdir).round].accuracy == best.accuracy
+    assert all(client.validation for record in records for client in record.clients)
+    best = max(records, key=lambda record: (record.validation, record.round))
+    loaded = f3ocus_jax.load(workdir)
+    assert loaded.round == best.round
+    assert loaded.round_text == f"round {best.round}, the best on validation examples"
+    assert f3ocus_jax.load(workdir, 0).round_text == "round 0"
+
+
+def test_the_choice_of_the_round_does_not_see_the_test_split(finished, tmp_path):
+    """Test accuracies are exchanged in the checkpoints' metrics, and nothing changes."""
+    workdir, _ = finished
+    copy = shutil.copytree(workdir, tmp_path / "run")
+    expected = f3ocus_jax.load(copy).round
+    for number in (0, 1):
+        folder = copy / "checkpoints" / str(number)
+        metrics = json.loads((folder / "metrics" / "metrics").read_text())
+        assert metrics.keys() == {"accuracy", "validation"}
+        changed = metrics | {"accuracy": float(number != expected)}
+        (folder / "metrics" / "metrics").write_text(json.dumps(changed))
+        names = [name for name in integrity.files(folder) if name != sealed_steps.METADATA]
+        integrity.write_manifest(folder, names)
+    assert f3ocus_jax.load(copy).round == expected
 
 
 def test_load_names_the_rounds_on_disk(finished, tmp_path):

@@ -160,7 +160,7 @@ WRONG = {
     ),
     "probe larger than its data": (
         ["--config.importance.probe_examples=33"],
-        "must be at most 32, the training examples of",
+        "must be at most 29, the training examples of",
     ),
     "no number": (["--config.federated.rounds=many", "stray"], "invalid literal"),
 }

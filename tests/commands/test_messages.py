@@ -13,9 +13,11 @@ from absl import flags
 
 import f3ocus_jax
 from configs import phantom
-from f3ocus_jax import _command_line, evaluate
+from f3ocus_jax import _command_line, evaluate, runs
 from f3ocus_jax.data import partition, questions, summary
 from f3ocus_jax.errors import ConfigError, DamagedError, DataError
+from f3ocus_jax.evaluation import round_choice
+from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.hosts import DistributedConfig
 from f3ocus_jax.models import foundation
 from f3ocus_jax.models.huggingface import tensor_files
@@ -154,10 +156,15 @@ def test_errors_of_safetensors_are_errors_of_the_system(tmp_path, monkeypatch):
         tensor_files.write(tmp_path / "model.safetensors", {"x": np.zeros(1, np.float32)})
 
 
+class EvaluatedRun(runs.FinishedRun):
+    """A run whose numbers are known."""
+
+    def evaluate(self, **folders):
+        return {"eye": {"accuracy": 0.5, "examples": 4.0}}
+
+
 def test_evaluate_prints_its_numbers_where_nothing_can_be_written(tmp_path, monkeypatch, capsys):
-    finished = types.SimpleNamespace(
-        workdir=tmp_path, round=2, evaluate=lambda: {"eye": {"accuracy": 0.5, "examples": 4.0}}
-    )
+    finished = EvaluatedRun(tmp_path, ExperimentConfig(), 2, round_choice.ON_VALIDATION)
     monkeypatch.setattr(f3ocus_jax, "load", lambda *arguments: finished, raising=False)
     options = types.SimpleNamespace(round=None)
     monkeypatch.setattr(_command_line.flags, "FLAGS", options)
@@ -171,17 +178,17 @@ def test_evaluate_prints_its_numbers_where_nothing_can_be_written(tmp_path, monk
     output = capsys.readouterr().out
     assert "eye" in output
     assert "50" in output
-    assert "round 2; not written: [Errno 30] Read-only file system" in output
+    line = "round 2, the best on validation examples; not written: [Errno 30] Read-only file system"
+    assert line in output
     monkeypatch.undo()
     assert not list(tmp_path.iterdir())
 
 
 def test_json_of_evaluate_is_written_where_it_can_be(tmp_path, monkeypatch):
-    finished = types.SimpleNamespace(
-        workdir=tmp_path, round=2, evaluate=lambda: {"eye": {"accuracy": 0.5, "examples": 4.0}}
-    )
+    finished = EvaluatedRun(tmp_path, ExperimentConfig(), 2, round_choice.ON_VALIDATION)
     monkeypatch.setattr(f3ocus_jax, "load", lambda *arguments: finished, raising=False)
     monkeypatch.setattr(_command_line.flags, "FLAGS", types.SimpleNamespace(round=None))
     monkeypatch.setattr(_command_line, "WORKDIR", types.SimpleNamespace(value=str(tmp_path)))
     evaluate.main()
-    assert json.loads((tmp_path / "evaluation_round_2.json").read_text())["round"] == 2
+    written = json.loads((tmp_path / "evaluation_round_2.json").read_text())
+    assert (written["round"], written["choice"]) == (2, "the best on validation examples")

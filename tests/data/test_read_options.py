@@ -35,7 +35,8 @@ def read(tmp_path):
 def test_invalid_rows_stop_a_run_or_are_left_out(read, capsys):
     with pytest.raises(BuildError, match=r"train\.json: entry 0 has 'answer' null"):
         read()
-    assert read(invalid_rows="skip").clients[0].examples == {"train": 1, "test": 2}
+    counts = {"train": 1, "test": 2, "validation": 2}
+    assert read(invalid_rows="skip").clients[0].examples == counts
     assert "1 invalid rows left out (no answer: 1)" in capsys.readouterr().out
     with pytest.raises(BuildError, match="was built with 1 invalid rows left out"):
         read()

@@ -79,6 +79,25 @@ def test_a_client_that_finds_diseases_needs_validation_examples():
         )
 
 
+def test_validation_is_measured_as_a_test_split_of_the_same_examples_is():
+    asked = dataclasses.replace(ASKED, validation=split(5, 40, finds=False))
+    for client in (asked, FINDER):
+        swapped = dataclasses.replace(client, test=client.validation)
+        (found,) = client_metrics.evaluate_clients(PREDICT, PARAMS, [client])
+        (expected,) = client_metrics.evaluate_clients(PREDICT, PARAMS, [swapped])
+        assert found.validation == pytest.approx(expected.test, abs=1e-6)
+        assert found.validation["examples"] == len(client.validation) != found.test["examples"]
+    (alone,) = client_metrics.evaluate_clients(PREDICT, PARAMS, [ASKED])
+    assert alone.validation == {}
+
+
+def test_without_validation_thresholds_are_still_chosen():
+    (found,) = client_metrics.evaluate_clients(PREDICT, PARAMS, [FINDER], validates=False)
+    (validated,) = client_metrics.evaluate_clients(PREDICT, PARAMS, [FINDER])
+    assert found == dataclasses.replace(validated, validation={})
+    assert validated.validation
+
+
 def test_majority_baselines_use_training_labels_alone():
     assert client_metrics.majority_baselines(ASKED).keys() == {
         "majority_answer",

@@ -8,7 +8,7 @@ from etils import epath
 
 from f3ocus_jax.config import parsing
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.federation import assembly, sealed_steps
+from f3ocus_jax.federation import assembly, checkpoint, sealed_steps
 from f3ocus_jax.federation.checkpoint import Checkpoints, check_settings, directory
 from f3ocus_jax.federation.settings import CheckpointConfig
 from f3ocus_jax.models import foundation as foundation_lib
@@ -26,15 +26,19 @@ def state(number):
     return ServerState(rows_L, {"kernel": jnp.ones(2) / 3}, jnp.int32(number), front_mask_PKL)
 
 
-def record(number, accuracy):
+def record(number, validation):
+    """A round that is the better on the test examples, the worse it is on validation."""
+    measured = {} if validation is None else {"accuracy": validation}
+    test = {"accuracy": 1 - (validation or 0)}
     client = ClientRecord(
-        "eye", 8, 1, None, [1.5], [1e-5], [1.0], [0], [0], 0.1, {"accuracy": accuracy}
+        *("eye", 8, 1, None, [1.5], [1e-5], [1.0], [0], [0], 0.1, test), validation=measured
     )
-    return RoundRecord(number, accuracy, 0.5, [client], None, {"training": 1.0})
+    seconds = {"training": 1.0}
+    return RoundRecord(number, test["accuracy"], 0.5, [client], None, seconds, validation)
 
 
 def saved(folder, accuracies, **kept):
-    """Checkpoints of as many rounds as there are accuracies."""
+    """Checkpoints of as many rounds as there are accuracies on validation examples."""
     config = CheckpointConfig(**({"directory": "", "keep_last": 9, "keep_best": 1} | kept))
     records = []
     with Checkpoints(folder, config, SETTINGS) as checkpoints:
@@ -72,10 +76,22 @@ def test_the_newest_and_the_best_rounds_are_kept(tmp_path):
     config = saved(tmp_path, [0.1, 0.9, 0.2, 0.3, 0.4], keep_last=2, keep_best=1)
     with Checkpoints(tmp_path, config, SETTINGS) as checkpoints:
         assert checkpoints.rounds() == [1, 3, 4]
-        assert checkpoints.best() == 1
+        assert checkpoints.best() == checkpoint.best_whole(epath.Path(tmp_path)) == 1
         assert checkpoints.latest() == 4
         restored, *_ = checkpoints.restore(state(0), MEMORY, checkpoints.best())
     assert int(restored.round) == 1
+
+
+def test_the_later_of_two_equal_rounds_is_kept(tmp_path):
+    saved(tmp_path, [0.1, 0.9, 0.9, 0.3], keep_last=1, keep_best=1)
+    assert sealed_steps.steps(epath.Path(tmp_path)) == [2, 3]
+    assert checkpoint.best_whole(epath.Path(tmp_path)) == 2
+
+
+def test_without_validation_examples_the_last_round_is_the_best(tmp_path):
+    saved(tmp_path, [None, None, None], keep_last=2, keep_best=1)
+    assert sealed_steps.steps(epath.Path(tmp_path)) == [1, 2]
+    assert checkpoint.best_whole(epath.Path(tmp_path)) == 2
 
 
 def test_a_round_that_is_not_kept_leaves_in_one_step(tmp_path, monkeypatch):

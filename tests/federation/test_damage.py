@@ -60,7 +60,7 @@ def refusal(folder, number):
 
 def assert_nothing_is_silent(folder, draw):
     with damage.damaged(folder, draw) as what:
-        for order in (checkpoint.by_accuracy(folder), [2, 1, 0]):
+        for order in (checkpoint.by_preference(folder), [2, 1, 0]):
             chosen, _ = sealed_steps.first_whole(folder, order)
             assert refusal(folder, chosen) is None, what
         for number in range(ROUNDS):

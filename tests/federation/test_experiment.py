@@ -75,7 +75,8 @@ def test_clients_are_ordered_by_name_and_hold_their_own_modality(data_dir):
     assert names == sorted(names)
     assert len(names) == 9
     for client in parts.federation.clients:
-        assert len(client.train) == 32
+        assert len(client.train) == 29
+        assert len(client.validation) == 3
         assert len(client.test) == 8
         assert all(image_id.startswith(client.name) for image_id in client.train.image_ids)
         assert client.train.labels_N.min() >= 0

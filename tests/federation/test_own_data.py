@@ -57,10 +57,10 @@ def test_hospitals_become_clients(tmp_path):
     config = read_config("tiny", tmp_path / "data", task="own_data", **settings)
     parts = experiment.assemble(config)
     sizes = {client.name: len(client.train) for client in parts.federation.clients}
-    assert sizes == {"Bern": 16, "Oslo": 16}
+    assert sizes == {"Bern": 12, "Oslo": 12}
     (oslo,) = (each for each in parts.federation.summary.clients if each.name == "Oslo")
-    assert oslo.examples == {"train": 16, "test": 4}
-    assert oslo.images == {"train": 8, "test": 2}
+    assert oslo.examples == {"train": 12, "test": 4, "validation": 4}
+    assert oslo.images == {"train": 6, "test": 2, "validation": 2}
 
 
 def write_vqa_rad(source, folder):

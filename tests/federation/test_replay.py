@@ -3,9 +3,11 @@
 import jax
 import numpy as np
 import pytest
+from etils import epath
 
 from f3ocus_jax import selection
-from f3ocus_jax.federation import experiment
+from f3ocus_jax.evaluation import round_choice
+from f3ocus_jax.federation import checkpoint, experiment
 from f3ocus_jax.federation.checkpoint import Checkpoints
 from f3ocus_jax.models import units
 from f3ocus_jax.types import ClientMemory, RoundRecord
@@ -103,6 +105,7 @@ def test_two_rounds_equal_their_replay(case, unequal_dir, tmp_path):
             check_probe_and_shares(again, before, record)
             check_training(again, before, after, record)
             check_metrics(again, after, record)
+    check_round_choice(records, tmp_path)
     select = make_select(config)
     for number in (1, 2):
         check_choice(config, select, states, records[number])
@@ -156,12 +159,28 @@ def check_training(again, before, after, record):
 
 
 def check_metrics(again, state, record):
-    measured = [again.metrics(state, client) for client in again.clients]
+    measured = [again.metrics(state, client.test) for client in again.clients]
     for mine, expected in zip(record.clients, measured, strict=True):
         assert mine.test == pytest.approx(expected, rel=1e-5)
+    validated = [again.metrics(state, client.validation) for client in again.clients]
+    for mine, expected in zip(record.clients, validated, strict=True):
+        assert mine.validation == pytest.approx(expected, rel=1e-5)
+    mean = np.mean([each["accuracy"] for each in validated])
+    assert record.validation == pytest.approx(mean, rel=1e-6)
     for name in ("accuracy", "loss"):
         mean = np.mean([each[name] for each in measured])
         assert getattr(record, name) == pytest.approx(mean, rel=1e-5)
+
+
+def check_round_choice(records, folder):
+    """The chosen round is the first in a ranking of the clients' own validation accuracies."""
+    ranking = [
+        (np.mean([client.validation["accuracy"] for client in record.clients]), record.round)
+        for record in records
+    ]
+    expected = max(ranking)[1]
+    assert checkpoint.best_whole(epath.Path(folder)) == expected
+    assert round_choice.chosen_round(records).round == expected
 
 
 def make_select(config):

@@ -137,6 +137,21 @@ def test_settings_that_are_newer_than_a_run_have_their_defaults(tmp_path):
     assert run_folder.read_run(tmp_path).config == config
 
 
+def test_a_run_from_before_validation_is_read_as_it_was_trained(tmp_path):
+    """It held nothing out, whatever the default is today."""
+    config = read_config("tiny", data__validation_share=0.0)
+    assert read_config("tiny").data.validation_share > 0
+    content = {"clients": [], "answers": [], "findings": []}
+    content["config"] = without(dataclasses.asdict(config), "data.validation_share")
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    assert run_folder.read_run(tmp_path).config == config
+    older = parsing.flatten(config)
+    del older["data.validation_share"]
+    checkpoint.check_settings(older, parsing.flatten(config))
+    with pytest.raises(ConfigError, match=r"data\.validation_share was 0\.0, is 0\.1"):
+        checkpoint.check_settings(older, parsing.flatten(read_config("tiny")))
+
+
 def test_a_setting_that_is_newer_than_a_checkpoint_had_its_default_there():
     settings = parsing.flatten(read_config("tiny"))
     older = {name: value for name, value in settings.items() if not name.startswith(NEWER)}

@@ -35,7 +35,7 @@ def outcome(norms):
 def evaluate(monkeypatch):
     """The evaluate stage of the toy clients, all of whose test losses are NaN."""
     metrics = [ClientMetrics({"accuracy": 0.0, "loss": np.nan}, []) for _ in range(CLIENTS)]
-    monkeypatch.setattr(client_metrics, "evaluate_clients", lambda *given: metrics)
+    monkeypatch.setattr(client_metrics, "evaluate_clients", lambda *given, **options: metrics)
     frozen, rows_L, head = units.split(toy_model(layers=2).init(jax.random.key(0)), "block")
     state = ServerState(rows_L, head, jnp.int32(4), np.zeros((1, CLIENTS, 2), bool))
     stage = make_evaluate_stage(None, frozen, training_stage.clients(), unit="block")

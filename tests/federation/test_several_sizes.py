@@ -47,6 +47,7 @@ def tiny(data_dir, manual_dir, variant="tiny", **settings):
         "data__datasets": ("vqa_rad/released",),
         "data__partition": ("dataset",),
         "data__manual_dir": str(manual_dir),
+        "data__validation_share": 0.0,  # there are four training examples
         "data__image_fit": "pad",
         "data__canvas_size": CANVAS,
         "federated__budgets": (2,),

@@ -20,7 +20,9 @@ def only_mine(clients: list[ClientData]) -> list[ClientData]:
     kept = []
     for client, here in zip(clients, distributed.dealt_mask(len(clients)), strict=True):
         away = RemoteExamples(len(client.train), client.task)
-        kept.append(client if here else dataclasses.replace(client, train=away, test=away))
+        validation = None if client.validation is None else away
+        other = dataclasses.replace(client, train=away, test=away, validation=validation)
+        kept.append(client if here else other)
     return kept
 
 

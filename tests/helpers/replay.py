@@ -244,10 +244,9 @@ class Replay:
         after = jax.tree.map(moved, start, first, second, count, is_trained)
         return after, {"count": count, "first": first, "second": second}
 
-    def metrics(self, state: ServerState, client: ClientData) -> dict[str, float]:
-        """Accuracies and loss on the client's test split."""
-        test: Examples = client.test
-        # Padded to one size, so that all clients share one program.
+    def metrics(self, state: ServerState, test: Examples) -> dict[str, float]:
+        """Accuracies and loss on a client's test or validation split."""
+        # Padded to one size, so that all splits share one program.
         indices = np.minimum(np.arange(max(len(each.test) for each in self.clients)), len(test) - 1)
         trained = to_float64({"rows": state.rows_L, "head": state.head})
         logits_BC = np.asarray(self.forward(trained, test.batch(indices)))[: len(test)]

@@ -23,6 +23,7 @@ def data_config(data_dir: pathlib.Path, *datasets: str, **settings: Any) -> Data
         "clients_per_dataset": 0,
         "dirichlet_alpha": 0.5,
         "partition_seed": 0,
+        "validation_share": 0.0,
         "duplicates": "exact",
         "manual_dir": "",
         "question_length": 12,

@@ -18,12 +18,13 @@ LAST_FRONT = [(0.5, 0.1), (0.9, 0.3), (1.3, 0.8), (1.4, 1.7)]
 
 def unequal_records() -> list[RoundRecord]:
     """Returns the records."""
-    draw = np.random.default_rng(7)
+    draw = np.random.default_rng(8)
     return [_round(number, draw) for number in ROUNDS]
 
 
 def _round(number: int, draw: np.random.Generator) -> RoundRecord:
     clients = [_client(name, number, draw) for name in NAMES]
+    values = [value for c in clients for name, value in c.validation.items() if name != "loss"]
     return RoundRecord(
         round=number,
         accuracy=float(draw.uniform(0.3, 0.9)),
@@ -31,6 +32,7 @@ def _round(number: int, draw: np.random.Generator) -> RoundRecord:
         clients=clients,
         selection=_selection(number, draw) if number else None,
         seconds={"training": float(draw.uniform(1, 2))} if number else {},
+        validation=float(np.mean(values)),
     )
 
 
@@ -54,6 +56,10 @@ def _client(name: str, number: int, draw: np.random.Generator) -> ClientRecord:
         test={metric: float(draw.uniform(0.2, 0.8)), "loss": float(draw.uniform(2.0, 3.0))},
         # Records of the first round have no ranks of the server: the figure makes them itself.
         ranks=np.argsort(refined).tolist() if active and number > 1 else [],
+        # One client has no validation examples.
+        validation={metric: float(draw.uniform(0.2, 0.8)), "loss": float(draw.uniform(2.0, 3.0))}
+        if name != "north"
+        else {},
     )
 
 

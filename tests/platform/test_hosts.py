@@ -41,6 +41,31 @@ def test_two_hosts_that_each_hold_their_own_clients_give_the_state_of_one(tmp_pa
         np.testing.assert_allclose(first[name], expected, atol=1e-6)
 
 
+def evaluated(folder, count):
+    """The record of round 0 on `count` hosts with four devices in all, as every host has it."""
+    files = [folder / f"{host} of {count}.json" for host in range(count)]
+
+    def command(host, address):
+        arguments = (address, count, host, files[host])
+        return ["-m", "tests.helpers.host_evaluation", *map(str, arguments)]
+
+    hosts.run(command, hosts=count, devices=4 // count, timeout=300)
+    return [json.loads(file.read_text()) for file in files]
+
+
+@pytest.mark.extended
+def test_two_hosts_measure_validation_of_all_clients_as_one_does(tmp_path):
+    (alone,), (first, second) = evaluated(tmp_path, 1), evaluated(tmp_path, 2)
+    assert first == second
+    assert first["validation"] == pytest.approx(alone["validation"], abs=1e-6)
+    for one, other in zip(alone["clients"], first["clients"], strict=True):
+        assert other["validation"] == pytest.approx(one["validation"], abs=1e-5)
+        assert other["test"] == pytest.approx(one["test"], abs=1e-5)
+    means = [client["validation"].get("accuracy") for client in first["clients"]]
+    assert means[-1] is None
+    assert first["validation"] == pytest.approx(sum(means[:-1]) / len(means[:-1]))
+
+
 def train(workdir, data_dir, count, rounds):
     """The tiny federation on `count` hosts with four devices in all."""
 
@@ -71,7 +96,8 @@ def test_a_run_on_two_hosts_that_is_stopped_and_resumed_has_the_records_of_one_h
             assert client["client"] == same["client"]
             assert client["layers"] == same["layers"]
             np.testing.assert_allclose(client["scores"], same["scores"], atol=1e-5)
-            assert client["test"]["loss"] == pytest.approx(same["test"]["loss"], abs=1e-4)
+            for split in ("test", "validation"):
+                assert client[split]["loss"] == pytest.approx(same[split]["loss"], abs=1e-4)
     for folder in ("checkpoints", "model", "figures"):
         assert any((tmp_path / "together" / folder).iterdir())
 

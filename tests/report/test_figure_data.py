@@ -43,10 +43,10 @@ def legend(figure):
     return dict(zip(texts, map(matplotlib.colors.to_hex, colours), strict=True))
 
 
-def check_curves(axes, records, value_of, mean_of):
+def check_curves(axes, records, value_of, mean_of, others=()):
     """Every client's curve and the mean, over the rounds' own numbers."""
     drawn = curves(axes)
-    assert list(drawn) == [*NAMES, "mean"]
+    assert list(drawn) == [*NAMES, "mean", *others]
     for name in NAMES:
         xs, ys, _ = drawn[name]
         assert xs == list(ROUNDS)
@@ -61,10 +61,10 @@ def check_curves(axes, records, value_of, mean_of):
     assert axes.get_xlim()[0] <= 0 < ROUNDS[-1] <= axes.get_xlim()[1]
 
 
-def check_legend_of_curves(figure, axes):
-    """The mean comes first, and every name has the colour of its curve."""
+def check_legend_of_curves(figure, axes, others=()):
+    """The means come first, and every name has the colour of its curve."""
     shown = legend(figure)
-    assert list(shown) == ["mean", *NAMES]
+    assert list(shown) == ["mean", *others, *NAMES]
     assert shown == {label: colour for label, (_, _, colour) in curves(axes).items()}
     assert len(set(shown.values())) == len(shown)
 
@@ -74,8 +74,15 @@ def check_accuracy(figure, records):
         return found.test["f1_micro" if found.client == "east" else "accuracy"]
 
     (axes,) = figure.axes
-    check_curves(axes, records, main_metric, lambda record: record.accuracy)
-    check_legend_of_curves(figure, axes)
+    others = ("mean, validation", "chosen on validation")
+    check_curves(axes, records, main_metric, lambda record: record.accuracy, others)
+    check_legend_of_curves(figure, axes, others)
+    xs, ys, _ = curves(axes)["mean, validation"]
+    assert (xs, ys.tolist()) == (list(ROUNDS), [record.validation for record in records])
+    best = max(records, key=lambda record: record.validation)
+    assert best.accuracy != max(record.accuracy for record in records)
+    xs, ys, _ = curves(axes)["chosen on validation"]
+    assert (xs, ys.tolist()) == ([best.round], [best.accuracy])
     assert axes.get_ylabel() == "test accuracy or micro F1 (%)"
     assert axes.yaxis.get_major_formatter().format_pct(0.25, 1) == "25"
 

@@ -52,6 +52,13 @@ def test_a_round_says_how_many_eigenvalues_are_not_known(make_records):
     assert "2 eigenvalues not converged" in progress.describe_round(record, 1, None)
 
 
+def test_a_round_shows_the_mean_on_validation_examples_where_there_are_any(make_records):
+    record = make_records(rounds=1)[1]
+    assert "validation" not in progress.describe_round(record, 1, None)
+    record = dataclasses.replace(record, validation=0.125)
+    assert "%  validation 12.5%  test loss" in progress.describe_round(record, 1, None)
+
+
 def test_a_resumed_run_does_not_know_the_time_left_before_its_second_round(make_records):
     output = io.StringIO()
     run_display(make_records(rounds=4)[2:], Console(file=output), ticking_clock(0, 10, 20), 1)

@@ -70,10 +70,14 @@ def test_every_scalar_is_the_records_number():
     """Of unequal clients, one of them absent; no number occurs twice."""
     for record in unequal_records():
         expected = {"accuracy/mean": record.accuracy, "loss/mean": record.loss}
+        expected["validation/mean"] = record.validation
         for client in record.clients:
             metric = "f1_micro" if client.client == "east" else "accuracy"
             expected[f"{metric}/{client.client}"] = client.test[metric]
             expected[f"loss/{client.client}"] = client.test["loss"]
+            if client.client != "north":
+                expected[f"validation_{metric}/{client.client}"] = client.validation[metric]
+                expected[f"validation_loss/{client.client}"] = client.validation["loss"]
             if client.train_loss is not None:
                 expected[f"train_loss/{client.client}"] = client.train_loss
         if record.selection is not None:

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from f3ocus_jax.cost.traffic import ClientCost
+from f3ocus_jax.evaluation import round_choice
 from f3ocus_jax.report import table
 from f3ocus_jax.types import RoundRecord
 
@@ -24,8 +25,13 @@ def costs_of(records):
     ]
 
 
-def test_summary_takes_start_final_and_best_from_the_records(make_records):
+def test_summary_takes_start_final_chosen_and_oracle_from_the_records(make_records):
     records = make_records(clients=2, rounds=3)
+    means = [0.1, 0.6, 0.2, 0.3]
+    records = [
+        dataclasses.replace(record, validation=mean)
+        for record, mean in zip(records, means, strict=True)
+    ]
     summarised = table.summarise_run(
         records, costs_of(records), {"majority_answer": {"chest_xray": 0.3, "oct": 0.5}}
     )
@@ -33,11 +39,26 @@ def test_summary_takes_start_final_and_best_from_the_records(make_records):
     row = summarised["clients"][1]
     assert row["client"] == "oct"
     assert (row["accuracy_start"], row["accuracy_final"]) == (history[0], history[-1])
-    assert row["accuracy_best"] == max(history) == history[row["best_round"]]
+    assert row["accuracy_oracle"] == max(history) == history[row["oracle_round"]]
+    assert row["accuracy_chosen"] == history[1] != max(history)
+    assert (summarised["chosen_round"], summarised["choice"]) == (1, round_choice.ON_VALIDATION)
+    assert "oracle_round" not in summarised["mean"]
     assert row["majority_answer"] == 0.5
     assert row["megabits_head"] == pytest.approx(0.32)
     assert summarised["mean"]["majority_answer"] == pytest.approx(0.4)
     assert summarised["seconds"]["training"] == 24.0
+
+
+def test_the_table_says_which_round_was_chosen_and_why(tmp_path, make_records):
+    records = make_records(clients=2, rounds=3)
+    markdown, _ = table.write_table(table.summarise_run(records, costs_of(records), {}), tmp_path)
+    text = markdown.read_text()
+    assert "round 3 is chosen, the last one, since no validation examples choose" in text
+    assert all(name in text for name in ("| Chosen % |", "| Oracle best % |"))
+    assert "| Best % |" not in text
+    measured = [dataclasses.replace(records[0], validation=0.5), *records[1:]]
+    table.write_table(table.summarise_run(measured, costs_of(records), {}), tmp_path)
+    assert "round 0 is chosen, the best on validation examples" in markdown.read_text()
 
 
 def test_summary_shares_the_training_seconds_by_work(make_records):

@@ -1,4 +1,4 @@
-"""Evaluate stage: every client measures the global model on its test split."""
+"""Evaluate stage: every client measures the global model on its validation and test splits."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,12 @@ class EvaluateStage(Protocol):
 
 
 def make_evaluate_stage(
-    predict: Predict, frozen: Params, clients: list[ClientData], *, unit: str
+    predict: Predict,
+    frozen: Params,
+    clients: list[ClientData],
+    *,
+    unit: str,
+    validates: bool = True,
 ) -> EvaluateStage:
     """Makes the stage that measures the global model.
 
@@ -37,9 +42,11 @@ def make_evaluate_stage(
       frozen: Parameters that no client trains.
       clients: All K clients.
       unit: A key of `units.UNITS`.
+      validates: False to measure test splits alone.
 
     Returns:
-      The stage. It raises RoundError if a test loss is not finite, or no client has one.
+      The stage. It raises RoundError if a test or validation loss is not finite, or no client has a
+      test loss.
     """
 
     def evaluate(
@@ -47,7 +54,7 @@ def make_evaluate_stage(
     ) -> list[ClientMetrics]:
         params = units.join(frozen, state.rows_L, state.head, unit)
         local = local_clients(clients)
-        measured = client_metrics.evaluate_clients(predict, params, local)
+        measured = client_metrics.evaluate_clients(predict, params, local, validates=validates)
         own = {
             client.name: dataclasses.asdict(metrics)
             for client, metrics in zip(local, measured, strict=True)
@@ -78,11 +85,15 @@ def _check_measurable(metrics: Mapping[str, ClientMetrics]) -> None:
 def _check_finite(
     number: int, metrics: Mapping[str, ClientMetrics], training: TrainingOutcome | None
 ) -> None:
-    failed = [name for name, one in metrics.items() if not np.isfinite(one.test.get("loss", 0.0))]
-    if failed:
+    for split in ("test", "validation"):
+        losses = {name: getattr(one, split).get("loss", 0.0) for name, one in metrics.items()}
+        failed = [name for name, loss in losses.items() if not np.isfinite(loss)]
+        if not failed:
+            continue
         others = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise RoundError(
-            f"round {number}, client {', '.join(failed[:3])}{others}, the test loss is not finite; "
+            f"round {number}, client {', '.join(failed[:3])}{others}, the {split} loss is not "
+            "finite; "
             f"{_explain(list(metrics), training)}; the checkpoints of earlier rounds stay"
         )
 
