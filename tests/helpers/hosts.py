@@ -1,12 +1,17 @@
 """Starts several processes as if they were hosts, each with CPU devices of its own."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
+import jax
+
 from tests.helpers.paths import REPOSITORY
+
+DEVICES = "--xla_force_host_platform_device_count="
 
 
 def free_address() -> str:
@@ -46,13 +51,12 @@ def start(
 ) -> list[subprocess.Popen[str]]:
     """Starts `command_of(host, address)` on every host."""
     address = free_address()
-    flags = " ".join(
-        [
-            f"--xla_force_host_platform_device_count={devices}",
-            "--xla_backend_optimization_level=0",  # programs that run once
-        ]
-    )
+    # Else those of the tests themselves: random weights differ by them in their last bits.
+    others = re.sub(rf"{DEVICES}\d+", "", os.environ.get("XLA_FLAGS", ""))
+    flags = f"{others} {DEVICES}{devices}"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    if (compiled := jax.config.jax_compilation_cache_dir) is not None:  # by `tests/conftest.py`
+        environment["JAX_COMPILATION_CACHE_DIR"] = compiled
     return [
         subprocess.Popen(
             [sys.executable, *command_of(host, address)],
