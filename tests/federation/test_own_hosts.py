@@ -8,8 +8,10 @@ import pytest
 from safetensors.numpy import load_file
 
 from f3ocus_jax import runs
+from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import run_folder
 from tests.helpers import hosts
+from tests.helpers.configs import read_config
 from tests.helpers.own_files import write_folder
 from tfds_medvqa.common.errors import BuildError
 
@@ -115,6 +117,52 @@ def test_hosts_with_a_folder_each_train_what_one_process_with_both_trains(tmp_pa
     with pytest.raises(BuildError, match="host 0"):
         runs.load(first).evaluate()
     assert run_folder.read_run(second).clients == ["Bern", "Kiel", "Oslo", "Graz"]
+
+
+@pytest.mark.extended
+def test_only_clients_whose_data_can_be_read_are_measured_and_changes_are_said(tmp_path, caplog):
+    def settings(*places):
+        return {
+            "data__datasets": tuple(f"files:{tmp_path / place}" for place in places),
+            "distributed__own_data": True,
+            "federated__rounds": 1,
+            "training__max_local_steps": 1,
+        }
+
+    def config(*places):
+        return read_config("tiny_last_k", tmp_path / "built", task="own_data", **settings(*places))
+
+    workdir = tmp_path / "run"
+    write_folder(tmp_path / "first", 10, ("Oslo",))
+    write_folder(tmp_path / "second", 16, ("Graz",), first=50)
+    records = runs.run(config("first", "second"), workdir)
+    expected = {client.client: client.test for client in records[-1].clients}
+
+    # What two hosts write, each of which knows its own folder.
+    written = json.loads((workdir / "run.json").read_text())
+    for name, place in (("run.json", "first"), ("run_of_host_1.json", "second")):
+        written["config"]["data"]["datasets"] = [f"files:{tmp_path / place}"]
+        (workdir / name).write_text(json.dumps(written))
+    measured = runs.load(workdir, 1).evaluate()
+    assert measured.keys() == expected.keys()
+    for name, metrics in expected.items():
+        assert measured[name] == pytest.approx(metrics, abs=1e-6)
+    assert not caplog.records
+
+    shutil.rmtree(tmp_path / "first")
+    shutil.rmtree(tmp_path / "built")
+    write_folder(tmp_path / "second", 40, ("Graz",), first=50)
+    assert runs.load(workdir, 1).evaluate().keys() == {"Graz"}
+    assert "not measured, since their data are on other hosts: Oslo" in caplog.text
+    assert f"the run measured {expected['Graz']['examples']}" in caplog.text
+
+    write_folder(tmp_path / "second", 16, ("Linz",), first=50)
+    with pytest.raises(ConfigError, match=r"client Linz of .* is none of the run's"):
+        runs.load(workdir, 1).evaluate()
+    shutil.rmtree(tmp_path / "second")
+    shutil.rmtree(tmp_path / "built")
+    with pytest.raises(BuildError, match="first is neither a folder nor a table"):
+        runs.load(workdir, 1).evaluate()
 
 
 @pytest.mark.extended
