@@ -52,6 +52,10 @@ requirements-newest.hashes: requirements-newest.lock pyproject.toml
 
 hashes: requirements.hashes requirements-newest.hashes
 
+# What an extra adds to the first list, on this kind of machine; pip downloads gigabytes for it.
+requirements-cuda12.hashes requirements-tpu.hashes: requirements-%.hashes: requirements.lock
+	python3 scripts/lock_hashes.py $< python3.11 --extra $* > $@
+
 format: $(VENV)/.installed
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .

@@ -31,12 +31,11 @@ def _at(file: str, tests: str, *mistakes: tuple[str, str, str]) -> list[Mistake]
 
 
 PACKAGE = "f3ocus_jax"
-ROUND = "federation/test_training.py federation/test_replay.py federation/test_sides.py"
 
 MISTAKES = [
     *_at(
         f"{PACKAGE}/federation/round.py",
-        "federation/test_replay.py federation/test_experiment.py",
+        "federation/test_round.py federation/test_replay.py",
         (
             "clients train their own choice, not the server's",
             "number, chosen.mask_KL, scored.present_K",
@@ -65,7 +64,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/experiment.py",
-        "federation/test_replay.py federation/test_experiment.py",
+        "federation/test_stages.py federation/test_replay.py federation/test_experiment.py",
         (
             "every round has the same key",
             "jax.random.fold_in(jax.random.key(config.seed), number)",
@@ -74,7 +73,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/server_side.py",
-        ROUND,
+        "federation/test_server_side.py federation/test_replay.py federation/test_sides.py",
         (
             "the server's optimizer is bypassed: the mean change is added as it is",
             "rows_L, head, memory = apply(state.rows_L, state.head, state.optimizer, update)",
@@ -117,7 +116,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/client_side.py",
-        ROUND,
+        "federation/test_client_side.py federation/test_replay.py federation/test_sides.py",
         (
             "the learning rate is doubled",
             "optax.adamw(settings.learning_rate,",
@@ -147,7 +146,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/clients/batches.py",
-        "federation/test_replay.py federation/test_experiment.py",
+        "clients/test_batches.py federation/test_replay.py federation/test_experiment.py",
         (
             "the probe is drawn from the test split",
             "return client.train.batch(draw.permutation(len(client.train))[:examples])",
@@ -166,7 +165,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/data/order.py",
-        "data/test_order.py federation/test_replay.py",
+        "clients/test_batches.py data/test_order.py federation/test_replay.py",
         (
             "every pass over the data has the same order",
             "        for _ in range(passes)\n    ]\n",
@@ -180,7 +179,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/stages/select.py",
-        "federation/test_replay.py federation/test_experiment.py",
+        "federation/test_stages.py federation/test_replay.py federation/test_experiment.py",
         (
             "the server chooses by raw values and not by shares",
             "scored.importance.scores_L",
@@ -189,7 +188,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/stages/score.py",
-        "federation/test_replay.py federation/test_experiment.py",
+        "federation/test_stages.py federation/test_replay.py federation/test_experiment.py",
         (
             "eigenvectors are started from those of other examples",
             "drawn_in = number if memory.vectors_LNC is None else 0",
@@ -213,7 +212,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/stages/train.py",
-        "federation/test_training.py federation/test_replay.py federation/test_peft_runs.py",
+        "federation/test_stages.py federation/test_training.py federation/test_peft_runs.py",
         (
             "clients that drop out train all the same",
             "indices = np.flatnonzero(present_K & ~dropped_K & local_K)",
@@ -237,7 +236,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/stages/client_work.py",
-        "federation/test_training.py federation/test_replay.py federation/test_peft_runs.py",
+        "federation/test_stages.py federation/test_training.py federation/test_peft_runs.py",
         (
             "a client's weight is capped by its steps",
             "np.array([len(client.train) for client in clients], np.float32)",
@@ -257,7 +256,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/stages/evaluate.py",
-        "federation/test_findings_runs.py federation/test_round_failures.py",
+        "federation/test_stages.py federation/test_round_failures.py",
         (
             "metrics are in the order of their arrival and not of the clients",
             "return list(metrics.values())",
@@ -434,7 +433,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/report/records.py",
-        "federation/test_training.py federation/test_replay.py federation/test_experiment.py",
+        "report/test_records.py federation/test_training.py",
         (
             "the training loss is the mean over steps that were not taken, too",
             "training.losses_KS[index, :steps]",
@@ -462,7 +461,7 @@ MISTAKES = [
         (
             "Dirichlet's shares are dealt to the clients in another order",
             "for name, part in zip(names, parts, strict=True):",
-            "for name, part in zip(np.roll(names, label > 'm'), parts, strict=True):",
+            "for name, part in zip(np.roll(names, len(mine)), parts, strict=True):",
         ),
         (
             "a label's images are dealt without being shuffled",
@@ -516,7 +515,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/data/examples.py",
-        "evaluation federation/test_replay.py federation/test_findings_runs.py",
+        "data/test_examples.py evaluation federation/test_replay.py",
         (
             "padding counts as examples",
             "example_mask_B=mask.astype(np.float32),",
@@ -567,8 +566,8 @@ MISTAKES = [
         ),
         (
             "batches of padding alone count in the mean",
-            "a + jnp.where(counts, b, 0.0)",
-            "a + b",
+            "leaf / jnp.maximum(jnp.sum(counted), 1)",
+            "leaf / counted.size",
         ),
     ),
     *_at(
@@ -593,9 +592,9 @@ MISTAKES = [
         f"{PACKAGE}/selection/local_search.py",
         "selection/test_local_search.py",
         (
-            "a swap has the price of the pick before it",
+            "the price of a pick grows half as fast with the clients that share it",
             "(2.0 * others_LP + 1.0)",
-            "(2.0 * others_LP - 1.0)",
+            "(others_LP + 1.0)",
         ),
     ),
     *_at(

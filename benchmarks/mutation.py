@@ -72,12 +72,12 @@ def imports_of(path: pathlib.Path) -> frozenset[str]:
     return frozenset(names)
 
 
-def tests_of(package: str, module: str) -> list[str]:
+def tests_of(package: str, module: str, *, wide: bool) -> list[str]:
     """Returns the test files that hold a module, in the order in which they run.
 
     Those of its package that import it or bear its name, then those of the glue of a round. A
     module that no test of its package imports is held by all of them, and by those elsewhere that
-    import it.
+    import it; so is every module if `wide`.
     """
     dotted = module.removesuffix(".py").replace("/", ".")
     stem = dotted.rpartition(".")[2]
@@ -87,9 +87,10 @@ def tests_of(package: str, module: str) -> list[str]:
         own = [path for path in own if "medvqa_fl" in path.stem or "medical_facts" in path.stem]
     direct = [path for path in own if path.stem == f"test_{stem}" or dotted in imports_of(path)]
     elsewhere = [path for path in every if path not in own and dotted in imports_of(path)]
-    paths = [path.relative_to(REPOSITORY).as_posix() for path in direct or own + elsewhere]
-    chosen = [path for path in paths if not path.startswith(APART)]
-    return chosen + [path for path in GLUE if package == "federation" and path not in chosen]
+    chosen = [*direct, *elsewhere] if direct and wide else direct or own + elsewhere
+    paths = [path.relative_to(REPOSITORY).as_posix() for path in chosen]
+    names = [path for path in paths if not path.startswith(APART)]
+    return names + [path for path in GLUE if package == "federation" and path not in names]
 
 
 def irrelevant_lines(source: str) -> set[int]:
@@ -149,13 +150,12 @@ def mutated(mutant: Mutant, source: str) -> str:
     return mutating.mutate_code(source, plugins.get_operator(mutant.operator)(), mutant.occurrence)
 
 
-def tried(mutant: Mutant, copy: pathlib.Path, seconds: float) -> dict[str, object]:
+def tried(mutant: Mutant, copy: pathlib.Path, tests: Sequence[str], seconds: int) -> dict:
     """Returns a mutant's record: what it is, whether it survived, and its difference."""
     before = (copy / mutant.module).read_text(encoding="utf-8")
     after = mutated(mutant, before)
     (copy / mutant.module).write_text(after, encoding="utf-8")
     try:
-        tests = tests_of(mutant.package, mutant.module)
         result, failed = faults.outcome(copy, tests, seconds)
     finally:
         (copy / mutant.module).write_text(before, encoding="utf-8")
@@ -189,7 +189,7 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=int, default=300, help="CPU seconds for each mutant")
     parser.add_argument("--results", type=pathlib.Path, default="runs/mutation.jsonl")
-    parser.add_argument("--again", action="store_true", help="try former survivors once more")
+    parser.add_argument("--again", action="store_true", help="try survivors on more tests")
     given = parser.parse_args()
     generator = random.Random(given.seed)
     packages = [given.package] if given.package else list(PACKAGES)
@@ -208,11 +208,14 @@ def main() -> None:
     ):
         copy = faults.copied(pathlib.Path(folder) / "copy")
         faults.preload(given.results.parent / "compiled")
-        tests = {path for mutant in missing for path in tests_of(mutant.package, mutant.module)}
-        if tests and (result := faults.outcome(copy, sorted(tests), seconds=3600))[0] != "survived":
+        of_mutant = {
+            mutant: tests_of(mutant.package, mutant.module, wide=given.again) for mutant in missing
+        }
+        tests = sorted({path for paths in of_mutant.values() for path in paths})
+        if tests and (result := faults.outcome(copy, tests, seconds=3600))[0] != "survived":
             sys.exit(f"error: without any fault the tests end as {result}: run `make test`")
-        for mutant in missing:
-            done[mutant] = tried(mutant, copy, given.seconds)
+        for mutant, paths in of_mutant.items():
+            done[mutant] = tried(mutant, copy, paths, given.seconds)
             results.write(json.dumps(done[mutant]) + "\n")
             results.flush()
     print(f"{len(sample)} of {len(mutants)} mutants, seed {given.seed}")

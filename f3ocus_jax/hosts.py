@@ -3,7 +3,8 @@
 Every host runs the same program on the same config. Client k belongs to host k modulo the number of
 hosts, or to the host whose own data it is, and only that host holds its examples. Scores, sums of
 updates and test results are exchanged over the network, and every host computes the server's steps
-for itself, with equal results.
+for itself, with equal results. A signal that asks one of them to end is told in the next exchange,
+and all of them end.
 """
 
 import contextlib
@@ -16,11 +17,15 @@ import numpy as np
 from flax import serialization
 from jax.experimental import multihost_utils
 
+from f3ocus_jax import interrupts
 from f3ocus_jax.config import Section, setting
 from f3ocus_jax.errors import HostError
 
 PROBLEM = "problem"
 """Key of the message of a host that stops: the kind of its error."""
+
+SIGNAL = "signal"
+"""Key of the number of a signal that asks a host to end; 0 or absent without one."""
 
 FROM_ENVIRONMENT = "auto"
 """Value of config.distributed.coordinator for hosts that find each other, as those of a TPU VM."""
@@ -75,7 +80,11 @@ def start(settings: DistributedConfig) -> None:
     if settings.coordinator == "":
         return
     given = (settings.coordinator, settings.hosts, settings.host)
+    # It would take SIGTERM away, which a host tells the others itself.
+    jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(*(() if settings.coordinator == FROM_ENVIRONMENT else given))
+    if jax.process_count() > 1:
+        interrupts.keep_for_all()
     _meet()
 
 
@@ -88,6 +97,10 @@ def _meet() -> None:
     add = jax.pmap(lambda one: jax.lax.psum(one, "device"), axis_name="device")
     jax.block_until_ready(add(np.ones(jax.local_device_count(), np.float32)))
     all_gather(None)
+
+
+class AgreedInterrupt(interrupts.Interrupted):
+    """A signal to one host that all of them know of and raise at the same point."""
 
 
 def is_first() -> bool:
@@ -111,8 +124,12 @@ def all_gather(value: Any) -> list[Any]:
 
     Raises:
       HostError: If another host has stopped, see `ending_together`, or does not answer.
+      Interrupted: If a signal has asked any host to end.
     """
-    parts = _exchange({"value": value})
+    with interrupts.postponed():  # what comes from here on is told in the next exchange
+        parts = _exchange({"value": value, SIGNAL: interrupts.kept()})
+        if signal := max(part.get(SIGNAL, 0) for part in parts):
+            raise AgreedInterrupt(signal)
     for host, part in enumerate(parts):
         if PROBLEM in part:
             raise HostError(
@@ -127,19 +144,24 @@ def ending_together() -> Iterator[None]:
     """Lets an error on one host end all of them, which would wait for it forever otherwise.
 
     In the block hosts meet in `all_gather` alone. The others are told the kind of the error and not
-    its message, which may quote the data of the host.
+    its message, which may quote the data of the host. A signal ends the block at once.
 
     Raises:
       HostError: If another host does not come to the end of the block.
+      Interrupted: If a signal has asked any host to end.
     """
     try:
-        yield
+        with interrupts.raised_here():
+            yield
         all_gather(None)
-    except HostError:
+    except (HostError, AgreedInterrupt):
         raise
     except BaseException as error:
-        with contextlib.suppress(HostError):  # of a host that has stopped, too
-            _exchange({PROBLEM: type(error).__name__})
+        told: dict[str, Any] = {PROBLEM: type(error).__name__}
+        if isinstance(error, interrupts.Interrupted):
+            told = {SIGNAL: int(error.signal)}
+        with contextlib.suppress(HostError), interrupts.postponed():  # a host may have stopped, too
+            _exchange(told)
         raise
 
 

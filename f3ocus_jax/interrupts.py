@@ -9,7 +9,16 @@ from types import FrameType
 
 from tfds_medvqa.common.interrupts import SIGNALS, Interrupted, end_at_once
 
-__all__ = ["SIGNALS", "Interrupted", "end_at_once", "postponed", "raised"]
+__all__ = [
+    "SIGNALS",
+    "Interrupted",
+    "end_at_once",
+    "keep_for_all",
+    "kept",
+    "postponed",
+    "raised",
+    "raised_here",
+]
 
 
 @dataclasses.dataclass
@@ -18,16 +27,18 @@ class _Postponing:
 
     Attributes:
       blocks: Number of `postponed` blocks, one within the other.
-      waiting: Signal that came in one of them.
+      waiting: Signal that has come and was not raised yet.
+      together: True if signals wait until several hosts have told each other.
     """
 
     blocks: int = 0
     waiting: int | None = None
+    together: bool = False
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Raises the exception of a signal, or keeps the signal until the outer block ends."""
+        """Raises the exception of a signal, or keeps the signal; of two the second is raised."""
         del frame
-        if self.blocks == 0:
+        if self.blocks == 0 and (not self.together or self.waiting is not None):
             raise Interrupted(number)
         self.waiting = number
 
@@ -43,6 +54,7 @@ def raised() -> Iterator[None]:
     try:
         yield
     finally:
+        _postponing.together = False
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -58,6 +70,28 @@ def postponed() -> Iterator[None]:
         yield
     finally:
         _postponing.blocks -= 1
-    if _postponing.blocks == 0 and _postponing.waiting is not None:
+    if _postponing.blocks == 0 and _postponing.waiting is not None and not _postponing.together:
         number, _postponing.waiting = _postponing.waiting, None
         raise Interrupted(number)
+
+
+def keep_for_all() -> None:
+    """Keeps signals from now on, until the hosts have told each other and end together."""
+    _postponing.together = True
+
+
+def kept() -> int:
+    """Returns the number of a signal that waits for the other hosts; 0 if there is none."""
+    return (_postponing.waiting or 0) if _postponing.together else 0
+
+
+@contextlib.contextmanager
+def raised_here() -> Iterator[None]:
+    """Raises signals in the block at once, although hosts otherwise end together."""
+    together, _postponing.together = _postponing.together, False
+    try:
+        if _postponing.waiting is not None:
+            raise Interrupted(_postponing.waiting)
+        yield
+    finally:
+        _postponing.together = together

@@ -1,17 +1,21 @@
 """Write the hashes of the packages that a released wheel needs, for pip's --require-hashes.
 
-usage: python scripts/lock_hashes.py LOCK PYTHON... > HASHES
+usage: python scripts/lock_hashes.py LOCK PYTHON... [--extra EXTRA] > HASHES
 
 Every package that `pip install .` takes becomes one requirement: its pinned version, and the hash
 of each file that pip would take on one of `PLATFORMS`. pip asks the index that it is configured
 for; no address is written.
+
+With an extra, such as cuda12, the list has what the extra adds on the machine that writes it: the
+packages of accelerators have gigabytes, and pip downloads them. The list is their lock, too.
 """
 
+import argparse
 import json
 import pathlib
+import platform
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -98,18 +102,43 @@ def collect(lock: str, pythons: Iterable[str]) -> dict[str, set[str]]:
     return found
 
 
-def main() -> None:
+def added(lock: str, python: str, extra: str) -> dict[str, set[str]]:
+    """Returns the hashes of each package that an extra adds to those of `pip install .`."""
+    base = {file.pin for file in report(python, "--constraint", lock, ".")}
+    here = report(python, "--constraint", lock, f".[{extra}]")
+    return {file.pin: {file.digest} for file in here if file.pin not in base}
+
+
+def show(found: dict[str, set[str]]) -> None:
     """Prints one requirement with its hashes per package."""
-    lock, *pythons = sys.argv[1:]
+    for pin, digests in sorted(found.items()):
+        print(" \\\n    ".join([pin, *(f"--hash=sha256:{each}" for each in sorted(digests))]))
+
+
+def main() -> None:
+    """Prints the list of a lock, or of an extra."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("lock")
+    parser.add_argument("pythons", nargs="+")
+    parser.add_argument("--extra")
+    given = parser.parse_args()
+    lock, extra = given.lock, given.extra
+    if extra:
+        system = f"{platform.system()} on {platform.machine()}"
+        python = pathlib.Path(given.pythons[0]).name
+        print(f"# What the extra {extra} adds to {lock}, for {python}, {system}.")
+        show(added(lock, given.pythons[0], extra))
+        return
     print(f"# What a wheel needs of {lock}, for Linux and macOS; written by `make hashes`.")
+    found = collect(lock, given.pythons)
     names = re.findall(
         r"^([\w.-]+)==", pathlib.Path(lock).read_text(encoding="utf-8"), re.MULTILINE
     )
     locked = set(map(normalised, names))
-    for pin, digests in sorted(collect(lock, pythons).items()):
+    for pin in sorted(found):
         if pin.partition("==")[0] not in locked:
             raise SystemExit(f"error: {lock} holds no version of {pin.partition('==')[0]}")
-        print(" \\\n    ".join([pin, *(f"--hash=sha256:{each}" for each in sorted(digests))]))
+    show(found)
 
 
 if __name__ == "__main__":

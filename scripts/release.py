@@ -1,6 +1,6 @@
 """Build the files of a release into dist/, and try them out: `make release`.
 
-dist/ gets the source archive, the wheel, both lists of hashes with the wheel added, a bill of
+dist/ gets the source archive, the wheel, the lists of hashes with the wheel added, a bill of
 materials (CycloneDX), and the checksums of all of these.
 """
 
@@ -16,6 +16,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 HASHES = ("requirements.hashes", "requirements-newest.hashes")
 """Lists of hashes for Python 3.11, and for later ones."""
+ACCELERATORS = ("requirements-cuda12.hashes", "requirements-tpu.hashes")
+"""What accelerators add to the first list."""
 
 
 def run(*command: object) -> None:
@@ -42,6 +44,8 @@ def add_hashes(wheel: pathlib.Path) -> None:
     for each in HASHES:
         own = f"{name}=={version} \\\n    --hash=sha256:{digest(wheel)}\n"
         (DIST / each).write_text(own + (ROOT / each).read_text(encoding="utf-8"), encoding="utf-8")
+    for each in ACCELERATORS:
+        shutil.copy(ROOT / each, DIST / each)
 
 
 def try_out(wheel: pathlib.Path, folder: pathlib.Path) -> None:

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from f3ocus_jax import hosts
+from f3ocus_jax import hosts, interrupts
 from f3ocus_jax.data.examples import ClientData, local_clients
 from f3ocus_jax.evaluation import client_metrics
 from f3ocus_jax.federation import costs
@@ -27,11 +27,12 @@ def write_results(
     summary = table.summarise_run(records, counted, _baselines(clients))
     if not hosts.is_first():
         return
-    # What cannot be made again from the records comes first.
-    parts.foundation.save(workdir / "model", parts.params(state))
-    table.write_table(summary, workdir)
-    table.print_table(summary)
-    pictures = figures.write_all(records, workdir / "figures")
+    with interrupts.raised_here():  # No host waits for another one any more.
+        # What cannot be made again from the records comes first.
+        parts.foundation.save(workdir / "model", parts.params(state))
+        table.write_table(summary, workdir)
+        table.print_table(summary)
+        pictures = figures.write_all(records, workdir / "figures")
     print(f"records, table and model: {workdir}")
     print(f"{len(pictures)} figures: {workdir / 'figures'}")
 

@@ -39,7 +39,7 @@ def test_clients_that_change_nothing_do_not_lower_the_median():
     assert judge([np.nan], [False]).accepted_K.tolist() == [False]
 
 
-@pytest.mark.parametrize("clip_norm", [0.0, 20.0])
+@pytest.mark.parametrize("clip_norm", [0.0, 5.0, 20.0])
 def test_clipping_scales_outliers_to_the_largest_norm_that_is_none(clip_norm):
     draw = np.random.default_rng(0)
     sizes = np.array([1.0, 2.0, 100.0, 1.5, 1e30])

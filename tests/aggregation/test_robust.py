@@ -199,3 +199,16 @@ def test_honest_updates_of_few_trainers_keep_every_bit():
     lying = np.stack([rows_KR[0, 0], 1e30 * rows_KR[1, 0]])
     head = few_trainers.limit_head({"b": lying}, counted_K, ratio=5.0)
     assert np.linalg.norm(head["b"][1]) <= 5.0 * np.linalg.norm(lying[0]) * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1e3])
+def test_the_limit_of_few_trainers_has_no_unit(scale):
+    draw = np.random.default_rng(7)
+    change_K = np.float32(scale) * draw.normal(size=(2, 50)).astype(np.float32)
+    change_K[1] *= 100
+    counted_K = np.ones(2, bool)
+    head = few_trainers.limit_head({"b": change_K}, counted_K, ratio=5.0)["b"]
+    np.testing.assert_array_equal(head[0], change_K[0])
+    limit = 5.0 * np.linalg.norm(change_K[0])
+    np.testing.assert_allclose(np.linalg.norm(head[1]), limit, rtol=1e-5)
+    np.testing.assert_allclose(head[1], change_K[1] * limit / np.linalg.norm(change_K[1]), 1e-5)

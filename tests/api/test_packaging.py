@@ -148,6 +148,23 @@ def test_a_list_of_hashes_holds_every_package_of_a_wheel_as_it_is_locked(name):
         assert hashed[package][1].count("sha256") >= 3
 
 
+@pytest.mark.parametrize(("extra", "package"), [("cuda12", "jax-cuda12-plugin"), ("tpu", "libtpu")])
+def test_a_list_of_an_accelerator_adds_its_packages_to_those_of_the_wheel(extra, package):
+    base, added = requirements("requirements.hashes"), requirements(f"requirements-{extra}.hashes")
+    assert package in added
+    assert not added.keys() & base.keys()
+    for name, (version, hashes) in added.items():
+        assert re.fullmatch(r" *--hash=sha256:[0-9a-f]{64}", hashes), name
+        if name.startswith("jax"):
+            assert version == base["jax"][0]
+    if base["jax"][0] == importlib.metadata.version("jax"):
+        needs = map(Requirement, importlib.metadata.requires("jax"))
+        chosen = [n for n in needs if n.marker and n.marker.evaluate({"extra": extra})]
+        named = {n.name: n.specifier for n in chosen if n.name in added}
+        assert package in named
+        assert all(spec.contains(added[name][0]) for name, spec in named.items())
+
+
 @pytest.mark.parametrize("suffix", ["lock", "hashes"])
 def test_locks_name_no_address(suffix):
     for path in REPOSITORY.glob(f"requirements*.{suffix}"):

@@ -12,20 +12,27 @@ def test_every_module_of_a_mutated_package_is_held_by_tests_that_exist(package):
     modules = mutation.modules_of(package)
     assert modules
     for module in modules:
-        tests = mutation.tests_of(package, module)
+        tests = mutation.tests_of(package, module, wide=False)
         assert tests, module
         assert all((REPOSITORY / path).is_file() for path in tests)
         assert len(tests) == len(set(tests))
 
 
 def test_a_module_is_held_by_the_file_of_its_name_and_not_by_its_neighbours():
-    tests = mutation.tests_of("selection", "f3ocus_jax/selection/limits.py")
+    tests = mutation.tests_of("selection", "f3ocus_jax/selection/limits.py", wide=False)
     assert "tests/selection/test_limits.py" in tests
     assert "tests/selection/test_random_keys.py" not in tests
 
 
+def test_survivors_are_tried_on_the_tests_elsewhere_too():
+    images = ("data", "f3ocus_jax/data/images.py")
+    elsewhere = "tests/models/huggingface/test_preprocessor.py"
+    assert elsewhere not in mutation.tests_of(*images, wide=False)
+    assert elsewhere in mutation.tests_of(*images, wide=True)
+
+
 def test_stages_of_a_round_are_held_by_the_replay_too():
-    tests = mutation.tests_of("federation", "f3ocus_jax/federation/stages/train.py")
+    tests = mutation.tests_of("federation", "f3ocus_jax/federation/stages/train.py", wide=False)
     assert set(mutation.GLUE) <= set(tests)
 
 

@@ -108,3 +108,13 @@ def test_a_page_tabulates_what_the_tokenizer_does_to_questions():
     # Eleven tokens of three questions: one is unknown, and "why?" has four.
     row = "<td>h</td><td>zh 33.3 %, en 0.0 %, unknown 0.0 %</td><td class=number>3</td>"
     assert row + "<td class=number>9.1%</td><td class=number>2</td><td class=number>4</td>" in text
+
+
+def test_rare_labels_are_counted_below_the_common_ones_and_nowhere_else():
+    common = summary_lib.COMMON_LABELS
+    one = table(range(common + 3), [f"label {n}" for n in range(common + 3)])
+    clients = {"h": {"train": one, "test": one}}
+    text = html_page.make_page("t", clients, summary_lib.summarise(clients, {}))
+    assert re.findall(r"and ([\d,]+) rarer ones", text) == ["3"]
+    labels = text.index("training labels")
+    assert labels < text.index("rarer ones") < text.index("question types")

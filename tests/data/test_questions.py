@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from f3ocus_jax.data.questions import pair, read_picture
+from f3ocus_jax.data.images import Canvas
+from f3ocus_jax.data.questions import make_batch, pair, read_picture
+from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import DataError
 from tests.tfds_medvqa import attacks
 from tfds_medvqa.common.image_limits import DecodeOptions
@@ -57,3 +59,27 @@ def test_a_question_that_is_no_text_is_refused_in_one_line(question):
     with pytest.raises(DataError, match="question: has 'text'") as error:
         pair("scan.png", question if isinstance(question, list) else [question])
     assert "\n" not in str(error.value)
+
+
+def test_an_array_is_grey_or_colour_of_eight_bits():
+    for shape in ((4, 5), (4, 5, 3)):
+        pixels = np.full(shape, 7, np.uint8)
+        np.testing.assert_array_equal(np.asarray(read_picture(pixels)), np.full((4, 5, 3), 7))
+    for wrong in (np.zeros((4, 5)), *(np.zeros(s, np.uint8) for s in ((5,), (4, 5, 4), (0, 5)))):
+        with pytest.raises(DataError, match=r"must be uint8 \[height, width\]"):
+            read_picture(wrong)
+
+
+@pytest.mark.parametrize("findings", [0, 2])
+def test_a_batch_of_questions_asks_for_findings_where_there_are_some(findings):
+    pairs = [(np.full((6, 4), n, np.uint8), "is it?") for n in (3, 9)]
+    settings = {"tokenizer": load_tokenizer(), "question_length": 8, "findings": findings}
+    batch = make_batch(pairs, canvas=Canvas(8), **settings)
+    assert batch.images_BHWC[:, 0, 0, 0].tolist() == [3, 9]
+    assert batch.image_size_B2 is None
+    if findings:
+        np.testing.assert_array_equal(batch.targets_BF, np.zeros((2, findings)))
+    else:
+        assert batch.targets_BF is None
+    padded = make_batch(pairs, canvas=Canvas(8, shortest_edge=4, multiple=2), **settings)
+    np.testing.assert_array_equal(padded.image_size_B2, [[6, 4], [6, 4]])

@@ -39,10 +39,10 @@ ASKED, FINDER = client("asks", finds=False, seed=10), client("finds", finds=True
 
 
 def test_clients_of_both_tasks_are_measured_together_as_alone():
-    together = client_metrics.evaluate_clients(PREDICT, PARAMS, [FINDER, ASKED])
-    alone = [
-        client_metrics.evaluate_clients(PREDICT, PARAMS, [each])[0] for each in (FINDER, ASKED)
-    ]
+    clients = [FINDER, ASKED, client("other", finds=True, seed=30)]
+    together = client_metrics.evaluate_clients(PREDICT, PARAMS, clients)
+    alone = [client_metrics.evaluate_clients(PREDICT, PARAMS, [each])[0] for each in clients]
+    assert together[0].thresholds != together[2].thresholds
     for one, other in zip(together, alone, strict=True):
         assert one.test == pytest.approx(other.test, abs=1e-6)
         assert one.thresholds == pytest.approx(other.thresholds, abs=1e-6)
@@ -72,6 +72,17 @@ def test_thresholds_are_the_best_of_validation_and_never_see_test_examples():
     assert other.thresholds != found.thresholds
 
 
+def test_the_loss_is_the_mean_over_test_examples_with_a_label():
+    targets_NF = FINDER.test.targets_NF.copy()
+    targets_NF[[0, 4]] = -1
+    test = dataclasses.replace(FINDER.test, targets_NF=targets_NF)
+    (found,) = client_metrics.evaluate_clients(
+        PREDICT, PARAMS, [dataclasses.replace(FINDER, test=test)]
+    )
+    losses_N = np.delete(PREDICT(PARAMS, test).losses_N, [0, 4])
+    assert found.test["loss"] == pytest.approx(np.mean(losses_N), rel=1e-6)
+
+
 def test_a_client_that_finds_diseases_needs_validation_examples():
     with pytest.raises(ValueError, match="client finds has no validation examples"):
         client_metrics.evaluate_clients(
@@ -99,10 +110,15 @@ def test_without_validation_thresholds_are_still_chosen():
 
 
 def test_majority_baselines_use_training_labels_alone():
-    assert client_metrics.majority_baselines(ASKED).keys() == {
-        "majority_answer",
-        "majority_per_question",
-    }
+    labels = np.array([1, 1, 1, 0, 0, 1], np.int32), np.array([0, 0, 0, 1, 0, 1, 0, 0, 0], np.int32)
+    parts = [
+        dataclasses.replace(part, labels_N=each, questions=["which?"] * len(each))
+        for part, each in zip((ASKED.train, ASKED.test), labels, strict=True)
+    ]
+    asked = dataclasses.replace(ASKED, train=parts[0], test=parts[1])
+    assert client_metrics.majority_baselines(asked) == pytest.approx(
+        {"majority_answer": 2 / 9, "majority_per_question": 2 / 9}
+    )
     train_NF = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 1, 0], [1, 0, 1], [1, 0, 0]], np.int8)
     train = dataclasses.replace(FINDER.train, targets_NF=train_NF)
     found = client_metrics.majority_baselines(dataclasses.replace(FINDER, train=train))

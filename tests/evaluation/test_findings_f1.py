@@ -89,3 +89,13 @@ def test_the_best_constant_guess_is_the_best_of_all_sets(seed):
     np.testing.assert_allclose(
         findings_f1.constant_f1(train.astype(np.int8), test.astype(np.int8)), of_test
     )
+
+
+def test_the_best_constant_guess_counts_findings_where_they_are_labelled():
+    """The second finding is labelled once and present there: predicting it costs nothing."""
+    train = np.array([[1, -1], [1, -1], [0, 1], [1, -1]], np.int8)
+    test = np.array([[1, 1], [1, 1], [1, -1]], np.int8)
+    assert findings_f1.constant_f1(train, test) == 1.0
+    rare = np.array([[1, -1], [1, 0], [0, 0], [1, 0]], np.int8)
+    # Only the first is predicted: of five present findings three are found.
+    assert findings_f1.constant_f1(rare, test) == pytest.approx(2 * 3 / (3 + 5))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from f3ocus_jax.data.examples import Examples
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch
 
@@ -56,6 +57,19 @@ def toy_batch(examples: int, *, tokens: int = 5, answers: int = 3, seed: int = 0
         attention_mask_BT=mask_BT,
         labels_B=draw.integers(0, answers, examples).astype(np.int32),
         example_mask_B=np.ones(examples, np.float32),
+    )
+
+
+def toy_examples(count: int, seed: int = 0) -> Examples:
+    """The examples of a toy batch, of which every third has an unknown answer."""
+    batch = toy_batch(count, seed=seed)
+    text = [f"{seed} {place}" for place in range(count)]
+    return Examples(
+        np.asarray(batch.images_BHWC),
+        np.asarray(batch.input_ids_BT),
+        np.asarray(batch.attention_mask_BT),
+        np.where(np.arange(count) % 3 == 0, -1, batch.labels_B).astype(np.int32),
+        *(text,) * 5,
     )
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from f3ocus_jax import interrupts
+from f3ocus_jax import hosts, interrupts
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -64,3 +64,39 @@ def test_other_threads_neither_postpone_nor_fail():
         with pytest.raises(interrupts.Interrupted):
             os.kill(os.getpid(), signal.SIGTERM)
     assert entered.is_set()
+
+
+def test_hosts_keep_a_signal_until_all_of_them_know_and_end_at_once_where_none_waits():
+    with interrupts.raised():
+        interrupts.keep_for_all()
+        assert interrupts.kept() == 0
+        with interrupts.postponed():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupts.kept() == signal.SIGTERM
+        with pytest.raises(interrupts.Interrupted), interrupts.raised_here():
+            pytest.fail("nobody waits in this block")
+        assert interrupts.kept() == signal.SIGTERM
+        with pytest.raises(interrupts.Interrupted, match="SIGINT"):  # the second of two
+            os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(interrupts.Interrupted), interrupts.raised():
+        os.kill(os.getpid(), signal.SIGTERM)  # as before
+
+
+def test_a_signal_to_one_host_is_raised_by_all_of_them(monkeypatch):
+    with interrupts.raised():
+        interrupts.keep_for_all()
+        others = [{"value": 1}, {"value": 2, hosts.SIGNAL: int(signal.SIGTERM)}]
+        monkeypatch.setattr(hosts, "_exchange", lambda message: others)
+        with pytest.raises(hosts.AgreedInterrupt) as caught, hosts.ending_together():
+            hosts.all_gather(None)
+        assert caught.value.exit_status == 143
+
+
+def test_a_signal_before_round_1_is_told_to_the_other_hosts(monkeypatch):
+    told = []
+    monkeypatch.setattr(hosts, "_exchange", lambda message: told.append(message) or [message])
+    with interrupts.raised():
+        interrupts.keep_for_all()
+        with pytest.raises(interrupts.Interrupted), hosts.ending_together():
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert told == [{hosts.SIGNAL: int(signal.SIGTERM)}]

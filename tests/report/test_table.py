@@ -61,6 +61,53 @@ def test_the_table_says_which_round_was_chosen_and_why(tmp_path, make_records):
     assert "round 0 is chosen, the best on validation examples" in markdown.read_text()
 
 
+def test_the_final_accuracy_is_the_last_and_not_the_best(make_records):
+    start, middle, last = make_records(clients=2, rounds=2)
+    for record, accuracies in ((start, (0.2, 0.6)), (middle, (0.9, 0.5)), (last, (0.4, 0.1))):
+        for client, accuracy in zip(record.clients, accuracies, strict=True):
+            client.test["accuracy"] = accuracy
+    rows = table.summarise_run([start, middle, last], costs_of([start]), {})["clients"]
+    names = ("accuracy_start", "accuracy_final", "accuracy_oracle", "oracle_round")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        (0.2, 0.4, 0.9, 1),
+        (0.6, 0.1, 0.6, 0),
+    ]
+
+
+def test_every_column_shows_what_its_heading_names(make_records, tmp_path):
+    records = make_records(clients=1)
+    tests = {"closed": 0.91, "open": 0.12, "f1_micro": 0.23, "f1_macro": 0.34, "exact_match": 0.45}
+    records[-1].clients[0].test.update(tests)
+    cost = ClientCost("chest_xray", 1.25, 2.5, 3e6, 4_000_000, 5.5, 6.5, 7.5, 8.5)
+    baselines = {"majority_answer": {"chest_xray": 0.56}}
+    baselines["majority_per_question"] = {"chest_xray": 0.67}
+    markdown, _ = table.write_table(table.summarise_run(records, [cost], baselines), tmp_path)
+    headings, _, row = [line.split(" | ") for line in markdown.read_text().splitlines()[:3]]
+    shown = dict(zip([text.strip("| ") for text in headings], row, strict=True))
+    expected = {
+        "Majority %": "56.0",
+        "Majority per question %": "67.0",
+        "Closed %": "91.0",
+        "Open %": "12.0",
+        "F1 micro %": "23.0",
+        "F1 macro %": "34.0",
+        "Exact match %": "45.0",
+        "MBit up": "1.25",
+        "MBit down": "2.50",
+        "MBit head": "128.00",
+        "Trained (M)": "3.0000",
+        "Head (M)": "4.0000",
+        "GFLOP / example": "5.5",
+        "MBit total": "6.50",
+        "GFLOP scoring": "7.5",
+        "GFLOP total": "8.5",
+        "s training": "8.0",
+        "s scoring": "1.5",
+        "s total": "9.5 |",
+    }
+    assert {heading: shown[heading] for heading in expected} == expected
+
+
 def test_summary_shares_the_training_seconds_by_work(make_records):
     records = make_records(clients=3)
     rows = table.summarise_run(records, costs_of(records), {})["clients"]

@@ -100,6 +100,7 @@ def test_there_is_a_config_per_client_and_resolution_and_one_for_all():
         for name in (*CLIENTS, "all", "chest_xray_pneumonia", "chest_xray_findings"):
             assert f"{name}{suffix}" in Builder.builder_configs
     assert set(Builder.builder_configs["all"].sources) == set(SOURCES)
+    assert len({*Builder.BUILDER_CONFIGS}) == len(Builder.builder_configs)  # each has a hash
 
 
 def test_every_subset_has_an_address_and_a_checksum_at_every_resolution():

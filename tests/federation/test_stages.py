@@ -1,0 +1,167 @@
+"""Glue between the stages of a round, without any model."""
+
+import types
+
+import numpy as np
+import pytest
+
+from f3ocus_jax.clients.settings import TrainingConfig
+from f3ocus_jax.data.examples import RemoteExamples
+from f3ocus_jax.errors import RoundError
+from f3ocus_jax.evaluation import client_metrics
+from f3ocus_jax.evaluation.client_metrics import ClientMetrics
+from f3ocus_jax.federation import experiment
+from f3ocus_jax.federation.server_side import ReceivedUpdate
+from f3ocus_jax.federation.stages import client_axis, score as score_lib
+from f3ocus_jax.federation.stages.client_work import describe_clients
+from f3ocus_jax.federation.stages.evaluate import make_evaluate_stage
+from f3ocus_jax.federation.stages.select import make_select_stage
+from f3ocus_jax.federation.stages.train import layers_of
+from f3ocus_jax.importance import Importance
+from f3ocus_jax.models import units
+from f3ocus_jax.types import ServerState, UpdateNorms
+
+ANSWERS, FINDINGS = "question answering", "classification"
+STATE = ServerState(rows_L={}, head={}, round=4, front_mask_PKL="front", optimizer=())
+
+
+def clients(*sizes, tasks=None):
+    tasks = tasks or [ANSWERS] * len(sizes)
+    pairs = zip(sizes, tasks, strict=True)
+    splits = [RemoteExamples(count, task) for count, task in pairs]
+    return [
+        types.SimpleNamespace(name=f"h{place}", train=split, task=split.task, is_here=True)
+        for place, split in enumerate(splits)
+    ]
+
+
+def test_the_server_chooses_by_shares_and_not_by_raw_values():
+    given = []
+    side = types.SimpleNamespace(choose=lambda *inputs: given.append(inputs) or "chosen")
+    importance = Importance(scores_L="shares", values_L="values")
+    scored = types.SimpleNamespace(importance=importance, present_K="present")
+    assert make_select_stage(side)(STATE, scored, 5, "key") == "chosen"
+    assert given == [("shares", "present", "front", "key")]
+
+
+def test_layers_of_a_mask_are_all_of_them_in_order():
+    mask_KL = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [0, 1, 0, 0]], bool)
+    assert layers_of(mask_KL, 3).tolist() == [[0, 2, 3], [4, 4, 4], [1, 4, 4]]
+
+
+def test_clients_without_scores_have_equal_shares():
+    scores_L, values_L = np.array([[0.1, 0.9]], np.float32), np.array([[1.0, 9.0]], np.float32)
+    found = score_lib._extend_to_all(Importance(scores_L, values_L), np.array([1]), 3)
+    np.testing.assert_allclose(found.scores_L, [[0.5, 0.5], [0.1, 0.9], [0.5, 0.5]])
+    np.testing.assert_allclose(found.values_L, [[0, 0], [1, 9], [0, 0]])
+
+
+def test_a_score_that_is_not_finite_names_its_layer():
+    values_KL = np.array([[1.0, 2.0], [3.0, np.inf], [np.nan, 0.0]])
+    found = score_lib._failures(np.array([0, 2, 3]), Importance(None, values_KL), 4, "lntk")
+    assert found == [
+        None,
+        None,
+        "layer 1: the score lntk is inf",
+        "layer 0: the score lntk is nan",
+    ]
+    assert score_lib._first_reasons(["absent", None, None, None], found)[0] == "absent"
+
+
+def test_clients_are_put_back_where_they_were_taken():
+    all_K = {"a": np.arange(5.0)}
+    some = client_axis.take_clients(all_K, np.array([3, 1]))
+    assert some["a"].tolist() == [3, 1]
+    changed = client_axis.put_clients(all_K, np.array([3, 1]), {"a": np.array([30.0, 10.0])})
+    assert changed["a"].tolist() == [0, 10, 2, 30, 4]
+    assert all_K["a"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_client_weighs_as_many_examples_as_it_has_and_trains_the_head_of_its_task():
+    settings = TrainingConfig(batch_size=4, max_local_steps=2)
+    facts = describe_clients(clients(100, 3, tasks=[ANSWERS, FINDINGS]), settings, seed=0)
+    assert facts.weights_K.tolist() == [100, 3]
+    assert facts.planned_K.tolist() == [2, 1]
+    heads = dict.fromkeys(["answers", "findings"])
+    trained = facts.trained(np.array([1, 0]), np.array([[0, 2], [1, 3]]), heads)
+    assert trained.layers_R.tolist() == [[1, 3], [0, 2]]
+    assert trained.heads["answers"].tolist() == [False, True]
+    assert trained.heads["findings"].tolist() == [True, False]
+
+
+def test_the_outcome_says_who_was_left_out_and_why():
+    facts = describe_clients(clients(8, 8, 8, 8, 8), TrainingConfig(batch_size=4), seed=0)
+    losses_KS = np.array([[1, 2], [3, np.nan], [5, 6], [7, 8]], np.float32)
+    flags = np.array([False, False, True, True])
+    accepted = np.array([True, False, False, True])  # of two outliers one is only reported
+    norms = UpdateNorms(np.ones(4), np.array([1, 1, 9, 7.0]), flags, accepted, 5.0)
+    received = ReceivedUpdate(
+        losses_KS, np.array([True, False, True, True]), np.ones(4), None, None
+    )
+    dropped_K = np.array([False, True, False, False, False])
+    steps_K = np.array([2, 2, 2, 1, 2], np.int32)
+    found = facts.outcome(np.array([0, 2, 3, 4]), dropped_K, steps_K, received, norms)
+    assert found.left_out == [
+        None,
+        "dropped out",
+        "step 2: the training loss is nan",
+        "the norm of its update is 9 times the median of the round",
+        None,
+    ]
+    assert found.steps_K.tolist() == [2, 0, 2, 1, 2]
+    assert found.straggled_K.tolist() == [False, False, False, True, False]
+    np.testing.assert_array_equal(found.losses_KS[[0, 1, 3]], [[1, 2], [0, 0], [5, 6]])
+
+
+def evaluated(losses, monkeypatch):
+    """Metrics of the stage for a federation whose clients have these test losses."""
+    monkeypatch.setattr(units, "join", lambda *parts: parts)
+    measured = [ClientMetrics({} if loss is None else {"loss": loss}, []) for loss in losses]
+    monkeypatch.setattr(client_metrics, "evaluate_clients", lambda *_, **__: measured)
+    stage = make_evaluate_stage("predict", "frozen", clients(*[1] * len(losses)), unit="adapter")
+    return [metrics.test.get("loss") for metrics in stage(STATE)]
+
+
+def test_metrics_are_in_the_order_of_the_clients(monkeypatch):
+    assert evaluated([3.0, None, 1.0], monkeypatch) == [3.0, None, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [([1.0, np.nan], "round 4, client h1, the test loss is not finite"), ([None], "no client has")],
+)
+def test_a_model_that_cannot_be_measured_ends_the_round(losses, message, monkeypatch):
+    with pytest.raises(RoundError, match=message):
+        evaluated(losses, monkeypatch)
+
+
+def test_every_round_and_every_seed_has_a_key_of_its_own(monkeypatch):
+    keys = []
+
+    def run_round(stages, state, memory, number, key):
+        keys.append(str(key))
+        scored = types.SimpleNamespace(importance=None)
+        outcome = types.SimpleNamespace(
+            scored=scored, chosen=None, training=None, metrics=None, left_out=None
+        )
+        return STATE, memory, outcome
+
+    monkeypatch.setattr(experiment, "run_round", run_round)
+    monkeypatch.setattr(experiment, "observe", lambda *_: (None, {}))
+    monkeypatch.setattr(experiment, "make_round_record", lambda number, *_, **__: number)
+    for seed, finished in ((0, 1), (0, 2), (1, 1), (0, 1)):
+        config = types.SimpleNamespace(
+            seed=seed,
+            importance=types.SimpleNamespace(score=""),
+            selection=types.SimpleNamespace(algorithm=""),
+        )
+        parts = types.SimpleNamespace(
+            config=config,
+            federation=types.SimpleNamespace(clients=[]),
+            budgets=types.SimpleNamespace(budgets_K=None),
+            stages=None,
+        )
+        *_, number = experiment.next_round(parts, STATE.replace(round=finished), None)
+        assert number == finished + 1
+    assert len(set(keys)) == 3
+    assert keys[0] == keys[3]
