@@ -6,7 +6,7 @@ import os
 import pathlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ from f3ocus_jax.types import RoundRecord
 from tfds_medvqa.common.printable import printable
 
 Arguments = ParamSpec("Arguments")
+Drawn = TypeVar("Drawn", bound=Figure | None)
 
 CLIENT_COLOURS = (
     "#332288",
@@ -59,12 +60,19 @@ STYLE: Any = {
     "legend.fontsize": 8,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
+    "svg.hashsalt": "f3ocus_jax",  # random names of parts otherwise
 }
 
 ROUND_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Distances between labelled rounds."""
 
 DOTS_PER_INCH = 200
+
+FILE_OPTIONS: dict[str, Any] = {
+    ".png": {"format": "png", "dpi": DOTS_PER_INCH, "metadata": {"Software": None}},
+    ".svg": {"format": "svg", "metadata": {"Creator": None, "Date": None}},
+}
+"""Options of a file by its ending; without version and date, equal figures give equal bytes."""
 
 
 @contextlib.contextmanager
@@ -76,11 +84,11 @@ def common_style() -> Iterator[None]:
         yield
 
 
-def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
+def styled(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
     """Applies the common style to a drawing function."""
 
     @functools.wraps(draw)
-    def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
+    def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Drawn:
         with common_style():
             return draw(*args, **kwargs)
 
@@ -95,7 +103,15 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> pathlib.Path:
-    """Writes a PNG; an existing file is replaced only when the new one is complete."""
+    """Writes a PNG or an SVG; an existing file is replaced only when the new one is complete.
+
+    Args:
+      figure: The figure.
+      path: File, whose name ends in a key of `FILE_OPTIONS`.
+
+    Returns:
+      The path.
+    """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
@@ -103,8 +119,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> pathlib.Path:
     with common_style(), warnings.catch_warnings():
         # Scripts that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        # Without the library's version in the file, different installations give the same bytes.
-        figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        figure.savefig(temporary, **FILE_OPTIONS[path.suffix])
     os.replace(temporary, path)
     return path
 

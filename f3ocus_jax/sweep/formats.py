@@ -30,6 +30,11 @@ _LATEX = {
     "×": r"$\times$",
     "−": "$-$",
     "–": "--",
+    "[": "{[}",  # an argument of the end of the row before
+    "*": "{*}",
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 
@@ -44,7 +49,7 @@ class Number:
     Attributes:
       value: Interval; one without ends is shown as its mean.
       factor: Factor to the unit of the column, as 100 for percent.
-      digits: Digits after the point; None for three significant ones.
+      digits: Digits after the point; None for four significant ones.
       best: True for the best of its column.
       mark: Key of `MARKS`.
     """
@@ -63,7 +68,7 @@ class Number:
         if math.isnan(value):
             return ""
         number = self.factor * value
-        text = f"{number:.3g}" if self.digits is None else f"{number:.{self.digits}f}"
+        text = f"{number:.4g}" if self.digits is None else f"{number:.{self.digits}f}"
         return f"{number:.0f}" if "e+" in text else text
 
 

@@ -107,7 +107,10 @@ def test_each_format_escapes_what_it_would_act_on():
     _, _, row, _ = formats.markdown(table).splitlines()
     assert row.startswith("| a\\|b\\*c_d\\\\e\\\\n=\\<script\\> \\& 50 % \\$x\\$")
     latex = formats.latex(table)
-    assert r"a|b*c\_d\textbackslash{}e\textbackslash{}n=<script> \& 50 \% \$x\$ \#1 \{y\} " in latex
+    assert (
+        r"a$|$b{*}c\_d\textbackslash{}e\textbackslash{}n=$<$script$>$ \& 50 \% \$x\$ \#1 \{y\} "
+        in latex
+    )
     first, second = parsed(table)
     assert first["Method"] == HOSTILE.replace("\n", "\\n")
     assert (second["Method"], list(second.values())[1]) == ("'=1+1", "'@x")
