@@ -102,18 +102,38 @@ def use_run(work: "Callable[[FinishedRun], Result]") -> "tuple[FinishedRun, Resu
     return opened, work(opened)
 
 
-def run(main: Callable[[], None], settings: Callable[[], Sequence[str]] = list) -> None:
+def run_with_arguments(main: Callable[[Sequence[str]], None]) -> None:
+    """Runs a command that takes arguments before, between or after its options, and no workdir.
+
+    Args:
+      main: The command; takes the arguments.
+    """
+    delattr(flags.FLAGS, WORKDIR.name)
+    flags.FLAGS.set_gnu_getopt(True)
+    given: list[str] = []
+    run(lambda: main(given), others=given)
+
+
+def run(
+    main: Callable[[], None],
+    settings: Callable[[], Sequence[str]] = list,
+    *,
+    others: list[str] | None = None,
+) -> None:
     """Runs a command; an error that a user can mend ends it with one line and exit status 1.
 
     Args:
       main: The command; called once flags are parsed.
       settings: Returns the names of the settings that it takes; called for hints.
+      others: List that gets the arguments that are no options; None for a command without any.
     """
 
     write_every_character()
 
     def guarded(arguments: Sequence[str]) -> None:
-        if len(arguments) > 1:
+        if others is not None:
+            others.extend(arguments[1:])
+        elif len(arguments) > 1:
             stop(f"unexpected argument {arguments[1]!r}; every option starts with --")
         try:
             _check_digits(sys.argv)

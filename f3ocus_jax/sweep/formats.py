@@ -105,6 +105,11 @@ def markdown(table: Table) -> str:
     return "\n\n".join([lines, *map(text_table.escape_markdown, table.notes)]) + "\n"
 
 
+def plain_cells(table: Table) -> list[list[str]]:
+    """Returns a table as text without markup, heading first, as a terminal shows it."""
+    return [list(table.header), *([_plain_cell(cell) for cell in row] for row in table.rows)]
+
+
 def latex(table: Table) -> str:
     """Formats a table as LaTeX: a tabular with rules of the package booktabs, and its notes."""
     rows = [[_latex_cell(cell) for cell in row] for row in table.rows]
@@ -175,14 +180,18 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in printable(text))
 
 
-def _markdown_cell(cell: Cell) -> str:
+def _plain_cell(cell: Cell) -> str:
     if isinstance(cell, str):
-        return text_table.escape_markdown(cell or NOTHING)
+        return cell or NOTHING
     mean, half = cell.parts()
-    if not mean:
-        return NOTHING
-    shown = f"{mean} ± {half}" if half else mean
-    return f"{f'**{shown}**' if cell.best else shown} {MARKS[cell.mark]}".rstrip()
+    return f"{mean or NOTHING}{f' ± {half}' if half else ''} {MARKS[cell.mark]}".rstrip()
+
+
+def _markdown_cell(cell: Cell) -> str:
+    if isinstance(cell, str) or not cell.best:
+        return text_table.escape_markdown(_plain_cell(cell))
+    shown = _plain_cell(dataclasses.replace(cell, mark=""))
+    return f"**{shown}** {MARKS[cell.mark]}".rstrip()
 
 
 def _latex_cell(cell: Cell) -> str:

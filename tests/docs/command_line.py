@@ -28,6 +28,7 @@ def parse(module: str, arguments: Sequence[str], folder: pathlib.Path) -> None:
         flags_parser(sys.argv)
 
     before, argv, here = set(flags.FLAGS), sys.argv, pathlib.Path.cwd()
+    workdir = flags.FLAGS["workdir"]
     # runpy warns of a module that another test has imported.
     imported = sys.modules.pop(module, None)
     try:
@@ -42,4 +43,7 @@ def parse(module: str, arguments: Sequence[str], folder: pathlib.Path) -> None:
             sys.modules[module] = imported
         for name in set(flags.FLAGS) - before:
             delattr(flags.FLAGS, name)
+        if "workdir" not in flags.FLAGS:  # a command that takes arguments has none
+            flags.FLAGS["workdir"] = workdir
+            flags.FLAGS.set_gnu_getopt(False)
         flags.FLAGS.unparse_flags()

@@ -1,11 +1,16 @@
 """Made-up results of a sweep, whose methods differ by known amounts."""
 
 import dataclasses
+import json
+import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from f3ocus_jax.report import record_files
 from f3ocus_jax.sweep.results import ClientResult, RunResult
+from f3ocus_jax.types import ClientRecord, RoundRecord, SelectionRecord
 
 CLIENTS = ("slake", "vqa_rad", "vqa_med_2019", "vqa_med_2020", "vqa_med_2021")
 GAINS = {"f3ocus": 0.10, "lntk": 0.095, "snip": 0.05, "fd": 0.0, "full": 0.12, "lora": 0.02}
@@ -77,3 +82,31 @@ def with_setting(result: RunResult, setting: str, **changes: object) -> RunResul
     """Returns the result as one of an arm with a setting of its own."""
     changed = dataclasses.replace(result, setting=setting, key=f"{result.key}-{setting}")
     return dataclasses.replace(changed, **changes)  # type: ignore[arg-type]
+
+
+CT = {"client": "ct", "accuracy_start": 0.1, "accuracy_final": 0.5, "accuracy_best": 0.6}
+"""Row of table.json."""
+
+
+def write_run(
+    folder: pathlib.Path,
+    rows: Sequence[Mapping[str, Any]] = (CT,),
+    numbers: Sequence[int] = (0, 1, 2),
+    config: Mapping[str, Any] | None = None,
+) -> pathlib.Path:
+    """Writes the files of a finished run on four layers; the records are those of one client."""
+    folder.mkdir(exist_ok=True)
+    mean = {"client": "mean", "megabits_up": 2.0, "gigaflops_total": 3.0}
+    table = {"rounds": 2, "clients": rows, "mean": mean, "seconds": {"selection": 4.0}}
+    (folder / "table.json").write_text(json.dumps(table))
+    (folder / "run.json").write_text(json.dumps({"config": config or {"seed": 0}}))
+    metrics = {"accuracy": 0.1, "loss": 1.0}
+    start = ClientRecord("ct", 9, 2, None, [], [], [], [], [], None, metrics)
+    trained = dataclasses.replace(start, scores=[0.25] * 4)
+    chosen = SelectionRecord("lntk", "nsga2", [(0.5, 0.1)], 0, (0.4, 0.2), 0.75)
+    for number in numbers:
+        client = dataclasses.replace(trained, layers=[0, number]) if number else start
+        selected = chosen if number else None
+        record = RoundRecord(number, number / 10, 1.0, [client], selected, {})
+        record_files.append_record(folder / "records.jsonl", record)
+    return folder
