@@ -9,7 +9,10 @@ import sys
 
 from f3ocus_jax import interrupts
 
-COMMANDS = ("train", "evaluate", "predict", "pretrain", "convert", "inspect_data", "compare")
+COMMANDS = (
+    *("train", "evaluate", "predict", "pretrain", "convert", "inspect_data"),
+    *("compare", "sweep"),
+)
 """Modules of this package that run as commands, in the order of the help text."""
 
 USAGE = "usage: f3ocus COMMAND [OPTIONS]"

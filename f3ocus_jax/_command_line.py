@@ -15,7 +15,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import f3ocus_jax
-from f3ocus_jax import interrupts
+from f3ocus_jax import _xla, interrupts
 from f3ocus_jax.config import Section, flatten, paths, reference, shipped
 from f3ocus_jax.errors import (
     CompilerError,
@@ -53,23 +53,34 @@ ATTEMPTS = 5
 """Number of times that a checkpoint is looked for while a run deletes them."""
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
+CACHE = flags.DEFINE_string(
+    "compilation_cache",
+    "",
+    "folder of compiled programs, which nobody else may write to; empty for "
+    f"${_xla.CACHE_VARIABLE} or one of your own, off for none",
+)
 
 
 def run_with_config(
-    main: Callable[[ml_collections.ConfigDict], None], settings: Callable[[], type[Section]]
+    main: Callable[[ml_collections.ConfigDict], None],
+    settings: Callable[[], type[Section]],
+    *,
+    required: bool = True,
 ) -> None:
     """Runs a command that takes `--config` and `--config.section.name=value`.
 
     Args:
-      main: The command; takes the settings.
+      main: The command; takes the settings, None where none are given and none are required.
       settings: Returns the class of the settings. It is called for --helpfull and for hints alone,
         since importing the class takes seconds.
+      required: True if the command cannot do without a config.
     """
     help_text = f"config FILE[:VARIANT] or NAME[:VARIANT]; names: {', '.join(shipped.names())}"
     if {"--helpfull", "-helpfull"} & set(sys.argv):
         help_text += f"\nSettings, each with its default:\n{reference.as_help(settings())}"
     config = config_flags.DEFINE_config_file("config", None, help_text, lock_config=True)
-    flags.mark_flag_as_required("config")
+    if required:
+        flags.mark_flag_as_required("config")
     run(lambda: main(config.value), lambda: list(flatten(settings()())))
 
 
@@ -138,6 +149,7 @@ def run(
         try:
             _check_digits(sys.argv)
             with interrupts.raised():
+                _xla.keep_programs(CACHE.value)
                 main()
         except EXPECTED_ERRORS as error:
             stop(str(error))
@@ -148,7 +160,7 @@ def run(
         except interrupts.Interrupted as interruption:
             stop(str(interruption), interruption.exit_status)
 
-    for name in ("workdir", "config", "round"):
+    for name in ("workdir", "config", "round", "compilation_cache"):
         if name in flags.FLAGS:  # so that --help lists it, although it is defined here
             flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     logging.set_verbosity(logging.WARNING)

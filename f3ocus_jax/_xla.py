@@ -1,4 +1,5 @@
-"""XLA flag that keeps jaxlib 0.10 from compiling some sums wrongly on CPUs.
+"""XLA flag that keeps jaxlib 0.10 from compiling some sums wrongly on CPUs, and compiled programs
+that are kept from one process to the next.
 
 jaxlib 0.10 hands a sum over the last axis of a product, whose other factor is broadcast along the
 first axis, to YNNPACK as one fusion. The result is right in the first slice alone: the gradient of
@@ -8,15 +9,28 @@ numbers (it is right up to 280 000). The flag and the fusion exist for CPUs alon
 This module must not import JAX: `import f3ocus_jax` imports it.
 """
 
+import functools
 import importlib.metadata
 import os
-from collections.abc import Sequence
+import pathlib
+import stat
+import sys
+from collections.abc import Mapping, Sequence
 
-from f3ocus_jax.errors import CompilerError
+from f3ocus_jax.errors import CompilerError, ConfigError
 
 FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 WITHOUT_SUMS = f"{FLAG}=-reduce"
 """Disables the fusion of sums and keeps those of matrix products, which are right and fast."""
+
+CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+"""JAX's own variable for the folder of compiled programs."""
+
+MAX_CACHE_BYTES = 4 << 30
+"""Size of that folder beyond which the programs that were used longest ago are deleted."""
+
+MIN_COMPILE_SECONDS = 0.2
+"""Time of compiling from which on a program is kept."""
 
 
 def set_flags() -> None:
@@ -39,6 +53,56 @@ def add_flags(flags: Sequence[str], *, of_affected: Sequence[str]) -> None:
             os.environ["XLA_FLAGS"] = f"{given} {flag}".strip()
 
 
+def keep_programs(folder: str) -> None:
+    """Makes JAX keep compiled programs in a folder, for this process and later ones.
+
+    Whoever can write there can make this user run any program: nobody else may.
+
+    Args:
+      folder: Folder, made if absent; "" for that of `$JAX_COMPILATION_CACHE_DIR`, or else one of
+        this user's own; "off" to keep none.
+
+    Raises:
+      ConfigError: If the folder belongs to another user, or others can write to it.
+      OSError: If it cannot be made.
+    """
+    if folder == "off":
+        _configure({"jax_enable_compilation_cache": False})
+        return
+    if not folder and os.environ.get(CACHE_VARIABLE):
+        return
+    path = pathlib.Path(folder).expanduser().absolute() if folder else own_folder()
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.stat()
+    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigError(
+            f"--compilation_cache: {path} belongs to another user, or others can write to it, and "
+            "programs that are kept there are run: choose a folder of your own, or off"
+        )
+    _configure(
+        {
+            CACHE_VARIABLE.lower(): str(path),
+            "jax_compilation_cache_max_size": MAX_CACHE_BYTES,
+            "jax_persistent_cache_min_compile_time_secs": MIN_COMPILE_SECONDS,
+        }
+    )
+
+
+def _configure(options: Mapping[str, str | float | bool]) -> None:
+    """Sets options of JAX for this process, which may not have imported it, and its children."""
+    for name, value in options.items():
+        os.environ[name.upper()] = str(value)
+        if "jax" in sys.modules:
+            sys.modules["jax"].config.update(name, value)
+
+
+def own_folder() -> pathlib.Path:
+    """Returns the folder of this user's compiled programs."""
+    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(root) / "f3ocus_jax" / "programs"
+
+
+@functools.cache
 def check() -> None:
     """Compares a compiled gradient that is known to be affected with the uncompiled one.
 

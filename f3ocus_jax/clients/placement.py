@@ -13,6 +13,7 @@ import numpy as np
 
 from f3ocus_jax.clients import backends
 from f3ocus_jax.clients.backends import KEEP_ALL, Fold
+from f3ocus_jax.config.kept import kept
 
 Result = TypeVar("Result")
 
@@ -23,6 +24,7 @@ GROUPS_IN_FLIGHT = 2
 """Groups dispatched before the oldest must have finished: one runs while the next is prepared."""
 
 
+@kept
 def make_map(
     function: Callable[..., Result],
     *,
@@ -55,6 +57,7 @@ def make_map(
     return run
 
 
+@kept
 def stream(
     function: Callable[[Any, Any], Any],
     fold: Fold,

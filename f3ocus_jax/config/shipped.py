@@ -30,7 +30,7 @@ def locate(config: str | os.PathLike[str]) -> str:
     name, colon, variant = os.fspath(config).partition(":")
     if pathlib.Path(name).is_file():
         return os.fspath(config)
-    if name not in names():
+    if not (_folder() / f"{name}.py").is_file():
         near = difflib.get_close_matches(name, names(), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(

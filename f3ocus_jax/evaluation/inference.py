@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from f3ocus_jax.clients import placement
+from f3ocus_jax.config.kept import kept
 from f3ocus_jax.data.examples import Examples
 from f3ocus_jax.models import base, head, losses
 from f3ocus_jax.models.base import Model
@@ -40,6 +41,7 @@ class Outputs(NamedTuple):
 Predict = Callable[[Params, Examples], Outputs]
 
 
+@kept
 def make_predict(model: Model, *, loss: str, batch_size: int, placement_name: str) -> Predict:
     """Makes the function that runs the model over a split.
 

@@ -16,6 +16,7 @@ from flax import struct
 from f3ocus_jax.aggregation.layerwise import is_finite
 from f3ocus_jax.clients import LocalTask, feddat, local
 from f3ocus_jax.clients.settings import TrainingConfig
+from f3ocus_jax.config.kept import kept
 from f3ocus_jax.importance import Importance, ScoreContext
 from f3ocus_jax.importance.settings import ImportanceConfig
 from f3ocus_jax.models.base import Model
@@ -59,6 +60,7 @@ class ClientSide:
     train: Train
 
 
+@kept
 def make_client_side(
     model: Model,
     *,

@@ -1,18 +1,23 @@
 """Costs of a run, counted and not measured: operations of training steps, traffic per client."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import jax
 import numpy as np
 
 from f3ocus_jax.clients.settings import TrainingConfig
+from f3ocus_jax.config.kept import kept
 from f3ocus_jax.cost import flops, traffic
 from f3ocus_jax.data.examples import ClientData, local_clients
 from f3ocus_jax.federation.client_side import make_score_context
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.importance.scoring_flops import scoring_flops
+from f3ocus_jax.importance.settings import ImportanceConfig
 from f3ocus_jax.models import head as head_lib
+from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.foundation import Foundation
-from f3ocus_jax.types import RoundRecord, ServerState
+from f3ocus_jax.types import Batch, Params, RoundRecord, ServerState
 
 
 def count_step_flops(
@@ -33,11 +38,12 @@ def count_step_flops(
     heads = foundation.params["head"]  # {} in a model that writes its answers
     params = {**foundation.params, "head": {n: heads[n] for n in heads if n == name}}
     batch = local_clients(clients)[0].train.batch(np.zeros(1, np.int64))
-    counted = flops.step_flops(foundation.model, params, batch, training.unit)
+    counted = _step_flops(foundation.model, shapes_of(params), shapes_of(batch), training.unit)
     if not training.dual_adapters:
         return counted
     both = {"personal": params["adapters"], "shared": params["adapters"]}
-    mixed = flops.step_flops(foundation.model, {**params, "adapters": both}, batch, "mixed")
+    params = {**params, "adapters": both}
+    mixed = _step_flops(foundation.model, shapes_of(params), shapes_of(batch), "mixed")
     return counted.plus(mixed)
 
 
@@ -55,10 +61,31 @@ def count_scoring_flops(
       The operations of one score; None if they cannot be counted.
     """
     importance, training = config.importance, config.training
-    context = make_score_context(foundation.model, importance, training, config.model.loss)
     examples = np.zeros(importance.probe_examples, np.int64)
     batch = local_clients(clients)[0].train.batch(examples)
-    return scoring_flops(context, importance, foundation.params, batch)
+    parts = (foundation.model, importance, training, config.model.loss)
+    return _scoring_flops(*parts, shapes_of(foundation.params), shapes_of(batch))
+
+
+_step_flops = kept(flops.step_flops)
+
+
+@kept
+def _scoring_flops(
+    model: Model,
+    importance: ImportanceConfig,
+    training: TrainingConfig,
+    loss: str,
+    params: Params,
+    batch: Batch,
+) -> float | None:
+    context = make_score_context(model, importance, training, loss)
+    return scoring_flops(context, importance, params, batch)
+
+
+def shapes_of(tree: Any) -> Any:
+    """Returns the shapes of arrays, which tell all that is counted."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), tree)
 
 
 def count_client_costs(

@@ -20,13 +20,16 @@ from f3ocus_jax.types import ClientMemory, RoundRecord, ServerState
 __all__ = ["Parts", "assemble", "evaluate_start", "next_round", "run"]
 
 
-def run(config: ExperimentConfig, workdir: pathlib.Path) -> list[RoundRecord]:
+def run(
+    config: ExperimentConfig, workdir: pathlib.Path, *, with_figures: bool = True
+) -> list[RoundRecord]:
     """Runs a federation to its last round, from its newest checkpoint if it has one.
 
     Args:
       config: Settings of the run.
       workdir: Absolute path of a folder for checkpoints/, records.jsonl, tensorboard/, figures/,
         the final table and the final model.
+      with_figures: False to leave the figures out, which take seconds.
 
     Returns:
       The records of all rounds.
@@ -58,7 +61,7 @@ def run(config: ExperimentConfig, workdir: pathlib.Path) -> list[RoundRecord]:
                 records.append(record)
                 check_ownership()
                 _keep(records, state, memory, checkpoints, outlets)
-        results.write_results(parts, state, records, workdir)
+        results.write_results(parts, state, records, workdir, with_figures=with_figures)
     return records
 
 

@@ -12,7 +12,12 @@ from f3ocus_jax.types import RoundRecord, ServerState
 
 
 def write_results(
-    parts: Parts, state: ServerState, records: list[RoundRecord], workdir: pathlib.Path
+    parts: Parts,
+    state: ServerState,
+    records: list[RoundRecord],
+    workdir: pathlib.Path,
+    *,
+    with_figures: bool = True,
 ) -> None:
     """Prints and writes the final table, draws the figures and exports the model.
 
@@ -21,6 +26,7 @@ def write_results(
       state: Last state of the server.
       records: Records of all rounds.
       workdir: Folder of the run.
+      with_figures: False to leave the figures out, which take seconds.
     """
     clients = parts.federation.clients
     counted = costs.count_client_costs(parts.foundation, clients, parts.config, state, records)
@@ -32,9 +38,10 @@ def write_results(
         parts.foundation.save(workdir / "model", parts.params(state))
         table.write_table(summary, workdir)
         table.print_table(summary)
-        pictures = figures.write_all(records, workdir / "figures")
+        pictures = figures.write_all(records, workdir / "figures") if with_figures else []
     print(f"records, table and model: {workdir}")
-    print(f"{len(pictures)} figures: {workdir / 'figures'}")
+    if pictures:
+        print(f"{len(pictures)} figures: {workdir / 'figures'}")
 
 
 def _baselines(clients: list[ClientData]) -> dict[str, dict[str, float]]:

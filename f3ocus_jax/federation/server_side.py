@@ -23,6 +23,7 @@ from f3ocus_jax.aggregation.layerwise import (
 )
 from f3ocus_jax.aggregation.settings import AggregationConfig
 from f3ocus_jax.clients import placement
+from f3ocus_jax.config.kept import kept
 from f3ocus_jax.federation.budgets import Budgets
 from f3ocus_jax.federation.client_side import ClientUpdate
 from f3ocus_jax.federation.settings import SelectionConfig
@@ -105,8 +106,7 @@ def make_server_side(
     """
     start, receive = make_receive(aggregation)
     weigh, judge = _make_weigh(aggregation), make_judge(aggregation)
-    _, apply = server_optimizer.make_server_optimizer(aggregation)
-    step = make_server_step(aggregation, apply, budgets.participation.most)
+    step = _make_step(aggregation, budgets.participation.most)
     return ServerSide(
         choose=_make_choose(budgets, selection),
         start=start,
@@ -119,13 +119,7 @@ def make_server_side(
 
 
 def _make_choose(budgets: Budgets, settings: SelectionConfig) -> Choose:
-    select = selection.make_selector(
-        settings.algorithm,
-        population=settings.population,
-        generations=settings.generations,
-        pick=settings.pick,
-        pick_value=settings.make("pick"),
-    )
+    select = _make_selector(settings)
 
     def choose_layers(
         scores_KL: Array, present_K: np.ndarray, front_mask_PKL: Array, key: jax.Array
@@ -138,6 +132,18 @@ def _make_choose(budgets: Budgets, settings: SelectionConfig) -> Choose:
     return choose_layers
 
 
+@kept
+def _make_selector(settings: SelectionConfig) -> selection.Select:
+    return selection.make_selector(
+        settings.algorithm,
+        population=settings.population,
+        generations=settings.generations,
+        pick=settings.pick,
+        pick_value=settings.make("pick"),
+    )
+
+
+@kept
 def make_receive(
     settings: AggregationConfig,
 ) -> tuple[Start, Receive]:
@@ -182,6 +188,12 @@ def _make_weigh(settings: AggregationConfig) -> Weigh:
     return lambda examples_K, trained_K, num_layers: weights.weigh_layers(
         examples_K, trained_K, num_layers=num_layers, most=settings.max_weight_share
     )
+
+
+@kept
+def _make_step(settings: AggregationConfig, most: int) -> Step:
+    _, apply = server_optimizer.make_server_optimizer(settings)
+    return make_server_step(settings, apply, most)
 
 
 def make_server_step(settings: AggregationConfig, apply: server_optimizer.Apply, most: int) -> Step:

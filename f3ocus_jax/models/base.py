@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from f3ocus_jax.config.kept import kept
 from f3ocus_jax.models import head as head_lib
 from f3ocus_jax.models.blocks import adapters, lora
 from f3ocus_jax.models.generation.generator import Generator
@@ -79,6 +80,7 @@ def model_factory(
       Maps a specification to the model.
     """
 
+    @kept
     def make_model(spec: ModelSpec[Any]) -> Model:
         model = Model(
             num_layers=spec.stack.num_layers,

@@ -1,1 +1,1 @@
-"""Sweeps: many federated runs over methods, families and seeds, and what they show together."""
+"""Run and compare many federations: f3ocus sweep --config sweeps/demo --workdir runs/sweep."""

@@ -24,6 +24,7 @@ ORDER = (
     "runs",
     "sweep",
     "_command_line",
+    "sweep",
 )
 """Folders and shared modules from the bottom up; the foundations below and commands above."""
 

@@ -118,6 +118,15 @@ def waited_for(path: pathlib.Path, what: str, say: Say = print) -> Iterator[None
         yield
 
 
+def owner_of(path: pathlib.Path) -> Owner | None:
+    """Returns the living process that holds a lock; None if none does."""
+    try:
+        _ended_owner(path)
+    except HeldError as error:
+        return error.owner
+    return None
+
+
 def _acquire(path: pathlib.Path, say: Say) -> Owner:
     own = this_process()
     if _create(path, own):

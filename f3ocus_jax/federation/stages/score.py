@@ -9,6 +9,7 @@ import numpy as np
 
 from f3ocus_jax import hosts
 from f3ocus_jax.clients import batches, placement
+from f3ocus_jax.config.kept import kept
 from f3ocus_jax.data.examples import ClientData, local_mask, stack_batches
 from f3ocus_jax.federation.client_side import ClientSide, Shared
 from f3ocus_jax.federation.participation import Participation, check_enough
@@ -67,7 +68,7 @@ def make_score_stage(
     """
     local_K = local_mask(clients)
     score_clients = placement.stream(
-        lambda shared, one: _score_one(client_side, shared, one),
+        _make_score_one(client_side),
         placement.KEEP_ALL,
         most=min(participation.most, int(local_K.sum())),
         placement=federated.placement,
@@ -105,11 +106,15 @@ def make_score_stage(
     return score
 
 
-def _score_one(client_side: ClientSide, shared: Shared, one: tuple[Any, ...]) -> dict[str, Any]:
-    memory, batch, key_data = one
-    key = jax.random.wrap_key_data(key_data)
-    importance, memory = client_side.score(shared, memory, batch, key)
-    return {"importance": importance, "memory": memory}
+@kept
+def _make_score_one(client_side: ClientSide) -> Callable[[Shared, tuple[Any, ...]], dict[str, Any]]:
+    def score_one(shared: Shared, one: tuple[Any, ...]) -> dict[str, Any]:
+        memory, batch, key_data = one
+        key = jax.random.wrap_key_data(key_data)
+        importance, memory = client_side.score(shared, memory, batch, key)
+        return {"importance": importance, "memory": memory}
+
+    return score_one
 
 
 def _probe(client: ClientData, settings: ImportanceConfig, seed: int, number: int) -> Any:

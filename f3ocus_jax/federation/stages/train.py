@@ -10,6 +10,7 @@ from f3ocus_jax import hosts
 from f3ocus_jax.aggregation.layerwise import Change, LayerWeights, TrainedLayers
 from f3ocus_jax.clients import placement
 from f3ocus_jax.clients.settings import TrainingConfig
+from f3ocus_jax.config.kept import kept
 from f3ocus_jax.data.examples import ClientData, local_mask
 from f3ocus_jax.federation.client_side import ClientSide, ClientUpdate, Shared
 from f3ocus_jax.federation.participation import Participation, check_enough
@@ -74,7 +75,7 @@ def make_train_stage(
     facts, names = describe_clients(clients, training, seed), [client.name for client in clients]
     local_K = local_mask(clients)
     train_clients = placement.stream(
-        lambda shared, one: client_side.train(shared, one.memory, one.task),
+        _make_train_one(client_side),
         make_fold(server_side.start, server_side.receive),
         most=min(participation.most, int(local_K.sum())),
         placement=federated.placement,
@@ -116,6 +117,14 @@ def make_train_stage(
     return train
 
 
+@kept
+def _make_train_one(
+    client_side: ClientSide,
+) -> Callable[[Shared, ClientWork], tuple[ClientUpdate, ClientMemory]]:
+    return lambda shared, one: client_side.train(shared, one.memory, one.task)
+
+
+@kept
 def make_fold(start: Start, receive: Receive) -> placement.Fold:
     """Makes the fold by which the server receives one client's update after the other.
 

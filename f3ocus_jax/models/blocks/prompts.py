@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from f3ocus_jax.config.kept import kept
 from f3ocus_jax.models import base
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Params, Rows
@@ -19,6 +20,7 @@ INIT_STD = 0.02
 """Standard deviation of an initial prompt, as in CoOp (Zhou et al., 2022), PromptFL's basis."""
 
 
+@kept
 def make_prompted_model(model: Model, *, tokens: int, width: int) -> Model:
     """Makes the model that runs with a prompt in front of its selectable stack.
 

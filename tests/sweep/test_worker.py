@@ -1,0 +1,145 @@
+"""Workers do every run once, take over from dead ones, and survive runs that fail."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+import types
+
+import pytest
+
+from f3ocus_jax.sweep import marks, overview, worker
+from f3ocus_jax.sweep.marks import State
+from f3ocus_jax.sweep.plan import make_plan
+from tests.sweep.test_plan import sweep_of
+
+SEEDS = (0, 1, 2, 3)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return make_plan(sweep_of(seeds=SEEDS), tmp_path)
+
+
+def record_of(seconds):
+    return types.SimpleNamespace(seconds={"training": seconds})
+
+
+@pytest.fixture
+def federation(monkeypatch):
+    """A federation that only notes its seed; what is put into `errors` by seed is raised."""
+    seen, errors = [], {}
+
+    def run(config, folder, *, with_figures):
+        assert not with_figures
+        seen.append(config.seed)
+        print("round 1")
+        if config.seed in errors:
+            raise errors[config.seed]
+        return [record_of(9.0), record_of(1.0)]
+
+    monkeypatch.setattr(worker.experiment, "run", run)
+    return types.SimpleNamespace(seen=seen, errors=errors)
+
+
+def test_every_run_is_done_once_and_none_again(runs, federation, tmp_path, capsys):
+    worker.work(runs, tmp_path)
+    assert federation.seen == [0, 1, 2, 3]
+    assert capsys.readouterr().out.splitlines() == [
+        f"[{number} of 4] phantom:tiny f3ocus seed {number - 1}" for number in (1, 2, 3, 4)
+    ]
+    assert (runs[0].folder(tmp_path) / "log.txt").read_text() == "round 1\n"
+    worker.work(runs, tmp_path)
+    assert federation.seen == [0, 1, 2, 3]
+    more = make_plan(sweep_of(seeds=(*SEEDS, 8)), tmp_path)
+    worker.work(more, tmp_path)
+    assert federation.seen == [0, 1, 2, 3, 8]
+
+
+def test_a_run_that_fails_is_recorded_and_stops_no_other(runs, federation, tmp_path):
+    federation.errors[1] = ValueError("the loss\nis nan")
+    said = []
+    worker.work(runs, tmp_path, said.append)
+    assert [marks.state_of(run, tmp_path) for run in runs] == [
+        State.FINISHED,
+        State.FAILED,
+        State.FINISHED,
+        State.FINISHED,
+    ]
+    failed = json.loads((runs[1].folder(tmp_path) / marks.FAILED).read_text())
+    assert (failed["kind"], failed["error"]) == ("ValueError", "the loss is nan")
+    assert "in run" in failed["traceback"]
+    assert "failed: phantom:tiny f3ocus seed 1: the loss is nan" in said
+    lines = overview.status_lines(runs, tmp_path)
+    assert "failed: phantom:tiny f3ocus seed 1: the loss is nan" in lines
+    assert "4 runs: 3 finished, 1 failed, 0 left" in lines
+
+
+def test_an_interrupt_ends_the_worker_and_leaves_the_run(runs, federation, tmp_path):
+    federation.errors[1] = worker.Interrupted(signal.SIGINT)
+    with pytest.raises(worker.Interrupted):
+        worker.work(runs, tmp_path, lambda line: None)
+    assert federation.seen == [0, 1]
+    assert marks.state_of(runs[1], tmp_path) is State.LEFT
+    assert not list((tmp_path / marks.LEASES).glob("*.lock"))
+
+
+def test_time_left_is_that_of_alike_runs_which_are_finished(runs, tmp_path):
+    assert marks.seconds_left(runs, tmp_path) is None
+    marks.write(runs[0].folder(tmp_path), marks.FINISHED, {"seconds": 90.0})
+    assert marks.seconds_left(runs, tmp_path) == 270.0
+    assert "time left: 2 min 15 s with 2 workers, from the runs that are finished" in (
+        overview.plan_lines(runs, tmp_path, 2)
+    )
+
+
+def slow_worker(tmp_path, seconds):
+    """A worker of a process of its own, whose runs take a while and note their process."""
+    runs = make_plan(sweep_of(seeds=SEEDS), tmp_path)
+
+    def run(config, folder, *, with_figures):
+        with (tmp_path / "done.txt").open("a") as file:
+            file.write(f"{config.seed} {os.getpid()}\n")
+        time.sleep(seconds)
+        return [record_of(0.0), record_of(seconds)]
+
+    worker.experiment = types.SimpleNamespace(run=run)
+    worker.POLL_SECONDS = 0.05
+    worker.work(runs, tmp_path, lambda line: None)
+
+
+def start(tmp_path, seconds):
+    process = multiprocessing.get_context("fork").Process(
+        target=slow_worker, args=(tmp_path, seconds)
+    )
+    process.start()
+    return process
+
+
+def wait_for(condition):
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise TimeoutError("nothing happened")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore:.*fork.*:RuntimeWarning")
+def test_two_workers_share_the_runs_and_one_takes_over_from_a_dead_one(tmp_path, runs):
+    done = tmp_path / "done.txt"
+    first = start(tmp_path, 60.0)
+    wait_for(lambda: done.is_file() and done.read_text().count("\n") == 1)
+    assert f"process {first.pid} on" in overview.status_lines(runs, tmp_path)[0]
+    second = start(tmp_path, 0.01)
+    wait_for(lambda: done.read_text().count("\n") == 4)
+    assert second.is_alive()  # It waits for the run that the first one holds.
+    assert marks.state_of(runs[0], tmp_path) is State.LEFT
+    os.kill(first.pid, signal.SIGKILL)
+    first.join()
+    second.join(30)
+    assert second.exitcode == 0
+    rows = [line.split() for line in done.read_text().splitlines()]
+    assert [row[0] for row in rows] == ["0", "1", "2", "3", "0"]
+    assert {row[1] for row in rows[1:]} == {str(second.pid)}
+    assert {marks.state_of(run, tmp_path) for run in runs} == {State.FINISHED}
