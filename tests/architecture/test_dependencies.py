@@ -31,11 +31,12 @@ EXTRA_REASONS = {
     "mkdocstrings": "plug-in of mkdocs",
     "build": "command of `make release`",
     "cyclonedx-bom": "command of `make release`",
+    "submitit": "starts the jobs of a sweep, which imports it where it is asked for",
 }
 """Packages that no module imports, and why they are declared."""
 
 WHERE_INSTALLED = {
-    "f3ocus_jax": {"torch"},  # reads torch's checkpoints
+    "f3ocus_jax": {"submitit", "torch"},  # starts jobs; reads torch's checkpoints
     "tfds_medvqa": {"pydicom"},  # reads DICOM files
     "tests": {"peft"},
     "benchmarks": {"cosmic-ray", "fedjax", "flwr", "torch"},
@@ -110,7 +111,9 @@ def test_whatever_is_declared_for_run_time_is_imported_or_has_a_reason():
     assert declared() - imported(*PACKAGE) == RUN_TIME_REASONS.keys()
 
 
-@pytest.mark.parametrize("extra", ["dicom", "test", "parity", "docs", "release", "mutation"])
+@pytest.mark.parametrize(
+    "extra", ["dicom", "sweep", "test", "parity", "docs", "release", "mutation"]
+)
 def test_whatever_an_extra_declares_is_imported_or_has_a_reason(extra):
     used = imported("tests", "benchmarks") | EXTRA_REASONS.keys()
     assert declared(extra) <= used
@@ -119,7 +122,7 @@ def test_whatever_an_extra_declares_is_imported_or_has_a_reason(extra):
 
 def test_every_extra_is_accounted_for():
     accelerators = {"cuda", "cuda12", "cuda13", "tpu"}  # of JAX, see tests/api/test_packaging.py
-    tested = {"dicom", "test", "parity", "docs", "release", "mutation"}
+    tested = {"dicom", "sweep", "test", "parity", "docs", "release", "mutation"}
     assert set(PROJECT["optional-dependencies"]) == accelerators | tested
     needed = set().union(*(declared(extra) for extra in tested))
     assert needed - imported("tests", "benchmarks") == EXTRA_REASONS.keys()

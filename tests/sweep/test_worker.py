@@ -3,13 +3,15 @@
 import json
 import multiprocessing
 import os
+import pathlib
 import signal
 import time
 import types
 
 import pytest
 
-from f3ocus_jax.sweep import marks, overview, worker
+from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.sweep import launching, marks, overview, worker
 from f3ocus_jax.sweep.marks import State
 from f3ocus_jax.sweep.plan import make_plan
 from tests.sweep.test_plan import sweep_of
@@ -143,3 +145,34 @@ def test_two_workers_share_the_runs_and_one_takes_over_from_a_dead_one(tmp_path,
     assert [row[0] for row in rows] == ["0", "1", "2", "3", "0"]
     assert {row[1] for row in rows[1:]} == {str(second.pid)}
     assert {marks.state_of(run, tmp_path) for run in runs} == {State.FINISHED}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:subprocess:ResourceWarning")
+def test_jobs_of_a_scheduler_do_the_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(launching, "MODULE", ("-c", "import sys; print('working on', sys.argv[1])"))
+    lines = launching.launch("local", tmp_path, 2)
+    assert len(lines) == 2
+    logs = [pathlib.Path(line.partition(": ")[2]) for line in lines]
+    expected = f"working on --workdir={tmp_path}"
+    wait_for(lambda: all(log.is_file() and expected in log.read_text() for log in logs))
+
+
+def test_a_scheduler_that_is_not_there_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ConfigError, match="--launch=slurm: Could not detect"):
+        launching.launch("slurm", tmp_path, 1)
+
+
+def test_workers_get_cores_of_their_own(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(launching, "_cores", lambda: [0, 1, 2, 3, 4])
+    monkeypatch.setattr(
+        launching,
+        "_start",
+        lambda workdir, share: started.append(share) or types.SimpleNamespace(wait=lambda: 0),
+    )
+    launching.work_here(tmp_path, 2)
+    assert started == [[0, 2, 4], [1, 3]]
+    with pytest.raises(ConfigError, match="--workers=6, must be at most 5, the cores here"):
+        launching.work_here(tmp_path, 6)
