@@ -60,11 +60,12 @@ def markdown(cells: Cells) -> str:
     """Formats a table in Markdown, numbers right-aligned; what Markdown would act on is escaped."""
     header, *body = cells
     rows = [header, [":--"] + ["--:"] * (len(header) - 1), *body]
-    lines = ("| " + " | ".join(map(_escape_markdown, row)) + " |" for row in rows)
+    lines = ("| " + " | ".join(map(escape_markdown, row)) + " |" for row in rows)
     return "\n".join(lines)
 
 
-def _escape_markdown(cell: str) -> str:
+def escape_markdown(cell: str) -> str:
+    """Returns one line in which Markdown and HTML act on nothing."""
     return _MARKED_UP.sub(r"\\\g<0>", printable(cell))
 
 
