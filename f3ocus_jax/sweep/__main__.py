@@ -11,7 +11,7 @@ from absl import flags
 from f3ocus_jax import _command_line
 from f3ocus_jax.config import parsing
 from f3ocus_jax.errors import ConfigError, DamagedError
-from f3ocus_jax.sweep import launching, marks, overview
+from f3ocus_jax.sweep import collecting, launching, marks, overview
 from f3ocus_jax.sweep.plan import PlannedRun, make_plan
 from f3ocus_jax.sweep.settings import SweepConfig
 
@@ -77,10 +77,15 @@ def _status(sweep: SweepConfig, runs: list[PlannedRun], workdir: pathlib.Path) -
     print("\n".join(overview.status_lines(runs, workdir)))
 
 
+def _report(sweep: SweepConfig, runs: list[PlannedRun], workdir: pathlib.Path) -> None:
+    print(f"report: {collecting.write_report(runs, workdir, sweep.reference)}")
+
+
 def _all(sweep: SweepConfig, runs: list[PlannedRun], workdir: pathlib.Path) -> None:
     _work(sweep, runs, workdir)
     if not LAUNCH.value:
         _status(sweep, runs, workdir)
+        _report(sweep, runs, workdir)
 
 
 ACTIONS: Mapping[str, Callable[[SweepConfig, list[PlannedRun], pathlib.Path], None]] = {
@@ -88,6 +93,7 @@ ACTIONS: Mapping[str, Callable[[SweepConfig, list[PlannedRun], pathlib.Path], No
     "plan": _plan,
     "work": _work,
     "status": _status,
+    "report": _report,
 }
 """Actions by the first argument; without one the runs are done and reported."""
 
