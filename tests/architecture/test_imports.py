@@ -22,7 +22,6 @@ ORDER = (
     "report",
     "federation",
     "runs",
-    "sweep",
     "_command_line",
     "sweep",
 )
