@@ -4,18 +4,9 @@ import dataclasses
 
 import pytest
 
-from f3ocus_jax.config import defaults, parsing
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.sweep.plan import FOUNDATION, hash_settings, make_plan
-from f3ocus_jax.sweep.settings import SweepConfig
-
-
-def sweep_of(**changes):
-    raw = defaults(SweepConfig)
-    with raw.unlocked():
-        for name, value in changes.items():
-            raw[name] = value
-    return parsing.parse(SweepConfig, raw)
+from tests.helpers.sweep_plans import sweep_of
 
 
 def test_every_combination_is_planned_once_and_seed_by_seed(tmp_path):

@@ -14,7 +14,7 @@ from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.sweep import launching, marks, overview, worker
 from f3ocus_jax.sweep.marks import State
 from f3ocus_jax.sweep.plan import make_plan
-from tests.sweep.test_plan import sweep_of
+from tests.helpers.sweep_plans import sweep_of
 
 SEEDS = (0, 1, 2, 3)
 

@@ -1,0 +1,15 @@
+"""Settings of small sweeps."""
+
+from typing import Any
+
+from f3ocus_jax.config import defaults, parsing
+from f3ocus_jax.sweep.settings import SweepConfig
+
+
+def sweep_of(**changes: Any) -> SweepConfig:
+    """The default sweep, one tiny run, with some settings replaced."""
+    raw = defaults(SweepConfig)
+    with raw.unlocked():
+        for name, value in changes.items():
+            raw[name] = value
+    return parsing.parse(SweepConfig, raw)
