@@ -63,7 +63,7 @@ def measure(folder: pathlib.Path, rounds: int, seeds: int) -> list[dict[str, Any
         for path in sorted(
             workdir.glob("runs/*/finished.json"), key=lambda path: path.stat().st_mtime
         ):
-            done = json.loads(path.read_text())
+            done = json.loads(path.read_text(encoding="utf-8"))
             rows.append(
                 {
                     "case": f"run of {workers} workers",
