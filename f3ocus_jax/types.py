@@ -182,6 +182,8 @@ class ClientRecord:
         without a finite update.
       norm_ratio: That norm, divided by the median over the clients of the round.
       validation: Metric name to value on its validation split; empty without one.
+      correct: Correctness of every test answer, one bit each, see `evaluation.correctness`; "" if
+        none is kept.
     """
 
     client: str
@@ -203,6 +205,7 @@ class ClientRecord:
     update_norm: float | None = None
     norm_ratio: float | None = None
     validation: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    correct: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

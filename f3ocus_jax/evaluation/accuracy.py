@@ -66,16 +66,20 @@ def accuracy_report(
         question_types=len(question_types),
         losses_B=len(losses_B),
     )
-    labels_B = np.asarray(labels_B)
-    known_B = labels_B != UNKNOWN_ANSWER
-    correct_B = (np.asarray(predictions_B) == labels_B) & known_B
-
+    known_B = np.asarray(labels_B) != UNKNOWN_ANSWER
+    correct_B = correct(predictions_B, labels_B)
     report = {"examples": float(len(labels_B)), "accuracy": float(correct_B.mean())}
     if known_B.any():
         report["loss"] = float(np.asarray(losses_B, np.float64)[known_B].mean())
     report |= _accuracy_by_group(correct_B, answer_types, prefix="")
     report |= _accuracy_by_group(correct_B, question_types, prefix="type/")
     return report
+
+
+def correct(predictions_B: np.ndarray, labels_B: np.ndarray) -> np.ndarray:
+    """Returns correct_B, bool: True where a prediction is the label, and the label is known."""
+    labels_B = np.asarray(labels_B)
+    return (np.asarray(predictions_B) == labels_B) & (labels_B != UNKNOWN_ANSWER)
 
 
 def majority_answer(train_labels_B: np.ndarray, test_labels_B: np.ndarray) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from f3ocus_jax.data.examples import ClientData, Examples, concatenate_examples
-from f3ocus_jax.evaluation import accuracy, findings_f1, text_overlap
+from f3ocus_jax.evaluation import accuracy, correctness, findings_f1, text_overlap
 from f3ocus_jax.evaluation.inference import Outputs, Predict
 from f3ocus_jax.types import Params
 from tfds_medvqa.common.features import CLASSIFICATION
@@ -23,11 +23,14 @@ class ClientMetrics:
       thresholds: F probabilities from which on each finding counts as present, chosen on validation
         examples; empty for a client that answers questions.
       validation: The same metrics on its validation split; empty if they were not measured.
+      correct: Correctness of every test answer, from `correctness.pack`; "" for a client that finds
+        diseases.
     """
 
     test: dict[str, float]
     thresholds: list[float]
     validation: dict[str, float] = dataclasses.field(default_factory=dict)
+    correct: str = ""
 
 
 def evaluate_clients(
@@ -110,7 +113,9 @@ def _targets(examples: Examples) -> np.ndarray:
 
 def _answer_metrics(client: ClientData, validation: Outputs | None, test: Outputs) -> ClientMetrics:
     validated = {} if validation is None else _answer_report(_validation(client), validation)
-    return ClientMetrics(_answer_report(client.test, test), [], validated)
+    correct_N = accuracy.correct(np.asarray(test.answers_N), client.test.labels_N)
+    packed = correctness.pack(correct_N)
+    return ClientMetrics(_answer_report(client.test, test), [], validated, packed)
 
 
 def _answer_report(split: Examples, outputs: Outputs) -> dict[str, float]:

@@ -166,6 +166,7 @@ def make_stages(
             clients,
             unit=settings.unit,
             validates=config.data.validation_share > 0,
+            keeps_answers=not config.distributed.own_data,
         ),
     )
 

@@ -99,6 +99,7 @@ def _bystander_record(
         test=metrics.test,
         thresholds=metrics.thresholds,
         validation=metrics.validation,
+        correct=metrics.correct,
     )
 
 
@@ -131,6 +132,7 @@ def _client_record(
         steps=steps,
         straggled=bool(training.straggled_K[index]),
         validation=metrics.validation,
+        correct=metrics.correct,
     )
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from f3ocus_jax.errors import DamagedError
+from f3ocus_jax.evaluation import correctness
 from f3ocus_jax.report import record_files
 from f3ocus_jax.types import RoundRecord
 
-TABLE_FILE, RECORDS_FILE = "table.json", "records.jsonl"
+TABLE_FILE, RECORDS_FILE, PARTITION_FILE = "table.json", "records.jsonl", "partition.json"
 
 COSTS = (
     "megabits_up",
@@ -61,7 +62,8 @@ class RunResult:
       costs: Cost to mean over the clients, per round; a key of `COSTS` each.
       correct: Client to bool [examples], True where the answer of the chosen round is correct; None
         where a run kept none.
-      examples: Client to hash of those examples; runs with equal hashes asked the same questions.
+      examples: Client to hash of the run's examples; runs with equal hashes asked the same
+        questions. "" if it is not known.
       algorithm: Name of the server's selector; "" if it chose nothing.
       hypervolume: Mean hypervolume of the server's fronts over rounds; None without fronts.
       picks: Share of the clients and rounds in which each layer was trained, [L]; empty if unknown.
@@ -163,6 +165,8 @@ def read_result(
             rounds=_rounds(records),
             seconds=seconds,
             costs=costs,
+            correct=_correct(records, table.get("chosen_round", records[-1].round)),
+            examples=dict.fromkeys(clients, _partition(folder)),
             chosen=str(table.get("choice", "the last round")),
             algorithm=_algorithm(records),
             hypervolume=_hypervolume(records),
@@ -185,6 +189,21 @@ def _metrics(row: Mapping[str, Any]) -> dict[str, float]:
     if not all(map(math.isfinite, metrics.values())):
         raise ValueError(f"client {row['client']!r} has a metric that is not finite")
     return metrics
+
+
+def _correct(records: Sequence[RoundRecord], chosen: int) -> dict[str, np.ndarray] | None:
+    """Returns the correctness of the clients' answers after a round, None where none is kept."""
+    clients = [client for record in records if record.round == chosen for client in record.clients]
+    found = {each.client: correctness.unpack(each.correct) for each in clients if each.correct}
+    return found or None
+
+
+def _partition(folder: pathlib.Path) -> str:
+    """Returns the hash of a run's examples, their splits and order; "" if it is not known."""
+    path = folder / PARTITION_FILE
+    if not path.is_file():
+        return ""
+    return str(json.loads(path.read_text(encoding="utf-8"))["partition_hash"])
 
 
 def _rounds(records: Sequence[RoundRecord]) -> list[float]:

@@ -186,7 +186,9 @@ def mcnemar_of(one: RunResult, other: RunResult) -> McNemar | None:
     same = [
         name
         for name in first
-        if name in second and one.examples.get(name, "") == other.examples.get(name)
+        if name in second
+        and one.examples.get(name)
+        and one.examples[name] == other.examples.get(name)
     ]
     if not same:
         return None

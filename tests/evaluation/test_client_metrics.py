@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from f3ocus_jax.data.examples import ClientData, Examples
-from f3ocus_jax.evaluation import client_metrics, findings_f1, inference
+from f3ocus_jax.evaluation import client_metrics, correctness, findings_f1, inference
 from tests.helpers.oracles import toy_batch, toy_model
 
 ANSWERS, FINDINGS = 2, 3
@@ -50,6 +50,9 @@ def test_clients_of_both_tasks_are_measured_together_as_alone():
     assert {"accuracy", "closed", "open", "loss"} <= together[1].test.keys()
     assert (together[0].test["examples"], together[1].test["examples"]) == (9, 9)
     assert together[1].thresholds == []
+    assert (together[0].correct, together[2].correct) == ("", "")
+    bits_N = correctness.unpack(together[1].correct)
+    assert (len(bits_N), bits_N.mean()) == (9, pytest.approx(together[1].test["accuracy"]))
 
 
 def test_thresholds_are_the_best_of_validation_and_never_see_test_examples():

@@ -5,6 +5,7 @@ import types
 import numpy as np
 import pytest
 
+from f3ocus_jax import hosts
 from f3ocus_jax.clients.settings import TrainingConfig
 from f3ocus_jax.data.examples import RemoteExamples
 from f3ocus_jax.errors import RoundError
@@ -120,6 +121,19 @@ def evaluated(losses, monkeypatch):
     monkeypatch.setattr(client_metrics, "evaluate_clients", lambda *_, **__: measured)
     stage = make_evaluate_stage("predict", "frozen", clients(*[1] * len(losses)), unit="adapter")
     return [metrics.test.get("loss") for metrics in stage(STATE)]
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_which_answers_are_correct_stays_on_hosts_with_data_of_their_own(keeps, monkeypatch):
+    monkeypatch.setattr(units, "join", lambda *parts: parts)
+    measured = [ClientMetrics({"loss": 1.0}, [], correct="5:gA==")]
+    monkeypatch.setattr(client_metrics, "evaluate_clients", lambda *_, **__: measured)
+    told = []
+    monkeypatch.setattr(hosts, "all_gather", lambda value: told.append(value) or [value])
+    stage = make_evaluate_stage("predict", "frozen", clients(1), unit="lora", keeps_answers=keeps)
+    expected = "5:gA==" if keeps else ""
+    assert [metrics.correct for metrics in stage(STATE)] == [expected]
+    assert [one["correct"] for one in told[0].values()] == [expected]
 
 
 def test_metrics_are_in_the_order_of_the_clients(monkeypatch):

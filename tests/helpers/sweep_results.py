@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from f3ocus_jax.evaluation import correctness
 from f3ocus_jax.report import record_files
 from f3ocus_jax.sweep.results import ClientResult, RunResult
 from f3ocus_jax.types import ClientRecord, RoundRecord, SelectionRecord
@@ -96,6 +97,7 @@ def write_run(
 ) -> pathlib.Path:
     """Writes the files of a finished run on four layers; the records are those of one client."""
     folder.mkdir(exist_ok=True)
+    (folder / "partition.json").write_text(json.dumps({"partition_hash": "0123"}))
     mean = {"client": "mean", "megabits_up": 2.0, "gigaflops_total": 3.0}
     table = {"rounds": 2, "clients": rows, "mean": mean, "seconds": {"selection": 4.0}}
     (folder / "table.json").write_text(json.dumps(table))
@@ -105,7 +107,8 @@ def write_run(
     trained = dataclasses.replace(start, scores=[0.25] * 4)
     chosen = SelectionRecord("lntk", "nsga2", [(0.5, 0.1)], 0, (0.4, 0.2), 0.75)
     for number in numbers:
-        client = dataclasses.replace(trained, layers=[0, number]) if number else start
+        kept = correctness.pack(np.arange(4) < number)
+        client = dataclasses.replace(trained, layers=[0, number], correct=kept) if number else start
         selected = chosen if number else None
         record = RoundRecord(number, number / 10, 1.0, [client], selected, {})
         record_files.append_record(folder / "records.jsonl", record)

@@ -18,7 +18,7 @@ CLIENTS = [
     for name, count in (("oct", 10), ("ct", 1000))
 ]
 METRICS = [
-    ClientMetrics({"accuracy": 0.2, "loss": 1.0}, []),
+    ClientMetrics({"accuracy": 0.2, "loss": 1.0}, [], correct="5:gA=="),
     ClientMetrics({"f1_micro": 0.8, "loss": 3.0}, [0.3, 0.7]),
 ]
 IMPORTANCE = Importance(
@@ -124,3 +124,8 @@ def test_the_start_has_nothing_of_a_round():
     assert record.accuracy == pytest.approx(0.5)
     assert [client.budget for client in record.clients] == [2, 1]
     assert all(client.train_loss is None and not client.layers for client in record.clients)
+
+
+@pytest.mark.parametrize("left_out", [(None, None), ("absent", None)])
+def test_records_keep_which_answers_are_correct(left_out):
+    assert [client.correct for client in make(left_out).clients] == ["5:gA==", ""]

@@ -1,5 +1,6 @@
 """Results read from the files of a finished run."""
 
+import json
 import math
 
 import pytest
@@ -53,3 +54,18 @@ def test_a_metric_that_is_not_finite_is_no_result(tmp_path):
     write_run(tmp_path, [{"client": "ct", "accuracy_final": math.nan}])
     with pytest.raises(DamagedError, match="'ct' has a metric that is not finite"):
         results.read_result(tmp_path)
+
+
+def test_the_answers_of_the_chosen_round_are_read(tmp_path):
+    write_run(tmp_path)
+    found = results.read_result(tmp_path)
+    assert found.correct["ct"].tolist() == [True, True, False, False]
+    assert found.examples == {"ct": "0123"}
+    table = json.loads((tmp_path / "table.json").read_text())
+    (tmp_path / "table.json").write_text(json.dumps({**table, "chosen_round": 1}))
+    (tmp_path / "partition.json").unlink()
+    found = results.read_result(tmp_path)
+    assert found.correct["ct"].tolist() == [True, False, False, False]
+    assert found.examples == {"ct": ""}
+    (tmp_path / "table.json").write_text(json.dumps({**table, "chosen_round": 0}))
+    assert results.read_result(tmp_path).correct is None

@@ -67,7 +67,8 @@ def test_the_verdict_names_the_difference_and_what_it_rests_on(two_by_three):
     (verdict,) = side_by_side.compare_runs(two_by_three).verdicts
     assert verdict == (
         "B against A: +5.0 ± 2.5 points over 3 seeds, cannot be separated; "
-        "no answers are kept for McNemar's test"
+        "answers that only one has right (McNemar, mid-p): seed 0: 0 against 0 of 4; "
+        "seed 1: 0 against 0 of 4; seed 2: 0 against 0 of 4"
     )
 
 

@@ -34,6 +34,7 @@ def make_evaluate_stage(
     *,
     unit: str,
     validates: bool = True,
+    keeps_answers: bool = True,
 ) -> EvaluateStage:
     """Makes the stage that measures the global model.
 
@@ -43,6 +44,8 @@ def make_evaluate_stage(
       clients: All K clients.
       unit: A key of `units.UNITS`.
       validates: False to measure test splits alone.
+      keeps_answers: False to leave out which test answers are correct, which then stays on the host
+        that has the examples.
 
     Returns:
       The stage. It raises RoundError if a test or validation loss is not finite, or no client has a
@@ -55,6 +58,8 @@ def make_evaluate_stage(
         params = units.join(frozen, state.rows_L, state.head, unit)
         local = local_clients(clients)
         measured = client_metrics.evaluate_clients(predict, params, local, validates=validates)
+        if not keeps_answers:
+            measured = [dataclasses.replace(one, correct="") for one in measured]
         own = {
             client.name: dataclasses.asdict(metrics)
             for client, metrics in zip(local, measured, strict=True)
