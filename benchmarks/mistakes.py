@@ -270,7 +270,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/assembly.py",
-        "federation/test_checkpoint.py federation/test_peft_runs.py federation/test_damage.py",
+        "federation/test_stages.py federation/test_checkpoint.py",
         (
             "a checkpoint is not bound to the weights that the run started from",
             '"weights fingerprint": foundation.fingerprint,',
@@ -346,7 +346,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/federation/checkpoint.py",
-        "federation/test_checkpoint.py federation/test_peft_runs.py federation/test_damage.py",
+        "federation/test_checkpoint.py federation/test_damage.py",
         (
             "a run may be resumed with another batch size",
             '    "federated.rounds",\n)',
@@ -364,13 +364,8 @@ MISTAKES = [
         ),
         (
             "the worst round is taken for the best one",
-            "key=accuracy, reverse=True)",
-            "key=accuracy)",
-        ),
-        (
-            "of equally accurate rounds the oldest is the best",
-            '["accuracy"], round\n',
-            '["accuracy"], -round\n',
+            "key=key, reverse=True)",
+            "key=key)",
         ),
         (
             "the state of the server's optimizer is not restored",
@@ -380,12 +375,26 @@ MISTAKES = [
         ),
     ),
     *_at(
+        f"{PACKAGE}/evaluation/round_choice.py",
+        "federation/test_checkpoint.py report/test_table.py",
+        (
+            "of equally good rounds the oldest is the best",
+            "if validation is None else validation, round",
+            "if validation is None else validation, -round",
+        ),
+        (
+            "the round is chosen by the test examples",
+            "preference(record.validation, record.round)",
+            "preference(record.accuracy, record.round)",
+        ),
+    ),
+    *_at(
         f"{PACKAGE}/federation/resuming.py",
         "federation/test_resuming.py",
         (
             "a run continues after its best round and not after the newest",
             "first_whole(folder, reversed(rounds))",
-            "first_whole(folder, checkpoint.by_accuracy(folder))",
+            "first_whole(folder, checkpoint.by_preference(folder))",
         ),
     ),
     *_at(
@@ -509,8 +518,8 @@ MISTAKES = [
         ),
         (
             "duplicates are kept where they should go",
-            "datasets, dropped = overlap.drop_duplicates(datasets, near)",
-            "_, dropped = overlap.drop_duplicates(datasets, near)",
+            "datasets, dropped = overlap.drop_duplicates(datasets, near, elsewhere_M)",
+            "_, dropped = overlap.drop_duplicates(datasets, near, elsewhere_M)",
         ),
     ),
     *_at(
@@ -537,8 +546,8 @@ MISTAKES = [
         "evaluation/test_client_metrics.py",
         (
             "thresholds are chosen on the test split",
-            "np.asarray(validation.findings_NF), _targets(_validation(client))",
-            "np.asarray(test.findings_NF), targets_NF",
+            "np.asarray(validation.findings_NF), _targets(validated)",
+            "np.asarray(test.findings_NF), _targets(client.test)",
         ),
         (
             "the majority answer is that of the test split",
@@ -547,13 +556,13 @@ MISTAKES = [
         ),
         (
             "the test loss has examples without any label",
-            "np.asarray(test.losses_N, np.float64)[labelled_N].mean()",
-            "np.asarray(test.losses_N, np.float64).mean()",
+            "np.asarray(outputs.losses_N, np.float64)[labelled_N].mean()",
+            "np.asarray(outputs.losses_N, np.float64).mean()",
         ),
         (
             "the metrics of clients that find diseases are exchanged",
-            "zip(finding, outputs, strict=True)",
-            "zip(finding, outputs[::-1], strict=True)",
+            "zip(validated, outputs[len(clients) :], strict=True)",
+            "zip(validated, outputs[len(clients) :][::-1], strict=True)",
         ),
     ),
     *_at(

@@ -1,12 +1,15 @@
 """Norms against the round's median: who is an outlier, and what becomes of its update."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from f3ocus_jax.aggregation import outliers
+from f3ocus_jax.aggregation import RULES, outliers
 from f3ocus_jax.aggregation.layerwise import Change, global_norm
+from f3ocus_jax.aggregation.settings import AggregationConfig
 
 
 def judge(norms, finite=None, ratio=5.0, treatment=outliers.DROP):
@@ -59,6 +62,13 @@ def test_clipping_scales_outliers_to_the_largest_norm_that_is_none(clip_norm):
     ]
     np.testing.assert_allclose(found, np.minimum(after, [1, 2, 10, 1.5, 10]), rtol=1e-5)
     np.testing.assert_array_equal(clipped.rows["w"][[0, 1, 3]], rows[[0, 1, 3]])
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("treatment", outliers.OUTLIERS)
+def test_updates_are_kept_only_where_all_are_needed_at_once(rule, treatment):
+    given = json.loads(json.dumps({"rule": rule, "outliers": treatment}))  # as a run.json has them
+    assert AggregationConfig(**given).streams == ((rule, treatment) == ("mean", "report"))
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])

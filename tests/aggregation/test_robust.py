@@ -202,13 +202,10 @@ def test_honest_updates_of_few_trainers_keep_every_bit():
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e-3, 1e3])
-def test_the_limit_of_few_trainers_has_no_unit(scale):
-    draw = np.random.default_rng(7)
-    change_K = np.float32(scale) * draw.normal(size=(2, 50)).astype(np.float32)
-    change_K[1] *= 100
-    counted_K = np.ones(2, bool)
-    head = few_trainers.limit_head({"b": change_K}, counted_K, ratio=5.0)["b"]
-    np.testing.assert_array_equal(head[0], change_K[0])
-    limit = 5.0 * np.linalg.norm(change_K[0])
-    np.testing.assert_allclose(np.linalg.norm(head[1]), limit, rtol=1e-5)
-    np.testing.assert_allclose(head[1], change_K[1] * limit / np.linalg.norm(change_K[1]), 1e-5)
+def test_the_limit_of_few_trainers_is_taken_to_the_lower_median_in_any_unit(scale):
+    lengths_KR = np.float32(scale) * np.array([[3, 1], [2, 100]], np.float32)
+    rows_KR = lengths_KR[..., None] * np.array([0.6, 0.8], np.float32)
+    layers_KR, counted_K = np.array([[0, 1], [0, 2]], np.int32), np.ones(2, bool)
+    kept = few_trainers.limit_rows({"w": rows_KR}, layers_KR, counted_K, 3, ratio=5.0)["w"]
+    expected_KR = np.float32(scale) * np.array([[3, 1], [2, 10]])
+    np.testing.assert_allclose(np.linalg.norm(kept, axis=-1), expected_KR, rtol=1e-5)

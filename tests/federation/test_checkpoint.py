@@ -23,7 +23,9 @@ def state(number):
     rows_L = {"kernel": jnp.full((3, 2), float(number)), "bias": jnp.arange(3.0)}
     front_mask_PKL = np.zeros((2, 1, 3), bool)
     front_mask_PKL[0, 0, number % 3] = True
-    return ServerState(rows_L, {"kernel": jnp.ones(2) / 3}, jnp.int32(number), front_mask_PKL)
+    optimizer = {"momentum": jnp.full(3, number + 0.5), "count": jnp.int32(number + 7)}
+    head = {"kernel": jnp.ones(2) / 3}
+    return ServerState(rows_L, head, jnp.int32(number), front_mask_PKL, optimizer)
 
 
 def record(number, validation):

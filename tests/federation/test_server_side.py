@@ -35,10 +35,13 @@ def sent(layer, change, examples):
     return trained, examples, ClientUpdate(rows_R, {}, losses_S, np.bool_(True))
 
 
+def start(**settings):
+    init, _ = server_side.server_optimizer.make_server_optimizer(AggregationConfig(**settings))
+    return ServerState(ROWS, {}, np.int32(4), None, init(ROWS, {}))
+
+
 def take_up(side, *updates):
-    init, _ = server_side.server_optimizer.make_server_optimizer(AggregationConfig())
-    state = ServerState(ROWS, {}, np.int32(4), None, init(ROWS, {}))
-    state, norms = side.take_up(state, updates)
+    state, norms = side.take_up(start(), updates)
     assert int(state.round) == 5
     return state.rows_L["w"][:, 0].tolist(), norms
 
@@ -53,6 +56,18 @@ def test_the_server_s_optimizer_takes_the_step():
     half = dataclasses.replace(AggregationConfig().fedavg, learning_rate=0.5)
     rows, _ = take_up(make(fedavg=half), sent(0, 4.0, 1), sent(0, 4.0, 3))
     assert rows == [3.0, 10.0]
+
+
+def test_the_server_s_optimizer_remembers_the_rounds_before():
+    momentum = dataclasses.replace(AggregationConfig().fedavgm, learning_rate=1.0, momentum=0.5)
+    settings = {"optimizer": "fedavgm", "fedavgm": momentum}
+    side, state = make(**settings), start(**settings)
+    state, _ = side.take_up(state, [sent(0, 4.0, 1)])
+    np.testing.assert_allclose(state.rows_L["w"][:, 0], [5.0, 10.0])
+    trained, examples, update = sent(0, 0.0, 1)
+    update = update.replace(rows_R={"w": np.float32([[6.0]])})  # one more than the model has
+    state, _ = side.take_up(state, [(trained, examples, update)])
+    np.testing.assert_allclose(state.rows_L["w"][:, 0], [5.0 + 1.0 + 0.5 * 4.0, 10.0])
 
 
 def test_an_update_that_is_not_finite_counts_nowhere():

@@ -1,7 +1,9 @@
 """Glue between the stages of a round, without any model."""
 
+import dataclasses
 import types
 
+import jax
 import numpy as np
 import pytest
 
@@ -11,16 +13,18 @@ from f3ocus_jax.data.examples import RemoteExamples
 from f3ocus_jax.errors import RoundError
 from f3ocus_jax.evaluation import client_metrics
 from f3ocus_jax.evaluation.client_metrics import ClientMetrics
-from f3ocus_jax.federation import experiment
+from f3ocus_jax.federation import assembly, experiment
 from f3ocus_jax.federation.server_side import ReceivedUpdate
+from f3ocus_jax.federation.settings import ExperimentConfig, FederatedConfig
 from f3ocus_jax.federation.stages import client_axis, score as score_lib
 from f3ocus_jax.federation.stages.client_work import describe_clients
 from f3ocus_jax.federation.stages.evaluate import make_evaluate_stage
 from f3ocus_jax.federation.stages.select import make_select_stage
 from f3ocus_jax.federation.stages.train import layers_of
 from f3ocus_jax.importance import Importance
+from f3ocus_jax.importance.settings import ImportanceConfig
 from f3ocus_jax.models import units
-from f3ocus_jax.types import ServerState, UpdateNorms
+from f3ocus_jax.types import ClientMemory, ServerState, UpdateNorms
 
 ANSWERS, FINDINGS = "question answering", "classification"
 STATE = ServerState(rows_L={}, head={}, round=4, front_mask_PKL="front", optimizer=())
@@ -179,3 +183,66 @@ def test_every_round_and_every_seed_has_a_key_of_its_own(monkeypatch):
         assert number == finished + 1
     assert len(set(keys)) == 3
     assert keys[0] == keys[3]
+
+
+@pytest.mark.parametrize(("vectors", "number"), [(None, 7), (np.ones((2, 3, 1, 1)), 0)])
+def test_eigenvectors_meet_the_examples_that_they_are_of(vectors, number, monkeypatch):
+    """A warm start keeps the probe; otherwise every round draws its own."""
+    drawn = []
+    monkeypatch.setattr(score_lib, "_probe", lambda client, settings, seed, n: drawn.append(n))
+    monkeypatch.setattr(score_lib, "stack_batches", lambda batches: None)
+    importance = {"scores_L": np.full((2, 3), 1 / 3), "values_L": np.ones((2, 3))}
+    empty = ("residuals_L", "iterations_L", "converged_L", "vectors_LNC")
+    made = {"importance": importance | dict.fromkeys(empty)}
+    made["memory"] = {"vectors_LNC": None if vectors is None else 2 * vectors}
+
+    def stream(*_, **__):
+        return lambda shared, count, gather: (gather(np.arange(count)), made)
+
+    monkeypatch.setattr(score_lib.placement, "stream", stream)
+    participation = types.SimpleNamespace(
+        most=2, present=lambda n: np.ones(2, bool), reasons=lambda n: [None, None]
+    )
+    stage = score_lib.make_score_stage(
+        None,
+        None,
+        clients(8, 8),
+        participation,
+        importance=ImportanceConfig(),
+        federated=FederatedConfig(),
+        seed=1,
+    )
+    _, memory = stage(STATE, ClientMemory(vectors_LNC=vectors), 7, jax.random.key(0))
+    assert drawn == [number, number]
+    if vectors is not None:
+        np.testing.assert_array_equal(memory.vectors_LNC, 2 * vectors)
+
+
+def test_personal_layers_start_as_copies_of_the_shared_ones():
+    rows_L = {"w": np.arange(6.0).reshape(3, 2)}
+    copies_KL = assembly._copies(rows_L, 4)["w"]
+    np.testing.assert_array_equal(copies_KL, [rows_L["w"]] * 4)
+
+
+def test_the_stages_are_made_with_the_settings_of_the_run(monkeypatch):
+    given = {}
+    for name in (
+        *("make_client_side", "make_server_side", "make_predict", "make_aggregate_stage"),
+        *("make_score_stage", "make_select_stage", "make_train_stage", "make_evaluate_stage"),
+    ):
+        note = lambda *_, name=name, **named: given.update({name: named})  # noqa: E731
+        monkeypatch.setattr(assembly, name, note)
+    config = ExperimentConfig()
+    model = dataclasses.replace(config.model, loss="binary_cross_entropy")
+    config = dataclasses.replace(config, model=model, seed=9)
+    budgets = types.SimpleNamespace(participation="participation", slots=3)
+    assembly.make_stages(config, "model", {}, [], budgets)
+    assert given["make_client_side"]["loss"] == "binary_cross_entropy"
+    assert given["make_client_side"]["importance"] is config.importance
+    assert given["make_client_side"]["training"] is config.training
+    assert given["make_server_side"]["aggregation"] is config.aggregation
+    assert given["make_server_side"]["selection"] is config.selection
+    assert given["make_train_stage"]["slots"] == 3
+    for name in ("make_score_stage", "make_train_stage"):
+        assert (given[name]["seed"], given[name]["federated"]) == (9, config.federated)
+    assert given["make_evaluate_stage"]["unit"] == config.training.unit
