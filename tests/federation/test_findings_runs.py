@@ -1,5 +1,6 @@
 """Clients that find diseases go through a federation, alone and beside clients that answer."""
 
+import itertools
 import json
 
 import chex
@@ -12,6 +13,7 @@ from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation import answering, findings_f1
 from f3ocus_jax.evaluation.answering import Answer
 from f3ocus_jax.federation import experiment, run_folder
+from f3ocus_jax.models import base
 from f3ocus_jax.models.huggingface import directory as huggingface
 from tests.helpers.configs import read_config, without_times
 from tests.tfds_medvqa import medmnist_files
@@ -82,6 +84,58 @@ def test_the_model_of_a_mixed_run_is_written_with_both_heads(mixed):
     other = huggingface.load(workdir / "model", key=jax.random.key(0), findings=turned)
     kernels = [w.params["head"]["findings"]["answers"]["kernel"] for w in (exported, other)]
     np.testing.assert_array_equal(kernels[0], kernels[1][:, ::-1])
+
+
+def probabilities(foundation, params, split):
+    """Probability of every finding, float64 [examples, F], from the model's own outputs."""
+    logits_NC = base.apply(foundation.model, params, split.batch(np.arange(len(split))))
+    return 1 / (1 + np.exp(-np.asarray(logits_NC, np.float64)[:, -len(FINDINGS) :]))
+
+
+def f1(present, targets):
+    """F1 by counting, where -1 is a target that nobody labelled."""
+    labelled = targets >= 0
+    hits = np.sum(present & (targets == 1))
+    return 2 * hits / max(np.sum(present & labelled) + np.sum(targets == 1), 1)
+
+
+def best_threshold(values, targets):
+    """The highest of the best ones among all that lie between two probabilities."""
+    values, targets = values[targets >= 0], targets[targets >= 0]
+    if not (targets == 1).any():
+        return findings_f1.NEVER
+    ends = [*np.unique(values)[::-1], 0.0]
+    tried = [(first + second) / 2 for first, second in itertools.pairwise(ends)]
+    reached = [f1(values >= cut, targets) for cut in tried]
+    return tried[int(np.argmax(reached))]
+
+
+@pytest.mark.extended
+def test_recorded_thresholds_follow_from_the_checkpoint_and_the_validation_examples(
+    mixed, data_dir
+):
+    workdir, records = mixed
+    foundation, params, _ = run_folder.load_model(workdir, 2)
+    clients = experiment.assemble(read_config("tiny", data_dir, task="task6")).federation.clients
+    chosen = 0
+    for client, recorded in zip(clients, records[-1].clients, strict=True):
+        assert client.name == recorded.client
+        if client.name not in FINDERS:
+            assert recorded.thresholds == []
+            continue
+        values_NF = probabilities(foundation, params, client.validation)
+        targets_NF = client.validation.targets_NF
+        pairs = zip(values_NF.T, targets_NF.T, strict=True)
+        thresholds_F = np.array([best_threshold(*pair) for pair in pairs])
+        np.testing.assert_allclose(recorded.thresholds, thresholds_F, rtol=1e-5)
+        chosen += np.sum(thresholds_F < findings_f1.NEVER)
+        for split, measured in (
+            (client.test, recorded.test),
+            (client.validation, recorded.validation),
+        ):
+            present_NF = probabilities(foundation, params, split) >= thresholds_F
+            assert measured["f1_micro"] == pytest.approx(f1(present_NF, split.targets_NF))
+    assert chosen > 0
 
 
 @pytest.mark.extended
