@@ -159,7 +159,8 @@ def _most_important(problem: Problem, limits: Limits, bounds: Bounds) -> np.ndar
     scores_KL = np.asarray(problem.scores_KL, np.float64)
     allowed_V = np.asarray(limits.allowed_KL, float).ravel()
     scale = 1e4 / max(np.max(np.abs(scores_KL)), 1e-30)
-    penalty_V = np.full(2 * scores_KL.shape[1], 2.0 * scale * np.abs(scores_KL).sum())
+    dearest = max(scale * np.abs(scores_KL).sum(), 1.0)  # not 0 for scores that are all 0
+    penalty_V = np.full(2 * scores_KL.shape[1], 2.0 * dearest)
     found = scipy.optimize.milp(
         np.concatenate([-scale * scores_KL.ravel(), penalty_V]),
         integrality=np.concatenate([np.ones(scores_KL.size), np.zeros(len(penalty_V))]),

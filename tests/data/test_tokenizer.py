@@ -5,6 +5,7 @@ import string
 
 import numpy as np
 import pytest
+import tokenizers
 import transformers
 
 from f3ocus_jax.data.tokenizer import SPECIAL_TOKENS
@@ -109,6 +110,19 @@ def test_a_cased_vocabulary_keeps_its_case(tmp_path):
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
     input_ids_BT, _ = load_tokenizer(tmp_path).encode(["MRI mri"], 4)
     np.testing.assert_array_equal(input_ids_BT, [[2, 5, 6, 3]])
+
+
+@pytest.mark.parametrize("padding", ["<pad>", "<unk>"])
+def test_a_tokenizer_of_llama_starts_rows_and_pads_with_its_own_tokens(padding, tmp_path):
+    """Without a padding token the unknown one stands in for it."""
+    words = dict.fromkeys(["<unk>", "<s>", "</s>", "lung", padding])
+    ids = {word: index for index, word in enumerate(words)}
+    pieces = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, unk_token="<unk>"))
+    pieces.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    pieces.save(str(tmp_path / "tokenizer.json"))
+    input_ids_BT, mask_BT = load_tokenizer(tmp_path).encode(["lung"], 4)
+    np.testing.assert_array_equal(input_ids_BT, [[1, 3, ids[padding], ids[padding]]])
+    np.testing.assert_array_equal(mask_BT, [[1, 1, 0, 0]])
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,14 @@ def test_start_is_the_most_important_choice_within_limits():
     assert lost == pytest.approx(min(point[0] for point in feasible_points(TINY_WANTED)))
 
 
+def test_layers_of_no_importance_have_a_choice_within_limits():
+    nothing_KL = np.zeros_like(TINY_KL)
+    limits = limits_lib.make_limits(TINY_WANTED, nothing_KL, np.full(3, 2))
+    start_KL = np.asarray(limits.start_KL)
+    assert start_KL.sum(axis=1).tolist() == [2, 2, 2]
+    assert keeps_tiny(start_KL, TINY_WANTED)
+
+
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
@@ -198,7 +206,8 @@ def test_true_front_under_costs_agrees_with_trying_every_choice(seed, bounded):
         if kept and (not bounded or np.all(mask_KL.sum(axis=0) <= wanted.most_L)):
             points.append(brute_force.worth(mask_KL, scores_KL))
     limits = limits_lib.make_limits(wanted, scores_KL, np.full(3, 4))
-    found = exact.true_front(scores_KL, np.full(3, 4), limits)
+    found = exact.find_front(scores_KL, np.full(3, 4), limits)
+    assert found.complete
     expected = sorted(brute_force.front(np.array(points)))
     np.testing.assert_allclose(found.points_NM * [-1, 1], expected, rtol=1e-9, atol=1e-12)
 
