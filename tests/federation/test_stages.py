@@ -16,7 +16,7 @@ from f3ocus_jax.evaluation.client_metrics import ClientMetrics
 from f3ocus_jax.federation import assembly, experiment
 from f3ocus_jax.federation.server_side import ReceivedUpdate
 from f3ocus_jax.federation.settings import ExperimentConfig, FederatedConfig
-from f3ocus_jax.federation.stages import client_axis, score as score_lib
+from f3ocus_jax.federation.stages import client_axis, score as score_lib, train as train_lib
 from f3ocus_jax.federation.stages.client_work import describe_clients
 from f3ocus_jax.federation.stages.evaluate import make_evaluate_stage
 from f3ocus_jax.federation.stages.select import make_select_stage
@@ -246,3 +246,41 @@ def test_the_stages_are_made_with_the_settings_of_the_run(monkeypatch):
     for name in ("make_score_stage", "make_train_stage"):
         assert (given[name]["seed"], given[name]["federated"]) == (9, config.federated)
     assert given["make_evaluate_stage"]["unit"] == config.training.unit
+
+
+def test_personal_layers_go_back_to_the_clients_that_trained_them(monkeypatch):
+    received = {"losses_S": np.ones((2, 1)), "finite": np.ones(2, bool), "norm": np.ones(2)}
+    received |= {"change": None, "weight": None}
+    trained = {"received": received, "memory": {"personal_L": {"w": np.array([[10.0], [30.0]])}}}
+
+    def stream(*_, **__):
+        return lambda shared, count, gather: ("total", trained)
+
+    monkeypatch.setattr(train_lib.placement, "stream", stream)
+    flags = np.zeros(2, bool)
+    side = types.SimpleNamespace(
+        start=None,
+        receive=None,
+        weigh=lambda *_: None,
+        judge=lambda _: UpdateNorms(np.ones(2), np.ones(2), flags, ~flags, 5.0),
+    )
+    participation = types.SimpleNamespace(
+        most=3, dropped=lambda n: np.zeros(3, bool), steps=lambda n, planned_K: planned_K
+    )
+    stage = train_lib.make_train_stage(
+        None,
+        side,
+        None,
+        clients(8, 8, 8),
+        participation,
+        training=TrainingConfig(),
+        federated=FederatedConfig(),
+        slots=1,
+        seed=0,
+    )
+    memory = ClientMemory(personal_L={"w": np.array([[0.0], [1.0], [2.0]])})
+    present_K, mask_KL = np.array([True, False, True]), np.ones((3, 1), bool)
+    updates, memory = stage(STATE, memory, 1, mask_KL, present_K)
+    assert memory.personal_L["w"].tolist() == [[10.0], [1.0], [30.0]]
+    assert updates.total == "total"
+    assert updates.outcome.steps_K.tolist() == [1, 0, 1]
