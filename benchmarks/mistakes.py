@@ -505,7 +505,7 @@ MISTAKES = [
     ),
     *_at(
         f"{PACKAGE}/data/reading.py",
-        "data/test_read_options.py data/test_partition.py federation/test_experiment.py",
+        "data/test_overlap.py data/test_partition.py federation/test_experiment.py",
         (
             "the vocabulary has the test answers",
             'splits["train"].texts("answer")\n        for splits, task',

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from f3ocus_jax.data import cache, overlap, summary as summary_lib
+from f3ocus_jax.data import cache, overlap, reading, summary as summary_lib
 from f3ocus_jax.data.images import Canvas
-from tests.helpers.tables import table
+from tests.helpers.tables import data_config, table
 from tfds_medvqa.build import build
 from tfds_medvqa.common.rows import UNKNOWN
 
@@ -108,3 +108,19 @@ def test_what_is_doubtful_is_said_of_its_client():
         "Oslo: 1 of 2 train examples repeat the image, question and answer of another",
         "Oslo: 1 of 2 test patients are also in another split",
     ]
+
+
+@pytest.mark.parametrize(("duplicates", "left"), [("exact", [5]), ("keep", [2, 5])])
+def test_a_federation_is_read_without_the_images_of_an_earlier_dataset(
+    duplicates, left, tmp_path, monkeypatch
+):
+    datasets = {
+        "a": {"train": table([1, 2], "xy"), "test": table([3], "x")},
+        "b": {"train": table([2, 5], "xy"), "test": table([6], "y")},
+    }
+    monkeypatch.setattr(reading, "_read_datasets", lambda *_: datasets)
+    config = data_config(tmp_path, "a", "b", duplicates=duplicates)
+    clients, summary = reading.read_tables(config, Canvas(2))
+    assert clients["b"]["train"].pixel_hash_N.tolist() == left
+    assert clients["a"]["train"].pixel_hash_N.tolist() == [1, 2]
+    assert summary.dropped == ({"b": (1, 1)} if duplicates == "exact" else {})

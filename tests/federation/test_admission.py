@@ -73,6 +73,15 @@ def test_a_population_counts_with_clients_and_layers(monkeypatch):
         admission.check_state(config, rows_L, 10)
 
 
+def test_adapters_of_their_own_count_with_clients(monkeypatch):
+    config = read_config("tiny", training__dual_adapters=True)
+    rows_L = {"weight": jax.ShapeDtypeStruct((4, 300), "float32")}
+    monkeypatch.setattr(least_memory, "machine_bytes", lambda: 9 * 4 * (4 * 300 + 16))
+    admission.check_state(config, rows_L, 9)
+    with pytest.raises(ConfigError, match=r"config\.training\.dual_adapters = True"):
+        admission.check_state(config, rows_L, 10)
+
+
 def test_a_batch_is_its_images_and_one_hidden_state():
     spec = foundation.specify(
         read_config("tiny").model, load_tokenizer(None, FAMILIES["vilt"].prompt)

@@ -90,6 +90,13 @@ def test_an_outlier_that_is_dropped_moves_nothing(rule):
     assert rows == pytest.approx([2.5, 10.0])
 
 
+def test_an_outlier_that_is_clipped_has_the_largest_norm_that_is_none():
+    side = make(outliers="clip", outlier_ratio=5.0)
+    rows, norms = take_up(side, sent(0, 1.0, 1), sent(0, 2.0, 1), sent(0, 100.0, 1))
+    assert norms.accepted_K.all()
+    assert rows == pytest.approx([1.0 + (1 + 2 + 5 * 2) / 3, 10.0])
+
+
 def test_a_received_update_of_a_robust_rule_is_kept_with_its_weight():
     side = make(rule="median")
     trained, _, update = sent(1, 4.0, 1)
