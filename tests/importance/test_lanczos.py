@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs import phantom
-from f3ocus_jax.importance.lanczos import largest_eigenvalue
+from f3ocus_jax.importance.lanczos import eigenpairs_of_matrix, largest_eigenvalue
 from tests.helpers.oracles import kernel_with
 
 
@@ -121,3 +121,16 @@ def test_a_start_nearly_orthogonal_to_the_top_eigenvector_still_finds_it(couplin
         max_iterations=2,
     )
     np.testing.assert_allclose(pair.value, 2.0, rtol=1e-5)
+
+
+def test_eigenvectors_of_a_dense_matrix_belong_to_their_values():
+    """Values of 0 and those beyond the matrix have no vector."""
+    matrix_DD = np.float32(kernel_with([3.0, 2.0, 0.5]))
+    matrix_DD = np.pad(matrix_DD, (0, 1))
+    found = eigenpairs_of_matrix(jnp.asarray(matrix_DD), 6)
+    np.testing.assert_allclose(found.value, [3.0, 2.0, 0.5, 0, 0, 0], atol=1e-6)
+    lengths_M = np.linalg.norm(found.vector, axis=1)
+    np.testing.assert_allclose(lengths_M[[0, 1, 2, 4, 5]], [1, 1, 1, 0, 0], atol=1e-6)
+    images_MD = np.asarray(found.vector) @ matrix_DD
+    expected_MD = found.value[:, None] * found.vector
+    np.testing.assert_allclose(images_MD, expected_MD, atol=1e-5)
