@@ -121,3 +121,23 @@ def test_settings_survive_json_and_parse_back():
     again = parsing.parse(ExperimentConfig, dataclasses.asdict(parsed))
     assert again == parsed
     assert parsing.flatten(parsed)["federated.budgets"] == [1, 2, 1, 2, 1, 2, 1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("method", "unit"),
+    [
+        ("full", "block"),
+        ("adap", "adapter"),
+        ("feddat", "adapter"),
+        ("ln", "norm"),
+        ("lora", "lora"),
+        ("bias", "bias"),
+        ("promptfl", "prompt"),
+    ],
+)
+def test_a_method_that_trains_all_layers_trains_its_own_part_without_budgets(method, unit):
+    config = presets.get_base()
+    config.federated.budgets = (3,)
+    presets.set_method(config, method)
+    assert (config.training.unit, config.federated.budgets) == (unit, ())
+    assert config.training.dual_adapters == (method == "feddat")

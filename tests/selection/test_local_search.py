@@ -24,9 +24,11 @@ def value(mask_KL, scores_KL, price):
 def test_climb_makes_each_clients_best_swap_in_turn():
     scores_KL = brute_force.draw_scores(4, 6, seed=3)
     mask_KL = np.zeros((4, 6), bool)
-    mask_KL[:, :3] = True
-    prices_P = np.array([0.0, 0.02, 5.0], np.float32)
-    climbed = jax.jit(local_search.climb)(one_block(scores_KL, np.stack([mask_KL] * 3)), prices_P)
+    for row_L, start in zip(mask_KL, (0, 0, 1, 3), strict=True):
+        row_L[start : start + 3] = True
+    prices_P = np.array([0.0, *np.geomspace(0.001, 0.3, 30), 5.0], np.float32)
+    block = one_block(scores_KL, np.stack([mask_KL] * len(prices_P)))
+    climbed = jax.jit(local_search.climb)(block, prices_P)
     for p, price in enumerate(prices_P):
         expected = mask_KL.copy()
         for k in range(4):
