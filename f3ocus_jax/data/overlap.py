@@ -118,36 +118,44 @@ def count_leaks(train: Sequence[Table], test: Sequence[Table]) -> dict[tuple[str
 
 def count_repeats(table: Table) -> int:
     """Counts the examples whose image, question and answer an earlier example has, too."""
-    keys_N3 = np.stack(
-        [
-            np.unique(table.pixel_hash_N, return_inverse=True)[1].reshape(-1),
-            *(table.columns[name].code_N for name in ("question", "answer")),
-        ],
-        axis=1,
-    )
-    return len(table) - len(np.unique(keys_N3, axis=0))
+    question_N, answer_N = (table.columns[name].code_N for name in ("question", "answer"))
+    combined_N = _number_pairs(_number_pairs(table.pixel_hash_N, question_N), answer_N)
+    return len(table) - len(np.unique(combined_N))
+
+
+def _number_pairs(first_N: np.ndarray, second_N: np.ndarray) -> np.ndarray:
+    """Returns an int64 per example that is equal where both numbers are; the second are >= 0."""
+    number_N = np.unique(first_N, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return number_N * (int(second_N.max(initial=0)) + 1) + second_N
+
+
+PATIENT = ("dataset", "client", "patient")
+"""Columns that identify a patient: hospitals may give several patients the same identifier."""
 
 
 def count_patients(splits: Splits) -> tuple[dict[str, int], int]:
     """Counts the patients of one client.
 
     Args:
-      splits: Split to examples; an identifier belongs to the dataset that it comes from.
+      splits: Split to examples.
 
     Returns:
       (split to number of patients that are known, number of patients of the test split who are in
       another split, too).
     """
-    known = {
-        split: {
-            (dataset, patient)
-            for dataset, patient in zip(table.texts("dataset"), table.texts("patient"), strict=True)
-            if patient != UNKNOWN
-        }
-        for split, table in splits.items()
-    }
+    known = {split: _known_patients(table) for split, table in splits.items()}
     others = set().union(*(found for split, found in known.items() if split != "test"))
     return {split: len(found) for split, found in known.items()}, len(known["test"] & others)
+
+
+def _known_patients(table: Table) -> set[tuple[str, ...]]:
+    columns = [table.columns[name] for name in PATIENT]
+    numbers_N = columns[0].code_N
+    for column in columns[1:]:
+        numbers_N = _number_pairs(numbers_N, column.code_N)
+    _, first = np.unique(numbers_N, return_index=True)
+    patients = {tuple(column.values[column.code_N[index]] for column in columns) for index in first}
+    return {patient for patient in patients if patient[-1] != UNKNOWN}
 
 
 DUPLICATES = {"keep": None, "exact": 0.0, "near": NEAR}

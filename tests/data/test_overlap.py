@@ -94,6 +94,16 @@ def test_patients_are_counted_where_they_are_known_and_by_dataset():
     assert overlap.count_patients(splits) == ({"train": 2, "validation": 1, "test": 3}, 2)
     others = splits | {"test": patients(["2", "3"], "b")}
     assert overlap.count_patients(others)[1] == 0
+    elsewhere = table([7, 8], "xx", patient=["2", "3"], client=["y", "x"])
+    assert overlap.count_patients(splits | {"test": elsewhere})[1] == 1
+
+
+def test_repeats_are_those_that_brute_force_finds():
+    draw = np.random.default_rng(0)
+    hashes, questions, answers = draw.integers(0, 4, (3, 200)).tolist()
+    many = table(hashes, list(map(str, answers)), question=list(map(str, questions)))
+    seen = set(zip(hashes, questions, answers, strict=True))
+    assert overlap.count_repeats(many) == 200 - len(seen)
 
 
 def test_what_is_doubtful_is_said_of_its_client():
