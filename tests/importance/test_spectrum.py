@@ -9,33 +9,19 @@ import pytest
 
 from f3ocus_jax import importance
 from f3ocus_jax.importance.methods import METHODS
-
-LAYERS, EXAMPLES, TOKENS, WIDTH, ANSWERS = 3, 4, 5, 6, 2
-
-
-def draw(seed, *shape):
-    return 0.5 * jax.random.normal(jax.random.key(seed), shape)
-
-
-ROWS_L = {"in": draw(0, LAYERS, WIDTH, 3), "out": draw(1, LAYERS, 3, WIDTH)}
-HIDDEN = 2 * draw(2, EXAMPLES, TOKENS, WIDTH)
-READOUT = draw(3, WIDTH, ANSWERS)
-
-
-def block(row, frozen_row, hidden, gate):
-    inner = jnp.tanh(hidden @ row["in"]) @ row["out"]
-    return hidden + gate[:, None, None] * inner + 0.1 * jnp.mean(hidden, axis=1, keepdims=True)
-
-
-def token_outputs(hidden):
-    """One output per token and answer, [N, T, C]."""
-    return hidden @ READOUT
-
-
-def network(rows_L=None, readout=token_outputs, gate=None):
-    gate = jnp.ones(EXAMPLES) if gate is None else gate
-    rows_L = ROWS_L if rows_L is None else rows_L
-    return importance.Network(block, readout, rows_L, {}, HIDDEN, gate)
+from tests.importance.token_network import (
+    ANSWERS,
+    EXAMPLES,
+    HIDDEN,
+    LAYERS,
+    READOUT,
+    ROWS_L,
+    TOKENS,
+    WIDTH,
+    block,
+    network,
+    token_outputs,
+)
 
 
 def apply(rows_L, hidden):

@@ -117,3 +117,13 @@ def test_hashed_uniforms_of_different_keys_are_independent():
         both = np.corrcoef(np.concatenate([draws_VN, shifted_VN]))[:8, 8:]
         beside = both if lag else both - np.eye(8)
         assert np.max(np.abs(beside)) < 5 / np.sqrt(4096)
+
+
+def test_the_hash_is_undone_by_its_published_inverse():
+    """C. Wellons' "lowbias32_r", which exists since every word has another hash."""
+    words = np.concatenate([np.arange(1000), 2 ** np.arange(32), [2**32 - 1]]).astype(np.uint32)
+    hashed = np.asarray(local_search._mix(jnp.asarray(words)))
+    assert len(set(hashed.tolist())) == len(set(words.tolist()))
+    hashed = (hashed ^ (hashed >> 16)) * np.uint32(0x43021123)
+    hashed = (hashed ^ (hashed >> 15) ^ (hashed >> 30)) * np.uint32(0x1D69E2A5)
+    np.testing.assert_array_equal(hashed ^ (hashed >> 16), words)
