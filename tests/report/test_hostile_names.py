@@ -140,12 +140,12 @@ def test_a_failing_figure_is_one_warning_that_names_it(make_records, tmp_path, m
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
 def test_the_lines_of_the_data_and_of_answers_stay_lines(name):
-    client = ClientSummary(
-        name, "question answering", [name], {"train": 1}, {"train": 1}, {name: 1}, 1, {}, {}, 0.0
-    )
+    counts = ({"train": 1}, {"train": 1}, {name: 1}, 1, {}, {})
+    doubts = (0.5, {"train": 1}, {"test": 2}, 1)
+    client = ClientSummary(name, "question answering", [name], *counts, *doubts)
     answer = Answer(name, {name: 0.5}, {name: 0.5}, (name,))
     lines = [*Summary("hash", [client], {}, []).lines(), *describe(answer, "greedy")]
-    assert len(lines) == 2 + 3
+    assert len(lines) == 2 + 3 + 3
     assert all(is_harmless(line) and "\n" not in line for line in lines)
 
 
