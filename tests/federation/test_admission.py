@@ -64,6 +64,13 @@ def test_pretraining_is_planned_with_all_weights_trained(monkeypatch):
         check_config(config)
 
 
+@pytest.mark.parametrize("name", ["lora_rank", "prompt_length", "adapter_size"])
+def test_pretraining_adds_no_weights(name):
+    raw = raw_config("tiny", task="pretrain", **{f"model__{name}": 4})
+    with pytest.raises(ConfigError, match=rf"model.{name} = 4, must be 0: "):
+        parsing.parse(PretrainConfig, raw)
+
+
 def test_a_population_counts_with_clients_and_layers(monkeypatch):
     config = read_config("tiny")
     rows_L = {"weight": jax.ShapeDtypeStruct((4, 3), "float32")}

@@ -48,6 +48,18 @@ def test_budgets_must_fit_clients_and_layers(given, message):
         made_budgets(config(federated__budgets=given), np.ones(4), CLIENTS)
 
 
+def test_forbidden_layers_are_a_clients_own():
+    made = made_budgets(config(limits__forbidden={"eye": (0, 3)}), np.ones(4), CLIENTS)
+    expected = [[True] * 4, [False, True, True, False], [True] * 4]
+    assert made.wanted.allowed_KL.tolist() == expected
+
+
+@pytest.mark.parametrize("layer", [-1, 4])
+def test_a_forbidden_layer_must_be_there(layer):
+    with pytest.raises(ConfigError, match=rf"forbidden.eye = .*{layer}.*, must be layers 0 to 3"):
+        budgets._allowed({"eye": (0, layer)}, CLIENTS, 4)
+
+
 def test_bytes_of_equal_layers_are_counted_in_layers():
     """250 bytes pay for two layers of 100, 10 000 for no more than all four."""
     made = made_budgets(in_bytes(100, 250, 10_000), EQUAL_L, CLIENTS)

@@ -186,3 +186,9 @@ def test_newest_and_best_rounds_are_counted_apart(last, best, expected, tmp_path
 def test_a_setting_that_one_side_lacks_is_a_difference():
     with pytest.raises(ConfigError, match="new was None, is 3"):
         check_settings({}, {"new": 3})
+
+
+def test_the_hash_of_names_is_that_of_older_checkpoints():
+    """By `printf '["no", "yes"]' | sha256sum`; their order counts."""
+    assert checkpoint.hash_names(["no", "yes"]) == "34dc3d20270b6223"
+    assert checkpoint.hash_names(["yes", "no"]) != "34dc3d20270b6223"

@@ -61,6 +61,7 @@ def test_a_run_continues_after_its_newest_checkpoint(tmp_path, recorded):
     found, _, kept = resuming.resume(PARTS, folder, tmp_path)
     assert int(found.round) == 2
     assert kept == records(2)
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "records.jsonl"}
 
 
 def test_records_without_any_checkpoint_are_not_overwritten(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import pytest
 from etils import epath
@@ -107,3 +108,11 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
         pass
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert found == set(kept)
+
+
+def test_a_file_that_is_gone_before_it_is_removed_is_no_error(tmp_path, monkeypatch):
+    """On a shared folder, the process that wrote it may remove it in the meantime."""
+    gone = tmp_path / "run.json.tmp"
+    monkeypatch.setattr(pathlib.Path, "glob", lambda self, pattern: iter([gone]))
+    run_lock.remove_unfinished(tmp_path)
+    assert not gone.exists()
