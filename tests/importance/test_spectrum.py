@@ -1,6 +1,7 @@
 """The kernels of networks that are not this project's, and their edges."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 
 from f3ocus_jax import importance
 from f3ocus_jax.importance.methods import METHODS
+from f3ocus_jax.importance.spectrum import make_eigenproblem
 from tests.importance.token_network import (
     ANSWERS,
     EXAMPLES,
@@ -69,6 +71,20 @@ def test_masked_tokens_and_answers_do_not_count(method):
     np.testing.assert_allclose(spectrum.values_LM, expected, rtol=1e-4)
     outside = np.asarray(spectrum.vectors_LMNC)[..., mask.reshape(EXAMPLES, -1) == 0]
     np.testing.assert_array_equal(outside, 0)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_a_mask_of_the_first_axes_holds_for_all_further_ones(axes):
+    """Outputs of four axes, such as those of several frames."""
+    outputs = jnp.zeros((EXAMPLES, TOKENS, 3, ANSWERS))
+    mask = np.random.default_rng(0).integers(0, 2, outputs.shape[:axes])
+    linearised = types.SimpleNamespace(outputs=outputs)
+    made = make_eigenproblem(linearised, mask, 1, 1e-4, 64, None, None)
+    expected = np.zeros(outputs.shape)
+    for index in zip(*np.nonzero(mask), strict=True):
+        expected[index] = 1
+    np.testing.assert_array_equal(made.mask_NC, expected.reshape(EXAMPLES, -1))
+    assert not made.starts_MNC[0][made.mask_NC == 0].any()
 
 
 @pytest.mark.parametrize("method", METHODS)
