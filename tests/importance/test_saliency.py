@@ -247,6 +247,26 @@ def test_synflow_agrees_with_finite_differences(unit):
     np.testing.assert_allclose(found, sum(leaves), rtol=1e-3)
 
 
+@pytest.mark.parametrize("sized", [False, True])
+def test_the_input_of_synflow_is_as_large_as_the_canvas(sized, monkeypatch):
+    """Its height and width differ; batches without sizes of images get none."""
+    seen = []
+
+    def apply(model, params, ones):
+        seen.append(ones)
+        return jnp.sum(params["adapters"]["up"])
+
+    monkeypatch.setattr(base, "apply", apply)
+    batch = BATCH.replace(images_BHWC=np.zeros((len(BATCH.labels_B), 4, 6, 3), np.uint8))
+    if sized:
+        batch = batch.replace(image_size_B2=np.full((len(BATCH.labels_B), 2), 3, np.int32))
+    parts = units.split(MODEL.init(jax.random.key(0)), "adapter")
+    make_score("synflow", MODEL, unit="adapter")(*parts, batch, jax.random.key(1))
+    np.testing.assert_array_equal(seen[0].images_BHWC, np.ones((1, 4, 6, 3)))
+    sizes = seen[0].image_size_B2
+    assert sizes is None if not sized else np.asarray(sizes).tolist() == [[4, 6]]
+
+
 @pytest.mark.extended
 def test_synflow_fills_a_canvas_with_its_image():
     config = tiny_vilt()
