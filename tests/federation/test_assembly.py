@@ -6,6 +6,7 @@ import pytest
 
 from f3ocus_jax import hosts
 from f3ocus_jax.data import own_data
+from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import assembly
 from tests.helpers.configs import read_config
 
@@ -30,3 +31,13 @@ def test_hosts_exchange_facts_where_each_has_data_of_its_own(distributed, expect
     with pytest.raises(ReachedError):
         assembly.assemble(read_config("tiny", **settings))
     assert seen["gather"] is expected
+
+
+def test_the_client_with_too_few_probe_examples_is_named():
+    clients = [
+        types.SimpleNamespace(name=name, train=range(size))
+        for name, size in (("eye", 5), ("lung", 4))
+    ]
+    assembly._check_probe(4, clients)
+    with pytest.raises(ConfigError, match=r"probe_examples = 5, must be at most 4, .* client lung"):
+        assembly._check_probe(5, clients)
