@@ -69,7 +69,7 @@ def test_the_table_and_the_partition_name_both_tasks(mixed):
     partition = json.loads((workdir / "partition.json").read_text())
     splits = {client["name"]: list(client["examples"]) for client in partition["clients"]}
     assert splits[FINDERS[0]] == ["train", "test", "validation"]
-    assert splits["slake/english"] == ["train", "test"]
+    assert splits["slake/english"] == ["train", "test", "validation"]
 
 
 @pytest.mark.extended
