@@ -24,7 +24,7 @@ from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Batch, ClientRecord, Params, ServerState
 
 ROWS_OF = {"adapter": "adapters", "block": "blocks", "lora": "lora"}
-SMALLEST_SLOPE = 1e-6
+SMALLEST_SLOPE = 4e-6
 """AdamW divides a gradient by its own size: one of rounding size alone gives a step of any sign."""
 
 AVERAGING_RATE = 0.8
@@ -42,6 +42,11 @@ def to_float64(tree: Tree) -> Tree:
         return leaf.astype(np.float64) if leaf.dtype == np.float32 else leaf
 
     return jax.tree.map(wide, jax.device_get(tree))
+
+
+def is_told(gradient: jax.Array) -> jax.Array:
+    """True where float32 tells a gradient from 0, or where it is 0 exactly."""
+    return (jnp.abs(gradient) > SMALLEST_SLOPE) | (gradient == 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,12 +164,10 @@ class Replay:
             now: Tree, memory: Any, known: Tree, start: Tree, is_own: Tree, batch: Batch
         ) -> tuple[Tree, Any, jax.Array, Tree]:
             loss, slope = jax.value_and_grad(self.loss)(now, batch)
-            known = jax.tree.map(
-                lambda k, g: k & ((jnp.abs(g) > SMALLEST_SLOPE) | (g == 0)), known, slope
-            )
             pulled = jax.tree.map(
                 lambda g, w, w0: g + settings.proximal * (w - w0), slope, now, start
             )
+            known = jax.tree.map(lambda k, g, p: k & is_told(g) & is_told(p), known, slope, pulled)
             change, memory = optimizer.update(pulled, memory, now)
             moved = optax.apply_updates(now, change)
             return jax.tree.map(jnp.where, is_own, moved, now), memory, loss, known
