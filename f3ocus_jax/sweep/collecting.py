@@ -1,5 +1,6 @@
 """Results of a sweep's runs for its report, and the runs that have none."""
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -27,26 +28,15 @@ def collect(
     """
     results, missing = [], []
     for run in runs:
-        cell = run.cell
-        names = (cell.base, cell.family, cell.method, cell.setting, run.seed)
-        try:
-            if (reason := _reason(run, workdir)) is None:
-                folder = run.folder(workdir)
-                base, family, method, setting, seed = names
-                found = read_result(
-                    folder,
-                    key=run.key,
-                    base=base,
-                    family=family,
-                    method=method,
-                    setting=setting,
-                    seed=seed,
-                )
-                results.append(found)
-                continue
-        except (DamagedError, FileNotFoundError) as error:
-            reason = str(error)
-        missing.append(MissingRun(*names, reason))
+        names = {**dataclasses.asdict(run.cell), "seed": run.seed}
+        reason = _reason(run, workdir)
+        if reason is None:
+            try:
+                results.append(read_result(run.folder(workdir), key=run.key, **names))
+            except (DamagedError, FileNotFoundError) as error:
+                reason = str(error)
+        if reason is not None:
+            missing.append(MissingRun(**names, reason=reason))
     return results, missing
 
 

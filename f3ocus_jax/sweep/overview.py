@@ -5,6 +5,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from f3ocus_jax.report.progress import format_duration
 from f3ocus_jax.sweep import marks
 from f3ocus_jax.sweep.marks import State
 from f3ocus_jax.sweep.plan import PlannedRun
@@ -62,19 +63,5 @@ def _time(runs: Sequence[PlannedRun], workdir: pathlib.Path, workers: int) -> st
     if seconds is None:
         return "time left: unknown until the first run is finished"
     by = f"{workers} worker{'s' if workers > 1 else ''}"
-    return f"time left: {duration(seconds / workers)} with {by}, from the runs that are finished"
-
-
-def duration(seconds: float) -> str:
-    """Returns a duration in words.
-
-    >>> duration(7), duration(200), duration(7300), duration(200_000)
-    ('7 s', '3 min 20 s', '2 h 1 min', '2 d 7 h')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+    left = format_duration(seconds / workers)
+    return f"time left: {left} with {by}, from the runs that are finished"

@@ -41,7 +41,7 @@ def work(
     (workdir / marks.LEASES).mkdir(parents=True, exist_ok=True)
     left = list(runs)
     while left := [run for run in left if marks.state_of(run, workdir) is State.LEFT]:
-        claimed = [run for run in left if _try(run, workdir, say, f"{_count(runs, workdir)}")]
+        claimed = [run for run in left if _try(run, runs, workdir, say)]
         if claimed:
             continue
         if not wait:
@@ -54,13 +54,13 @@ def _count(runs: Sequence[PlannedRun], workdir: pathlib.Path) -> str:
     return f"{len(runs) - left + 1} of {len(runs)}"
 
 
-def _try(run: PlannedRun, workdir: pathlib.Path, say: Say, count: str) -> bool:
+def _try(run: PlannedRun, runs: Sequence[PlannedRun], workdir: pathlib.Path, say: Say) -> bool:
     """Does a run unless another worker holds it or has done it; returns True if it was done."""
     try:
         with owner_lock.held(marks.lease_of(run, workdir), _ignore):
             if marks.state_of(run, workdir) is not State.LEFT:
                 return False
-            say(f"[{count}] {run}")
+            say(f"[{_count(runs, workdir)}] {run}")
             _do(run, run.folder(workdir), say)
             return True
     except owner_lock.HeldError:
