@@ -148,12 +148,17 @@ def count_patients(splits: Splits) -> tuple[dict[str, int], int]:
     return {split: len(found) for split, found in known.items()}, len(known["test"] & others)
 
 
+def number_patients(table: Table) -> np.ndarray:
+    """Returns int64 [N], equal for examples of one patient, and of unknown ones of a hospital."""
+    numbers_N = np.zeros(len(table), np.int64)
+    for name in PATIENT:
+        numbers_N = _number_pairs(numbers_N, table.columns[name].code_N)
+    return numbers_N
+
+
 def _known_patients(table: Table) -> set[tuple[str, ...]]:
     columns = [table.columns[name] for name in PATIENT]
-    numbers_N = columns[0].code_N
-    for column in columns[1:]:
-        numbers_N = _number_pairs(numbers_N, column.code_N)
-    _, first = np.unique(numbers_N, return_index=True)
+    _, first = np.unique(number_patients(table), return_index=True)
     patients = {tuple(column.values[column.code_N[index]] for column in columns) for index in first}
     return {patient for patient in patients if patient[-1] != UNKNOWN}
 

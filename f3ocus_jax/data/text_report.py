@@ -44,9 +44,9 @@ class TextReport:
         """
         said = []
         if self.unknown_share:
-            languages = f" ({self.languages()})" if self.unknown_by_language else ""
             said.append(
-                f"{100 * self.unknown_share:.1f} % of the questions' tokens are unknown{languages}"
+                f"{100 * self.unknown_share:.1f} % of the questions' tokens are unknown"
+                f"{self.in_brackets()}"
             )
         if self.cut:
             said.append(
@@ -59,6 +59,10 @@ class TextReport:
         """Returns the share of unknown tokens of each language, the largest first."""
         ordered = sorted(self.unknown_by_language.items(), key=lambda entry: (-entry[1], entry[0]))
         return ", ".join(f"{printable(name)} {100 * share:.1f} %" for name, share in ordered)
+
+    def in_brackets(self) -> str:
+        """Returns `languages` as it follows the share of all, "" where no language is known."""
+        return f" ({self.languages()})" if self.unknown_by_language else ""
 
 
 def report_texts(
@@ -124,11 +128,10 @@ def check_known(reports: list[TextReport], most: float) -> None:
     """Raises ConfigError if a client has a larger share of unknown tokens than a run may have."""
     for report in reports:
         if report.unknown_share > most:
-            languages = f" ({report.languages()})" if report.unknown_by_language else ""
             client = printable(report.client, LONGEST_NAME)
             raise ConfigError(
                 f"{100 * report.unknown_share:.0f} % of the tokens in questions of client {client} "
-                f"are unknown to the tokenizer{languages}, more than config.data.max_unknown_share "
-                f"= {most}: take weights whose tokenizer knows the language "
-                "(config.model.weights), or raise it"
+                f"are unknown to the tokenizer{report.in_brackets()}, more than "
+                f"config.data.max_unknown_share = {most}: take weights whose tokenizer knows the "
+                "language (config.model.weights), or raise it"
             )

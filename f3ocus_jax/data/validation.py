@@ -7,6 +7,7 @@ import numpy as np
 import scipy.sparse
 from scipy.sparse import csgraph
 
+from f3ocus_jax.data import overlap
 from f3ocus_jax.data.table import Table, join_tables
 from tfds_medvqa.common.rows import UNKNOWN
 
@@ -70,10 +71,7 @@ def _groups(table: Table) -> np.ndarray:
     _, image_N = np.unique(table.pixel_hash_N, return_inverse=True)
     patients = table.columns["patient"]
     is_known_N = np.array([name != UNKNOWN for name in patients.values], bool)[patients.code_N]
-    # Two datasets, or two hospitals, may give two patients one name.
-    columns = (table.columns["dataset"], table.columns["client"], patients)
-    codes_N3 = np.stack([column.code_N for column in columns], axis=1)
-    owner_N = np.unique(codes_N3, axis=0, return_inverse=True)[1].reshape(-1)
+    owner_N = np.unique(overlap.number_patients(table), return_inverse=True)[1].reshape(-1)
     images = int(image_N.max(initial=-1)) + 1
     size = images + int(owner_N.max(initial=-1)) + 1
     pairs = (image_N[is_known_N], images + owner_N[is_known_N])
