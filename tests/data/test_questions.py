@@ -11,8 +11,8 @@ from f3ocus_jax.data.questions import make_batch, pair, read_picture
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.errors import DataError
 from tests.tfds_medvqa import attacks
-from tfds_medvqa.common.image_limits import DecodeOptions
-from tfds_medvqa.common.images import read_image
+from tfds_medvqa.common.image_limits import DEFAULT_DECODING, DecodeOptions
+from tfds_medvqa.common.source_images import SourceImage
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_sixteen_bit_grey_is_asked_about_as_it_is_trained_on(tmp_path):
     path = tmp_path / "deep.png"
     deep_HW = np.arange(48, dtype=np.uint16).reshape(8, 6) * 1000
     Image.fromarray(deep_HW).save(path)
-    with Image.open(read_image(path)) as built:
+    with Image.open(SourceImage(path, "row 0").read(DEFAULT_DECODING)) as built:
         np.testing.assert_array_equal(np.asarray(read_picture(path)), np.asarray(built))
 
 

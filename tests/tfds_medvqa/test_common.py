@@ -9,8 +9,10 @@ from PIL import Image
 from tfds_medvqa.common.answers import CLOSED_ANSWERS, NUMBER_WORDS, answer_type, normalise
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.features import QUESTION_TYPES, example_features, question_example
-from tfds_medvqa.common.images import encode_png, read_image
+from tfds_medvqa.common.image_limits import DEFAULT_DECODING
+from tfds_medvqa.common.images import encode_png
 from tfds_medvqa.common.source_folder import Origin, SourceFolder
+from tfds_medvqa.common.source_images import SourceImage
 from tfds_medvqa.common.tables import piped_rows, read_json, read_text, table_rows
 
 
@@ -194,21 +196,25 @@ def saved(path, array, mode=None):
     return path
 
 
+def read(path):
+    return SourceImage(path, "row 0").read(DEFAULT_DECODING)
+
+
 def test_a_colour_image_keeps_its_bytes_and_others_get_three_channels(tmp_path):
     colour = np.random.default_rng(0).integers(0, 256, (8, 6, 3)).astype(np.uint8)
     for name in ("a.png", "a.jpg"):
         path = saved(tmp_path / name, colour)
-        assert read_image(path).getvalue() == path.read_bytes()
+        assert read(path).getvalue() == path.read_bytes()
     for mode in ("L", "P", "RGBA", "LA", "1"):
         path = saved(tmp_path / "b.png", colour, mode)
-        assert decoded(read_image(path)).shape == (8, 6, 3)
+        assert decoded(read(path)).shape == (8, 6, 3)
     deep = (np.arange(48, dtype=np.uint16).reshape(8, 6)) * 257
-    shown = decoded(read_image(saved(tmp_path / "c.png", deep)))
+    shown = decoded(read(saved(tmp_path / "c.png", deep)))
     np.testing.assert_array_equal(shown[..., 0], np.rint(deep / 16383 * 255))
 
 
 def test_a_large_image_is_made_smaller_and_a_small_one_is_not(tmp_path):
     path = saved(tmp_path / "a.jpg", np.full((40, 60, 3), 128, np.uint8))
-    with Image.open(read_image(path, shorter_side=20)) as image:
+    with Image.open(SourceImage(path, "row 0", 20).read(DEFAULT_DECODING)) as image:
         assert (image.size, image.format) == ((30, 20), "JPEG")
-    assert read_image(path, shorter_side=40).getvalue() == path.read_bytes()
+    assert SourceImage(path, "row 0", 40).read(DEFAULT_DECODING).getvalue() == path.read_bytes()

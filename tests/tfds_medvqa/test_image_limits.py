@@ -13,7 +13,8 @@ from tests.helpers.paths import DATASETS, PACKAGE, REPOSITORY
 from tests.tfds_medvqa import attacks
 from tfds_medvqa.common import images
 from tfds_medvqa.common.errors import BuildError, ImageError, ImageSizeError
-from tfds_medvqa.common.image_limits import DecodeOptions
+from tfds_medvqa.common.image_limits import DEFAULT_DECODING, DecodeOptions
+from tfds_medvqa.common.source_images import SourceImage
 
 OPENING = {"Image.open", "PIL.Image.open", "plt.imread", "imread", "iio.imread"}
 
@@ -53,7 +54,7 @@ def test_a_file_beyond_the_limit_is_not_even_read(tmp_path):
     path.touch()
     os.truncate(path, 1 << 40)
     with pytest.raises(BuildError, match=r"sparse\.png: has 1099511627776 bytes, more than"):
-        images.read_image(path)
+        SourceImage(path, "row 0").read(DEFAULT_DECODING)
 
 
 @pytest.mark.parametrize("form", [form for form in images.FORMATS if form != "PPM"])

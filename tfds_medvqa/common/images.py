@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import pathlib
 import threading
 from collections.abc import Iterator
 
@@ -11,12 +10,11 @@ from PIL import Image, UnidentifiedImageError
 
 from tfds_medvqa.common import dicom
 from tfds_medvqa.common.conversion import significant_bits_of, to_rgb
-from tfds_medvqa.common.errors import BuildError, ImageError
+from tfds_medvqa.common.errors import ImageError
 from tfds_medvqa.common.image_limits import (
     DEFAULT_DECODING,
     DecodeOptions,
     check_size,
-    read_bytes,
 )
 from tfds_medvqa.common.placeholders import placeholder
 
@@ -168,20 +166,6 @@ def _is_plain(image: Image.Image) -> bool:
     """Returns True for a colour image in a format that may be stored, alone in its file."""
     is_alone = getattr(image, "n_frames", 1) == 1
     return image.format in ("PNG", "JPEG") and image.mode == "RGB" and is_alone
-
-
-def read_image(
-    path: pathlib.Path, shorter_side: int = 0, options: DecodeOptions = DEFAULT_DECODING
-) -> io.BytesIO:
-    """Reads an image file as `encode_checked` does.
-
-    Raises:
-      BuildError: if it cannot be used; the message names it.
-    """
-    try:
-        return encode_checked(read_bytes(path, options.max_pixels), shorter_side, options)
-    except ImageError as error:
-        raise BuildError(f"{path}: {error}") from error
 
 
 def _downscaled(image: Image.Image, shorter_side: int, significant_bits: int = 0) -> Image.Image:
