@@ -39,6 +39,7 @@ BUILDERS = {
         "kvasir_vqa",
         "medvqa_fl",
         "mimic_cxr",
+        "modality_images",
         "omni_med_vqa",
         "open_i",
         "path_vqa",

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -57,13 +58,10 @@ class AnswerTokenizer:
 
     def add_tokens(self, client: ClientData) -> ClientData:
         """Returns a client whose examples have the tokens of their answers."""
-        validation = client.validation
-        return dataclasses.replace(
-            client,
-            train=self._add_tokens(client.train),
-            test=self._add_tokens(client.test),
-            validation=None if validation is None else self._add_tokens(validation),
-        )
+        splits = {"train": client.train, "test": client.test, "validation": client.validation}
+        known = {name: split for name, split in splits.items() if split is not None}
+        tokenised: dict[str, Any] = {name: self._add_tokens(each) for name, each in known.items()}
+        return dataclasses.replace(client, **tokenised)
 
     def _add_tokens(self, examples: Examples) -> Examples:
         ids_NA, mask_NA = self.encode(examples.answers)

@@ -109,14 +109,14 @@ class ClientData:
       name: Name of the client.
       train: Training examples. Where another host holds them, this and the other splits are
         `RemoteExamples`.
-      test: Test examples, for evaluation.
+      test: Test examples, for evaluation; None in a run that leaves them out.
       validation: Validation examples, on which thresholds of findings and the round are chosen;
         None for a client without any.
     """
 
     name: str
     train: Examples
-    test: Examples
+    test: Examples | None
     validation: Examples | None = None
 
     @property

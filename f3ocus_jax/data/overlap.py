@@ -143,7 +143,7 @@ def count_patients(splits: Splits) -> tuple[dict[str, int], int]:
       (split to number of patients that are known, number of patients of the test split who are in
       another split, too).
     """
-    known = {split: _known_patients(table) for split, table in splits.items()}
+    known = {split: known_patients(table) for split, table in splits.items()}
     others = set().union(*(found for split, found in known.items() if split != "test"))
     return {split: len(found) for split, found in known.items()}, len(known["test"] & others)
 
@@ -156,7 +156,8 @@ def number_patients(table: Table) -> np.ndarray:
     return numbers_N
 
 
-def _known_patients(table: Table) -> set[tuple[str, ...]]:
+def known_patients(table: Table) -> set[tuple[str, ...]]:
+    """Returns the patients of the examples that name one, each as its values of `PATIENT`."""
     columns = [table.columns[name] for name in PATIENT]
     _, first = np.unique(number_patients(table), return_index=True)
     patients = {tuple(column.values[column.code_N[index]] for column in columns) for index in first}

@@ -13,6 +13,7 @@ from f3ocus_jax import hosts as distributed
 from f3ocus_jax.config import require
 from f3ocus_jax.data import (
     cache,
+    evaluated,
     images,
     overlap,
     own_data,
@@ -213,6 +214,7 @@ def read_tables(
     own_data.check_names(gather, clients)
     share, seed = config.validation_share, config.split_seed
     clients, without = validation.hold_out(clients, share, seed)
+    clients = evaluated.limit(clients, config.evaluated_examples, seed)
     for name, splits in clients.items():
         finds = CLASSIFICATION in splits["train"].columns["task"].values
         for split in (*SPLITS, VALIDATION) if finds else SPLITS:

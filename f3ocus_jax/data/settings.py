@@ -111,6 +111,13 @@ class DataConfig(Section):
         earlier=0.0,
     )
     split_seed: int = setting(0, "Seed of these two splits.", at_least=0, **SEED)
+    evaluated_examples: int = setting(
+        0,
+        "Most test examples of a client, and most validation examples, that are evaluated; "
+        "`split_seed` draws the same ones in every run. 0 for all.",
+        at_least=0,
+        at_most=2**31 - 1,
+    )
     question_length: int = setting(
         20,
         "Tokens of a question, with the first and last special token; longer ones lose their end, "

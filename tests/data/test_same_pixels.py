@@ -10,10 +10,11 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from f3ocus_jax import runs
 from f3ocus_jax.data import html_page
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
+from f3ocus_jax.federation import runs
+from f3ocus_jax.federation.run_folder import SavedModel
 from tests.helpers.configs import read_config
 from tests.helpers.dicom_files import make_dicom_modes
 from tests.helpers.image_modes import PAGE, SIDE, make_modes, make_pages
@@ -58,7 +59,8 @@ def doors(tmp_path_factory):
         for record in builder.as_data_source("train", decoders=decoders)
     }
     finished = runs.FinishedRun(folder, config, 0)
-    finished.__dict__["_model"] = (model_of_no_answers(), None, raise_batch)
+    saved = SavedModel(model_of_no_answers(), None, 0)
+    finished.__dict__["_model"] = (saved, raise_batch)
 
     def predict(name):
         with pytest.raises(SeenError) as seen:

@@ -51,8 +51,15 @@ PIPED = {
 }
 """File and the folder of the images."""
 
-CSV = {"pmc_vqa": ("train.csv", "Figure_path", "Question", "Answer", "images")}
+_CT = "modalities/ct_iqothnccd"
+CSV = {
+    "pmc_vqa": ("train.csv", "Figure_path", "Question", "Answer", "images"),
+    "modality_images": (f"{_CT}/labels.csv", "image", "patient", "label", _CT),
+}
 """File, columns of image, question and answer, and the folder of the images."""
+
+MADE_QUESTIONS = ("modality_images",)
+"""Datasets whose rows hold no question; another text is in its place in `CSV`."""
 
 PARQUET = {"path_vqa": "train-00000-*.parquet", "kvasir_vqa": "00000.parquet"}
 """File whose rows hold their images."""
@@ -67,12 +74,13 @@ CONFIGS = {
     "open_i": "reports",
     "mimic_cxr": "reports",
     "path_vqa": "released",
+    "modality_images": "chest_ct",
     "pmc_vqa": "version_1",
     "kvasir_vqa": "all",
 }
 NAMED = tuple(dataset for dataset in CONFIGS if dataset not in PARQUET)
 """Datasets whose rows name the files of their images."""
-TEXTS = (*JSON, *PIPED, *CSV, *PARQUET)
+TEXTS = tuple(each for each in (*JSON, *PIPED, *CSV, *PARQUET) if each not in MADE_QUESTIONS)
 """Datasets whose rows hold a question and an answer."""
 
 NESTED: object = "x"

@@ -22,6 +22,11 @@ from tfds_medvqa.common.draws import Draws
 from tfds_medvqa.common.findings import FINDINGS
 from tfds_medvqa.kvasir_vqa.kvasir_vqa_dataset_builder import TEST_SHARE
 from tfds_medvqa.medvqa_fl import records
+from tfds_medvqa.modality_images.hospitals import HELD_OUT, HOSPITALS, UPSTREAM, Hospital
+from tfds_medvqa.modality_images.modality_images_dataset_builder import (
+    LABELS,
+    TEST_SHARE as UPSTREAM_TEST_SHARE,
+)
 from tfds_medvqa.omni_med_vqa.omni_med_vqa_dataset_builder import TRAIN_SHARE
 
 COMPRESSED = (".npz", ".parquet", ".gz")
@@ -352,11 +357,36 @@ def mimic_cxr(folder: pathlib.Path) -> None:
         (folder / f"mimic-cxr-2.0.0-{name}.csv.gz").write_bytes(gzip.compress(text, mtime=0))
 
 
+def upstream_images(hospital: Hospital) -> list[str]:
+    """Image paths of which the hash throws three into training and two into test."""
+    paths = [f"images/other_{number:02d}.jpg" for number in range(60)]
+    owners = {path: f"{hospital.name}/{path.removeprefix('images/')}" for path in paths}
+    test = [path for path in paths if Draws(owners[path]).fraction("split") < UPSTREAM_TEST_SHARE]
+    return [*[path for path in paths if path not in test][:3], *test[:2]]
+
+
+def modality_images(folder: pathlib.Path) -> None:
+    """Eight images of each hospital in three splits, and five others of its source."""
+    for hospital in HOSPITALS.values():
+        labels = list(hospital.labels)
+        named = ("train", "train", "train", "train", "val", "val", "test", "test")
+        own = {f"images/{number}.jpg": split for number, split in enumerate(named)}
+        parts = {HELD_OUT: own}
+        if hospital.has_upstream:
+            parts[UPSTREAM] = dict.fromkeys(upstream_images(hospital), "train")
+        for part, split_of in parts.items():
+            lines = ["image,label,split,patient"]
+            for number, (image, split) in enumerate(split_of.items()):
+                lines.append(f"{image},{labels[number % len(labels)]},{split},")
+                picture(folder / part / hospital.folder / image, number, "L")
+            write_lines(folder / part / hospital.folder / LABELS, lines)
+
+
 WRITERS: dict[str, Callable[[pathlib.Path], None]] = {
     writer.__name__: writer
     for writer in (
-        *(kvasir_vqa, medvqa_fl, mimic_cxr, omni_med_vqa, open_i, path_vqa, pmc_vqa, slake),
-        *(vqa_med_2019, vqa_med_2020, vqa_med_2021, vqa_rad),
+        *(kvasir_vqa, medvqa_fl, mimic_cxr, modality_images, omni_med_vqa, open_i),
+        *(path_vqa, pmc_vqa, slake, vqa_med_2019, vqa_med_2020, vqa_med_2021, vqa_rad),
     )
 }
 

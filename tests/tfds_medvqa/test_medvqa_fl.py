@@ -99,6 +99,10 @@ def test_there_is_a_config_per_client_and_resolution_and_one_for_all():
     for suffix in ("", "_64", "_128", "_224"):
         for name in (*CLIENTS, "all", "chest_xray_pneumonia", "chest_xray_findings"):
             assert f"{name}{suffix}" in Builder.builder_configs
+            own = Builder.builder_configs.get(f"{name}{suffix}_own_splits")
+            assert (own is None) == (name == "chest_xray_findings")
+            assert own is None or own.own_splits
+            assert not Builder.builder_configs[f"{name}{suffix}"].own_splits
     assert set(Builder.builder_configs["all"].sources) == set(SOURCES)
     assert len({*Builder.BUILDER_CONFIGS}) == len(Builder.builder_configs)  # each has a hash
 
@@ -147,6 +151,24 @@ def test_every_source_is_built_with_all_features(examples):
         closed = text(example["answer"]) in ("yes", "no")
         assert text(example["answer_type"]) == ("closed" if closed else "open")
         assert len(example["label"]) == (14 if source.name == "chestmnist" else 1)
+
+
+def test_medmnist_s_own_splits_are_kept_with_the_same_questions(tmp_path, examples):
+    names = ("breastmnist", "chestmnist")
+    known = {name: medmnist_files.write(tmp_path, name)[1] for name in names}
+    config = MedVQAConfig(name="kept", sources=names, own_splits=True, records=known)
+    builder = Builder(config=config, data_dir=tmp_path / "data", file_format="array_record")
+    prepare(builder, tmp_path)
+    splits = texts(builder)
+    counts = {split: len(found) for split, found in splits.items()}
+    assert counts == {"train": 2 * 23, "validation": 2 * 5, "test": 2 * 9}
+    parts = {"train": "train", "validation": "val", "test": "test"}
+    asked = {each["image_id"]: each for each in examples["train"] + examples["test"]}
+    for split, found in splits.items():
+        for example in found:
+            assert text(example["image_id"]).split("/")[1] == parts[split]
+            for name in ("question", "answer", "client"):
+                assert example[name] == asked[example["image_id"]][name]
 
 
 @pytest.mark.parametrize("source", ["bloodmnist", "chestmnist"])
@@ -260,7 +282,9 @@ def test_a_missing_file_says_where_it_comes_from_and_what_it_must_be(tmp_path):
     (tmp_path / "octmnist.npz").rename(tmp_path / "other.npz")
     nowhere = dataclasses.replace(record, addresses={28: "http://127.0.0.1:9/octmnist.npz"})
     builder = builder_of(tmp_path, {"octmnist": nowhere})
-    message = rf"octmnist.npz is not in .* from http://127.*md5 {record.md5[28]}"
+    message = (
+        rf"octmnist.npz is neither in .* nor below it .* from http://127.*md5 {record.md5[28]}"
+    )
     with pytest.raises(BuildError, match=message):
         prepare(builder, tmp_path)
     with pytest.raises(BuildError, match="is in no manual folder"):
@@ -293,11 +317,12 @@ def test_a_download_that_the_server_refuses_is_named(tmp_path, server):
         prepare(builder_of(tmp_path, {"octmnist": record}))
 
 
-def test_a_file_of_the_user_is_not_downloaded(tmp_path, server):
+@pytest.mark.parametrize("below", ["", "all sources/medmnist"], ids=["in the folder", "below it"])
+def test_a_file_of_the_user_is_not_downloaded(tmp_path, server, below):
     _, record = served(server, "octmnist")
     manual = tmp_path / "manual"
-    manual.mkdir()
-    medmnist_files.write(manual, "octmnist")
+    (manual / below).mkdir(parents=True)
+    medmnist_files.write(manual / below, "octmnist")
     prepare(builder_of(tmp_path, {"octmnist": record}), manual)
     assert server[2] == []
 
@@ -329,6 +354,13 @@ def test_the_real_files_build_completely(config, real_data, tmp_path):
             original = arrays[f"{split}_images"][int(index)].reshape(28, 28, -1)
             assert (example["image"] == original).all()
             assert list(example["label"]) == arrays[f"{split}_labels"][int(index)].tolist()
+
+
+@pytest.mark.extended
+def test_the_real_fundus_images_keep_their_own_splits(real_data, tmp_path):
+    builder = build("medvqa_fl/fundus_own_splits", tmp_path, real_data / "medmnist")
+    counts = {split: len(builder.as_data_source(split)) for split in builder.info.splits}
+    assert counts == {"train": 1080, "validation": 120, "test": 400}
 
 
 def test_chestmnist_s_findings_are_asked_for_in_medmnist_s_own_splits(tmp_path):

@@ -19,8 +19,10 @@ PICTURES = (".png", ".jpg")
 UNUSED = {
     "pmc_vqa": ("*_2.csv", "test_clean.csv"),
     "mimic_cxr": ("*/s50000004.txt",),
+    "modality_images": ("upstream/*", "modalities/[!c]*"),
 }
-"""Files of the dummy data that the config does not read: other versions, a study without labels."""
+"""Files of the dummy data that the config does not read: other versions, a study without labels,
+hospitals other than that of CT."""
 
 
 def read_files(dataset):

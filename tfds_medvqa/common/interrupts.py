@@ -15,6 +15,10 @@ ANEW = "the same command again builds it anew"
 """What to do next, after a run and after a build."""
 
 
+PARENT_SAYS_IT = "F3OCUS_PARENT_SAYS_IT"
+"""Environment variable of the processes whose parent prints the line for all of them."""
+
+
 class Interrupted(BaseException):
     """A signal that asks the process to end; no `except Exception` stops it.
 
@@ -31,6 +35,11 @@ class Interrupted(BaseException):
     def exit_status(self) -> int:
         """Exit status as shells give it: 130 for Ctrl-C, 143 for SIGTERM."""
         return 128 + self.signal
+
+
+def is_said_by_parent() -> bool:
+    """Returns True if this process ends without a line of its own."""
+    return bool(os.environ.get(PARENT_SAYS_IT))
 
 
 def is_command(package: str) -> bool:
@@ -55,7 +64,8 @@ def end_at_once(remedy: str = GOES_ON) -> None:
         interruption = Interrupted(number, remedy)
         with contextlib.suppress(RuntimeError, OSError):  # as in the middle of another print
             sys.stdout.flush()
-            print(f"error: {interruption}", file=sys.stderr, flush=True)
+            if not is_said_by_parent():
+                print(f"error: {interruption}", file=sys.stderr, flush=True)
         os._exit(interruption.exit_status)
 
     for number in SIGNALS:
@@ -66,17 +76,25 @@ def end_at_once(remedy: str = GOES_ON) -> None:
 def raised(remedy: str = GOES_ON) -> Iterator[None]:
     """Raises `Interrupted` in the main thread when a signal of `SIGNALS` comes.
 
+    It also takes the place of an error that code below made of it, as some written in C does.
+
     Args:
       remedy: Advice, the end of the message.
     """
+    received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         del frame
+        received.append(number)
         raise Interrupted(number, remedy)
 
     before = {number: signal.signal(number, interrupt) for number in SIGNALS}
     try:
         yield
+    except Exception as error:
+        if received:
+            raise Interrupted(received[0], remedy) from error
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

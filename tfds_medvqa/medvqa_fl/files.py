@@ -1,5 +1,6 @@
 """Lookup of a subset's file in the user's folder, or its download."""
 
+import os
 import pathlib
 from typing import Any
 
@@ -7,6 +8,7 @@ import requests
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
 from tfds_medvqa.common.errors import BuildError
+from tfds_medvqa.common.folder_index import FolderIndex
 from tfds_medvqa.common.manual_builder import manual_folder
 from tfds_medvqa.medvqa_fl.records import Record
 
@@ -14,7 +16,7 @@ CONNECT_SECONDS = 10.0
 
 
 def locate(dl_manager: Any, record: Record, resolution: int) -> pathlib.Path:
-    """Finds a subset's file in the manual folder, or downloads it.
+    """Finds a subset's file in the manual folder or below it, or downloads it.
 
     Args:
       dl_manager: TFDS's download manager.
@@ -29,8 +31,9 @@ def locate(dl_manager: Any, record: Record, resolution: int) -> pathlib.Path:
     """
     name = record.file_name(resolution)
     folder = manual_folder(dl_manager)
-    if folder is not None and (folder / name).is_file():
-        return folder / name
+    found = FolderIndex(folder).find(name, os.path.isfile)
+    if found is not None:
+        return found[1]
     address = record.addresses[resolution]
     try:
         # TFDS would retry for minutes if the server cannot be reached.
@@ -42,7 +45,11 @@ def locate(dl_manager: Any, record: Record, resolution: int) -> pathlib.Path:
             "it is truncated or not MedMNIST's own; try again"
         ) from error
     except Exception as error:  # TFDS raises any error of its backends
-        where = f"not in {folder}" if folder else "in no manual folder (none was given, or empty)"
+        where = (
+            f"neither in {folder} nor below it"
+            if folder
+            else "in no manual folder (none was given, or empty)"
+        )
         raise BuildError(
             f"{name} is {where} and could not be downloaded from {address} "
             f"({type(error).__name__}); put MedMNIST's own file, md5 {record.md5[resolution]}, "

@@ -72,50 +72,50 @@ def yes_no(
     return image.draws.choice("asked", false_things), "no"
 
 
-def _closed(sentences: Sequence[str], things: Callable[[Image], Things]) -> Form:
+def closed(sentences: Sequence[str], things: Callable[[Image], Things]) -> Form:
     """Makes a closed form from true and false things."""
     return lambda image: (sentences, *yes_no(image, *things(image)))
 
 
-def _open(sentences: Sequence[str], answer: Callable[[Image], str]) -> Form:
+def open_question(sentences: Sequence[str], answer: Callable[[Image], str]) -> Form:
     """Makes an open form; {thing} is the region."""
     return lambda image: (sentences, image.region, answer(image))
 
 
-def _decision(
+def decision(
     sentences: Sequence[str], holds: Callable[[Image], bool], thing: str | None = None
 ) -> Form:
     """Makes a closed form about a fixed thing; {thing} is the region unless given."""
     return lambda image: (sentences, thing or image.region, "yes" if holds(image) else "no")
 
 
-def _against(one: str, every: Sequence[str], never: Sequence[str] = ()) -> Things:
+def against(one: str, every: Sequence[str], never: Sequence[str] = ()) -> Things:
     """Returns one thing as true and all others as false, without those in `never`."""
     return (one,), tuple(thing for thing in every if thing != one and thing not in never)
 
 
 def _modalities(image: Image) -> Things:
     own = image.source.modality
-    return _against(own, MODALITIES, never=facts.ALSO_USED.get(own, ()))
+    return against(own, MODALITIES, never=facts.ALSO_USED.get(own, ()))
 
 
 def _anatomies(image: Image) -> Things:
     never = facts.ALSO_IMAGED.get(image.source.client, ())
-    return _against(image.anatomy, ANATOMIES, never)
+    return against(image.anatomy, ANATOMIES, never)
 
 
 def _organs(image: Image) -> Things:
-    return _against(ORGANS[image.label][0], [organ for organ, _ in ORGANS.values()])
+    return against(ORGANS[image.label][0], [organ for organ, _ in ORGANS.values()])
 
 
 def _kidney_cells(image: Image) -> Things:
-    return _against(facts.KIDNEY_CELLS[image.label], tuple(facts.KIDNEY_CELLS.values()))
+    return against(facts.KIDNEY_CELLS[image.label], tuple(facts.KIDNEY_CELLS.values()))
 
 
 def _with_articles(names: Mapping[str, str]) -> Callable[[Image], Things]:
     """Makes the true and false things, with articles, of a single label."""
     every = tuple(facts.with_article(name) for name in names.values())
-    return lambda image: _against(facts.with_article(names[image.label]), every)
+    return lambda image: against(facts.with_article(names[image.label]), every)
 
 
 def _chest_findings(image: Image) -> Things:
@@ -130,7 +130,7 @@ def _chest_findings(image: Image) -> Things:
 def _chest_diagnosis(image: Image) -> FilledForm:
     """Returns an open question if there is one right answer, otherwise a closed one."""
     if len(image.labels) > 1:
-        return _closed(wordings.HAS_FINDING, _chest_findings)(image)
+        return closed(wordings.HAS_FINDING, _chest_findings)(image)
     found = facts.CHEST_FINDINGS[image.label] if image.labels else "no finding"
     return wordings.DIAGNOSIS, image.region, found
 
@@ -146,7 +146,7 @@ def _grades(image: Image) -> Things:
     return reached, tuple(f"grade {grade}" for grade in range(own + 1, 5))
 
 
-_colon_cancer = _decision(wordings.COLON_CANCER, lambda image: image.label in facts.COLON_CANCER)
+_colon_cancer = decision(wordings.COLON_CANCER, lambda image: image.label in facts.COLON_CANCER)
 
 
 def _colon_diagnosis(image: Image) -> FilledForm:
@@ -157,7 +157,7 @@ def _colon_diagnosis(image: Image) -> FilledForm:
     return wordings.DIAGNOSIS, image.region, diagnosis
 
 
-_lineage = _open(wordings.LINEAGE, lambda image: facts.KIDNEY_LINEAGES[image.label])
+_lineage = open_question(wordings.LINEAGE, lambda image: facts.KIDNEY_LINEAGES[image.label])
 
 
 def _compartment(image: Image) -> FilledForm:
@@ -168,80 +168,80 @@ def _compartment(image: Image) -> FilledForm:
 
 GENERAL: Mapping[str, Sequence[Form]] = {
     MODALITY: (
-        _open(wordings.MODALITY, lambda image: image.source.modality),
-        _closed(wordings.IS_MODALITY, _modalities),
+        open_question(wordings.MODALITY, lambda image: image.source.modality),
+        closed(wordings.IS_MODALITY, _modalities),
     ),
     ANATOMY: (
-        _open(wordings.ANATOMY, lambda image: image.anatomy),
-        _closed(wordings.IS_ANATOMY, _anatomies),
+        open_question(wordings.ANATOMY, lambda image: image.anatomy),
+        closed(wordings.IS_ANATOMY, _anatomies),
     ),
 }
 """Forms of all sources."""
 
-_view = _open(wordings.VIEW, lambda image: str(image.source.view))
-_organ = _open(wordings.ORGAN, lambda image: ORGANS[image.label][0])
-_blood_cell = _open(wordings.BLOOD_CELL, lambda image: facts.BLOOD_CELLS[image.label])
+_view = open_question(wordings.VIEW, lambda image: str(image.source.view))
+_organ = open_question(wordings.ORGAN, lambda image: ORGANS[image.label][0])
+_blood_cell = open_question(wordings.BLOOD_CELL, lambda image: facts.BLOOD_CELLS[image.label])
 
 # A form that is listed twice is twice as likely.
 _CT: Mapping[str, Sequence[Form]] = {
     MODALITY: (*GENERAL[MODALITY], _view, _view),
-    ANATOMY: (_organ, _organ, _closed(wordings.IS_ORGAN, _organs)),
+    ANATOMY: (_organ, _organ, closed(wordings.IS_ORGAN, _organs)),
     ATTRIBUTES: (
-        _open(wordings.SIDE, lambda image: facts.side(image.label)),
-        _decision(wordings.IS_PAIRED, lambda image: facts.side(image.label) != "unpaired"),
+        open_question(wordings.SIDE, lambda image: facts.side(image.label)),
+        decision(wordings.IS_PAIRED, lambda image: facts.side(image.label) != "unpaired"),
     ),
 }
 
 SPECIFIC: Mapping[tuple[str, str], Sequence[Form]] = {
     ("chestmnist", DIAGNOSIS): (
         _chest_diagnosis,
-        _closed(wordings.HAS_FINDING, _chest_findings),
-        _decision(wordings.IS_ABNORMAL, lambda image: bool(image.labels)),
+        closed(wordings.HAS_FINDING, _chest_findings),
+        decision(wordings.IS_ABNORMAL, lambda image: bool(image.labels)),
     ),
     ("pneumoniamnist", DIAGNOSIS): (
-        _open(wordings.DIAGNOSIS, lambda image: image.label),
-        _decision(wordings.HAS_FINDING, lambda image: image.label == "pneumonia", "pneumonia"),
-        _decision(wordings.IS_ABNORMAL, lambda image: image.label == "pneumonia"),
+        open_question(wordings.DIAGNOSIS, lambda image: image.label),
+        decision(wordings.HAS_FINDING, lambda image: image.label == "pneumonia", "pneumonia"),
+        decision(wordings.IS_ABNORMAL, lambda image: image.label == "pneumonia"),
     ),
     ("octmnist", DIAGNOSIS): (
-        _open(wordings.DIAGNOSIS, lambda image: image.label),
-        _closed(wordings.HAS_FINDING, _oct_diseases),
-        _decision(wordings.IS_ABNORMAL, lambda image: image.label != "normal"),
+        open_question(wordings.DIAGNOSIS, lambda image: image.label),
+        closed(wordings.HAS_FINDING, _oct_diseases),
+        decision(wordings.IS_ABNORMAL, lambda image: image.label != "normal"),
     ),
     ("pathmnist", DIAGNOSIS): (_colon_diagnosis, _colon_cancer),
     ("pathmnist", TISSUE): (
-        _open(wordings.TISSUE, lambda image: image.label),
-        _closed(wordings.IS_TISSUE, lambda image: _against(image.label, image.all_labels)),
+        open_question(wordings.TISSUE, lambda image: image.label),
+        closed(wordings.IS_TISSUE, lambda image: against(image.label, image.all_labels)),
     ),
     ("dermamnist", DIAGNOSIS): (
-        _open(wordings.SKIN_LESION, lambda image: facts.SKIN_LESIONS[image.label]),
-        _closed(wordings.IS_SKIN_LESION, _with_articles(facts.SKIN_LESIONS)),
-        _decision(wordings.IS_MELANOCYTIC, lambda image: image.label in facts.MELANOCYTIC),
+        open_question(wordings.SKIN_LESION, lambda image: facts.SKIN_LESIONS[image.label]),
+        closed(wordings.IS_SKIN_LESION, _with_articles(facts.SKIN_LESIONS)),
+        decision(wordings.IS_MELANOCYTIC, lambda image: image.label in facts.MELANOCYTIC),
     ),
     ("retinamnist", GRADING): (
-        _open(wordings.GRADE, lambda image: f"grade {image.label}"),
-        _closed(wordings.GRADE_AT_LEAST, _grades),
+        open_question(wordings.GRADE, lambda image: f"grade {image.label}"),
+        closed(wordings.GRADE_AT_LEAST, _grades),
     ),
     ("retinamnist", DIAGNOSIS): (
-        _decision(wordings.HAS_FINDING, lambda image: image.label != "0", "diabetic retinopathy"),
+        decision(wordings.HAS_FINDING, lambda image: image.label != "0", "diabetic retinopathy"),
     ),
     ("breastmnist", DIAGNOSIS): (
-        _open(wordings.BREAST, lambda image: facts.BREAST_DIAGNOSES[image.label]),
-        _decision(wordings.MALIGNANCY, lambda image: image.label == "malignant"),
+        open_question(wordings.BREAST, lambda image: facts.BREAST_DIAGNOSES[image.label]),
+        decision(wordings.MALIGNANCY, lambda image: image.label == "malignant"),
     ),
     ("bloodmnist", ATTRIBUTES): (
         _blood_cell,
         _blood_cell,
-        _closed(wordings.IS_BLOOD_CELL, _with_articles(facts.BLOOD_CELLS)),
-        _decision(
+        closed(wordings.IS_BLOOD_CELL, _with_articles(facts.BLOOD_CELLS)),
+        decision(
             wordings.IS_GRANULOCYTE,
             lambda image: facts.BLOOD_CELLS[image.label] in facts.GRANULOCYTES,
         ),
-        _decision(wordings.HAS_NUCLEUS, lambda image: image.label != "platelet"),
+        decision(wordings.HAS_NUCLEUS, lambda image: image.label != "platelet"),
     ),
     ("tissuemnist", TISSUE): (
-        _open(wordings.KIDNEY_CELL, lambda image: facts.KIDNEY_CELLS[image.label]),
-        _closed(wordings.IS_KIDNEY_CELL, _kidney_cells),
+        open_question(wordings.KIDNEY_CELL, lambda image: facts.KIDNEY_CELLS[image.label]),
+        closed(wordings.IS_KIDNEY_CELL, _kidney_cells),
     ),
     ("tissuemnist", ATTRIBUTES): (_compartment, _lineage),
     **{

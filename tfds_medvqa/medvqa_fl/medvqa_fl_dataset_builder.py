@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ RELEASED = {"train": "train", "validation": "val", "test": "test"}
 FINDINGS = "chest_xray_findings"
 """Name of the config with ChestMNIST's fourteen findings as targets."""
 
+OWN_SPLITS = "_own_splits"
+"""End of the names of configs with questions in MedMNIST's own splits."""
+
 
 @dataclasses.dataclass(eq=False)
 class MedVQAConfig(tfds.core.BuilderConfig):
@@ -35,12 +38,16 @@ class MedVQAConfig(tfds.core.BuilderConfig):
       resolution: Side of the images in pixels, one of `RESOLUTIONS`.
       findings: If True, the target is the label vector of the only source, which must be
         multi-label, in MedMNIST's own splits; otherwise it is an answer.
+      own_splits: If True, training, validation and test examples are those of MedMNIST; otherwise
+        the union of all three is split anew, 80 % for training and 20 % for testing, as the paper
+        splits every client.
       records: Subset name to the expected content of its file; by default MedMNIST's records.
     """
 
     sources: tuple[str, ...] = tuple(SOURCES)
     resolution: int = 28
     findings: bool = False
+    own_splits: bool = False
     records: Mapping[str, Record] = dataclasses.field(default_factory=records.load)
 
     def __post_init__(self) -> None:
@@ -71,14 +78,17 @@ def _configs() -> list[MedVQAConfig]:
     parts[FINDINGS] = ("chestmnist",)
     return [
         MedVQAConfig(
-            name=name if resolution == 28 else f"{name}_{resolution}",
-            description=f"{', '.join(sources)} at {resolution} px.",
+            name=(name if resolution == 28 else f"{name}_{resolution}") + suffix,
+            description=f"{', '.join(sources)} at {resolution} px{', own splits' * bool(suffix)}.",
             sources=sources,
             resolution=resolution,
             findings=name == FINDINGS,
+            own_splits=bool(suffix),
         )
+        for suffix in ("", OWN_SPLITS)
         for resolution in RESOLUTIONS
         for name, sources in parts.items()
+        if not (suffix and name == FINDINGS)
     ]
 
 
@@ -118,7 +128,8 @@ class Builder(LocalBuilder):
         if config.findings:
             (path,) = paths.values()
             return {split: self._generate_findings(path, split) for split in RELEASED}
-        return {split: self._generate_examples(paths, split) for split in ("train", "test")}
+        splits = RELEASED if config.own_splits else ("train", "test")
+        return {split: self._generate_examples(paths, split) for split in splits}
 
     def _generate_examples(
         self, paths: Mapping[str, pathlib.Path], split: str
@@ -127,9 +138,9 @@ class Builder(LocalBuilder):
         config = self.builder_config
         for name, path in paths.items():
             record = config.records[name]
-            training = training_images(record)
+            split_of = released_split if config.own_splits else make_split(record)
             for image_id, image, label in archives.read(path, record, config.resolution):
-                if (image_id in training) == (split == "train"):
+                if split_of(image_id) == split:
                     yield image_id, make_example(image_id, image, label, record)
 
     def _generate_findings(
@@ -137,9 +148,9 @@ class Builder(LocalBuilder):
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields the examples of one of MedMNIST's own splits, with their label vectors."""
         config = self.builder_config
-        record, released = config.only, RELEASED[split]
+        record = config.only
         for image_id, image, label in archives.read(path, record, config.resolution):
-            if image_id.split("/")[1] == released:
+            if released_split(image_id) == split:
                 yield (
                     image_id,
                     labelled_example(
@@ -169,6 +180,22 @@ def training_images(record: Record) -> frozenset[str]:
     """
     order = sorted(record.image_ids(), key=lambda image_id: Draws(image_id).integer("split"))
     return frozenset(order[: round(TRAIN_SHARE * len(order))])
+
+
+def make_split(record: Record) -> Callable[[str], str]:
+    """Makes the function from an image's id to its split, "train" or "test", drawn anew."""
+    training = training_images(record)
+    return lambda image_id: "train" if image_id in training else "test"
+
+
+def released_split(image_id: str) -> str:
+    """Returns the split in which MedMNIST releases an image.
+
+    >>> released_split("breastmnist/val/17")
+    'validation'
+    """
+    part = image_id.split("/")[1]
+    return next(split for split, name in RELEASED.items() if name == part)
 
 
 def make_example(

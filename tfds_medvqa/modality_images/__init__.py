@@ -1,0 +1,1 @@
+"""Six hospitals of one modality each, from folders of labelled images."""
