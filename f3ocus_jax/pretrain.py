@@ -24,7 +24,7 @@ from f3ocus_jax.data.examples import ClientData, Examples, concatenate_examples
 from f3ocus_jax.data.reading import read_federation
 from f3ocus_jax.errors import ConfigError, RoundError
 from f3ocus_jax.evaluation import accuracy, client_metrics, inference
-from f3ocus_jax.federation import admission, checkpoint, run_lock
+from f3ocus_jax.federation import admission, checkpoint, compiling, run_lock
 from f3ocus_jax.federation.settings import OptimizationConfig, PretrainConfig
 from f3ocus_jax.federation.step_checkpoint import StepCheckpoints
 from f3ocus_jax.models import base, foundation as foundation_lib, losses
@@ -87,7 +87,9 @@ def pretrain(config: PretrainConfig, workdir: pathlib.Path) -> float:
     (metrics,) = client_metrics.evaluate_clients(predict, params, [pooled])
     foundation.save(workdir, params)
     reached, measure = accuracy.main_metric(metrics.test), accuracy.main_metric_name([metrics.test])
-    print(f"test {measure} {reached:.1%} on {len(pooled.test)} examples; written to {workdir}")
+    print(
+        f"test {measure} {reached:.1%} on {len(pooled.test or ())} examples; written to {workdir}"
+    )
     return reached
 
 
@@ -116,7 +118,7 @@ def pool(clients: list[ClientData]) -> ClientData:
     return ClientData(
         "public",
         concatenate_examples([client.train for client in clients]),
-        concatenate_examples([client.test for client in clients]),
+        concatenate_examples([client.test for client in clients if client.test is not None]),
         concatenate_examples(validation) if validation else None,
     )
 
@@ -144,7 +146,7 @@ def fit(
       RoundError: If the loss is not finite.
     """
     settings = config.optimization
-    step, optimizer = _make_step(model, config.model.loss, settings)
+    step, optimizer = make_step(model, config.model.loss, settings)
     params, state, taken = checkpoints.resume(params, optimizer.init(params))
     if taken:  # On the device, as copies that a step may reuse.
         params, state = jax.tree.map(jnp.array, (params, state))
@@ -157,20 +159,22 @@ def fit(
     every = max(1, settings.steps // REPORTS)
     start, recent = time.perf_counter(), []
     batches = zip(indices_SB[taken:], mask_SB[taken:], strict=True)
-    for number, (indices_B, mask_B) in enumerate(batches, start=taken + 1):
-        params, state, loss = step(params, state, examples.batch(indices_B, mask_B))
-        recent.append(loss)
-        if number % every == 0 or number == settings.steps:
-            mean = _mean_loss(recent, number)
-            recent.clear()
-            elapsed = time.perf_counter() - start
-            left = elapsed / (number - taken) * (settings.steps - number)
-            progress = f"step {number}/{settings.steps}  loss {mean:.3f}"
-            print(f"{progress}  {elapsed:.0f} s  left {left:.0f} s", flush=True)
-        if checkpoints.is_due(number, settings.steps):
-            _mean_loss([loss], number)
-            with interrupts.postponed():
-                checkpoints.save(number, params, state)
+    with compiling.recorded() as spans:
+        for number, (indices_B, mask_B) in enumerate(batches, start=taken + 1):
+            params, state, loss = step(params, state, examples.batch(indices_B, mask_B))
+            recent.append(loss)
+            if number % every == 0 or number == settings.steps:
+                mean = _mean_loss(recent, number)
+                recent.clear()
+                elapsed = time.perf_counter() - start
+                steady = elapsed - compiling.total_seconds(spans)
+                left = steady / (number - taken) * (settings.steps - number)
+                progress = f"step {number}/{settings.steps}  loss {mean:.3f}"
+                print(f"{progress}  {elapsed:.0f} s  left {left:.0f} s", flush=True)
+            if config.checkpoint.is_due(number, settings.steps):
+                _mean_loss([loss], number)
+                with interrupts.postponed():
+                    checkpoints.save(number, params, state)
     return params
 
 
@@ -185,9 +189,20 @@ def _mean_loss(recent: list[jax.Array], number: int) -> float:
     return mean
 
 
-def _make_step(
+def make_step(
     model: Model, loss: str, settings: OptimizationConfig
 ) -> tuple[Callable, optax.GradientTransformation]:
+    """Makes a step of the training.
+
+    Args:
+      model: Model to train.
+      loss: A key of `LOSSES`.
+      settings: Steps, rate and decay.
+
+    Returns:
+      (jitted map of parameters, optimizer state and batch to the new ones and the loss, which uses
+      up the first two; the optimizer).
+    """
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, settings.learning_rate, max(1, settings.steps // 10), settings.steps
     )

@@ -137,6 +137,21 @@ def apply(model: Model, params: Params, batch: Batch) -> jax.Array:
     return model.readout(params["readout"], params["head"], hidden_BTD, context)
 
 
+def pool(model: Model, params: Params, batch: Batch) -> jax.Array:
+    """Runs the model up to the state that its heads read: the features of its examples.
+
+    Args:
+      model: A model that classifies answers.
+      params: Its parameters; heads are not needed.
+      batch: B examples.
+
+    Returns:
+      pooled_BD, float32.
+    """
+    hidden_BTD, context = encode(model, params, batch)
+    return model.readout(params["readout"], {}, hidden_BTD, context)
+
+
 def encode(model: Model, params: Params, batch: Batch) -> tuple[jax.Array, Any]:
     """Runs the model up to the last block of its selectable stack.
 

@@ -219,16 +219,68 @@ def load(
         )
     model = FAMILIES[config.family].make_model(spec)
     if params is None:
-        params = model.init(key)
-        classes = {head_lib.ANSWERS: answers, head_lib.FINDINGS: findings}
-        if config.answering == CLASSIFY:
-            width = huggingface.head_width(spec)
-            params["head"] = head_lib.fit(params["head"], classes, classes, width=width, key=key)
+        params = _drawn(config, model, spec, answers, findings, key)
     model, params = _extended(config, model, spec, params, jax.random.fold_in(key, EXTRA_STREAM))
     has_prompt = config.prompt_length > 0
     names = tuple(answers), tuple(findings)
     found = fingerprint(params)
     return Foundation(model, spec, params, *names, tokenizer, found, has_prompt, config.weights)
+
+
+def outline(config: ModelConfig, answers: Sequence[str], findings: Sequence[str]) -> Foundation:
+    """Makes the foundation model of a run without its weights: its parameters are shapes.
+
+    Args:
+      config: Model section of the run.
+      answers: Classes of the answer head.
+      findings: Classes of the head for findings.
+
+    Returns:
+      The model; nothing is drawn, read from weights or computed, so that a model of any size takes
+      seconds.
+
+    Raises:
+      ConfigError: For weights in a folder, whose sizes are not the config's, or for sizes that no
+        model can have.
+    """
+    require(
+        not config.weights,
+        "model.weights",
+        config.weights,
+        "empty to count without weights: sizes come from config.model.architecture",
+    )
+    tokenizer = _tokenizer(config)
+    spec = _fresh_spec(config, tokenizer, num_answers=len(answers))
+    model = FAMILIES[config.family].make_model(spec)
+    made: list[Model] = []
+
+    def draw(key: jax.Array) -> Params:
+        params = _drawn(config, model, spec, answers, findings, key)
+        extended, params = _extended(config, model, spec, params, key)
+        made.append(extended)
+        return params
+
+    shapes = jax.eval_shape(draw, jax.random.key(0))
+    has_prompt = config.prompt_length > 0
+    names = tuple(answers), tuple(findings)
+    return Foundation(made[-1], spec, shapes, *names, tokenizer, "", has_prompt)
+
+
+def _drawn(
+    config: ModelConfig,
+    model: Model,
+    spec: ModelSpec[Any],
+    answers: Sequence[str],
+    findings: Sequence[str],
+    key: jax.Array,
+) -> Params:
+    """Draws the parameters of a model with a head for each kind of classes that there are."""
+    params = model.init(key)
+    classes = {head_lib.ANSWERS: answers, head_lib.FINDINGS: findings}
+    if config.answering == CLASSIFY:
+        width = huggingface.head_width(spec)
+        params["head"] = head_lib.fit(params["head"], classes, classes, width=width, key=key)
+    return params
 
 
 def _extended(

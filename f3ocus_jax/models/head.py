@@ -100,8 +100,10 @@ def read(heads: Params, pooled_BD: jax.Array) -> jax.Array:
       pooled_BD: Pooled states, float32.
 
     Returns:
-      logits_BC, one class per answer, then one per finding.
+      logits_BC, one class per answer, then one per finding; the pooled states without any head.
     """
+    if not heads:
+        return pooled_BD
     logits = [
         modules.apply(AnswerHead(classes(heads[name])), heads[name], pooled_BD)
         for name in OF_TASK.values()
