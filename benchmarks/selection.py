@@ -53,8 +53,15 @@ class Runs:
 
 
 def instance(case: str, correlation: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws (scores_KL, budgets_K)."""
-    clients, layers, (least, most) = CASES[case]
+    """Draws (scores_KL, budgets_K) of a case."""
+    return draw_instance(CASES[case], correlation, seed)
+
+
+def draw_instance(
+    shape: tuple[int, int, tuple[int, int]], correlation: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws (scores_KL, budgets_K) for (clients, layers, (least budget, largest budget))."""
+    clients, layers, (least, most) = shape
     draw = np.random.default_rng(seed)
     own_KL, common_1L = draw.normal(size=(clients, layers)), draw.normal(size=(1, layers))
     mixed_KL = np.sqrt(1 - correlation) * own_KL + np.sqrt(correlation) * common_1L

@@ -10,6 +10,7 @@ from f3ocus_jax.selection.bee_colony import BeeColony
 from f3ocus_jax.selection.limits import InfeasibleError, Requirements
 from f3ocus_jax.selection.mopso import MOPSO
 from f3ocus_jax.selection.nsga2 import NSGA2
+from f3ocus_jax.selection.published import PUBLISHED, random_population
 from f3ocus_jax.selection.selector import PICKS, Select, Selection, SelectorOptions
 
 METAHEURISTICS = {
@@ -19,12 +20,19 @@ METAHEURISTICS = {
     "sa": Annealing,
     "mopso": MOPSO,
 }
-"""The five metaheuristics of the paper, by name."""
+"""The five metaheuristics of the paper, by name, as memetic algorithms."""
+
+VARIANTS = {"memetic": METAHEURISTICS, "published": PUBLISHED}
+"""Variants of the five: with the shared local search and informed first choices, or as the
+algorithms' own publications describe them."""
 
 SELECTORS: dict[str, Callable[[SelectorOptions], Select]] = {
     "own": own.make_own_selector,
     "exact": exact.make_exact_selector,
-    **{name: partial(search.make_search, algorithm) for name, algorithm in METAHEURISTICS.items()},
+    **{
+        name: partial(search.make_search, algorithm, explores=True)
+        for name, algorithm in METAHEURISTICS.items()
+    },
     **{
         name: partial(search.make_search, partial(random_keys.RandomKeys, name))
         for name in random_keys.ALGORITHMS
@@ -38,6 +46,7 @@ def make_selector(
     *,
     population: int,
     generations: int,
+    variant: str = "memetic",
     pick: str = "knee",
     pick_value: float = 0.0,
 ) -> Select:
@@ -47,6 +56,8 @@ def make_selector(
       algorithm: Name of the selector, a key of `SELECTORS`.
       population: P, size of the population and of the front.
       generations: Number of generations per round; only searches use it.
+      variant: Variant of the paper's five metaheuristics, a key of `VARIANTS`; every other selector
+        has "memetic", the default, alone.
       pick: Rule that picks one point of the front, a key of `PICKS`.
       pick_value: Largest variance allowed for "importance"; index on the front, counted from the
         least important point, for "index".
@@ -55,19 +66,31 @@ def make_selector(
       A `Select`, compiled once per number of clients and layers.
 
     Raises:
-      ValueError: If the algorithm or the pick is unknown.
+      ValueError: If the algorithm, the variant or the pick is unknown.
     """
     if algorithm not in SELECTORS:
         raise ValueError(f"selection algorithm {algorithm!r}: choose one of {sorted(SELECTORS)}")
     if pick not in PICKS:
         raise ValueError(f"selection pick {pick!r}: choose one of {sorted(PICKS)}")
-    return SELECTORS[algorithm](SelectorOptions(population, generations, pick, pick_value))
+    if variant not in VARIANTS:
+        raise ValueError(f"selection variant {variant!r}: choose one of {sorted(VARIANTS)}")
+    options = SelectorOptions(population, generations, pick, pick_value)
+    if variant == "memetic":
+        return SELECTORS[algorithm](options)
+    if algorithm not in PUBLISHED:
+        raise ValueError(
+            f"selection algorithm {algorithm!r} has no variant {variant!r}; choose one of "
+            f"{sorted(PUBLISHED)}, or the variant 'memetic'"
+        )
+    return search.make_search(PUBLISHED[algorithm], options, first_generation=random_population)
 
 
 __all__ = [
     "METAHEURISTICS",
     "PICKS",
+    "PUBLISHED",
     "SELECTORS",
+    "VARIANTS",
     "InfeasibleError",
     "Requirements",
     "Select",

@@ -120,17 +120,26 @@ class Annealing(Metaheuristic):
         """Returns each new choice's mean amount of domination, 0 where nothing dominates it."""
         archive = state.archive
         _, extent_M = pareto.scaled(archive.objectives_PM, archive.valid_P)
-        by_archive_QP = _amounts(archive.objectives_PM[:, None], fitness[None], extent_M)
+        by_archive_QP = amounts(archive.objectives_PM[:, None], fitness[None], extent_M)
         by_archive_QP = jnp.where(archive.valid_P[:, None], by_archive_QP, 0.0)
-        by_current_P = _amounts(state.objectives_PM, fitness, extent_M)
+        by_current_P = amounts(state.objectives_PM, fitness, extent_M)
         total_P = jnp.sum(by_archive_QP, axis=0) + by_current_P
         rivals_P = jnp.sum(by_archive_QP > 0, axis=0) + (by_current_P > 0)
         return total_P / jnp.maximum(rivals_P, 1)
 
 
-def _amounts(rivals_M: jax.Array, points_M: jax.Array, extent_M: jax.Array) -> jax.Array:
-    """Returns how far rivals dominate points: the product of the gaps, 0 where they do not."""
+def amounts(rivals_M: jax.Array, points_M: jax.Array, extent_M: jax.Array) -> jax.Array:
+    """Measures how far rivals dominate points (AMOSA, section III-B).
+
+    Args:
+      rivals_M: float32 [..., 2], minimised.
+      points_M: float32 [..., 2], minimised.
+      extent_M: float32 [2], unit of each objective.
+
+    Returns:
+      float32 [...], the product of the gaps that are not 0; 0 where a rival does not dominate.
+    """
     gaps_M = jnp.abs(rivals_M - points_M)
     first, second = (gaps_M[..., m] / extent_M[m] for m in range(2))
-    amounts = jnp.where(first > 0, first, 1.0) * jnp.where(second > 0, second, 1.0)
-    return jnp.where(pareto.dominates(rivals_M, points_M), amounts, 0.0)
+    product = jnp.where(first > 0, first, 1.0) * jnp.where(second > 0, second, 1.0)
+    return jnp.where(pareto.dominates(rivals_M, points_M), product, 0.0)

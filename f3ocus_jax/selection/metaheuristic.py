@@ -21,6 +21,10 @@ from f3ocus_jax.selection.evosax_parts import Params as BaseParams, PopulationBa
 from f3ocus_jax.selection.local_search import Block
 from f3ocus_jax.selection.problem import Costs, Limits, Problem
 
+COUNTED = 512
+"""Clients × layers up to which every new choice is counted afresh, so that equal choices have
+equal objectives; beyond it their importance holds the rounding errors of the changes so far."""
+
 
 @struct.dataclass
 class Params(BaseParams):
@@ -80,7 +84,10 @@ class Metaheuristic(PopulationBasedAlgorithm):
     @functools.partial(jax.jit, static_argnames=("self",))
     def ask(self, key: jax.Array, state: Any, params: Any) -> tuple[Choices, Any]:
         """Returns P new choices, each within its clients' budgets."""
-        return self._ask(key, state, params)
+        choices, state = self._ask(key, state, params)
+        if self.clients * self.layers <= COUNTED:
+            choices = choices_lib.from_words(choices.words_PKW, params.problem.scores_KL)
+        return choices, state
 
     @functools.partial(jax.jit, static_argnames=("self",))
     def tell(
@@ -96,13 +103,10 @@ class Metaheuristic(PopulationBasedAlgorithm):
         counter = state.generation_counter + 1
         return dataclasses.replace(state, generation_counter=counter), {}
 
-    def params_for(self, problem: Problem) -> Any:
+    def params_for(self, problem: Problem, generations: int) -> Any:
         """Returns the default settings for the problem of a round."""
+        del generations
         return dataclasses.replace(self.default_params, problem=problem)
-
-    def elites(self, state: Any) -> Choices:
-        """Returns choices that include the algorithm's front."""
-        return state.archive.choices
 
     def _init(self, key: jax.Array, population: Choices, params: Any) -> Any:
         raise NotImplementedError

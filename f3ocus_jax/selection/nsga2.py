@@ -10,6 +10,8 @@ at which the child stands (Deb and Goel 2001 weigh the objectives of a local sea
 points count once.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -51,19 +53,42 @@ class Params(metaheuristic.Params):
     jitter: float
 
 
-class NSGA2(Metaheuristic):
+class Elitist(Metaheuristic):
+    """Metaheuristic in which parents and children compete for P slots, as in NSGA-II."""
+
+    def _init(self, key: jax.Array, population: Choices, params: Any) -> State:
+        return self._survivors(population, population.objectives(), jnp.int32(0))
+
+    def _tell(
+        self, key: jax.Array, population: Choices, fitness: jax.Array, state: State, params: Any
+    ) -> State:
+        return self._survivors(
+            choices_lib.concatenate(state.population, population),
+            jnp.concatenate([state.objectives_PM, fitness]),
+            state.generation_counter,
+        )
+
+    def _survivors(self, choices: Choices, objectives_PM: jax.Array, counter: jax.Array) -> State:
+        kept_P, ranks_P, crowding_P = self._best(objectives_PM)
+        return State(
+            population=choices_lib.take(choices, kept_P),
+            objectives_PM=objectives_PM[kept_P],
+            ranks_P=ranks_P,
+            crowding_P=crowding_P,
+            generation_counter=counter,
+        )
+
+    def _best(self, objectives_PM: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Returns (indices of the P survivors, best first; their ranks; their crowding)."""
+        raise NotImplementedError
+
+
+class NSGA2(Elitist):
     """NSGA-II over choices of layers."""
 
     @property
     def _default_params(self) -> Params:
         return Params(super()._default_params.problem, crossover_rate=0.9, jitter=0.2)
-
-    def elites(self, state: State) -> Choices:
-        """Returns the population, which holds the front."""
-        return state.population
-
-    def _init(self, key: jax.Array, population: Choices, params: Params) -> State:
-        return self._survivors(population, population.objectives(), jnp.int32(0))
 
     def _ask(self, key: jax.Array, state: State, params: Params) -> tuple[Choices, State]:
         size, start = self.population_size, self._block_start(state.generation_counter)
@@ -83,21 +108,5 @@ class NSGA2(Metaheuristic):
         block = local_search.climb(block, prices_P, rows_JLP=rows_JLP)
         return self._write_back(parents, start, block), state
 
-    def _tell(
-        self, key: jax.Array, population: Choices, fitness: jax.Array, state: State, params: Params
-    ) -> State:
-        return self._survivors(
-            choices_lib.concatenate(state.population, population),
-            jnp.concatenate([state.objectives_PM, fitness]),
-            state.generation_counter,
-        )
-
-    def _survivors(self, choices: Choices, objectives_PM: jax.Array, counter: jax.Array) -> State:
-        kept_P, ranks_P, crowding_P = pareto.best(objectives_PM, self.population_size)
-        return State(
-            population=choices_lib.take(choices, kept_P),
-            objectives_PM=objectives_PM[kept_P],
-            ranks_P=ranks_P,
-            crowding_P=crowding_P,
-            generation_counter=counter,
-        )
+    def _best(self, objectives_PM: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return pareto.best(objectives_PM, self.population_size)

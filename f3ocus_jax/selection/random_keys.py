@@ -17,13 +17,11 @@ import jax.numpy as jnp
 from flax import struct
 
 from f3ocus_jax.selection import (
-    archive as archive_lib,
     choices as choices_lib,
     evosax_parts,
     pareto,
     problem as problem_lib,
 )
-from f3ocus_jax.selection.archive import Archive
 from f3ocus_jax.selection.choices import Choices
 from f3ocus_jax.selection.problem import Problem
 
@@ -47,17 +45,15 @@ SPREAD = 2.0
 
 @struct.dataclass
 class State:
-    """State of an evosax algorithm, its last solutions and the archive.
+    """State of an evosax algorithm and its last solutions.
 
     Attributes:
       own: State of the evosax algorithm.
       keys_PKL: float32, solutions of the last `ask`.
-      archive: Archive of the front so far.
     """
 
     own: Any
     keys_PKL: jax.Array
-    archive: Archive
 
 
 @struct.dataclass
@@ -90,8 +86,9 @@ class RandomKeys:
             self.own_params = self.algorithm.default_params
         self.from_population = name in evosax_parts.population_based_algorithms
 
-    def params_for(self, problem: Problem) -> Params:
+    def params_for(self, problem: Problem, generations: int) -> Params:
         """Returns evosax's default settings for the problem of a round."""
+        del generations
         return Params(problem, self.own_params)
 
     def init(
@@ -107,13 +104,13 @@ class RandomKeys:
             start = keys_PKL, _positions(objectives_PM)
         with _evosax_ranks():
             own = self.algorithm.init(key_init, *start, params.own)
-        return State(own, keys_PKL, archive_lib.make_archive(population))
+        return State(own, keys_PKL)
 
     def ask(self, key: jax.Array, state: State, params: Params) -> tuple[Choices, State]:
         """Returns P new choices."""
         with _evosax_ranks():
             keys_PKL, own = self.algorithm.ask(key, state.own, params.own)
-        return decode(keys_PKL, params.problem), State(own, keys_PKL, state.archive)
+        return decode(keys_PKL, params.problem), State(own, keys_PKL)
 
     def tell(
         self,
@@ -127,12 +124,7 @@ class RandomKeys:
         own, positions_P = _rank_together(state.own, objectives_PM, params.problem)
         with _evosax_ranks():
             own, metrics = self.algorithm.tell(key, state.keys_PKL, positions_P, own, params.own)
-        archive = archive_lib.merge(state.archive, population, objectives_PM)
-        return State(own, state.keys_PKL, archive), metrics
-
-    def elites(self, state: State) -> Choices:
-        """Returns choices that include the front."""
-        return state.archive.choices
+        return State(own, state.keys_PKL), metrics
 
 
 def decode(keys_PKL: jax.Array, problem: Problem) -> Choices:
@@ -145,17 +137,29 @@ def decode(keys_PKL: jax.Array, problem: Problem) -> Choices:
     Returns:
       P choices; the importance of a choice that violates a bound is NaN, so that it never ranks.
     """
+    choices = choices_lib.from_words(take_largest(keys_PKL, problem), problem.scores_KL)
+    kept_P = problem_lib.in_bounds(problem.limits, choices.histogram_PL)
+    importance_P = jnp.where(kept_P, choices.importance_P, jnp.nan)
+    return dataclasses.replace(choices, importance_P=importance_P)
+
+
+def take_largest(keys_PKL: jax.Array, problem: Problem) -> jax.Array:
+    """Takes the layers of every client's largest keys, within the client's own limits.
+
+    Args:
+      keys_PKL: float32; a NaN ranks last.
+      problem: Problem with the budgets and limits; bounds per layer are ignored.
+
+    Returns:
+      words_PKW: uint32, choices packed by `choices.pack`.
+    """
 
     def pick(keys_KL: jax.Array) -> jax.Array:
         keyed = dataclasses.replace(problem, scores_KL=jnp.nan_to_num(keys_KL, nan=-jnp.inf))
         return choices_lib.pack(problem_lib.own_choice(keyed))
 
     batch_size = choices_lib.batch_size(problem.scores_KL)
-    words_PKW = jax.lax.map(pick, keys_PKL, batch_size=batch_size)
-    choices = choices_lib.from_words(words_PKW, problem.scores_KL)
-    kept_P = problem_lib.in_bounds(problem.limits, choices.histogram_PL)
-    importance_P = jnp.where(kept_P, choices.importance_P, jnp.nan)
-    return dataclasses.replace(choices, importance_P=importance_P)
+    return jax.lax.map(pick, keys_PKL, batch_size=batch_size)
 
 
 def _evosax_ranks() -> AbstractContextManager[object]:

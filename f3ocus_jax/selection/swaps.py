@@ -1,4 +1,4 @@
-"""Best swap of one client: its worst picked layer for its best layer not picked."""
+"""Swaps of one client: its worst picked layer for its best layer not picked, or at random."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from f3ocus_jax.selection import pareto
-from f3ocus_jax.selection.problem import Limits
+from f3ocus_jax.selection import pareto, problem as problem_lib
+from f3ocus_jax.selection.problem import Limits, Problem
 
 
 @struct.dataclass
@@ -80,6 +80,29 @@ def best_within(picks: ClientPicks, worth_LP: jax.Array, limits: Limits) -> Swap
     if limits.costs is None:
         return best(picks.row_LP, worth_LP, removable_LP, addable_LP)
     return _best_affordable(picks, worth_LP, removable_LP, addable_LP, limits.costs.costs_L)
+
+
+def flip(key: jax.Array, problem: Problem, mask_KL: jax.Array) -> jax.Array:
+    """Flips a random bit and repairs the client's row by random other bits.
+
+    Args:
+      key: Random key.
+      problem: Problem of this round.
+      mask_KL: bool, a feasible choice.
+
+    Returns:
+      bool [K, L], a feasible choice; the same where the repaired row would break a layer's bounds.
+    """
+    key_bit, key_repair = jax.random.split(key)
+    clients, layers = mask_KL.shape
+    client, layer = jnp.divmod(jax.random.randint(key_bit, (), 0, clients * layers), layers)
+    row_L = mask_KL[client]
+    keys_L = (row_L + jax.random.uniform(key_repair, (layers,))).astype(jnp.float32)
+    keys_L = keys_L.at[layer].set(jnp.where(row_L[layer], -1.0, 2.0))
+    new_L = problem_lib.take_first(problem, client, pareto.sorted_index(-keys_L))
+    new_KL = mask_KL.at[client].set(new_L)
+    histogram_1L = jnp.sum(new_KL, axis=0, dtype=jnp.int32)[None]
+    return jnp.where(problem_lib.in_bounds(problem.limits, histogram_1L)[0], new_KL, mask_KL)
 
 
 def _best_affordable(
