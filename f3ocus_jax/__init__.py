@@ -10,12 +10,12 @@ from f3ocus_jax import _xla
 from tfds_medvqa.common import interrupts as _interrupts
 
 if TYPE_CHECKING:
+    from f3ocus_jax.federation.runs import load as load, run as run
     from f3ocus_jax.federation.settings import ExperimentConfig as ExperimentConfig
     from f3ocus_jax.importance import (
         layerwise_ntk as layerwise_ntk,
         layerwise_ntk_of as layerwise_ntk_of,
     )
-    from f3ocus_jax.runs import load as load, run as run
     from f3ocus_jax.selection import make_selector as make_selector
 
 __version__ = "0.1.0"
@@ -24,9 +24,9 @@ _MODULES = {
     "ExperimentConfig": "f3ocus_jax.federation.settings",
     "layerwise_ntk": "f3ocus_jax.importance",
     "layerwise_ntk_of": "f3ocus_jax.importance",
-    "load": "f3ocus_jax.runs",
+    "load": "f3ocus_jax.federation.runs",
     "make_selector": "f3ocus_jax.selection",
-    "run": "f3ocus_jax.runs",
+    "run": "f3ocus_jax.federation.runs",
 }
 """Maps each public name to the module that defines it."""
 

@@ -10,7 +10,7 @@ import sys
 from f3ocus_jax import interrupts
 
 COMMANDS = (
-    *("train", "evaluate", "predict", "pretrain", "convert", "inspect_data"),
+    *("train", "evaluate", "predict", "pretrain", "initialise", "convert", "inspect_data"),
     *("compare", "sweep"),
 )
 """Modules of this package that run as commands, in the order of the help text."""

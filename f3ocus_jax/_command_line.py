@@ -31,7 +31,7 @@ from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.printable import printable, write_every_character
 
 if TYPE_CHECKING:
-    from f3ocus_jax.runs import FinishedRun
+    from f3ocus_jax.federation.runs import FinishedRun
 
 EXPECTED_ERRORS = (
     BuildError,
@@ -158,6 +158,8 @@ def run(
                 raise
             stop(f"out of memory, lower the sizes of batches or of the model: {error}")
         except interrupts.Interrupted as interruption:
+            if interrupts.is_said_by_parent():
+                raise SystemExit(interruption.exit_status) from None
             stop(str(interruption), interruption.exit_status)
 
     for name in ("workdir", "config", "round", "compilation_cache"):

@@ -15,7 +15,10 @@ def define_flags() -> None:
     help_text = "question about the image, or the report that goes with it"
     flags.DEFINE_string("question", None, help_text, required=True)
     flags.DEFINE_integer("top", 5, "number of answers to print", lower_bound=1)
-    help_text = "client whose thresholds tell which findings are present; their mean unless given"
+    help_text = (
+        "client whose thresholds tell which findings are present (their mean unless given), and "
+        "whose head answers where every client has its own"
+    )
     flags.DEFINE_string("client", "", help_text)
     _command_line.define_round()
 

@@ -88,10 +88,24 @@ class ClientMemory:
         starts; 0 where none is known yet. None if no search starts warm.
       personal_L: The client's own layers, a pytree with leading axis L; None without
         `training.dual_adapters`.
+      importance_L: The client's last `Importance`, None if it is taken in every round.
+      scored_in: int32 [], round in which that was taken, 0 for none; None likewise.
+      optimizer: State of the client's optimizer for every layer and for the head, see
+        `clients.layer_optimizer`; None unless `training.optimizer_state` is "kept".
+      head: The client's own answer head; None unless `training.head` is "personal".
     """
 
     vectors_LNC: Array | None = None
     personal_L: Rows = None
+    importance_L: Any = None
+    scored_in: Array | None = None
+    optimizer: Any = None
+    head: Params = None
+
+    @property
+    def of_training(self) -> "ClientMemory":
+        """What local training reads and changes, without the rest."""
+        return ClientMemory(personal_L=self.personal_L, optimizer=self.optimizer, head=self.head)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +183,8 @@ class ClientRecord:
       own_layers: Layers that the client would choose by itself, ascending.
       layers: Layers that it trained after the server's refinement, ascending.
       train_loss: Mean loss over its local steps; None in round 0.
-      test: Metric name to value on its test split, see `client_metrics.ClientMetrics.test`.
+      test: Metric name to value on its test split, see `client_metrics.ClientMetrics.test`; empty
+        in a round that was not evaluated, and in a run that leaves the test splits out.
       ranks: Refined ranking of the server, see `selection.Selection.ranks_KL`: rank of every layer,
         length L, 0 for the layer that the client needs most; empty where none was made.
       thresholds: Probability from which each finding counts as present, length F; empty for a
@@ -184,6 +199,8 @@ class ClientRecord:
       validation: Metric name to value on its validation split; empty without one.
       correct: Correctness of every test answer, one bit each, see `evaluation.correctness`; "" if
         none is kept.
+      kept_scores: True if values, residuals and scores are those of an earlier round, see
+        `importance.every`.
     """
 
     client: str
@@ -206,6 +223,7 @@ class ClientRecord:
     norm_ratio: float | None = None
     validation: Mapping[str, float] = dataclasses.field(default_factory=dict)
     correct: str = ""
+    kept_scores: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,6 +248,10 @@ class SelectionRecord:
     hypervolume: float
 
 
+COMPILING = "compiling "
+"""Begins the key under which the seconds of a round hold what a stage compiled."""
+
+
 @dataclasses.dataclass(frozen=True)
 class RoundRecord:
     """One line of records.jsonl, the only source of tables, figures and the report.
@@ -237,26 +259,44 @@ class RoundRecord:
     Attributes:
       round: Round number; 0 is the starting model, evaluated before any training.
       accuracy: Mean of the clients' main test metric: accuracy, or micro F1 for a client that
-        finds diseases.
-      loss: Mean of the clients' test losses.
+        finds diseases. None in a round that was not evaluated, see `evaluation.every`, and in a
+        run that leaves the test splits out.
+      loss: Mean of the clients' test losses; None likewise.
       clients: One record per client, in the federation's order.
       selection: Result of the server's selection; None in round 0.
-      seconds: Wall time by stage ("importance", "selection", "training", "evaluation").
+      seconds: Wall time by stage ("importance", "selection", "training", "evaluation") without
+        compiling, and what each stage compiled ("compiling importance"), which add up to the time
+        of all stages. In records from before it was measured the stages include it.
       validation: Mean of the main metric on validation, over the clients that have such examples;
         None if none has.
     """
 
     round: int
-    accuracy: float
-    loss: float
+    accuracy: float | None
+    loss: float | None
     clients: list[ClientRecord]
     selection: SelectionRecord | None
     seconds: Mapping[str, float]
     validation: float | None = None
 
+    @property
+    def compiling_seconds(self) -> float:
+        """Time spent on compiling; 0 in records from before it was measured."""
+        return sum(value for key, value in self.seconds.items() if key.startswith(COMPILING))
+
+    @property
+    def steady_seconds(self) -> float:
+        """Time of all stages without compiling, which a later round takes again."""
+        return sum(value for key, value in self.seconds.items() if not key.startswith(COMPILING))
+
     def to_json(self) -> dict[str, Any]:
-        """Returns the record as plain lists and dicts."""
-        return dataclasses.asdict(self)
+        """Returns the record as plain lists and dicts, which are not to be changed."""
+        chosen = self.selection
+        return {
+            **vars(self),
+            "clients": [dict(vars(client)) for client in self.clients],
+            "selection": None if chosen is None else dict(vars(chosen)),
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "RoundRecord":

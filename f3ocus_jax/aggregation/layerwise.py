@@ -50,10 +50,22 @@ class LayerWeights:
     Attributes:
       rows_R: float32, weight in the layer of each returned row.
       heads: float32 [] by entry of the head.
+      factors_R: float32, factor of the change of each returned row, which the sum of the weights
+        leaves out; None for 1.
+      head_factors: float32 [] by entry of the head; None likewise.
     """
 
     rows_R: Array
     heads: Mapping[str, Array]
+    factors_R: Array | None = None
+    head_factors: Mapping[str, Array] | None = None
+
+    def of_change(self) -> tuple[Array, Mapping[str, Array]]:
+        """Returns what the change is multiplied with: (of each returned row, by entry)."""
+        if self.factors_R is None or self.head_factors is None:
+            return self.rows_R, self.heads
+        heads = map_heads(lambda weight, factor: weight * factor, self.heads, self.head_factors)
+        return self.rows_R * self.factors_R, heads
 
 
 @struct.dataclass
@@ -180,20 +192,19 @@ def add_update(
     """
     layers_R = trained.layers_R
     weights = weight if isinstance(weight, LayerWeights) else _same_weight(weight, trained)
+    of_rows_R, of_heads = weights.of_change()
 
     def weighted(weight: Array, leaf: jax.Array) -> jax.Array:
         return jnp.where(weight > 0, weight * leaf, 0.0)  # 0 * NaN would be NaN
 
     def into_rows(sum_L: jax.Array, change_R: jax.Array) -> jax.Array:
-        return sum_L.at[layers_R].add(
-            weighted(align(weights.rows_R, change_R), change_R), mode="drop"
-        )
+        return sum_L.at[layers_R].add(weighted(align(of_rows_R, change_R), change_R), mode="drop")
 
     def into_head(total: Params, own: Params, weight: Array) -> Params:
         return jax.tree.map(lambda total, leaf: total + weighted(weight, leaf), total, own)
 
     rows_L = jax.tree.map(into_rows, sums.change.rows, change.rows)
-    heads = map_heads(into_head, sums.change.heads, change.heads, weights.heads)
+    heads = map_heads(into_head, sums.change.heads, change.heads, of_heads)
     weight_L = jnp.asarray(sums.weight_L).at[layers_R].add(weights.rows_R, mode="drop")
     totals = map_heads(
         lambda total, own, weight: total + weight * own,

@@ -5,6 +5,7 @@ import dataclasses
 from f3ocus_jax.aggregation import MEAN, RULES
 from f3ocus_jax.aggregation.optimizers import OPTIMIZERS
 from f3ocus_jax.aggregation.outliers import OUTLIERS, REPORT
+from f3ocus_jax.aggregation.weights import EXAMPLES, WEIGHTS
 from f3ocus_jax.config import Section, setting
 
 
@@ -14,10 +15,16 @@ class AggregationConfig(Section):
 
     rule: str = setting(
         MEAN,
-        'Rule: "mean" is weighted by training examples, and added up as clients come in. The '
+        'Rule: "mean" is weighted as `weights` says, and added up as clients come in. The '
         "others are for clients that are not trusted: every client counts once, and all updates of "
         "a round are held in memory.",
         choices=RULES,
+    )
+    weights: str = setting(
+        EXAMPLES,
+        'Weight of a client in the mean of a layer: "examples" (training examples), "equal", or '
+        '"steps" (examples, with changes divided by the local steps, as in FedNova).',
+        choices=WEIGHTS,
     )
     clip_norm: float = setting(
         0.0,
@@ -51,6 +58,13 @@ class AggregationConfig(Section):
         "Optimizer of the server, which takes the change for a negative gradient.",
         choices=OPTIMIZERS,
     )
+
+    def __post_init__(self) -> None:
+        """Checks conditions on several settings."""
+        super().__post_init__()
+        fits = self.weights == EXAMPLES or self.rule == MEAN
+        allowed = f"{EXAMPLES!r} where rule = {self.rule!r}, which has one vote per client"
+        self.require(fits, "weights", allowed)
 
     @property
     def streams(self) -> bool:

@@ -61,7 +61,7 @@ def make_feddat_training(
     def train(frozen: Params, rows_L: Rows, head: Params, task: LocalTask) -> LocalUpdate:
         choice, personal_L = task.choice, {"personal": task.personal_L}
         with_shared = {**frozen, "adapters": {"shared": rows_L}}
-        runs = (
+        runs: tuple[Run, ...] = (
             functools.partial(of_shared.run, frozen, rows_L, choice),
             functools.partial(of_mixed.run, with_shared, personal_L, choice),
         )
@@ -71,13 +71,29 @@ def make_feddat_training(
             of_shared.make_buffer(frozen, rows_L, choice, shared, first),
             of_mixed.make_buffer(with_shared, personal_L, choice, (personal_R, head), first),
         )
+        if not task.trains_head:
+            runs, shared = tuple(_with_frozen_head(run, head) for run in runs), (shared[0], {})
         states = (optimizer.init(shared), optimizer.init(personal_R))
         step = _make_step(loss, optimizer, *runs)
         carry, losses_S = local.take_steps(step, ((shared, personal_R), states, buffers), task)
-        (rows_R, head), personal_R = carry[0]
-        return LocalUpdate(rows_R, head, losses_S, _write_personal(task, personal_R["personal"]))
+        (rows_R, new_head), personal_R = carry[0]
+        head = new_head if task.trains_head else head
+        personal_L = choice.put(task.personal_L, personal_R["personal"])
+        return LocalUpdate(rows_R, head, losses_S, personal_L)
 
     return train
+
+
+def _with_frozen_head(run: Run, head: Params) -> Run:
+    """Makes a branch whose head is not trained."""
+
+    def run_rows(
+        trained: ClientParams, batch: Batch, buffer: ActivationBuffer
+    ) -> tuple[jax.Array, Backward, ActivationBuffer]:
+        logits_BC, backward, buffer = run((trained[0], head), batch, buffer)
+        return logits_BC, lambda cotangent_BC: (backward(cotangent_BC)[0], {}), buffer
+
+    return run_rows
 
 
 def _make_step(
@@ -134,12 +150,3 @@ def _update(
         updated.append(optax.apply_updates(part, updates))
         new_states.append(state)
     return tuple(updated), tuple(new_states)
-
-
-def _write_personal(task: LocalTask, personal_R: Rows) -> Rows:
-    """Returns the client's own adapters, with the trained ones replaced."""
-    return jax.tree.map(
-        lambda all, some: all.at[task.choice.layers_R].set(some, mode="drop"),
-        task.personal_L,
-        personal_R,
-    )

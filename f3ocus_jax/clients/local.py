@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from f3ocus_jax.clients import gradient
+from f3ocus_jax.clients import gradient, layer_optimizer
 from f3ocus_jax.clients.gradient import ActivationBuffer, ClientParams
 from f3ocus_jax.clients.passes import Choice
 from f3ocus_jax.models import base, units
@@ -26,12 +26,18 @@ class LocalTask:
       batches_S: A Batch with leading step axis S.
       steps: int32 [], number of steps that it takes, at most S; the others are skipped.
       personal_L: Layers that are the client's own and never averaged; None without any.
+      optimizer: State that the client's optimizer has kept, see `layer_optimizer`; None to start
+        from a new one.
+      trains_head: False to keep the head as it is. Static: training without it is another program,
+        which computes no gradient of the head.
     """
 
     choice: Choice
     batches_S: Batch
     steps: Array
     personal_L: Rows = None
+    optimizer: Any = None
+    trains_head: bool = struct.field(pytree_node=False, default=True)
 
 
 @struct.dataclass
@@ -40,18 +46,24 @@ class LocalUpdate:
 
     Attributes:
       rows_R: Chosen layers after training; unused slots are meaningless.
-      head: Answer head after training.
+      head: Answer head after training; as it was in a task that does not train it.
       losses_S: float32, loss of every step before it is taken; 0 for a step that was skipped.
       personal_L: The client's own layers after training, which it keeps; None without any.
+      optimizer: State of its optimizer after training, likewise; None if the task had none.
     """
 
     rows_R: Rows
     head: Params
     losses_S: Array
     personal_L: Rows = None
+    optimizer: Any = None
 
 
 Train = Callable[[Params, Rows, Params, LocalTask], LocalUpdate]
+Run = Callable[
+    [ClientParams, Batch, ActivationBuffer], tuple[jax.Array, ClientParams, ActivationBuffer]
+]
+"""(trained parameters, batch, buffer) -> (loss [], gradients, buffer)."""
 
 
 def make_local_training(
@@ -72,7 +84,8 @@ def make_local_training(
       model: The model.
       unit: A key of `units.UNITS`.
       loss: A key of `losses.LOSSES`.
-      optimizer: Optimizer of rows and head; its state is reset every round, for chosen rows only.
+      optimizer: Optimizer of rows and head. Its state is reset every round and covers the chosen
+        rows only, unless the task has one that the client kept.
       skip_frozen: See `gradient.make_forward`.
       rematerialise: See `gradient.make_forward`.
       accumulate: See `gradient.make_buffered_gradient`.
@@ -98,20 +111,53 @@ def make_local_training(
         start = (task.choice.take(rows_L), head)
         if dtype != jnp.float32:
             frozen, rows_L = base.cast((frozen, rows_L), dtype)
-        run = functools.partial(differentiate.run, frozen, rows_L, task.choice)
-        step = _make_step(run, optimizer, proximal, start)
+        run: Run = functools.partial(differentiate.run, frozen, rows_L, task.choice)
         buffer = differentiate.make_buffer(frozen, rows_L, task.choice, start, first_batch(task))
-        carry = (start, optimizer.init(start), buffer)
-        (trained, *_), losses_S = take_steps(step, carry, task)
-        return LocalUpdate(rows_R=trained[0], head=trained[1], losses_S=losses_S)
+        if not task.trains_head:
+            run, start = _with_frozen_head(run, head), (start[0], {})
+        used, state = _start_optimizer(optimizer, start, task)
+        step = _make_step(run, used, proximal, start)
+        (trained, state, _), losses_S = take_steps(step, (start, state, buffer), task)
+        head = trained[1] if task.trains_head else head
+        return LocalUpdate(trained[0], head, losses_S, optimizer=_keep(state, task))
 
     return train
 
 
+def _start_optimizer(
+    optimizer: optax.GradientTransformation, start: ClientParams, task: LocalTask
+) -> tuple[optax.GradientTransformation, Any]:
+    """Returns the optimizer of a task, and its state before the first step."""
+    if task.optimizer is None:
+        return optimizer, optimizer.init(start)
+    kept = layer_optimizer.take(task.optimizer, task.choice)
+    if not task.trains_head:
+        kept["head"] = optimizer.init(start[1])
+    return layer_optimizer.by_layer(optimizer), kept
+
+
+def _keep(state: Any, task: LocalTask) -> Any:
+    """Returns the state of all layers after a task; None if it kept none."""
+    if task.optimizer is None:
+        return None
+    trained = state if task.trains_head else {"rows": state["rows"]}
+    return layer_optimizer.put(task.optimizer, task.choice, trained)
+
+
+def _with_frozen_head(run: Run, head: Params) -> Run:
+    """Makes the gradient of the rows alone; that of the head is dead code, which XLA removes."""
+
+    def run_rows(
+        trained: ClientParams, batch: Batch, buffer: ActivationBuffer
+    ) -> tuple[jax.Array, ClientParams, ActivationBuffer]:
+        value, (gradient_R, _), buffer = run((trained[0], head), batch, buffer)
+        return value, (gradient_R, {}), buffer
+
+    return run_rows
+
+
 def _make_step(
-    run: Callable[
-        [ClientParams, Batch, ActivationBuffer], tuple[jax.Array, ClientParams, ActivationBuffer]
-    ],
+    run: Run,
     optimizer: optax.GradientTransformation,
     proximal: float,
     start: ClientParams,

@@ -39,6 +39,12 @@ class Choice:
         """Returns the chosen rows; unused slots repeat the last layer."""
         return jax.tree.map(lambda leaf: leaf.at[self.layers_R].get(mode="clip"), rows_L)
 
+    def put(self, rows_L: Rows, rows_R: Rows) -> Rows:
+        """Returns all rows with the chosen ones replaced; unused slots are left out."""
+        return jax.tree.map(
+            lambda leaf, row: leaf.at[self.layers_R].set(row, mode="drop"), rows_L, rows_R
+        )
+
 
 class Stack:
     """Blocks of one model under one client's choice of layers.

@@ -1,11 +1,16 @@
 """Settings of a client's local training: `config.training`."""
 
 import dataclasses
+from typing import Any
 
 from f3ocus_jax.config import Section, setting
 from f3ocus_jax.models import units
 
 PRECISIONS = ("float32", "bfloat16")
+DECAY_ALL, DECAY_MATRICES = "all", "matrices"
+EVERY_ROUND, FIRST_ROUNDS, FROZEN = "every_round", "first_rounds", "frozen"
+PERSONAL = "personal"
+RESET, KEPT = "reset", "kept"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +28,28 @@ class TrainingConfig(Section):
         1e-3, "Learning rate of AdamW, for layers and head.", above=0, at_most=100
     )
     weight_decay: float = setting(0.01, "Weight decay of AdamW.", at_least=0, at_most=1000)
+    decay: str = setting(
+        DECAY_ALL,
+        'Parameters that decay: "all", or "matrices", which leaves out biases and the scales of '
+        "norms.",
+        choices=(DECAY_ALL, DECAY_MATRICES),
+    )
+    head: str = setting(
+        EVERY_ROUND,
+        'Rounds in which clients train the answer head: "every_round", "first_rounds" (as many as '
+        '`head_rounds`, then it is frozen) or "frozen" (none). With "personal" they train it in '
+        "every round, and each keeps its own, which is never sent.",
+        choices=(EVERY_ROUND, FIRST_ROUNDS, FROZEN, PERSONAL),
+    )
+    head_rounds: int = setting(
+        1, 'Rounds in which the head is trained where `head` is "first_rounds".', at_least=1
+    )
+    optimizer_state: str = setting(
+        RESET,
+        'Moments of AdamW at the start of a round: "reset", or "kept" by the client since it last '
+        "trained the layer; twice the size of the layers for every client.",
+        choices=(RESET, KEPT),
+    )
     batch_size: int = setting(32, "Examples of one step.", at_least=1)
     local_epochs: float = setting(
         1.0,
@@ -67,7 +94,18 @@ class TrainingConfig(Section):
         divides = self.accumulate >= 1 and self.batch_size % self.accumulate == 0
         allowed = f"a divisor of config.training.batch_size = {self.batch_size}"
         self.require(divides, "accumulate", allowed)
-        plain = {"unit": "adapter", "precision": "float32", "accumulate": 1, "proximal": 0}
+        plain: dict[str, Any] = {"unit": "adapter", "precision": "float32", "accumulate": 1}
+        plain |= {"proximal": 0, "optimizer_state": RESET}
         for name, needed in plain.items() if self.dual_adapters else ():
             allowed = f"{needed!r} with training.dual_adapters"
             self.require(getattr(self, name) == needed, name, allowed)
+
+    def trains_head(self, number: int) -> bool:
+        """Returns True if clients train the head in a round, by its number from 1."""
+        return self.head in (EVERY_ROUND, PERSONAL) or (
+            self.head == FIRST_ROUNDS and number <= self.head_rounds
+        )
+
+    def sends_head(self, number: int) -> bool:
+        """Returns True if clients also send the head that they train in a round."""
+        return self.head != PERSONAL and self.trains_head(number)

@@ -22,6 +22,7 @@ class StepFlops:
       forward: Forward pass of embeddings, all L blocks, readout and head.
       readout_backward: Backward pass of readout and head, down to the last hidden states.
       head_backward: Weight gradient of the head alone.
+      frozen_head_backward: Backward pass of readout and head, without the head's weight gradient.
       frozen_block_backward: Backward pass of one frozen block, to the gradient of its input.
       trained_block_backward: Backward pass of one trained block, to the gradients of its input and
         its trainable row.
@@ -32,6 +33,7 @@ class StepFlops:
     forward: float
     readout_backward: float
     head_backward: float
+    frozen_head_backward: float
     frozen_block_backward: float
     trained_block_backward: float
     row_backward: float
@@ -44,24 +46,25 @@ class StepFlops:
         }
         return StepFlops(**parts | {"num_layers": self.num_layers})
 
-    def training(self, mask_L: np.ndarray) -> float:
+    def training(self, mask_L: np.ndarray, *, trains_head: bool = True) -> float:
         """Returns the FLOPs of one training step.
 
         Args:
           mask_L: bool, True for the trained layers.
+          trains_head: False for a head that is frozen.
 
         Returns:
           FLOPs per example: forward of everything, backward of the hidden states down to the
-          lowest trained layer, weight gradients of the trained layers and of the head.
+          lowest trained layer, weight gradients of the trained layers and of a trained head.
         """
         chosen = np.flatnonzero(np.asarray(mask_L))
         if len(chosen) == 0:
-            return self.forward + self.head_backward
+            return self.forward + trains_head * self.head_backward
         trained_above = len(chosen) - 1
         frozen_above = self.num_layers - 1 - int(chosen[0]) - trained_above
         return (
             self.forward
-            + self.readout_backward
+            + (self.readout_backward if trains_head else self.frozen_head_backward)
             + self.frozen_block_backward * frozen_above
             + self.trained_block_backward * trained_above
             + self.row_backward
@@ -129,6 +132,7 @@ def step_flops(model: Model, params: Params, batch: Batch, unit: str) -> StepFlo
         forward=forward / examples,
         readout_backward=_backward_flops(readout, (0, 1), readout_args) / examples,
         head_backward=_backward_flops(readout, (0,), readout_args) / examples,
+        frozen_head_backward=_backward_flops(readout, (1,), readout_args) / examples,
         frozen_block_backward=_backward_flops(block, (1,), block_args) / examples,
         trained_block_backward=_backward_flops(block, (0, 1), block_args) / examples,
         row_backward=_backward_flops(block, (0,), block_args) / examples,

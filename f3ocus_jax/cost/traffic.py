@@ -12,7 +12,7 @@ from f3ocus_jax.types import ClientRecord, Params, RoundRecord, Rows
 BITS_PER_PARAMETER = 32
 """Parameters are sent as float32, as in the paper's table (MBit = 32 bit x parameters)."""
 
-BITS_PER_CHOICE = BITS_PER_PARAMETER + 1
+BITS_PER_SCORE, BITS_PER_CHOICE = 32, 1
 """Bits of one layer's score, sent as float32, and of the server's answer whether to train it."""
 
 
@@ -26,7 +26,7 @@ class ClientCost:
       megabits_down: Size of the layers it receives, in 10^6 bits; without the head.
       trainable_parameters: Number of parameters of the layers it trains; without the head.
       head_parameters: Number of parameters of its task's head, which it trains, sends and receives
-        too.
+        too; 0 in rounds that do not train it.
       gigaflops_per_example: Operations of one training step per example, in 10^9.
       megabits_total: Everything that it sends and receives, in 10^6 bits: layers, head, scores and
         the choice of layers.
@@ -39,7 +39,7 @@ class ClientCost:
     megabits_up: float
     megabits_down: float
     trainable_parameters: float
-    head_parameters: int
+    head_parameters: float
     gigaflops_per_example: float
     megabits_total: float
     gigaflops_scoring: float | None
@@ -110,6 +110,8 @@ def client_costs(
     rows_per_layer: int = 1,
     batch_size: int = 1,
     scoring_flops_K: Sequence[float | None] | None = None,
+    trains_head: Callable[[int], bool] = lambda number: True,
+    sends_head: Callable[[int], bool] | None = None,
 ) -> list[ClientCost]:
     """Computes the cost of a run's rounds for each client, mean over the rounds that trained.
 
@@ -121,6 +123,8 @@ def client_costs(
       rows_per_layer: Rows trained per layer; 2 if a client also trains a row of its own.
       batch_size: Examples of a local step.
       scoring_flops_K: FLOPs of scoring all layers once; None, or an entry of None, if unknown.
+      trains_head: Round number -> True if clients train the head in this round.
+      sends_head: Round number -> True if they also send it; `trains_head` if None.
 
     Returns:
       One cost per client, in the records' order; zero traffic and layers if no round trained.
@@ -134,10 +138,12 @@ def client_costs(
     up_K, down_K = sent_R2K.mean(axis=0)
     trained_K = rows_per_layer * (masks_RKL @ parameters_L).mean(axis=0)
     head_K = np.array([megabits(count) for count in head_parameters_K])
-    total_K = up_K + down_K + _other_megabits(rounds, head_K, len(parameters_L))
-    flops_RK = _step_flops(masks_RKL, step_flops_K)
+    head_R = np.array([trains_head(record.round) for record in rounds] or [trains_head(1)])
+    sent_R = head_R if sends_head is None else np.array([sends_head(r.round) for r in rounds])
+    total_K = up_K + down_K + _other_megabits(rounds, sent_R, head_K, len(parameters_L))
+    flops_RK = _step_flops(masks_RKL, head_R, step_flops_K)
     training_K = batch_size * _mean_over(rounds, lambda client: client.steps, flops_RK)
-    scored_K = _mean_over(rounds, lambda client: bool(client.scores), np.ones_like(flops_RK))
+    scored_K = _mean_over(rounds, _took_scores, np.ones_like(flops_RK))
     scoring_K = scoring_flops_K or [None] * len(names)
     return [
         ClientCost(
@@ -145,7 +151,7 @@ def client_costs(
             megabits_up=float(up_K[k]),
             megabits_down=float(down_K[k]),
             trainable_parameters=float(trained_K[k]),
-            head_parameters=head_parameters_K[k],
+            head_parameters=_over_rounds(head_parameters_K[k], head_R),
             gigaflops_per_example=float(flops_RK[:, k].mean()) / 1e9,
             megabits_total=float(total_K[k]),
             gigaflops_scoring=_giga(scoring_K[k]),
@@ -162,12 +168,22 @@ def _masks(rounds: Sequence[RoundRecord], clients: int, num_layers: int) -> np.n
     return np.stack([layer_mask([c.layers for c in r.clients], num_layers) for r in rounds])
 
 
-def _step_flops(masks_RKL: np.ndarray, step_flops_K: Sequence[StepFlops]) -> np.ndarray:
+def _over_rounds(count: int, head_R: np.ndarray) -> float:
+    """Returns the mean over rounds of a number that is 0 where the head is not trained."""
+    return count if head_R.all() else count * float(head_R.mean())
+
+
+def _step_flops(
+    masks_RKL: np.ndarray, head_R: np.ndarray, step_flops_K: Sequence[StepFlops]
+) -> np.ndarray:
     """Returns the operations of a training step per example: float64 [rounds, K]."""
     return np.array(
         [
-            [step.training(mask_L) for step, mask_L in zip(step_flops_K, mask_KL, strict=True)]
-            for mask_KL in masks_RKL
+            [
+                step.training(mask_L, trains_head=bool(head))
+                for step, mask_L in zip(step_flops_K, mask_KL, strict=True)
+            ]
+            for mask_KL, head in zip(masks_RKL, head_R, strict=True)
         ]
     )
 
@@ -185,17 +201,26 @@ def _with_scoring(training: float, scored: float, scoring: float | None) -> floa
 
 
 def _other_megabits(
-    rounds: Sequence[RoundRecord], head_K: np.ndarray, num_layers: int
+    rounds: Sequence[RoundRecord], head_R: np.ndarray, head_K: np.ndarray, num_layers: int
 ) -> np.ndarray:
     """Counts what is sent beside layers: the head both ways, the scores, the choice of layers.
 
-    Every client receives the head to evaluate it; only one whose update was used sent it back.
+    Every client receives the head to evaluate it; only one whose update was used sent it back. A
+    head that was not trained in a round is as it was, and stays where it is.
     """
     ones_RK = np.ones((len(rounds), len(head_K)))
-    sent_K = _mean_over(rounds, lambda client: client.left_out is None, ones_RK)
-    scored_K = _mean_over(rounds, lambda client: bool(client.scores), ones_RK)
-    received = 1.0 if rounds else 0.0
-    return (received + sent_K) * head_K + scored_K * num_layers * BITS_PER_CHOICE / 1e6
+    with_head_RK = ones_RK * head_R[: len(rounds), None]
+    sent_K = _mean_over(rounds, lambda client: client.left_out is None, with_head_RK)
+    scored_K = _mean_over(rounds, _took_scores, ones_RK)
+    chosen_K = _mean_over(rounds, lambda client: bool(client.scores), ones_RK)
+    received = float(head_R.mean()) if rounds else 0.0
+    bits_K = num_layers * (scored_K * BITS_PER_SCORE + chosen_K * BITS_PER_CHOICE)
+    return (received + sent_K) * head_K + bits_K / 1e6
+
+
+def _took_scores(client: ClientRecord) -> bool:
+    """Returns True if a client scored its layers in the round, and did not keep earlier scores."""
+    return bool(client.scores) and not client.kept_scores
 
 
 def _mean_over(

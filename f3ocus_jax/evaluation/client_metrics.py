@@ -1,7 +1,7 @@
 """Evaluation of a model on the clients' validation and test splits, by each client's task."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class ClientMetrics:
     Attributes:
       test: Metric name to value on its test split, from `accuracy.accuracy_report` or
         `findings_f1.f1_report`, with `loss`, the mean over examples with a known label; for written
-        answers also from `text_overlap.report`.
+        answers also from `text_overlap.report`; empty where test examples are left out.
       thresholds: F probabilities from which on each finding counts as present, chosen on validation
         examples; empty for a client that answers questions.
       validation: The same metrics on its validation split; empty if they were not measured.
@@ -34,32 +34,47 @@ class ClientMetrics:
 
 
 def evaluate_clients(
-    predict: Predict, params: Params, clients: Sequence[ClientData], *, validates: bool = True
+    predict: Predict,
+    params: Params,
+    clients: Sequence[ClientData],
+    *,
+    heads: Mapping[str, Params] | None = None,
+    validates: bool = True,
 ) -> list[ClientMetrics]:
     """Evaluates one model on all clients.
 
     Args:
       predict: Inference function from `inference.make_predict`.
       params: Parameters of the model.
-      clients: K clients; those that find diseases need validation examples.
+      clients: K clients; those that find diseases need validation examples. One without test
+        examples is measured on validation alone.
+      heads: Client to the head that it has instead of that in `params`; None if none has.
       validates: False to measure test splits alone; thresholds come from validation in any case.
 
     Returns:
       K metrics; `loss` may be NaN where the model's outputs are.
     """
+    if heads is not None:
+        return [
+            evaluate_clients(
+                predict, params | {"head": heads[client.name]}, [client], validates=validates
+            )[0]
+            for client in clients
+        ]
+    tested = {client.name: client.test for client in clients if client.test is not None}
     validated = {
         client.name: _validation(client)
         for client in clients
         if client.task == CLASSIFICATION or (validates and client.validation is not None)
     }
-    splits = [*(client.test for client in clients), *validated.values()]
-    outputs = _outputs(predict, params, splits)
-    validations = dict(zip(validated, outputs[len(clients) :], strict=True))
+    outputs = _outputs(predict, params, [*tested.values(), *validated.values()])
+    tests = dict(zip(tested, outputs, strict=False))
+    validations = dict(zip(validated, outputs[len(tested) :], strict=True))
     measured = [
-        _findings_metrics(client, validations[client.name], test)
+        _findings_metrics(client, validations[client.name], tests.get(client.name))
         if client.task == CLASSIFICATION
-        else _answer_metrics(client, validations.get(client.name), test)
-        for client, test in zip(clients, outputs, strict=False)
+        else _answer_metrics(client, validations.get(client.name), tests.get(client.name))
+        for client in clients
     ]
     if validates:
         return measured
@@ -77,6 +92,8 @@ def majority_baselines(client: ClientData) -> dict[str, float]:
       "majority_per_question".
     """
     train, test = client.train, client.test
+    if test is None:
+        raise ValueError(f"the test examples of client {client.name} are left out")
     if client.task == CLASSIFICATION:
         return {"majority_answer": findings_f1.constant_f1(_targets(train), _targets(test))}
     return {
@@ -111,8 +128,12 @@ def _targets(examples: Examples) -> np.ndarray:
     return examples.targets_NF
 
 
-def _answer_metrics(client: ClientData, validation: Outputs | None, test: Outputs) -> ClientMetrics:
+def _answer_metrics(
+    client: ClientData, validation: Outputs | None, test: Outputs | None
+) -> ClientMetrics:
     validated = {} if validation is None else _answer_report(_validation(client), validation)
+    if test is None or client.test is None:
+        return ClientMetrics({}, [], validated)
     correct_N = accuracy.correct(np.asarray(test.answers_N), client.test.labels_N)
     packed = correctness.pack(correct_N)
     return ClientMetrics(_answer_report(client.test, test), [], validated, packed)
@@ -131,16 +152,18 @@ def _answer_report(split: Examples, outputs: Outputs) -> dict[str, float]:
     return report
 
 
-def _findings_metrics(client: ClientData, validation: Outputs, test: Outputs) -> ClientMetrics:
+def _findings_metrics(
+    client: ClientData, validation: Outputs, test: Outputs | None
+) -> ClientMetrics:
     validated = _validation(client)
     thresholds_F = findings_f1.best_thresholds(
         np.asarray(validation.findings_NF), _targets(validated)
     )
-    return ClientMetrics(
-        _findings_report(client.test, test, thresholds_F),
-        thresholds_F.tolist(),
-        _findings_report(validated, validation, thresholds_F),
-    )
+    on_validation = _findings_report(validated, validation, thresholds_F)
+    if test is None or client.test is None:
+        return ClientMetrics({}, thresholds_F.tolist(), on_validation)
+    on_test = _findings_report(client.test, test, thresholds_F)
+    return ClientMetrics(on_test, thresholds_F.tolist(), on_validation)
 
 
 def _findings_report(

@@ -85,10 +85,8 @@ def make_batched_predict(
 
     def predict(params: Params, examples: Examples) -> Outputs:
         count = len(examples)
-        num_batches = -(-count // batch_size)
-        at_once = min(BATCHES_AT_ONCE, num_batches)
-        num_batches = -(-num_batches // at_once) * at_once
-        indices = np.arange(num_batches * batch_size).reshape(-1, at_once, batch_size)
+        calls, at_once = batches_of(count, batch_size)
+        indices = np.arange(calls * at_once * batch_size).reshape(calls, at_once, batch_size)
         chunks = [
             over_batches(params, examples.batch(np.minimum(chunk, count - 1))) for chunk in indices
         ]
@@ -100,6 +98,21 @@ def make_batched_predict(
         return jax.tree.map(concatenated, *chunks)
 
     return predict
+
+
+def batches_of(count: int, batch_size: int) -> tuple[int, int]:
+    """Returns how a split is cut: (calls to the devices, batches of each), padding included.
+
+    Args:
+      count: Number of examples, at least 1.
+      batch_size: Examples of a batch.
+
+    >>> batches_of(100, 64), batches_of(5000, 64)
+    ((1, 2), (2, 64))
+    """
+    num_batches = -(-count // batch_size)
+    at_once = min(BATCHES_AT_ONCE, num_batches)
+    return -(-num_batches // at_once), at_once
 
 
 def _likeliest(logits_BC: jax.Array) -> jax.Array:

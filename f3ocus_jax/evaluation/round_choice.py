@@ -20,13 +20,18 @@ def preference(validation: float | None, round: int) -> tuple[float, int]:
     return -math.inf if validation is None else validation, round
 
 
+def evaluated(records: Sequence[RoundRecord]) -> list[RoundRecord]:
+    """Returns the records of the rounds that were evaluated; round 0 always is."""
+    return [r for r in records if r.accuracy is not None or r.validation is not None]
+
+
 def chosen_round(records: Sequence[RoundRecord]) -> RoundRecord:
-    """Returns the round with the best mean on validation examples; the last one without any.
+    """Returns the evaluated round that is best on validation examples, or the last without any.
 
     Args:
       records: Records of a run; at least one.
     """
-    return max(records, key=lambda record: preference(record.validation, record.round))
+    return max(evaluated(records), key=lambda record: preference(record.validation, record.round))
 
 
 def reason(validation: float | None) -> str:

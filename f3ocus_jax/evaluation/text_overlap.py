@@ -4,8 +4,6 @@ import collections
 import re
 from collections.abc import Sequence
 
-from nltk.translate import bleu_score
-
 from tfds_medvqa.common.answers import normalise
 
 
@@ -63,6 +61,8 @@ def bleu1(answer: str, reference: str) -> float:
     given, right = words(answer), words(reference)
     if not given or not right:
         return float(given == right)
+    from nltk.translate import bleu_score  # Slow to import, and few runs write answers.
+
     return float(bleu_score.sentence_bleu([right], given, weights=(1.0,)))
 
 

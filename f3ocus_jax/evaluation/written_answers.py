@@ -23,7 +23,7 @@ from f3ocus_jax.types import Batch, Params
 from tfds_medvqa.common.features import QUESTION_ANSWERING
 
 EVALUATED = ("test", "validation")
-"""Splits of a client whose answers are indexed; validation may be None."""
+"""Splits of a client whose answers are indexed; each may be None."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -91,7 +91,7 @@ def part_facts(parts: Parts) -> dict[str, Any]:
         "hash of the partition": parts.federation.summary.partition_hash,
         **{f"hash of the {name}": parts.settings[name] for name in checkpoint.NAMES},
         "hash of the numbers of examples": _hash(
-            json.dumps([[len(client.train), len(client.test)] for client in clients])
+            json.dumps([[len(client.train), len(client.test or ())] for client in clients])
         ),
         "hash of the tokenizer": _hash(tokenizer.pieces.to_str() + special),
         "hash of the weights": parts.settings["weights fingerprint"],

@@ -10,7 +10,8 @@ import numpy as np
 
 from f3ocus_jax import _xla, hosts
 from f3ocus_jax.aggregation import server_optimizer
-from f3ocus_jax.clients import placement
+from f3ocus_jax.clients import layer_optimizer, placement
+from f3ocus_jax.clients.settings import KEPT, PERSONAL, TrainingConfig
 from f3ocus_jax.data import own_data
 from f3ocus_jax.data.examples import ClientData
 from f3ocus_jax.data.reading import Federation, read_federation
@@ -19,17 +20,19 @@ from f3ocus_jax.evaluation import inference, written_answers
 from f3ocus_jax.evaluation.written_answers import AnswerDecoder, make_answer_decoder
 from f3ocus_jax.federation import admission, budgets as budgets_lib, checkpoint, costs
 from f3ocus_jax.federation.budgets import Budgets
-from f3ocus_jax.federation.client_side import make_client_side
+from f3ocus_jax.federation.client_side import make_client_side, make_local_optimizer
 from f3ocus_jax.federation.layer_costs import layer_costs
 from f3ocus_jax.federation.participation import Participation
 from f3ocus_jax.federation.round import Stages
 from f3ocus_jax.federation.server_side import make_server_side
-from f3ocus_jax.federation.settings import ExperimentConfig
+from f3ocus_jax.federation.settings import AT_MOST, ExperimentConfig
 from f3ocus_jax.federation.stages.aggregate import make_aggregate_stage
+from f3ocus_jax.federation.stages.client_axis import repeat_for_clients
 from f3ocus_jax.federation.stages.evaluate import make_evaluate_stage
 from f3ocus_jax.federation.stages.score import make_score_stage
 from f3ocus_jax.federation.stages.select import make_select_stage
 from f3ocus_jax.federation.stages.train import make_train_stage
+from f3ocus_jax.importance import Importance
 from f3ocus_jax.importance.lntk import LOSS
 from f3ocus_jax.importance.settings import ImportanceConfig
 from f3ocus_jax.models import foundation as foundation_lib, head as head_lib, units
@@ -64,7 +67,7 @@ class Parts:
     settings: Mapping[str, Any]
 
     def params(self, state: ServerState) -> Params:
-        """Returns all parameters of the model in a state."""
+        """Returns all parameters of the shared model in a state."""
         unit = self.config.training.unit
         # Not the frozen parameters of the stages, which are laid out over devices.
         frozen, _, _ = units.split(self.foundation.params, unit)
@@ -97,6 +100,8 @@ def assemble(config: ExperimentConfig) -> Parts:
         writes_answers=config.model.answering == GENERATE,
         gather=hosts.all_gather if config.distributed.own_data else own_data.alone,
     )
+    if not config.evaluation.test:
+        federation = _without_test(federation)
     _check_probe(config.importance.probe_examples, federation.clients)
     answers, key = federation.vocabulary.answers, jax.random.key(config.seed)
     foundation = foundation_lib.load(config.model, answers, key, federation.findings)
@@ -104,8 +109,8 @@ def assemble(config: ExperimentConfig) -> Parts:
     if decoding is not None:
         federation = decoding.add_answer_tokens(federation)
     clients = federation.clients
-    rows_L = units.split(foundation.params, config.training.unit)[1]
-    admission.check_state(config, rows_L, len(clients))
+    _, rows_L, head = units.split(foundation.params, config.training.unit)
+    admission.check_state(config, rows_L, head, len(clients))
     frozen, start, memory = make_start(config, foundation, len(clients))
     budgets = _make_budgets(config, clients, foundation, start.rows_L)
     stages = make_stages(config, foundation.model, frozen, clients, budgets, decoding)
@@ -187,7 +192,10 @@ def make_start(
     )
     memory = ClientMemory(
         vectors_LNC=_no_vectors(config.importance, head, clients, layers),
-        personal_L=_copies(rows_L, clients) if config.training.dual_adapters else None,
+        personal_L=repeat_for_clients(rows_L, clients) if config.training.dual_adapters else None,
+        optimizer=_no_moments(config.training, rows_L, head, clients),
+        head=repeat_for_clients(head, clients) if config.training.head == PERSONAL else None,
+        **_no_scores(config.importance, clients, layers),
     )
     return frozen, state, memory
 
@@ -247,12 +255,16 @@ def _make_budgets(
         Participation(names, config.federated, config.seed),
         limits=config.limits,
         algorithm=config.selection.algorithm,
+        at_most=config.selection.budgets == AT_MOST,
     )
 
 
-def _copies(rows_L: Rows, clients: int) -> Rows:
-    """Gives every client layers of its own, which start equal to the shared ones."""
-    return jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], clients, axis=0), rows_L)
+def _no_moments(settings: TrainingConfig, rows_L: Rows, head: Params, clients: int) -> Any:
+    """Returns the states of the clients' optimizers before round 1; None in a run without any."""
+    if settings.optimizer_state != KEPT:
+        return None
+    none = layer_optimizer.init_all(make_local_optimizer(settings), rows_L, head)
+    return repeat_for_clients(none, clients)
 
 
 def _no_vectors(
@@ -264,6 +276,25 @@ def _no_vectors(
     on_loss = settings.lntk.kernel == LOSS
     outputs = 1 if on_loss else sum(head_lib.classes(head) for head in heads.values())
     return np.zeros((clients, layers, settings.probe_examples, outputs), np.float32)
+
+
+def _no_scores(settings: ImportanceConfig, clients: int, layers: int) -> dict[str, Any]:
+    """Returns the clients' last scores before round 1; none in a run that keeps none."""
+    if settings.every == 1:
+        return {}
+    empty = Importance.empty((clients, layers), eigenvalues=settings.score == "lntk")
+    return {"importance_L": empty, "scored_in": np.zeros(clients, np.int32)}
+
+
+def _without_test(federation: Federation) -> Federation:
+    """Leaves all test examples out of a run, which then measures validation examples alone."""
+    clients = [dataclasses.replace(client, test=None) for client in federation.clients]
+    if all(client.validation is None for client in clients):
+        raise ConfigError(
+            "config.evaluation.test = False, must be True for these data: no client has enough "
+            "patients or images to hold any out for validation"
+        )
+    return dataclasses.replace(federation, clients=clients)
 
 
 def _check_probe(wanted: int, clients: list[ClientData]) -> None:

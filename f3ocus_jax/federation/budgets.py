@@ -20,8 +20,8 @@ class Budgets:
 
     Attributes:
       clients: Names of the K clients.
-      budgets_K: int32, number of layers that each may train; L where layers of unequal cost have
-        their budgets in `wanted`.
+      budgets_K: int32, largest number of layers that each may train; L where layers of unequal
+        cost have their budgets in `wanted`.
       wanted: Limits beyond these budgets, apart from absence.
       participation: Participation of the clients in every round.
     """
@@ -61,6 +61,7 @@ def make_budgets(
     *,
     limits: LimitsConfig,
     algorithm: str,
+    at_most: bool = False,
 ) -> Budgets:
     """Makes the limits of a run, and checks that every round has a choice within them.
 
@@ -69,6 +70,7 @@ def make_budgets(
       participation: Participation of the clients, with the settings of their budgets.
       limits: Limits beyond the budgets.
       algorithm: A key of `selection.SELECTORS`.
+      at_most: True for clients that may train fewer layers than their budgets, but at least one.
 
     Returns:
       Budgets.
@@ -78,7 +80,7 @@ def make_budgets(
         each other.
     """
     settings, names, num_layers = participation.settings, participation.clients, len(costs_L)
-    spendable_K = _per_client(settings, len(names), costs_L)
+    spendable_K = per_client(settings, len(names), costs_L)
     _check_budgets(settings, spendable_K, costs_L, names)
     shared = {
         "allowed_KL": _allowed(limits.forbidden, names, num_layers),
@@ -87,6 +89,8 @@ def make_budgets(
     }
     if np.ptp(costs_L) == 0:
         layers_K = np.minimum(spendable_K // costs_L[0], num_layers)
+        if at_most:
+            shared |= {"costs_L": np.ones(num_layers), "capacity_K": layers_K}
         wanted = selection.Requirements(**shared)
     else:
         layers_K = np.full(len(names), num_layers)
@@ -99,8 +103,20 @@ def make_budgets(
     return budgets
 
 
-def _per_client(settings: FederatedConfig, count: int, costs_L: np.ndarray) -> np.ndarray:
-    """Returns spendable_K, float64: every client's budget in the unit of the config."""
+def per_client(settings: FederatedConfig, count: int, costs_L: np.ndarray) -> np.ndarray:
+    """Returns every client's budget in the unit of the config.
+
+    Args:
+      settings: Settings of the federation.
+      count: K.
+      costs_L: Cost of each layer in that unit.
+
+    Returns:
+      spendable_K, float64; where the config gives none, enough for all layers.
+
+    Raises:
+      ConfigError: If there are neither one number nor K.
+    """
     given = settings.budgets
     if not given:
         # A little more than the sum, which is rounded.
@@ -160,10 +176,16 @@ def _check_algorithm(algorithm: str, wanted: selection.Requirements, picks: int)
             "a search such as nsga2"
         )
     if algorithm == "exact" and wanted.costs_L is not None and picks > exact.WITH_COSTS_SIZE:
+        alike = np.ptp(wanted.costs_L) == 0
+        kind = "with config.selection.budgets = 'at_most'" if alike else "of unequal cost"
+        remedy = (
+            "config.selection.budgets = 'exact'"
+            if alike
+            else "config.federated.budget_unit = 'layers'"
+        )
         raise ConfigError(
             f"config.selection.algorithm = 'exact' takes at most {exact.WITH_COSTS_SIZE} clients x "
-            f"layers of unequal cost, here are {picks}; choose config.federated.budget_unit = "
-            "'layers' or a search such as nsga2"
+            f"layers {kind}, here are {picks}; choose {remedy} or a search such as nsga2"
         )
 
 

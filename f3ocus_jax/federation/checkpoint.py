@@ -1,5 +1,6 @@
 """Checkpoints of a run: one Orbax step per kept round, and the settings it is bound to."""
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -32,12 +33,13 @@ MAY_DIFFER = (
     "distributed.coordinator",
     "distributed.host",
     "distributed.hosts",
+    "evaluation.features",
     "federated.clients_at_once",
     "federated.clients_in_memory",
     "federated.placement",
     "federated.rounds",
 )
-"""Settings that a resumed run may change: paths, placement, and the number of rounds."""
+"""Settings that a resumed run may change: paths, placement, kept features, number of rounds."""
 
 OF_OWN_DATA = (
     "data.answer_separator",
@@ -148,8 +150,9 @@ class Checkpoints:
             versions=ocp.args.JsonSave(versions()),
         )
         last = records[-1]
-        validation = {} if last.validation is None else {VALIDATION: last.validation}
-        self._writer.save(last.round, items, {"accuracy": last.accuracy, **validation})
+        measured = {"accuracy": last.accuracy, VALIDATION: last.validation}
+        metrics = {name: value for name, value in measured.items() if value is not None}
+        self._writer.save(last.round, items, metrics)
 
     def restore(
         self, state: ServerState, memory: ClientMemory, round: int | None = None
@@ -252,16 +255,30 @@ def restore(
     return *_from_item(restored), records
 
 
+def read_settings(directory: epath.Path, round: int) -> Mapping[str, Any]:
+    """Reads the settings of the run that wrote a round.
+
+    Raises:
+      DamagedError: If their file is absent or changed, or another has another size.
+    """
+    return dict(_read_text(directory, round, "config"))
+
+
 def read_record(directory: epath.Path, round: int) -> RoundRecord:
     """Reads the record of a round from its checkpoint.
 
     Raises:
       DamagedError: If the file of the records is absent or changed, or another has another size.
     """
+    return RoundRecord.from_json(_read_text(directory, round, "records")["rounds"][-1])
+
+
+def _read_text(directory: epath.Path, round: int, name: str) -> Any:
+    """Reads one item of a round that was saved as JSON, after its file was checked."""
     folder = directory / str(round)
-    sealed_steps.check(folder, ["records/metadata"])
-    items = ocp.args.Composite(records=ocp.args.JsonRestore())
-    return RoundRecord.from_json(sealed_steps.read(folder, items)["records"]["rounds"][-1])
+    sealed_steps.check(folder, [f"{name}/metadata"])
+    items = ocp.args.Composite(**{name: ocp.args.JsonRestore()})
+    return sealed_steps.read(folder, items)[name]
 
 
 def compare_versions(saved: Mapping[str, str], round: int) -> None:
@@ -323,7 +340,7 @@ def check_settings(
 
 def _to_item(state: ServerState, memory: ClientMemory) -> dict[str, Any]:
     """Returns one checkpoint item of everything that a resume needs."""
-    return {
+    item = {
         "rows_L": state.rows_L,
         "head": state.head,
         "round": state.round,
@@ -332,14 +349,21 @@ def _to_item(state: ServerState, memory: ClientMemory) -> dict[str, Any]:
         "optimizer": state.optimizer,
         "personal_KL": memory.personal_L,
     }
+    if memory.importance_L is not None:
+        item |= {"importance_KL": memory.importance_L, "scored_in_K": memory.scored_in}
+    # Only where there are any: an item of None would be missing in earlier checkpoints.
+    own = {"local_optimizer_K": memory.optimizer, "head_K": memory.head}
+    return item | {name: value for name, value in own.items() if value is not None}
 
 
 def _from_item(item: Mapping[str, Any]) -> tuple[ServerState, ClientMemory]:
     names = ("rows_L", "head", "round", "front_mask_PKL", "optimizer")
     state = ServerState(**{name: item[name] for name in names})
-    return state, ClientMemory(item["vectors_KLNC"], item["personal_KL"])
+    kept = map(item.get, ("importance_KL", "scored_in_K", "local_optimizer_K", "head_K"))
+    return state, ClientMemory(item["vectors_KLNC"], item["personal_KL"], *kept)
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Returns the versions of the packages that results depend on."""
     return {name: importlib.metadata.version(name) for name in VERSIONED_PACKAGES}

@@ -5,7 +5,8 @@ first result of each function is sent to the server, the second one stays with t
 """
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,12 +16,16 @@ from flax import struct
 
 from f3ocus_jax.aggregation.layerwise import is_finite
 from f3ocus_jax.clients import LocalTask, feddat, local
-from f3ocus_jax.clients.settings import TrainingConfig
+from f3ocus_jax.clients.local import LocalUpdate
+from f3ocus_jax.clients.settings import DECAY_MATRICES, TrainingConfig
 from f3ocus_jax.config.kept import kept
 from f3ocus_jax.importance import Importance, ScoreContext
 from f3ocus_jax.importance.settings import ImportanceConfig
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.types import Array, Batch, ClientMemory, Params, Rows
+
+VECTORS = ("bias", "scale")
+"""Names of the parameters that are no matrices, in every family, adapter and head."""
 
 Shared = tuple[Params, Rows, Params]
 """Parameters that every client receives: (frozen, rows_L, head)."""
@@ -32,7 +37,8 @@ class ClientUpdate:
 
     Attributes:
       rows_R: Chosen layers after training; unused slots are meaningless.
-      head: Answer head after training.
+      head: Answer head after training; as it was in a round that does not train it, and then
+        nothing that a client would send.
       losses_S: float32, loss of every step before it is taken; 0 for a step that was skipped.
       finite: bool [], False if personal layers became NaN or infinite, which the server cannot see.
     """
@@ -89,7 +95,18 @@ def make_client_side(
 
 def make_local_optimizer(settings: TrainingConfig) -> optax.GradientTransformation:
     """Makes the optimizer of local training."""
-    return optax.adamw(settings.learning_rate, weight_decay=settings.weight_decay)
+    mask = _is_matrix if settings.decay == DECAY_MATRICES else None
+    return optax.adamw(settings.learning_rate, weight_decay=settings.weight_decay, mask=mask)
+
+
+def _is_matrix(params: Params) -> Any:
+    """Returns False for biases and scales of norms, by name: stacked rows have an axis more."""
+
+    def of_leaf(path: Sequence[Any], leaf: Array) -> bool:
+        del leaf
+        return path[-1].key not in VECTORS
+
+    return jax.tree_util.tree_map_with_path(of_leaf, params)
 
 
 def make_score_context(
@@ -115,6 +132,7 @@ def _make_score(
     def score(
         shared: Shared, memory: ClientMemory, batch: Batch, key: jax.Array
     ) -> tuple[Importance, ClientMemory]:
+        shared = _with_own_head(shared, memory)
         if memory.vectors_LNC is None:
             return measure(*shared, batch, key), memory
         found = measure(*shared, batch, key, memory.vectors_LNC)
@@ -122,6 +140,17 @@ def _make_score(
         return dataclasses.replace(found, vectors_LNC=None), memory
 
     return score
+
+
+def _with_own_head(shared: Shared, memory: ClientMemory) -> Shared:
+    """Replaces the shared head by the client's own, if it has one."""
+    return shared if memory.head is None else (*shared[:2], memory.head)
+
+
+def _own(made: LocalUpdate, memory: ClientMemory) -> dict[str, Any]:
+    """Returns what the client keeps of its training, by its name in the memory."""
+    names = ("personal_L", "optimizer", "head")
+    return {name: getattr(made, name) for name in names if getattr(memory, name) is not None}
 
 
 def _make_train(model: Model, settings: TrainingConfig, loss: str, skip_frozen: bool) -> Train:
@@ -146,16 +175,17 @@ def _make_train(model: Model, settings: TrainingConfig, loss: str, skip_frozen: 
     def train(
         shared: Shared, memory: ClientMemory, task: LocalTask
     ) -> tuple[ClientUpdate, ClientMemory]:
-        made = run(*shared, dataclasses.replace(task, personal_L=memory.personal_L))
-        finite = jnp.bool_(True)
-        if memory.personal_L is not None:
-            finite = is_finite(made)
-            personal_L = jax.tree.map(
-                lambda after, before: jnp.where(finite, after, before),
-                made.personal_L,
-                memory.personal_L,
-            )
-            memory = dataclasses.replace(memory, personal_L=personal_L)
-        return ClientUpdate(made.rows_R, made.head, made.losses_S, finite), memory
+        given = {"personal_L": memory.personal_L, "optimizer": memory.optimizer}
+        made = run(*_with_own_head(shared, memory), dataclasses.replace(task, **given))
+        kept = _own(made, memory)
+        if not kept:
+            return ClientUpdate(made.rows_R, made.head, made.losses_S, jnp.bool_(True)), memory
+        finite = is_finite(made)
+        for name, after in kept.items():
+            before = getattr(memory, name)
+            kept[name] = jax.tree.map(functools.partial(jnp.where, finite), after, before)
+        head = made.head if memory.head is None else shared[2]
+        update = ClientUpdate(made.rows_R, head, made.losses_S, finite)
+        return update, dataclasses.replace(memory, **kept)
 
     return train

@@ -34,16 +34,33 @@ def count_step_flops(
     Returns:
       The operations of a step.
     """
+    batch = local_clients(clients)[0].train.batch(np.zeros(1, np.int64))
+    return step_flops_of(foundation, shapes_of(batch), task, training)
+
+
+def step_flops_of(
+    foundation: Foundation, batch: Batch, task: str, training: TrainingConfig
+) -> flops.StepFlops:
+    """Counts a training step of one task's clients.
+
+    Args:
+      foundation: The model and its weights, or their shapes.
+      batch: Shapes of one example.
+      task: Task of the clients to count.
+      training: Settings of local training.
+
+    Returns:
+      The operations of a step.
+    """
     name = head_lib.OF_TASK[task]
     heads = foundation.params["head"]  # {} in a model that writes its answers
     params = {**foundation.params, "head": {n: heads[n] for n in heads if n == name}}
-    batch = local_clients(clients)[0].train.batch(np.zeros(1, np.int64))
-    counted = _step_flops(foundation.model, shapes_of(params), shapes_of(batch), training.unit)
+    counted = _step_flops(foundation.model, shapes_of(params), batch, training.unit)
     if not training.dual_adapters:
         return counted
     both = {"personal": params["adapters"], "shared": params["adapters"]}
     params = {**params, "adapters": both}
-    mixed = _step_flops(foundation.model, shapes_of(params), shapes_of(batch), "mixed")
+    mixed = _step_flops(foundation.model, shapes_of(params), batch, "mixed")
     return counted.plus(mixed)
 
 
@@ -60,11 +77,26 @@ def count_scoring_flops(
     Returns:
       The operations of one score; None if they cannot be counted.
     """
-    importance, training = config.importance, config.training
-    examples = np.zeros(importance.probe_examples, np.int64)
+    examples = np.zeros(config.importance.probe_examples, np.int64)
     batch = local_clients(clients)[0].train.batch(examples)
-    parts = (foundation.model, importance, training, config.model.loss)
-    return _scoring_flops(*parts, shapes_of(foundation.params), shapes_of(batch))
+    return scoring_flops_of(foundation, shapes_of(batch), config)
+
+
+def scoring_flops_of(
+    foundation: Foundation, batch: Batch, config: ExperimentConfig
+) -> float | None:
+    """Counts what one client computes to score its layers.
+
+    Args:
+      foundation: The model and its weights, or their shapes.
+      batch: Shapes of the probe examples.
+      config: Settings of the run.
+
+    Returns:
+      The operations of one score; None if they cannot be counted.
+    """
+    parts = (foundation.model, config.importance, config.training, config.model.loss)
+    return _scoring_flops(*parts, shapes_of(foundation.params), batch)
 
 
 _step_flops = kept(flops.step_flops)
@@ -123,4 +155,6 @@ def count_client_costs(
         rows_per_layer=2 if training.dual_adapters else 1,
         batch_size=training.batch_size,
         scoring_flops_K=[scoring] * len(clients),
+        trains_head=training.trains_head,
+        sends_head=training.sends_head,
     )

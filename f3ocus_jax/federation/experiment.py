@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 import jax
 
 from f3ocus_jax import hosts, interrupts
-from f3ocus_jax.federation import agreement, checkpoint, results, resuming, run_folder, run_lock
+from f3ocus_jax.federation import (
+    agreement,
+    checkpoint,
+    compiling,
+    results,
+    resuming,
+    run_folder,
+    run_lock,
+)
 from f3ocus_jax.federation.assembly import Parts, assemble
 from f3ocus_jax.federation.observing import Notify, observe
 from f3ocus_jax.federation.round import run_round
@@ -54,27 +62,27 @@ def run(
             )
             outlets, notify = _open_outlets(parts, state, records, workdir, stack)
             if not records:
-                records.append(evaluate_start(parts))
-                _keep(records, state, memory, checkpoints, outlets)
+                records.append(evaluate_start(parts, notify))
+                _keep(config, records, state, memory, checkpoints, outlets)
             while int(state.round) < config.federated.rounds:
                 state, memory, record = next_round(parts, state, memory, notify)
                 records.append(record)
                 check_ownership()
-                _keep(records, state, memory, checkpoints, outlets)
+                _keep(config, records, state, memory, checkpoints, outlets)
         results.write_results(parts, state, records, workdir, with_figures=with_figures)
     return records
 
 
-def evaluate_start(parts: Parts) -> RoundRecord:
-    """Returns the record of round 0: the model before any training."""
-    clients = parts.federation.clients
-    stages, seconds = observe(parts.stages, _ignore, 0, len(clients))
-    metrics = stages.evaluate(parts.start)
-    return make_start_record(clients, parts.budgets.budgets_K, metrics, seconds)
-
-
 def _ignore(number: int, stage: str, finished: int, clients: int) -> None:
     del number, stage, finished, clients
+
+
+def evaluate_start(parts: Parts, notify: Notify = _ignore) -> RoundRecord:
+    """Returns the record of round 0: the model before any training."""
+    clients = parts.federation.clients
+    stages, seconds = observe(parts.stages, notify, 0, len(clients))
+    metrics = stages.evaluate(parts.start, None, parts.memory.head)
+    return make_start_record(clients, parts.budgets.budgets_K, metrics, seconds)
 
 
 def next_round(
@@ -97,7 +105,8 @@ def next_round(
     config, clients, number = parts.config, parts.federation.clients, int(state.round) + 1
     key = jax.random.fold_in(jax.random.key(config.seed), number)
     stages, seconds = observe(parts.stages, notify, number, len(clients))
-    state, memory, outcome = run_round(stages, state, memory, number, key)
+    evaluates = config.evaluation.is_due(number, config.federated.rounds)
+    state, memory, outcome = run_round(stages, state, memory, number, key, evaluates=evaluates)
     record = make_round_record(
         number,
         clients,
@@ -106,6 +115,7 @@ def next_round(
         selected=outcome.chosen,
         training=outcome.training,
         metrics=outcome.metrics,
+        kept_K=outcome.scored.kept_K,
         left_out=outcome.left_out,
         score=config.importance.score,
         algorithm=config.selection.algorithm,
@@ -137,20 +147,23 @@ def _open_outlets(
     display = stack.enter_context(
         progress.show_progress(parts.config.federated.rounds, int(state.round))
     )
+    stack.enter_context(compiling.announced(display.compiling))
     append = functools.partial(record_files.append_record, records_path)
     return (append, write_scalars, display.finish), display.stage
 
 
 def _keep(
+    config: ExperimentConfig,
     records: list[RoundRecord],
     state: ServerState,
     memory: ClientMemory,
     checkpoints: checkpoint.Checkpoints,
     outlets: Sequence[Callable[[RoundRecord], None]],
 ) -> None:
-    """Saves a finished round: the checkpoint first, since a resume depends on it."""
+    """Saves a finished round: a checkpoint that is due first, since a resume depends on it."""
     with interrupts.postponed():
-        checkpoints.save(state, memory, records)
+        if config.checkpoint.is_due(records[-1].round, config.federated.rounds):
+            checkpoints.save(state, memory, records)
         if len(records) == 1:
             checkpoints.wait()  # Records without any checkpoint are those of a lost folder.
         for write in outlets:

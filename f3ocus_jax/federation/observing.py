@@ -1,10 +1,12 @@
-"""Timing and progress of a round's stages, added from outside."""
+"""Timing and progress of a round's stages, added from outside; compiling is timed apart."""
 
 import time
 from collections.abc import Callable
 from typing import Any
 
+from f3ocus_jax.federation import compiling
 from f3ocus_jax.federation.round import Stages
+from f3ocus_jax.types import COMPILING
 
 Notify = Callable[[int, str, int, int], None]
 """(round, stage, clients finished in it, clients in all); see `progress.Display`."""
@@ -24,6 +26,8 @@ def observe(
 ) -> tuple[Stages, dict[str, float]]:
     """Wraps the stages of one round so that each reports its start, its end and its wall time.
 
+    What a stage compiles is no part of its time, so that rounds can be compared.
+
     Args:
       stages: The five stages.
       notify: Function called when a stage starts and ends.
@@ -31,18 +35,25 @@ def observe(
       clients: K.
 
     Returns:
-      (stages with the same results, seconds by name, which fill up as the stages run).
+      (stages with the same results; seconds by name, and of what each compiled by `COMPILING` and
+      name, which fill up as the stages run).
     """
     seconds: dict[str, float] = {}
+
+    def add(name: str, taken: float) -> None:
+        seconds[name] = round(seconds.get(name, 0.0) + taken, 4)
 
     def watched(stage: Callable[..., Any], name: str) -> Callable[..., Any]:
         def run(*inputs: Any) -> Any:
             if name not in seconds:
                 notify(number, name, 0, clients)
             start = time.perf_counter()
-            result = stage(*inputs)
+            with compiling.recorded() as spans:
+                result = stage(*inputs)
             taken = time.perf_counter() - start
-            seconds[name] = round(seconds.get(name, 0.0) + taken, 4)
+            compiled = min(taken, compiling.total_seconds(spans))
+            add(name, taken - compiled)
+            add(COMPILING + name, compiled)
             notify(number, name, clients, clients)
             return result
 

@@ -13,10 +13,8 @@ from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation import client_metrics
 from f3ocus_jax.evaluation.written_answers import make_answer_decoder
 from f3ocus_jax.federation import assembly, checkpoint, run_folder
-from f3ocus_jax.federation.run_folder import RunFile
-from f3ocus_jax.models.foundation import Foundation
+from f3ocus_jax.federation.run_folder import RunFile, SavedModel
 from f3ocus_jax.models.spec import GENERATE
-from f3ocus_jax.types import Params
 from tfds_medvqa.common.errors import BuildError
 from tfds_medvqa.common.printable import printable
 
@@ -40,14 +38,15 @@ def evaluate(
       BuildError: If the data of no host whose settings are in the workdir can be read.
       ConfigError: If they are other clients than those of the run.
     """
-    foundation, params, round = run_folder.load_model(workdir, round)
+    saved = run_folder.load_model(workdir, round)
     made = [run_folder.read_run(workdir, file) for file in run_folder.run_files(workdir)]
-    params = placement.replicate(params, made[0].config.federated.placement)
+    params = placement.replicate(saved.params, made[0].config.federated.placement)
+    saved = dataclasses.replace(saved, params=params)
     measured: dict[str, Mapping[str, float]] = {}
     problems: list[BuildError] = []
     for run in made:
         try:
-            measured |= _measure(run, foundation, params, folders)
+            measured |= _measure(run, saved, folders)
         except BuildError as error:
             problems.append(error)
     if not measured:
@@ -56,15 +55,15 @@ def evaluate(
     if absent:
         names = ", ".join(map(printable, absent))
         logger.warning("not measured, since their data are on other hosts: %s", names)
-    _compare_sizes(workdir, made[0], round, measured)
+    _compare_sizes(workdir, made[0], saved.round, measured)
     return measured
 
 
 def _measure(
-    run: RunFile, foundation: Foundation, params: Params, folders: Mapping[str, Any]
+    run: RunFile, saved: SavedModel, folders: Mapping[str, Any]
 ) -> dict[str, Mapping[str, float]]:
     """Measures the clients of one host."""
-    config = run.config
+    config, foundation = run.config, saved.foundation
     data = dataclasses.replace(config.data, **folders)
     federation: Federation = read_federation(
         data,
@@ -84,7 +83,9 @@ def _measure(
         federation = decoding.add_answer_tokens(federation)
     clients = federation.clients
     predict = assembly.make_predict(config, foundation.model, clients, decoding)
-    metrics = client_metrics.evaluate_clients(predict, params, clients, validates=False)
+    metrics = client_metrics.evaluate_clients(
+        predict, saved.params, clients, heads=saved.heads, validates=False
+    )
     return {client.name: each.test for client, each in zip(clients, metrics, strict=True)}
 
 

@@ -57,13 +57,16 @@ def set_method(config: ml_collections.ConfigDict, method: str) -> None:
     config.selection.algorithm = "nsga2" if searched else "own"
 
 
-def read_variant(variant: str, names: tuple[str, ...] = ("tiny",)) -> tuple[str, str, str]:
+def read_variant(
+    variant: str, names: tuple[str, ...] = ("tiny",), *, with_start: tuple[str, ...] = ("vilt",)
+) -> tuple[str, str, str]:
     """Splits the name of a variant, as in "tiny_blip_snip", into size, family and method.
 
     Args:
       variant: Name of the variant; any of the three parts may be absent.
-      names: Sizes that the task has beside the full one, "". Families other than ViLT have only ""
-        and "tiny": the other sizes start from a ViLT of this repository.
+      names: Sizes that the task has beside the full one, "".
+      with_start: Families of which the task has a start that was trained by this repository. The
+        others have only the sizes "" and "tiny".
 
     Returns:
       (name, family, method); ViLT and F³OCUS where none is given.
@@ -74,7 +77,7 @@ def read_variant(variant: str, names: tuple[str, ...] = ("tiny",)) -> tuple[str,
     rest, method = split_method(variant)
     family = next((f for f in FAMILIES if rest == f or rest.endswith(f"_{f}")), "")
     name = rest.removesuffix(family).removesuffix("_")
-    if name not in ("", *names) or (family not in ("", "vilt") and name not in ("", "tiny")):
+    if name not in ("", *names) or (family not in ("", *with_start) and name not in ("", "tiny")):
         raise unknown_variant(variant, (*names, *FAMILIES, *METHODS))
     return name, family or "vilt", method
 

@@ -13,7 +13,7 @@ from f3ocus_jax.types import ClientMemory, RoundRecord, ServerState
 
 RECORDS = "records.jsonl"
 AT_ONCE = 1
-"""Rounds that records may be ahead of checkpoints: a round is recorded while it is saved."""
+"""Rounds that records may be ahead of the next checkpoint: one is recorded while it is saved."""
 
 
 def resume(
@@ -58,7 +58,7 @@ def _refuse_to_lose(
     recorded: int, newest: int | None, folder: epath.Path, workdir: pathlib.Path
 ) -> None:
     """Raises if there are records of rounds that no checkpoint accounts for."""
-    accounted = 0 if newest is None else newest + 1 + AT_ONCE
+    accounted = 0 if newest is None else newest + _every(folder, newest) + AT_ONCE
     if recorded > accounted:
         newest_kept = "no checkpoint" if newest is None else f"none after round {newest}"
         raise ConfigError(
@@ -66,6 +66,11 @@ def _refuse_to_lose(
             f"{folder} holds {newest_kept}: restore that folder, correct "
             "config.checkpoint.directory, or start in a new workdir"
         )
+
+
+def _every(folder: epath.Path, newest: int) -> int:
+    """Returns the rounds between two checkpoints when the newest one was written."""
+    return int(checkpoint.read_settings(folder, newest).get("checkpoint.every", 1))
 
 
 def _keep_copy(path: pathlib.Path, newest: int) -> None:

@@ -33,13 +33,13 @@ class RoundOutcome:
       scored: Scores of all clients.
       chosen: The server's selection.
       training: Outcome of local training.
-      metrics: Metrics of the new model on every client.
+      metrics: Metrics of the new model on every client; None if it was not evaluated.
     """
 
     scored: ScoredClients
     chosen: Selection
     training: TrainingOutcome
-    metrics: list[ClientMetrics]
+    metrics: list[ClientMetrics] | None
 
     @property
     def left_out(self) -> list[str | None]:
@@ -49,7 +49,13 @@ class RoundOutcome:
 
 
 def run_round(
-    stages: Stages, state: ServerState, memory: ClientMemory, number: int, key: jax.Array
+    stages: Stages,
+    state: ServerState,
+    memory: ClientMemory,
+    number: int,
+    key: jax.Array,
+    *,
+    evaluates: bool = True,
 ) -> tuple[ServerState, ClientMemory, RoundOutcome]:
     """Runs one round.
 
@@ -59,6 +65,7 @@ def run_round(
       memory: Memories of all clients after the last round.
       number: Round number, from 1.
       key: Key of the round.
+      evaluates: False to leave the new model unevaluated.
 
     Returns:
       (state and memories after the round, its outcome).
@@ -72,5 +79,5 @@ def run_round(
     updates, memory = stages.train(state, memory, number, chosen.mask_KL, scored.present_K)
     state = stages.aggregate(state, updates)  # section 3.1, as is local training
     state = dataclasses.replace(state, front_mask_PKL=chosen.front_mask_PKL)
-    metrics = stages.evaluate(state, updates.outcome)
+    metrics = stages.evaluate(state, updates.outcome, memory.head) if evaluates else None
     return state, memory, RoundOutcome(scored, chosen, updates.outcome, metrics)

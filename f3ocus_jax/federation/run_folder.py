@@ -15,6 +15,7 @@ from f3ocus_jax.errors import ConfigError, DamagedError
 from f3ocus_jax.federation import assembly, checkpoint
 from f3ocus_jax.federation.assembly import Parts
 from f3ocus_jax.federation.settings import ExperimentConfig
+from f3ocus_jax.federation.stages.client_axis import by_client
 from f3ocus_jax.models import foundation as foundation_lib, units
 from f3ocus_jax.models.foundation import Foundation
 from f3ocus_jax.types import ClientMemory, Params, ServerState
@@ -105,8 +106,8 @@ def load_state(
     memory: ClientMemory,
     settings: Mapping[str, Any],
     round: int | None,
-) -> ServerState:
-    """Reads the server's state from a checkpoint of a run.
+) -> tuple[ServerState, ClientMemory]:
+    """Reads the state of the server and the memories of the clients from a checkpoint of a run.
 
     Args:
       workdir: Folder of the run.
@@ -122,10 +123,43 @@ def load_state(
     """
     folder = checkpoints_of(read_run(workdir).config, workdir)
     round = checkpoint.best_whole(folder) if round is None else round
-    return checkpoint.restore(folder, round, state, memory, settings)[0]
+    state, memory, _ = checkpoint.restore(folder, round, state, memory, settings)
+    return state, memory
 
 
-def load_model(workdir: pathlib.Path, round: int | None) -> tuple[Foundation, Params, int]:
+@dataclasses.dataclass(frozen=True)
+class SavedModel:
+    """Model of a run after one of its rounds.
+
+    Attributes:
+      foundation: The model, its tokenizer and its answers.
+      params: All parameters; their head is no client's own where the run has personal heads.
+      round: The round.
+      heads: Client to its own head; None where all have the shared one.
+    """
+
+    foundation: Foundation
+    params: Params
+    round: int
+    heads: Mapping[str, Params] | None = None
+
+    def of(self, client: str) -> Params:
+        """Returns the parameters with which a client answers; any client's with a shared head.
+
+        Raises:
+          ConfigError: If every client has a head of its own, and this names none of them.
+        """
+        if self.heads is None:
+            return self.params
+        if client not in self.heads:
+            raise ConfigError(
+                f'every client has a head of its own (config.training.head = "personal"), and '
+                f"{client!r} is none of them: name one of {', '.join(self.heads)}"
+            )
+        return self.params | {"head": self.heads[client]}
+
+
+def load_model(workdir: pathlib.Path, round: int | None) -> SavedModel:
     """Loads a run's model without its data.
 
     Args:
@@ -133,7 +167,7 @@ def load_model(workdir: pathlib.Path, round: int | None) -> tuple[Foundation, Pa
       round: Round number; the best on validation examples if None, the last one without any.
 
     Returns:
-      (foundation, all parameters of the model after that round, the round).
+      The model after that round.
 
     Raises:
       DamagedError: if a file of it is absent or changed, or no round is whole.
@@ -146,5 +180,7 @@ def load_model(workdir: pathlib.Path, round: int | None) -> tuple[Foundation, Pa
     foundation = foundation_lib.load(made.config.model, made.answers, key, made.findings)
     frozen, state, memory = assembly.make_start(made.config, foundation, len(made.clients))
     settings = assembly.bound_settings(made.config, foundation, made.clients)
-    state = load_state(workdir, state, memory, settings, round)
-    return foundation, units.join(frozen, state.rows_L, state.head, unit), int(state.round)
+    state, memory = load_state(workdir, state, memory, settings, round)
+    params = units.join(frozen, state.rows_L, state.head, unit)
+    heads = by_client(memory.head, made.clients)
+    return SavedModel(foundation, params, int(state.round), heads)

@@ -55,14 +55,16 @@ class ReceivedUpdate:
 
 Start = Callable[[Rows, Params], Total]
 Choose = Callable[[Array, np.ndarray, Array, jax.Array], Selection]
-Weigh = Callable[[Array, TrainedLayers, int], LayerWeights]
+Weigh = Callable[[Array, Array, TrainedLayers, int], LayerWeights]
 Receive = Callable[[Any, Rows, Params, TrainedLayers, Any, ClientUpdate], tuple[Any, Any]]
 Judge = Callable[[ReceivedUpdate], UpdateNorms]
 Step = Callable[[ServerState, Any, Any, TrainedLayers], ServerState]
 TakeUp = Callable[
-    [ServerState, Sequence[tuple[TrainedLayers, float, ClientUpdate]]],
+    [ServerState, Sequence["SentUpdate"]],
     tuple[ServerState, UpdateNorms],
 ]
+SentUpdate = tuple[TrainedLayers, float, int, ClientUpdate]
+"""(trained layers, number of training examples, local steps, update) of one client."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,14 +74,13 @@ class ServerSide:
     Attributes:
       choose: (scores_KL, present_K, front_mask_PKL of the last round, key) -> Selection.
       start: (rows_L, head) -> total of no client.
-      weigh: (numbers of training examples, trained layers of all clients, L) -> weights of all
-        clients, see `weights.weigh_layers`.
+      weigh: (numbers of training examples, local steps, trained layers of all clients, L) ->
+        weights of all clients, see `weights.weigh_layers` and `weights.normalise_steps`.
       receive: (total, rows_L, head, trained layers, weight, update) -> (total, `ReceivedUpdate`).
       judge: received_K -> norms of the updates, and whether each is used.
       step: (state, total, received_K, trained layers of all clients) -> state after the round.
-      take_up: (state, (trained layers, number of training examples, update) of each client) ->
-        (state after the round, norms): `weigh`, `start`, `receive` and `step` for updates that
-        arrive one by one.
+      take_up: (state, `SentUpdate` of each client) -> (state after the round, norms): `weigh`,
+        `start`, `receive` and `step` for updates that arrive one by one.
     """
 
     choose: Choose
@@ -138,6 +139,7 @@ def _make_selector(settings: SelectionConfig) -> selection.Select:
         settings.algorithm,
         population=settings.population,
         generations=settings.generations,
+        variant=settings.variant,
         pick=settings.pick,
         pick_value=settings.make("pick"),
     )
@@ -185,9 +187,19 @@ def make_judge(settings: AggregationConfig) -> Judge:
 
 
 def _make_weigh(settings: AggregationConfig) -> Weigh:
-    return lambda examples_K, trained_K, num_layers: weights.weigh_layers(
-        examples_K, trained_K, num_layers=num_layers, most=settings.max_weight_share
-    )
+    def weigh(
+        examples_K: Array, steps_K: Array, trained_K: TrainedLayers, num_layers: int
+    ) -> LayerWeights:
+        equal = settings.weights == weights.EQUAL
+        counts_K = (np.asarray(examples_K) > 0).astype(np.float32) if equal else examples_K
+        weights_K = weights.weigh_layers(
+            counts_K, trained_K, num_layers=num_layers, most=settings.max_weight_share
+        )
+        if settings.weights != weights.STEPS:
+            return weights_K
+        return weights.normalise_steps(weights_K, trained_K, steps_K, num_layers=num_layers)
+
+    return weigh
 
 
 @kept
@@ -272,14 +284,16 @@ def _make_take_up(start: Start, weigh: Weigh, receive: Receive, judge: Judge, st
     compiled = jax.jit(receive)
 
     def take_up(
-        state: ServerState, updates: Sequence[tuple[TrainedLayers, float, ClientUpdate]]
+        state: ServerState, updates: Sequence[SentUpdate]
     ) -> tuple[ServerState, UpdateNorms]:
         total: Any = start(state.rows_L, state.head)
-        trained_K = _stack([trained for trained, _, _ in updates])
-        examples_K = np.array([examples for _, examples, _ in updates], np.float32)
-        weights_K = weigh(examples_K, trained_K, jax.tree.leaves(state.rows_L)[0].shape[0])
+        trained_K = _stack([trained for trained, *_ in updates])
+        examples_K = np.array([examples for _, examples, _, _ in updates], np.float32)
+        steps_K = np.array([steps for _, _, steps, _ in updates], np.int32)
+        num_layers = jax.tree.leaves(state.rows_L)[0].shape[0]
+        weights_K = weigh(examples_K, steps_K, trained_K, num_layers)
         received = []
-        for index, (trained, _, update) in enumerate(updates):
+        for index, (trained, _, _, update) in enumerate(updates):
             sent = (trained, weights.take(weights_K, index), update)
             total, one = compiled(total, state.rows_L, state.head, *sent)
             received.append(one)

@@ -5,16 +5,16 @@ from collections.abc import Mapping
 
 from f3ocus_jax.aggregation.settings import AggregationConfig
 from f3ocus_jax.clients.backends import BACKENDS
-from f3ocus_jax.clients.settings import TrainingConfig
-from f3ocus_jax.config import SEED, Component, Section, paths, section, setting
+from f3ocus_jax.clients.settings import EVERY_ROUND, TrainingConfig
+from f3ocus_jax.config import SEED, Component, Periodic, Section, paths, section, setting
 from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.evaluation.settings import EvaluationConfig
 from f3ocus_jax.federation.layer_costs import BUDGET_UNITS
 from f3ocus_jax.hosts import DistributedConfig
 from f3ocus_jax.importance.settings import ImportanceConfig
 from f3ocus_jax.models.settings import ModelConfig
-from f3ocus_jax.models.spec import CLASSIFY
-from f3ocus_jax.selection import PICKS, SELECTORS
+from f3ocus_jax.models.spec import CLASSIFY, GENERATE
+from f3ocus_jax.selection import PICKS, PUBLISHED, SELECTORS, VARIANTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +44,28 @@ PICK_VALUES = dict.fromkeys(PICKS, Component(None, lambda: 0.0)) | {
 """Picks of `selection.PICKS` that take a value: make([options]) -> value."""
 
 
+EXACT, AT_MOST = "exact", "at_most"
+OPEN_ENDED = ("exact", "own")
+"""Algorithms that take budgets that need not be spent."""
+
+
 @dataclasses.dataclass(frozen=True)
 class SelectionConfig(Section):
     """The server's choice of who trains which layer (F³OCUS, section 3.3)."""
 
     algorithm: str = setting("nsga2", "Algorithm of the choice.", choices=SELECTORS)
+    variant: str = setting(
+        "memetic",
+        'Variant of the five metaheuristics: "memetic" with a shared local search, or "published" '
+        "as their own publications describe them, from a random population.",
+        choices=VARIANTS,
+    )
+    budgets: str = setting(
+        EXACT,
+        'Layers that a client trains: "exact", as many as its budget allows, or "at_most", one or '
+        'more up to that number, as the paper states it; for the algorithms "exact" and "own".',
+        choices=(EXACT, AT_MOST),
+    )
     population: int = setting(
         100, "Size of the population and of the front.", at_least=2, at_most=100_000
     )
@@ -60,6 +77,16 @@ class SelectionConfig(Section):
         because="every round waits for all of them",
     )
     pick: str = setting("knee", "Rule that picks one point of the front.", choices=PICK_VALUES)
+
+    def __post_init__(self) -> None:
+        """Checks conditions on several settings."""
+        super().__post_init__()
+        published = self.variant == "published"
+        allowed = f"'memetic' with the algorithm {self.algorithm!r}"
+        self.require(not published or self.algorithm in PUBLISHED, "variant", allowed)
+        open_ended = self.budgets == AT_MOST
+        allowed = f"{EXACT!r} where algorithm = {self.algorithm!r}, which never drops a layer"
+        self.require(not open_ended or self.algorithm in OPEN_ENDED, "budgets", allowed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,14 +191,20 @@ class FederatedConfig(Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class CheckpointConfig(Section):
-    """Rounds that stay on disk."""
+class CheckpointConfig(Periodic, Section):
+    """Rounds that are saved, and those that stay on disk."""
 
     directory: str = setting(
         "",
         'Folder, any path that Orbax takes, as in gs://bucket/run; "" for checkpoints/ in the '
         "workdir. Several hosts must all see it.",
         path=paths.Kind.ANY_OR_NONE,
+    )
+    every: int = setting(
+        1,
+        "Rounds from one checkpoint to the next; the start and the last round have one. A run that "
+        "was stopped does the rounds since the last one again.",
+        at_least=1,
     )
     keep_last: int = setting(3, "Newest rounds that are kept.", at_least=1)
     keep_best: int = setting(
@@ -206,9 +239,21 @@ class ExperimentConfig(Section):
         compared = self.data.duplicates != "near" or not self.distributed.own_data
         allowed = '"exact" or "keep" with config.distributed.own_data: thumbnails are not exchanged'
         self.require(compared, "data.duplicates", allowed)
+        measured = self.evaluation.test or self.data.validation_share > 0
+        allowed = "> 0 where config.evaluation.test = False, as in tuning: nothing else is measured"
+        self.require(measured, "data.validation_share", allowed)
+        has_head = self.training.head == EVERY_ROUND or self.model.answering != GENERATE
+        allowed = f"{EVERY_ROUND!r} where config.model.answering = {GENERATE!r}, without a head"
+        self.require(has_head, "training.head", allowed)
         has_adapter = self.training.unit != "adapter" or self.model.adapter_size > 0
         allowed = '> 0 where config.training.unit = "adapter"'
         self.require(has_adapter, "model.adapter_size", allowed)
+        kept, answering = self.evaluation.features, self.model.answering
+        allowed = f"0 where config.model.answering = {answering!r}"
+        self.require(not kept or answering == CLASSIFY, "evaluation.features", allowed)
+        allowed = "0 with config.distributed.own_data: features of examples stay on their host"
+        shared = not self.distributed.own_data
+        self.require(not kept or shared, "evaluation.features", allowed)
         for unit, name in (("lora", "lora_rank"), ("prompt", "prompt_length")):
             size, is_trained = getattr(self.model, name), self.training.unit == unit
             allowed = f'> 0 where config.training.unit = "{unit}", and 0 elsewhere'
@@ -231,7 +276,7 @@ class OptimizationConfig(Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class StepCheckpointConfig(Section):
+class StepCheckpointConfig(Periodic, Section):
     """Steps of a pre-training that stay on disk, in checkpoints/ of the workdir."""
 
     every: int = setting(100, "Steps between two checkpoints; the last step has one.", at_least=1)
@@ -256,6 +301,7 @@ class PretrainConfig(Section):
         super().__post_init__()
         classifies = self.model.answering == CLASSIFY
         self.require(classifies, "model.answering", f"{CLASSIFY!r} to pre-train")
+        self.require(self.evaluation.test, "evaluation.test", "True to pre-train")
         without = self.model.adapter_size == 0
         self.require(without, "model.adapter_size", "0: a foundation model has no adapters")
         for name in ("lora_rank", "prompt_length"):

@@ -92,7 +92,3 @@ class StepCheckpoints:
             versions=ocp.args.JsonSave(checkpoint.versions()),
         )
         self._writer.save(number, items)
-
-    def is_due(self, number: int, steps: int) -> bool:
-        """Returns True if a step of so many is to be kept."""
-        return number % self._config.every == 0 or number == steps

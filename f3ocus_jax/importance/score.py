@@ -7,11 +7,12 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.types import Batch, Params, Rows
+from f3ocus_jax.types import Array, Batch, Params, Rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +54,26 @@ class Importance:
         client. None unless asked for.
     """
 
-    scores_L: jax.Array
-    values_L: jax.Array
-    residuals_L: jax.Array | None = None
-    iterations_L: jax.Array | None = None
-    converged_L: jax.Array | None = None
-    vectors_LNC: jax.Array | None = None
+    scores_L: Array
+    values_L: Array
+    residuals_L: Array | None = None
+    iterations_L: Array | None = None
+    converged_L: Array | None = None
+    vectors_LNC: Array | None = None
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...], *, eigenvalues: bool) -> "Importance":
+        """Returns zeros where nothing was scored yet, as NumPy arrays.
+
+        Args:
+          shape: [L], or [K, L] for K clients.
+          eigenvalues: True for a score that has eigenvalues.
+        """
+        scores, values = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        if not eigenvalues:
+            return cls(scores, values)
+        residuals, iterations = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
+        return cls(scores, values, residuals, iterations, np.zeros(shape, bool))
 
 
 Score: TypeAlias = Callable[..., Importance]

@@ -13,6 +13,11 @@ class ImportanceConfig(Section):
     """Score of every layer to a client, and the examples it is taken on."""
 
     score: str = setting("lntk", "Score of a layer.", choices=SCORES)
+    every: int = setting(
+        1,
+        "Rounds from one score of a client to its next; in between, its last score counts.",
+        at_least=1,
+    )
     reduction: str = setting(
         "sum",
         'Reduction over a layer\'s elements, for scores of single parameters: "sum" or "mean"; no '
@@ -30,6 +35,16 @@ class ImportanceConfig(Section):
         "Batches that the probe examples are dealt to, for scores that are means over batches; at "
         "most `probe_examples`.",
         at_least=1,
+    )
+    shuffled: bool = setting(
+        False,
+        "Exchange the scores of the layers by one permutation of the run, the same for all clients "
+        "and rounds: a control that keeps the values and forgets whose they are.",
+    )
+    relative: bool = setting(
+        False,
+        "Divide each layer's score by its mean over the clients of the round before layers are "
+        "chosen: a correction for depth, which leaves what a client needs more than the others do.",
     )
     # The options of the other scores are subsections as well; these are read by other stages.
     lntk: LntkOptions = section(LntkOptions)

@@ -71,10 +71,11 @@ def accuracy(records: Sequence[RoundRecord]) -> Figure:
     """
     figure = style.new_figure(6.4, 3.8)
     axes = figure.subplots()
+    records = round_choice.evaluated(records)
     values_RK = np.array(
         [[metrics.main_metric(c.test) for c in record.clients] for record in records]
     )
-    _draw_curves(axes, records, values_RK, [record.accuracy for record in records])
+    _draw_curves(axes, records, values_RK, [_number(record.accuracy) for record in records])
     summaries = 1 + _draw_validation(axes, records)
     axes.set_ylabel(f"test {metrics.main_metric_name(c.test for c in records[-1].clients)} (%)")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
@@ -95,13 +96,11 @@ def loss(records: Sequence[RoundRecord]) -> Figure:
     figure = style.new_figure(9.0, 3.8)
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     train_RK = np.array(
-        [
-            [math.nan if client.train_loss is None else client.train_loss for client in r.clients]
-            for r in records
-        ]
+        [[_number(client.train_loss) for client in record.clients] for record in records]
     )
     _draw_curves(left, records, train_RK, _mean_without_nan(train_RK))
-    _draw_curves(right, records, _test_values(records, "loss"), [r.loss for r in records])
+    tested = round_choice.evaluated(records)
+    _draw_curves(right, tested, _test_values(tested, "loss"), [_number(r.loss) for r in tested])
     left.set_title("training, mean over local steps", loc="left")
     right.set_title("test", loc="left")
     left.set_ylabel("loss (nats)")
@@ -189,13 +188,13 @@ def _draw_validation(axes: Axes, records: Sequence[RoundRecord]) -> int:
     Returns:
       Number of entries for the legend.
     """
-    values_R = [math.nan if r.validation is None else r.validation for r in records]
+    values_R = [_number(record.validation) for record in records]
     if np.isnan(values_R).all():
         return 0
     rounds = [record.round for record in records]
     axes.plot(rounds, values_R, "--", color=style.OTHER, linewidth=1.6, label="mean, validation")
     chosen = round_choice.chosen_round(records)
-    place = ([chosen.round], [chosen.accuracy])
+    place = ([chosen.round], [_number(chosen.accuracy)])
     axes.plot(*place, "*", color=style.CHOSEN, markersize=12, label="chosen on validation")
     return 2
 
@@ -207,6 +206,11 @@ def _add_legend(figure: Figure, axes: Axes, summaries: int = 1) -> None:
         for entries in axes.get_legend_handles_labels()
     )
     figure.legend(handles, labels, loc="outside right upper")
+
+
+def _number(value: float | None) -> float:
+    """Returns NaN, which a curve leaves out, for None."""
+    return math.nan if value is None else value
 
 
 def _test_values(records: Sequence[RoundRecord], metric: str) -> np.ndarray:

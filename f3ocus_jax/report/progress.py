@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import statistics
 import time
 from collections.abc import Callable, Iterator
 
@@ -13,6 +14,9 @@ from rich.table import Column
 from f3ocus_jax.evaluation import accuracy
 from f3ocus_jax.types import RoundRecord
 
+SHOWN_SECONDS = 0.05
+"""Time of compiling in a round from which on its line shows it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Display:
@@ -22,10 +26,12 @@ class Display:
       stage: (round, stage, finished clients, all clients) -> None; called after every progress,
         such as `stage(3, "training", 2, 9)`.
       finish: (record) -> None; called once per finished round.
+      compiling: (True or False) -> None; called when compiling starts and when it has ended.
     """
 
     stage: Callable[[int, str, int, int], None]
     finish: Callable[[RoundRecord], None]
+    compiling: Callable[[bool], None]
 
 
 @contextlib.contextmanager
@@ -64,22 +70,25 @@ def describe_round(record: RoundRecord, rounds: int, time_left: float | None) ->
       time_left: Estimated time left, in seconds; None if unknown.
 
     Returns:
-      Round, accuracy on test and validation examples, losses, seconds taken and the time left.
+      Round, accuracy on test and validation examples if evaluated, losses, seconds taken, those of
+      compiling if it took any, and the time left.
     """
     losses = [client.train_loss for client in record.clients if client.train_loss is not None]
     metric = accuracy.main_metric_name(client.test for client in record.clients)
     parts = [
         f"round {record.round}/{rounds}",
-        f"{metric} {record.accuracy:.1%}",
+        *([] if record.accuracy is None else [f"{metric} {record.accuracy:.1%}"]),
         *([] if record.validation is None else [f"validation {record.validation:.1%}"]),
-        f"test loss {record.loss:.3f}",
+        *([] if record.loss is None else [f"test loss {record.loss:.3f}"]),
     ]
     if losses:
         parts.append(f"train loss {sum(losses) / len(losses):.3f}")
     unconverged = sum(len(client.unconverged) for client in record.clients)
     if unconverged:
         parts.append(f"{unconverged} eigenvalues not converged")
-    parts.append(f"{sum(record.seconds.values()):.1f} s")
+    parts.append(f"{record.steady_seconds:.1f} s")
+    if record.compiling_seconds >= SHOWN_SECONDS:
+        parts.append(f"compiled {record.compiling_seconds:.1f} s")
     if record.round < rounds:
         parts.append(f"left {format_duration(time_left)}")
     return "  ".join(parts)
@@ -106,21 +115,19 @@ def format_duration(seconds: float | None) -> str:
 def _time_left(rounds: int, clock: Callable[[], float]) -> Callable[[RoundRecord], float | None]:
     """Makes an estimator of the time left, to be called once per finished round.
 
-    The time up to the first call is left out, since it includes compilation or round 0. The
-    estimate is the mean over the rounds after it, None until there is one.
+    The estimate is the mean over the rounds of this process, each with its checkpoint and without
+    what it compiled; None until there is one. Round 0 is none: it trains nothing.
     """
-    first: list[tuple[int, float]] = []
+    times = [clock()]
+    measured: list[float] = []
 
     def estimate(record: RoundRecord) -> float | None:
-        now = clock()
-        if not first:
-            first.append((record.round, now))
-        first_round, first_time = first[0]
+        times.append(clock())
+        if record.round > 0:
+            measured.append(max(0.0, times[-1] - times[-2] - record.compiling_seconds))
         if record.round >= rounds:
             return 0.0
-        if record.round == first_round:
-            return None
-        return (now - first_time) / (record.round - first_round) * (rounds - record.round)
+        return statistics.fmean(measured) * (rounds - record.round) if measured else None
 
     return estimate
 
@@ -128,13 +135,28 @@ def _time_left(rounds: int, clock: Callable[[], float]) -> Callable[[RoundRecord
 def _plain_display(
     rounds: int, console: Console, time_left: Callable[[RoundRecord], float | None]
 ) -> Display:
-    """Makes a display for logs and pipes: one line per round."""
+    """Makes a display for logs and pipes: a line per round, and one before it if it compiles."""
+    running: int | None = None
+    said: set[int] = set()
 
-    def finish(record: RoundRecord) -> None:
-        line = describe_round(record, rounds, time_left(record))
+    def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    return Display(stage=lambda *_: None, finish=finish)
+    def stage(number: int, *_: str | int) -> None:
+        nonlocal running
+        running = number
+
+    def compiling(begins: bool) -> None:
+        if begins and running is not None and running not in said:
+            said.add(running)
+            say(f"compiling for round {running}")
+
+    def finish(record: RoundRecord) -> None:
+        nonlocal running
+        running = None
+        say(describe_round(record, rounds, time_left(record)))
+
+    return Display(stage, finish, compiling)
 
 
 @contextlib.contextmanager
@@ -154,8 +176,11 @@ def _live_display(
     )
     rounds_bar = bars.add_task("rounds", total=rounds, completed=finished, note="left unknown")
     stage_bar = bars.add_task("starting", total=None, note="")
+    running = finished
 
     def stage(number: int, name: str, clients_finished: int, clients: int) -> None:
+        nonlocal running
+        running = number
         bars.update(
             stage_bar,
             description=name,
@@ -164,10 +189,13 @@ def _live_display(
             note=f"clients, round {number}",
         )
 
+    def compiling(begins: bool) -> None:
+        bars.update(stage_bar, note=f"{'compiling' if begins else 'clients'}, round {running}")
+
     def finish(record: RoundRecord) -> None:
         left = time_left(record)
         console.print(describe_round(record, rounds, left), markup=False, highlight=False)
         bars.update(rounds_bar, completed=record.round, note=f"left {format_duration(left)}")
 
     with Live(bars, console=console, refresh_per_second=4, transient=True):
-        yield Display(stage, finish)
+        yield Display(stage, finish, compiling)

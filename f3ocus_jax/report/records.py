@@ -45,7 +45,8 @@ def make_round_record(
     importance: Importance,
     selected: Selection,
     training: TrainingOutcome,
-    metrics: Sequence[ClientMetrics],
+    metrics: Sequence[ClientMetrics] | None,
+    kept_K: np.ndarray,
     left_out: Sequence[str | None],
     score: str,
     algorithm: str,
@@ -60,7 +61,8 @@ def make_round_record(
       importance: Scores with leading axis K, as NumPy arrays.
       selected: The server's selection, as NumPy arrays.
       training: Outcome of local training.
-      metrics: Metrics of the new model on every client.
+      metrics: Metrics of the new model on every client; None if it was not evaluated.
+      kept_K: bool, True for clients whose scores are those of an earlier round.
       left_out: Reason why each client was left out; None if its update was used.
       score: Name of the score.
       algorithm: Name of the selector.
@@ -69,16 +71,24 @@ def make_round_record(
     Returns:
       The record.
     """
+    measured_K = _every(metrics, clients)
     records = [
-        _bystander_record(client, budgets_K[index], left_out[index], metrics[index])
+        _bystander_record(client, budgets_K[index], left_out[index], measured_K[index])
         if left_out[index]
         else _client_record(
-            index, client, budgets_K[index], importance, selected, training, metrics[index]
+            index, client, budgets_K[index], importance, kept_K, selected, training, measured_K
         )
         for index, client in enumerate(clients)
     ]
     records = [_with_norm(record, training, index) for index, record in enumerate(records)]
     return _round_record(number, records, _selection_record(selected, score, algorithm), seconds)
+
+
+def _every(
+    metrics: Sequence[ClientMetrics] | None, clients: Sequence[ClientData]
+) -> Sequence[ClientMetrics]:
+    """Returns one set of metrics per client, empty ones if the model was not evaluated."""
+    return [ClientMetrics({}, [])] * len(clients) if metrics is None else metrics
 
 
 def _bystander_record(
@@ -108,11 +118,12 @@ def _client_record(
     client: ClientData,
     budget: int,
     importance: Importance,
+    kept_K: np.ndarray,
     selected: Selection,
     training: TrainingOutcome,
-    metrics: ClientMetrics,
+    measured_K: Sequence[ClientMetrics],
 ) -> ClientRecord:
-    steps = int(training.steps_K[index])
+    steps, metrics = int(training.steps_K[index]), measured_K[index]
     residuals, converged = importance.residuals_L, importance.converged_L
     return ClientRecord(
         client=client.name,
@@ -133,6 +144,7 @@ def _client_record(
         straggled=bool(training.straggled_K[index]),
         validation=metrics.validation,
         correct=metrics.correct,
+        kept_scores=bool(kept_K[index]),
     )
 
 
@@ -172,10 +184,12 @@ def _round_record(
     seconds: Mapping[str, float],
 ) -> RoundRecord:
     validated = [accuracy.main_metric(client.validation) for client in clients if client.validation]
+    tested = [accuracy.main_metric(client.test) for client in clients if client.test]
+    losses = [client.test["loss"] for client in clients if "loss" in client.test]
     return RoundRecord(
         round=number,
-        accuracy=float(np.mean([accuracy.main_metric(client.test) for client in clients])),
-        loss=float(np.mean([client.test["loss"] for client in clients if "loss" in client.test])),
+        accuracy=float(np.mean(tested)) if tested else None,
+        loss=float(np.mean(losses)) if losses else None,
         clients=clients,
         selection=selected,
         seconds=seconds,

@@ -60,9 +60,12 @@ def record_scalars(record: RoundRecord) -> dict[str, float]:
       `validation/mean`, `validation_<metric>/<client>`,
       `train_loss/<client>`, `question_types/<client>/<kind>`, `selection/...`, `seconds/<stage>`.
     """
-    tags = {"accuracy/mean": record.accuracy, "loss/mean": record.loss}
-    if record.validation is not None:
-        tags["validation/mean"] = record.validation
+    means = {
+        "accuracy/mean": record.accuracy,
+        "loss/mean": record.loss,
+        "validation/mean": record.validation,
+    }
+    tags = {tag: value for tag, value in means.items() if value is not None}
     for client in record.clients:
         tags |= _client_scalars(client)
     if record.selection is not None:

@@ -12,6 +12,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL.PngImagePlugin import PngImageFile
 
 from f3ocus_jax.types import RoundRecord
 from tfds_medvqa.common.printable import printable
@@ -102,12 +103,13 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: str | os.PathLike[str]) -> pathlib.Path:
+def save(figure: Figure, path: str | os.PathLike[str], description: str = "") -> pathlib.Path:
     """Writes a PNG or an SVG; an existing file is replaced only when the new one is complete.
 
     Args:
       figure: The figure.
       path: File, whose name ends in a key of `FILE_OPTIONS`.
+      description: Text that the file carries unseen, as the numbers that it shows; "" for none.
 
     Returns:
       The path.
@@ -115,13 +117,22 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> pathlib.Path:
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
+    options = FILE_OPTIONS[path.suffix]
+    if description:
+        options = {**options, "metadata": {**options["metadata"], "Description": description}}
     # Ticks are created while drawing, so the style is needed here too.
     with common_style(), warnings.catch_warnings():
         # Scripts that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        figure.savefig(temporary, **FILE_OPTIONS[path.suffix])
+        figure.savefig(temporary, **options)
     os.replace(temporary, path)
     return path
+
+
+def description_of(path: str | os.PathLike[str]) -> str:
+    """Returns the description that `save` wrote into a PNG; "" if it has none."""
+    with PngImageFile(path) as image:  # a picture of our own, never one of the data
+        return str(image.info.get("Description", ""))
 
 
 def label(name: str) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from f3ocus_jax.cost.traffic import ClientCost, megabits
 from f3ocus_jax.evaluation import accuracy, round_choice
 from f3ocus_jax.report import text_table
-from f3ocus_jax.types import RoundRecord
+from f3ocus_jax.types import COMPILING, RoundRecord
 
 COLUMNS = (
     ("Start %", "accuracy_start", 100, "{:.1f}"),
@@ -48,20 +48,21 @@ CUTS = ("MBit up", "GFLOP / example")
 """Columns before which a narrow terminal cuts the table: traffic, then computation."""
 
 NOTE = (
-    "Start, final and chosen are accuracies on the test split, or micro F1 for a client that finds "
-    "diseases, whose thresholds come from its validation split. Chosen is that of the round whose "
-    "mean over the clients is best on validation examples, and of the last round without any. "
-    "Oracle best is the client's best round on the test split itself: it says what a choice could "
-    "reach, and is no result. Majority answers come from the "
-    "training split; for findings they are the constant prediction with the best F1. The last row "
-    "is the mean over clients, each of which counts once, whatever its size. Costs are those of a "
-    "round, mean over the rounds. MBit up and down and millions of parameters (M) count the chosen "
-    "layers; the head, which every client of its task trains and which is sent both ways, is "
-    "counted separately. MBit total holds all that is sent: layers, head, scores and the choice of "
-    "layers. GFLOP total holds the training of layers and head and, with the typical number of "
-    "Lanczos iterations, the scoring; not the evaluation, nor the server's search. Seconds are "
-    "the measured time of all clients, which run in one program, split in proportion to GFLOP: "
-    "training times training examples, and scoring equally."
+    "Start, final and chosen are accuracies on the test split, or micro F1 for a client that "
+    "finds diseases, whose thresholds come from its validation split. Chosen is that of the round "
+    "whose mean over the clients is best on validation examples, and of the last round without "
+    "any. Oracle best is the client's best round on the test split itself: it says what a choice "
+    "could reach, and is no result. Majority answers come from the training split; for findings "
+    "they are the constant prediction with the best F1. The last row is the mean over clients, "
+    "each of which counts once, whatever its size. Costs are those of a round, mean over the "
+    "rounds. MBit up and down and millions of parameters (M) count the chosen layers; the head, "
+    "which every client of its task trains and which is sent both ways, in the rounds that train "
+    "it, is counted separately. MBit total holds all that is sent: layers, head, scores and the "
+    "choice of layers. GFLOP total holds the training of layers and head and, with the typical "
+    "number of Lanczos iterations, the scoring; not the evaluation, nor the server's search. "
+    "Seconds are the measured time of all clients, which run in one program, without compiling, "
+    "split in proportion to GFLOP: training times training examples, and scoring equally. The "
+    "time of a round is the mean over the rounds, of all stages without compiling."
 )
 
 
@@ -81,8 +82,9 @@ def summarise_run(
     Returns:
       `rounds`; `chosen_round` and `choice`, the reason for it; `clients`, one dict per client with
       its name, `oracle_round` and the keys of `COLUMNS`; `mean`, the mean of every number that
-      all clients have; `seconds`, the run's total by stage. An unknown number (no closed
-      questions, no baseline) has no key.
+      all clients have; `seconds`, the run's total by stage, with what each compiled apart;
+      `seconds_per_round`, the mean over the rounds without compiling, absent without any round. An
+      unknown number (no closed questions, no baseline) has no key.
 
     Raises:
       ValueError: if there are no records, or a client has no cost.
@@ -115,7 +117,7 @@ def summarise_run(
         "clients": rows,
         "mean": _mean(rows),
         "seconds": _seconds_by_stage(records),
-    }
+    } | _seconds_per_round(records)
 
 
 def print_table(summarised: Mapping[str, Any], console: Console | None = None) -> None:
@@ -176,15 +178,16 @@ def write_table(
 
 def _accuracies(records: Sequence[RoundRecord], chosen: RoundRecord, k: int) -> dict[str, Any]:
     """Returns the accuracy columns of client k."""
-    history = [accuracy.main_metric(record.clients[k].test) for record in records]
-    last = records[-1].clients[k]
+    measured = round_choice.evaluated(records)
+    history = [accuracy.main_metric(record.clients[k].test) for record in measured]
+    last = measured[-1].clients[k]
     row: dict[str, Any] = {
         "client": last.client,
         "accuracy_start": history[0],
         "accuracy_final": history[-1],
         "accuracy_chosen": accuracy.main_metric(chosen.clients[k].test),
         "accuracy_oracle": max(history),
-        "oracle_round": records[int(np.argmax(history))].round,
+        "oracle_round": measured[int(np.argmax(history))].round,
     }
     return row | {kind: last.test[kind] for kind in KINDS if kind in last.test}
 
@@ -233,6 +236,12 @@ def _seconds_by_stage(records: Sequence[RoundRecord]) -> dict[str, float]:
     return totals
 
 
+def _seconds_per_round(records: Sequence[RoundRecord]) -> dict[str, float]:
+    """Returns the mean time of a round without compiling, as an entry of the summary."""
+    measured = [record.steady_seconds for record in records if record.round > 0]
+    return {"seconds_per_round": float(np.mean(measured))} if measured else {}
+
+
 def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Averages every number that all clients have; each client counts once, whatever its size.
 
@@ -273,7 +282,11 @@ def _format_metric(name: str, row: Mapping[str, Any]) -> str:
 def _totals(summarised: Mapping[str, Any]) -> str:
     """Describes in one line the run's wall time by stage, and the chosen round."""
     seconds = summarised["seconds"]
-    stages = ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items())
-    chosen = f"round {summarised['chosen_round']} is chosen, {summarised['choice']}"
-    total = f"{summarised['rounds']} rounds, {sum(seconds.values()):.1f} s in all: {stages}"
-    return f"{total}; {chosen}"
+    stages = {key: value for key, value in seconds.items() if not key.startswith(COMPILING)}
+    stages[COMPILING.strip()] = sum(seconds[key] for key in seconds.keys() - stages.keys())
+    listed = ", ".join(f"{stage} {value:.1f}" for stage, value in stages.items())
+    parts = [f"{summarised['rounds']} rounds, {sum(seconds.values()):.1f} s in all: {listed}"]
+    if "seconds_per_round" in summarised:
+        parts.append(f"{summarised['seconds_per_round']:.3g} s / round without compiling")
+    parts.append(f"round {summarised['chosen_round']} is chosen, {summarised['choice']}")
+    return "; ".join(parts)

@@ -78,3 +78,20 @@ def test_the_mean_of_each_layer_has_the_capped_shares_of_its_trainers(most):
 def test_clients_that_do_not_take_part_take_no_share():
     _, found = weigh(0.5, np.array([1000, 10, 0, 5], np.float32))
     np.testing.assert_allclose(found.rows_R[:, 0], [505, 505, 0, 502.5])
+
+
+@pytest.mark.parametrize("most", [0.35, 1.0])
+def test_normalised_changes_have_the_same_mean_per_step_and_the_mean_number_of_steps(most):
+    """FedNova's definition, over the trainers of each layer and entry, with the capped shares."""
+    trained_K, weights_K = weigh(most)
+    steps_K = np.array([5, 2, 9, 1])
+    found = weights.normalise_steps(weights_K, trained_K, steps_K, num_layers=3)
+    np.testing.assert_array_equal(found.rows_R, weights_K.rows_R)
+    for layer, who in ((0, [0, 1, 2]), (1, [0, 2, 3])):
+        shares = weights.cap_shares(EXAMPLES_K[who], most)
+        slots = [list(LAYERS_KR[k]).index(layer) for k in who]
+        expected = shares @ steps_K[who] / steps_K[who]
+        np.testing.assert_allclose(found.factors_R[who, slots], expected, rtol=1e-6)
+    shares = weights.cap_shares(EXAMPLES_K[[0, 1, 3]], most)
+    expected = shares @ steps_K[[0, 1, 3]] / steps_K[[0, 1, 3]]
+    np.testing.assert_allclose(found.head_factors["a"][[0, 1, 3]], expected, rtol=1e-6)

@@ -1,16 +1,23 @@
 """Runs from Python: started by `run`, opened by `load`, asked and evaluated."""
 
+import dataclasses
+import functools
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
 import f3ocus_jax
 from f3ocus_jax.data import reading
+from f3ocus_jax.data.released_sizes import ClientSizes
 from f3ocus_jax.errors import ConfigError, DamagedError, DataError
+from f3ocus_jax.evaluation import features
 from f3ocus_jax.federation import sealed_steps
-from f3ocus_jax.models import foundation
+from f3ocus_jax.federation.planned_costs import count_run
+from f3ocus_jax.federation.run_folder import load_model, read_run
+from f3ocus_jax.models import base, foundation
 from tests.helpers.configs import raw_config
 from tests.tfds_medvqa import attacks
 from tfds_medvqa.common import integrity
@@ -21,7 +28,8 @@ from tfds_medvqa.common.answers import normalise
 def finished(tmp_path_factory):
     """A tiny run of one round, and its records."""
     folder = tmp_path_factory.mktemp("runs")
-    config = raw_config("tiny", data__data_dir=str(folder / "data"), federated__rounds=1)
+    settings = {"federated__rounds": 1, "evaluation__features": 4}
+    config = raw_config("tiny", data__data_dir=str(folder / "data"), **settings)
     return folder / "made" / "run", f3ocus_jax.run(config, folder / "made" / "run")
 
 
@@ -31,6 +39,50 @@ def test_run_returns_the_records_that_it_writes(finished):
     assert [record.to_json() for record in records] == [
         type(records[0]).from_json(json.loads(line)).to_json() for line in lines
     ]
+
+
+def test_a_run_costs_what_its_plan_says(finished):
+    workdir, records = finished
+    found = read_run(workdir)
+    sizes = [ClientSizes(one.train_examples, 3, 8) for one in records[1].clients]
+
+    def planned(**changes):
+        config = dataclasses.replace(found.config, **changes)
+        return count_run(config, sizes, answers=len(found.answers), findings=0)
+
+    rows = json.loads((workdir / "table.json").read_text())["clients"]
+    scoring = 1e9 * sum(row["gigaflops_scoring"] for row in rows)
+    training = 1e9 * sum(row["gigaflops_total"] for row in rows) - scoring
+    plan = planned()
+    assert plan.scoring == pytest.approx(scoring)
+    last = planned(
+        importance=dataclasses.replace(found.config.importance, score="last"),
+        selection=dataclasses.replace(found.config.selection, algorithm="own"),
+    )
+    every = planned(federated=dataclasses.replace(found.config.federated, budgets=()))
+    assert last.training * (1 - 1e-9) <= training <= every.training * (1 + 1e-9)
+    assert last.training < plan.training < every.training
+
+
+def test_a_run_keeps_features_of_its_start_and_of_its_last_round(finished):
+    workdir, records = finished
+    found = features.read(workdir / features.FEATURES_FILE)
+    assert found.clients == tuple(client.client for client in records[-1].clients)
+    assert np.bincount(found.client_N).tolist() == [4] * 9
+    saved = load_model(workdir, 1)
+    made, params = saved.foundation, saved.params
+    pool, config = jax.jit(functools.partial(base.pool, made.model)), read_run(workdir).config
+    tokenizer, canvas = foundation.inputs(config.model, config.data)
+    data = reading.read_federation(config.data, canvas=canvas, tokenizer=tokenizer)
+    for index, client in enumerate(data.clients):
+        every_ND = np.asarray(pool(params, client.test.batch(np.arange(len(client.test)))))
+        kept_ND = found.after_ND[found.client_N == index]
+        nearest = np.linalg.norm(every_ND[:, None] - kept_ND[None], axis=-1).argmin(axis=0)
+        np.testing.assert_allclose(kept_ND, every_ND[nearest], atol=1e-5)
+        assert found.labels_N[found.client_N == index].tolist() == [
+            client.test.labels_N[one] for one in nearest
+        ]
+    assert np.abs(found.before_ND - found.after_ND).max() > 1e-3
 
 
 def test_run_takes_the_name_of_a_config_and_refuses_unknown_ones(tmp_path):

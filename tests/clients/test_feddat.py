@@ -142,3 +142,23 @@ def test_a_step_that_is_not_taken_has_no_loss():
     *_, update = trained()
     assert np.all(update.losses_S[:STEPS] > 0)
     assert update.losses_S[STEPS] == 0
+
+
+def test_both_branches_train_under_a_head_that_is_frozen():
+    params, personal_L, batch, with_head = trained()
+    batches_S = jax.tree.map(lambda leaf: np.stack([leaf] * (STEPS + 1)), batch)
+    task = LocalTask(
+        padded_choice(LAYERS, 3, 3), batches_S, jnp.int32(STEPS), personal_L, trains_head=False
+    )
+    train = feddat.make_feddat_training(
+        MODEL, loss="cross_entropy", optimizer=optax.adam(RATE), skip_frozen=True
+    )
+    found = jax.jit(train)(*units.split(params, "adapter"), task)
+    chex.assert_trees_all_equal(found.head, params["head"])
+    np.testing.assert_allclose(found.losses_S[0], with_head.losses_S[0], rtol=1e-6)
+    assert not np.allclose(found.losses_S[1], with_head.losses_S[1], rtol=1e-4)
+    for name in ("rows_R", "personal_L"):
+        pairs = zip(
+            *(jax.tree.leaves(getattr(made, name)) for made in (found, with_head)), strict=True
+        )
+        assert any(not np.allclose(*pair, atol=1e-6) for pair in pairs)

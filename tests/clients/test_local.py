@@ -1,5 +1,6 @@
 """Memory and precision of one client's local training."""
 
+import dataclasses
 import functools
 
 import chex
@@ -120,3 +121,28 @@ def test_a_whole_local_training_is_the_same_with_less_memory(settings):
     expected = jax.jit(trainer(model, optax.adamw(1e-2)))(*parts, one)
     found = jax.jit(trainer(model, optax.adamw(1e-2), **settings))(*parts, one)
     chex.assert_trees_all_close(found, expected, rtol=1e-7, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"accumulate": 2}, {"proximal": 0.3}])
+def test_a_frozen_head_stays_and_the_layers_train_under_it(settings):
+    """The same as with an optimizer that never moves the head, in fewer operations."""
+    model = toy_model(layers=LAYERS)
+    frozen, rows_L, head = units.split(model.init(jax.random.key(0)), "block")
+    one = task([0, 3], toy_batch(4))
+
+    def labels(trained):
+        names = zip(("adamw", "0"), trained, strict=True)
+        return tuple(jax.tree.map(lambda _, name=name: name, part) for name, part in names)
+
+    never = optax.multi_transform({"adamw": optax.adamw(1e-2), "0": optax.set_to_zero()}, labels)
+    expected = jax.jit(trainer(model, never, **settings))(frozen, rows_L, head, one)
+    train = jax.jit(trainer(model, optax.adamw(1e-2), **settings))
+    without = dataclasses.replace(one, trains_head=False)
+    found = train(frozen, rows_L, head, without)
+    chex.assert_trees_all_equal(found.head, head)
+    chex.assert_trees_all_close(found, expected, rtol=1e-6, atol=1e-6)
+    flops = [
+        train.lower(frozen, rows_L, head, each).compile().cost_analysis()["flops"]
+        for each in (one, without)
+    ]
+    assert flops[1] < flops[0]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from tfds_medvqa.common import sealed_build
 
 
 @pytest.fixture(
-    scope="module", params=["quickly", pytest.param("as for users", marks=pytest.mark.extended)]
+    scope="module", params=["quickly", pytest.param("as for users", marks=pytest.mark.slow)]
 )
 def run(request):
     """Runs a command, compiled quickly as tests are, or with no flag but the number of devices."""
@@ -101,6 +102,15 @@ def test_a_run_leaves_records_table_figures_scalars_checkpoints_and_model(finish
     assert (workdir / "model" / "model.safetensors").is_file()
     assert (workdir / "model" / "adapters.safetensors").is_file()
     assert "round 2/2" in process.stdout
+    assert re.search("^round 1/2 .* compiled .* s  left .* s$", process.stdout, re.MULTILINE)
+    assert re.search("^compiling for round 1$", process.stdout, re.MULTILINE)
+    stages, first = ("importance", "selection", "training", "evaluation"), records[1]["seconds"]
+    assert set(first) == {*stages, *(f"compiling {stage}" for stage in stages)}
+    del first["compiling evaluation"]  # round 0 compiled it
+    assert min(first.values()) > 0.0
+    seconds = json.loads((workdir / "table.json").read_text())
+    total = sum(record["seconds"]["training"] for record in records[1:])
+    assert seconds["seconds"]["training"] == pytest.approx(total)
     assert str(workdir) in process.stdout
 
 

@@ -10,7 +10,9 @@ import time
 import jax
 import pytest
 
+from f3ocus_jax import interrupts
 from f3ocus_jax.__main__ import COMMANDS
+from f3ocus_jax.sweep import launching
 from tests.helpers.paths import REPOSITORY
 
 ROUNDS = 4
@@ -44,12 +46,21 @@ def start(workdir, data):
     ],
 )
 def test_a_command_that_is_stopped_while_it_imports_says_one_line(module, number, status, tmp_path):
+    goes_on = "builds it anew" if module == "tfds_medvqa.build" else "goes on"
+    assert stop_while_it_imports(tmp_path, ["-m", *module.split()], number) == (
+        status,
+        f"error: stopped by {number.name}; the same command again {goes_on}\n",
+    )
+
+
+def stop_while_it_imports(folder, command, number, **environment):
+    """Status and errors of a Python program that a signal reaches as it imports a library."""
     for name in ("absl", "jax", "tensorflow_datasets"):  # libraries that take their time
-        (tmp_path / f"{name}.py").write_text("import time\nprint('importing')\ntime.sleep(600)\n")
+        (folder / f"{name}.py").write_text("import time\nprint('importing')\ntime.sleep(600)\n")
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", *module.split()],
+        [sys.executable, "-u", *command],
         cwd=REPOSITORY,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": str(folder), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -57,11 +68,49 @@ def test_a_command_that_is_stopped_while_it_imports_says_one_line(module, number
     assert process.stdout.readline() == "importing\n"
     process.send_signal(number)
     _, errors = process.communicate(timeout=120)
-    goes_on = "builds it anew" if module == "tfds_medvqa.build" else "goes on"
-    assert (process.returncode, errors) == (
-        status,
-        f"error: stopped by {number.name}; the same command again {goes_on}\n",
+    return process.returncode, errors
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processes on chosen cores")
+@pytest.mark.parametrize("number", interrupts.SIGNALS)
+def test_a_worker_that_is_stopped_while_it_imports_leaves_the_line_to_its_parent(number, tmp_path):
+    cores = str(min(os.sched_getaffinity(0)))
+    command = ["-c", launching.PINNED, cores, "work", f"--workdir={tmp_path}"]
+    quiet = {interrupts.PARENT_SAYS_IT: "1"}
+    assert stop_while_it_imports(tmp_path, command, number, **quiet) == (128 + number, "")
+
+
+def start_sweep(workdir, *arguments):
+    """Starts workers as a terminal does, in a group of processes."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "f3ocus_jax.sweep", "work", f"--workdir={workdir}", *arguments],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("to_all", [True, False], ids=["Ctrl-C", "SIGTERM"])
+def test_a_sweep_of_two_workers_says_one_line_and_gives_its_runs_back(to_all, tmp_path):
+    """A terminal signals the command and its workers, a scheduler the command alone."""
+    process = start_sweep(tmp_path, "--config=sweeps/demo", "--workers=2")
+    limit = time.monotonic() + 600
+    while len(list(tmp_path.glob("runs/*/records.jsonl"))) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    number = signal.SIGINT if to_all else signal.SIGTERM
+    (os.killpg if to_all else os.kill)(process.pid, number)
+    _, errors = process.communicate(timeout=300)
+    assert (process.returncode, errors) == (
+        128 + number,
+        f"error: stopped by {number.name}; the same command again goes on\n",
+    )
+    assert not list(tmp_path.glob("leases/*.lock"))
+    assert not list(tmp_path.glob("runs/*/failed.json"))
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -13,10 +13,11 @@ from absl import flags
 
 import f3ocus_jax
 from configs import phantom
-from f3ocus_jax import _command_line, evaluate, runs
+from f3ocus_jax import _command_line, evaluate
 from f3ocus_jax.data import partition, questions, summary
 from f3ocus_jax.errors import ConfigError, DamagedError, DataError
 from f3ocus_jax.evaluation import round_choice
+from f3ocus_jax.federation import runs
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.hosts import DistributedConfig
 from f3ocus_jax.models import foundation

@@ -17,6 +17,7 @@ STEP = StepFlops(
     forward=100e9,
     readout_backward=20e9,
     head_backward=10e9,
+    frozen_head_backward=12e9,
     frozen_block_backward=7e9,
     trained_block_backward=9e9,
     row_backward=5e9,
@@ -127,6 +128,26 @@ def test_a_step_goes_back_to_the_lowest_chosen_layer_only(chosen, gigaflops):
     assert STEP.training(np.isin(np.arange(3), chosen)) == gigaflops * 1e9
 
 
+def test_a_step_with_a_frozen_head_leaves_its_weight_gradient_out():
+    assert STEP.training(np.array([True, False, True]), trains_head=False) == 133e9
+    assert STEP.training(np.zeros(3, bool), trains_head=False) == 100e9
+
+
+def test_a_frozen_head_is_neither_trained_nor_sent():
+    """The head of 1 000 parameters is trained in the first of two rounds alone."""
+    clients = [active([2], 3), active([2], 3, left_out="dropped out")]
+    records = [RoundRecord(number, 0.5, 1.0, clients, None, {}) for number in (1, 2)]
+    parts = (np.full(3, 1_000_000), [1_000, 1_000], [STEP] * 2)
+    first, second = traffic.client_costs(records, *parts, trains_head=lambda number: number == 1)
+    never, _ = traffic.client_costs(records, *parts, trains_head=lambda number: False)
+    layers = 32 + 32 + 3 * 33 / 1e6
+    assert first.megabits_total == pytest.approx(layers + 2 * 0.032 / 2, rel=1e-12)
+    assert second.megabits_total == pytest.approx(layers + 0.032 / 2, rel=1e-12)
+    assert never.megabits_total == pytest.approx(layers, rel=1e-12)
+    assert (first.head_parameters, never.head_parameters) == (500, 0)
+    assert (first.gigaflops_per_example, never.gigaflops_per_example) == ((125 + 117) / 2, 117)
+
+
 def test_client_costs_are_means_over_the_rounds_that_trained():
     records = [record(0, [[], []]), record(1, [[2], [0, 2]]), record(2, [[0], [0, 2]])]
     first, second = traffic.client_costs(records, np.full(3, 1_000_000), [7, 9], [STEP] * 2)
@@ -187,3 +208,32 @@ def test_client_costs_of_a_run_that_did_not_train_yet():
 def test_layer_mask_marks_the_layers_of_every_client():
     mask_KL = traffic.layer_mask([[0, 2], []], 3)
     assert mask_KL.tolist() == [[True, False, True], [False, False, False]]
+
+
+def test_scores_that_are_kept_cost_no_operations_and_are_not_sent():
+    rounds = [record(number, [[0], [1]]) for number in (1, 2, 3)]
+    rounds = [
+        dataclasses.replace(
+            one,
+            clients=[
+                dataclasses.replace(
+                    client, steps=2, scores=[0.5, 0.3, 0.2], kept_scores=one.round > 1
+                )
+                for client in one.clients
+            ],
+        )
+        for one in rounds
+    ]
+    anew = [
+        dataclasses.replace(
+            one, clients=[dataclasses.replace(each, kept_scores=False) for each in one.clients]
+        )
+        for one in rounds
+    ]
+    parts = (np.array([10, 10, 10]), [0, 0], [STEP, STEP])
+    kept, every = (
+        traffic.client_costs(some, *parts, scoring_flops_K=[6e9, 6e9])[0] for some in (rounds, anew)
+    )
+    assert every.gigaflops_total - kept.gigaflops_total == pytest.approx(6 * 2 / 3)
+    bits = 32 * 3 * 2 / 3  # three layers, in two of three rounds
+    assert every.megabits_total - kept.megabits_total == pytest.approx(bits / 1e6)

@@ -105,6 +105,22 @@ def test_validation_is_measured_as_a_test_split_of_the_same_examples_is():
     assert alone.validation == {}
 
 
+def test_clients_without_test_examples_are_measured_on_validation_alone():
+    asked = dataclasses.replace(ASKED, validation=split(5, 40, finds=False))
+    clients = [asked, FINDER, client("other", finds=False, seed=30)]
+    untested = [dataclasses.replace(each, test=None) for each in clients]
+    for one, whole in zip(
+        client_metrics.evaluate_clients(PREDICT, PARAMS, untested),
+        client_metrics.evaluate_clients(PREDICT, PARAMS, clients),
+        strict=True,
+    ):
+        assert (one.test, one.correct) == ({}, "")
+        assert one.validation == pytest.approx(whole.validation, abs=1e-6)
+        assert one.thresholds == pytest.approx(whole.thresholds, abs=1e-6)
+    with pytest.raises(ValueError, match="the test examples of client asks are left out"):
+        client_metrics.majority_baselines(untested[0])
+
+
 def test_without_validation_thresholds_are_still_chosen():
     (found,) = client_metrics.evaluate_clients(PREDICT, PARAMS, [FINDER], validates=False)
     (validated,) = client_metrics.evaluate_clients(PREDICT, PARAMS, [FINDER])

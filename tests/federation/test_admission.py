@@ -1,5 +1,7 @@
 """Runs that cannot fit: refused with the plan's figure, before anything is allocated."""
 
+import re
+
 import jax
 import pytest
 
@@ -53,6 +55,16 @@ def test_shipped_sizes_are_admitted(variant):
     check(variant)
 
 
+def test_a_frozen_head_has_no_gradient_and_no_moments_that_would_need_room(monkeypatch):
+    planned = []
+    monkeypatch.setattr(
+        least_memory, "model_bytes", lambda shapes, *, trained: planned.append(trained) or 0
+    )
+    for head in ("every_round", "frozen"):
+        check(training__head=head)
+    assert planned[0] > planned[1] == 0
+
+
 def test_pretraining_is_planned_with_all_weights_trained(monkeypatch):
     config = parsing.parse(PretrainConfig, raw_config("tiny", task="pretrain"))
     check_config(config)
@@ -75,18 +87,18 @@ def test_a_population_counts_with_clients_and_layers(monkeypatch):
     config = read_config("tiny")
     rows_L = {"weight": jax.ShapeDtypeStruct((4, 3), "float32")}
     monkeypatch.setattr(least_memory, "machine_bytes", lambda: 16 * 9 * 4)
-    admission.check_state(config, rows_L, 9)
+    admission.check_state(config, rows_L, {}, 9)
     with pytest.raises(ConfigError, match=r"config\.selection\.population = 16"):
-        admission.check_state(config, rows_L, 10)
+        admission.check_state(config, rows_L, {}, 10)
 
 
 def test_adapters_of_their_own_count_with_clients(monkeypatch):
     config = read_config("tiny", training__dual_adapters=True)
     rows_L = {"weight": jax.ShapeDtypeStruct((4, 300), "float32")}
     monkeypatch.setattr(least_memory, "machine_bytes", lambda: 9 * 4 * (4 * 300 + 16))
-    admission.check_state(config, rows_L, 9)
+    admission.check_state(config, rows_L, {}, 9)
     with pytest.raises(ConfigError, match=r"config\.training\.dual_adapters = True"):
-        admission.check_state(config, rows_L, 10)
+        admission.check_state(config, rows_L, {}, 10)
 
 
 def test_a_batch_is_its_images_and_one_hidden_state():
@@ -108,3 +120,23 @@ def test_the_memory_of_this_machine_is_that_of_the_host_or_less_in_a_container(
     assert least_memory.machine_bytes() == 2**20
     limit.write_text("max\n")
     assert least_memory.machine_bytes() >= whole
+
+
+@pytest.mark.parametrize(
+    ("settings", "held"),
+    [
+        ({"training__optimizer_state": "kept"}, 2 * (4 * 300 + 50)),
+        ({"training__head": "personal"}, 50),
+    ],
+    ids=["moments", "heads"],
+)
+def test_what_clients_keep_counts_with_clients(settings, held, monkeypatch):
+    config = read_config("tiny", **settings, selection__population=2)
+    rows_L = {"weight": jax.ShapeDtypeStruct((4, 300), "float32")}
+    head = {"weight": jax.ShapeDtypeStruct((50,), "float32")}
+    monkeypatch.setattr(least_memory, "machine_bytes", lambda: 9 * (4 * held + 2 * 4))
+    admission.check_state(config, rows_L, head, 9)
+    ((name, value),) = settings.items()
+    wanted = f'config.{name.replace("__", ".")} = "{value}"'
+    with pytest.raises(ConfigError, match=re.escape(wanted)):
+        admission.check_state(config, rows_L, head, 10)

@@ -1,14 +1,19 @@
 """Budgets become layers or capacities, and clashes of any round are found before the first."""
 
+import itertools
+
+import jax
 import numpy as np
 import pytest
 
+from f3ocus_jax import selection
 from f3ocus_jax.cost.flops import StepFlops
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import budgets
 from f3ocus_jax.federation.layer_costs import layer_costs
 from f3ocus_jax.federation.participation import Participation
 from tests.helpers.configs import read_config
+from tests.selection import brute_force
 
 CLIENTS = ["brain", "eye", "lung"]
 EQUAL_L = np.full(4, 100.0)
@@ -25,8 +30,13 @@ def in_bytes(*given, **settings):
 
 def made_budgets(settings, costs_L, clients):
     participation = Participation(tuple(clients), settings.federated, settings.seed)
-    algorithm = settings.selection.algorithm
-    return budgets.make_budgets(costs_L, participation, limits=settings.limits, algorithm=algorithm)
+    return budgets.make_budgets(
+        costs_L,
+        participation,
+        limits=settings.limits,
+        algorithm=settings.selection.algorithm,
+        at_most=settings.selection.budgets == "at_most",
+    )
 
 
 def test_one_budget_serves_all_clients():
@@ -85,7 +95,7 @@ def test_a_capacity_below_the_cheapest_layer_names_the_client():
 
 def test_layer_costs_count_what_travels_and_what_is_computed():
     rows_L = {"kernel": np.zeros((4, 3, 5)), "bias": np.zeros((4, 5))}
-    flops = StepFlops(4, 1.0, 1.0, 1.0, 1.0, 1.0, row_backward=7.0)
+    flops = StepFlops(4, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, row_backward=7.0)
     for unit, cost in {"layers": 1.0, "bytes": 80.0, "flops": 7.0}.items():
         assert layer_costs(unit, rows_L, flops).tolist() == [cost] * 4
 
@@ -125,3 +135,55 @@ def test_exact_takes_few_layers_of_unequal_cost():
         ConfigError, match=r"at most 48 clients x layers of unequal cost, here .* 60"
     ):
         made_budgets(settings, UNEQUAL_L, many)
+
+
+def test_exact_takes_few_layers_of_budgets_that_need_not_be_spent():
+    settings = config(selection__algorithm="exact", selection__budgets="at_most")
+    many = [f"hospital {number}" for number in range(15)]
+    with pytest.raises(
+        ConfigError, match=r"layers with config.selection.budgets = 'at_most', here"
+    ):
+        made_budgets(settings, np.ones(4), many)
+
+
+@pytest.mark.parametrize("cost", [1.0, 100.0])
+def test_the_front_of_budgets_that_need_not_be_spent_is_that_of_all_smaller_choices(cost):
+    """Against every choice of one to two layers by client one, and one to three by client two."""
+    unit = {1.0: "layers", 100.0: "bytes"}[cost]
+    settings = config(
+        federated__budgets=(int(2 * cost), int(3 * cost)),
+        federated__budget_unit=unit,
+        selection__budgets="at_most",
+        selection__algorithm="exact",
+    )
+    made = made_budgets(settings, np.full(4, cost), CLIENTS[:2])
+    assert made.budgets_K.tolist() == [2, 3]
+    assert made.slots == 3
+    scores_KL = brute_force.draw_scores(2, 4, seed=3)
+    limits = made.limits(np.ones(2, bool), scores_KL)
+    choices = [
+        mask_KL
+        for picks in itertools.product((1, 2), (1, 2, 3))
+        for mask_KL in brute_force.all_choices(4, list(picks))
+    ]
+    expected = brute_force.front(np.array([brute_force.worth(m, scores_KL) for m in choices]))
+    select = selection.make_selector("exact", population=64, generations=1)
+    empty_PKL = np.zeros((64, 2, 4), bool)
+    found = select(jax.random.key(0), scores_KL, made.budgets_K, empty_PKL, limits)
+    front = [mask for mask in np.asarray(found.front_mask_PKL) if mask.any()]
+    points = {brute_force.worth(mask, scores_KL) for mask in front}
+    np.testing.assert_allclose(sorted(points), sorted(expected), rtol=1e-6)
+    assert {int(mask.sum()) for mask in front} > {5}  # some spend less
+
+
+def test_a_search_does_not_take_budgets_that_need_not_be_spent():
+    with pytest.raises(ConfigError, match=r"budgets = 'at_most', must be 'exact' where .*'nsga2'"):
+        config(selection__budgets="at_most", selection__algorithm="nsga2")
+
+
+def test_the_own_choice_spends_the_whole_budget_in_any_case():
+    made = made_budgets(
+        config(selection__budgets="at_most", selection__algorithm="own"), np.ones(4), CLIENTS
+    )
+    limits = made.limits(np.ones(3, bool), np.tile([1.0, 2.0, 3.0, 4.0], (3, 1)))
+    assert limits.start_KL.tolist() == [[False, False, True, True]] * 3

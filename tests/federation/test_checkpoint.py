@@ -138,8 +138,9 @@ MACHINES = (
     "federated.clients_in_memory",
     "federated.placement",
 )
-LENGTHS = ("checkpoint.keep_best", "checkpoint.keep_last", "federated.rounds")
-FREE = {*PLACES, *MACHINES, *LENGTHS}
+LENGTHS = ("checkpoint.keep_best", "checkpoint.keep_last", "checkpoint.every", "federated.rounds")
+BESIDE_RESULTS = ("evaluation.features",)
+FREE = {*PLACES, *MACHINES, *LENGTHS, *BESIDE_RESULTS}
 """What does not change the numbers of a round."""
 
 

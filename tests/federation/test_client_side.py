@@ -13,7 +13,9 @@ from f3ocus_jax.clients.local import LocalUpdate
 from f3ocus_jax.clients.settings import TrainingConfig
 from f3ocus_jax.federation import client_side
 from f3ocus_jax.importance import Importance
+from f3ocus_jax.models.blocks import lora
 from f3ocus_jax.types import ClientMemory
+from tests.helpers import families
 
 SHARED = ("frozen", "rows", "head")
 
@@ -31,6 +33,35 @@ def test_local_training_takes_steps_of_adamw():
         change, state = optimizer.update(slope, state, weights)
         np.testing.assert_allclose(change, -rate * (moved + decay * weights), rtol=1e-3)
         weights = weights + np.asarray(change)
+
+
+@pytest.mark.parametrize(
+    ("name", "stack"),
+    [
+        pytest.param(*case, marks=() if case[0] == "vilt" else pytest.mark.extended)
+        for case in families.CASES
+    ],
+)
+def test_matrices_alone_decay_where_the_run_says_so(name, stack):
+    """By the number of axes, in blocks, adapters, low-rank changes and heads."""
+    spec = families.TINY[name](selectable=stack)
+    params = jax.eval_shape(families.FAMILY_OF[name].make_model(spec).init, jax.random.key(0))
+    params["lora"] = jax.eval_shape(
+        lambda blocks: lora.init_stack(jax.random.key(0), blocks, 2), params["blocks"]
+    )
+    for key, axes in {"blocks": 3, "adapters": 3, "lora": 3, "head": 2}.items():
+        shapes = params.get(key, {})
+        assert decayed(shapes) == jax.tree.map(lambda leaf, axes=axes: leaf.ndim >= axes, shapes)
+
+
+def decayed(shapes):
+    """True for parameters that a step of weight decay alone moves."""
+    ones = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes)
+    zeros = jax.tree.map(np.zeros_like, ones)
+    settings = TrainingConfig(weight_decay=0.5, decay="matrices")
+    optimizer = client_side.make_local_optimizer(settings)
+    updates, _ = optimizer.update(zeros, optimizer.init(ones), ones)
+    return jax.tree.map(lambda leaf: bool(np.any(leaf)), updates)
 
 
 def make(*, measure=None, **training):

@@ -11,7 +11,7 @@ from f3ocus_jax.federation.checkpoint import Checkpoints
 from f3ocus_jax.federation.stages.train import layers_of
 from f3ocus_jax.models import units
 from f3ocus_jax.types import RoundRecord
-from tests.helpers.configs import read_config
+from tests.helpers.configs import read_config, without_times
 from tests.helpers.marking import marked
 from tfds_medvqa.build import BuildError, prepare
 from tfds_medvqa.phantom_medvqa.phantom_config import CLIENTS, PhantomConfig
@@ -146,6 +146,32 @@ def test_a_warm_start_survives_a_stop_and_what_has_not_converged_is_recorded(dat
     away = next(index for index, c in enumerate(expected.clients) if c.left_out == "absent")
     np.testing.assert_array_equal(straight[1].vectors_LNC[away], memory.vectors_LNC[away])
     assert np.any(memory.vectors_LNC[away] != 0)
+
+
+@pytest.mark.extended
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_run_with_other_choices_than_the_paper_s_resumes_bit_for_bit(data_dir, tmp_path):
+    settings = {
+        "training__head": "first_rounds",
+        "training__decay": "matrices",
+        "aggregation__weights": "steps",
+        "selection__budgets": "at_most",
+        "selection__algorithm": "exact",
+    }
+    parts = experiment.assemble(read_config("tiny", data_dir, **settings))
+    first, memory, record = experiment.next_round(parts, parts.start, parts.memory)
+    with Checkpoints(tmp_path, parts.config.checkpoint, parts.settings) as checkpoints:
+        checkpoints.save(first, memory, [record])
+        checkpoints.wait()
+        restored = checkpoints.restore(parts.start, parts.memory)[:2]
+    (straight, _, expected), (resumed, _, found) = (
+        experiment.next_round(parts, *states) for states in ((first, memory), restored)
+    )
+    chex.assert_trees_all_equal(resumed, straight)
+    assert without_times([found]) == without_times([expected])
+    chex.assert_trees_all_equal(straight.head, first.head)
+    heads = (jax.tree.leaves(state.head) for state in (parts.start, first))
+    assert any(not np.array_equal(*pair) for pair in zip(*heads, strict=True))
 
 
 @pytest.mark.parametrize("score", marked(["lntk", "grasp", "random"], extended=("lntk", "grasp")))

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from f3ocus_jax import predict, runs
+from f3ocus_jax import predict
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.federation import experiment, run_folder
+from f3ocus_jax.federation import experiment, run_folder, runs
 from f3ocus_jax.models import FAMILIES, TINY, base
 from f3ocus_jax.models.huggingface import directory as huggingface
 from f3ocus_jax.models.spec import GENERATE
@@ -65,7 +65,8 @@ def check_run(records, workdir):
         assert len(client.layers) == client.budget
         assert np.isfinite(client.train_loss)
 
-    foundation, params, _ = run_folder.load_model(workdir, records[-1].round)
+    saved = run_folder.load_model(workdir, records[-1].round)
+    foundation, params = saved.foundation, saved.params
     exported = huggingface.load(workdir / "model", key=jax.random.key(0))
     chex.assert_trees_all_equal(exported.params, params)
     assert exported.spec == foundation.spec
@@ -93,7 +94,8 @@ def test_a_federation_whose_model_writes_its_answers(family, data_dir, tmp_path)
         assert 0 <= client.test["bleu1"] <= 1
     assert records[-1].loss < records[0].loss
 
-    foundation, params, _ = run_folder.load_model(tmp_path, 2)
+    saved = run_folder.load_model(tmp_path, 2)
+    foundation, params = saved.foundation, saved.params
     assert params["head"] == {}
     exported = huggingface.load(tmp_path / "model", key=jax.random.key(0), answering="generate")
     chex.assert_trees_all_equal(exported.params, params)

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from f3ocus_jax import predict, runs
+from f3ocus_jax import predict
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation import answering, findings_f1
 from f3ocus_jax.evaluation.answering import Answer
-from f3ocus_jax.federation import experiment, run_folder
+from f3ocus_jax.federation import experiment, run_folder, runs
 from f3ocus_jax.models import base
 from f3ocus_jax.models.huggingface import directory as huggingface
 from tests.helpers.configs import read_config, without_times
@@ -75,7 +75,8 @@ def test_the_table_and_the_partition_name_both_tasks(mixed):
 @pytest.mark.extended
 def test_the_model_of_a_mixed_run_is_written_with_both_heads(mixed):
     workdir, _ = mixed
-    foundation, params, _ = run_folder.load_model(workdir, 2)
+    saved = run_folder.load_model(workdir, 2)
+    foundation, params = saved.foundation, saved.params
     exported = huggingface.load(workdir / "model", key=jax.random.key(0))
     chex.assert_trees_all_equal(exported.params, params)
     assert (exported.answers, exported.findings) == (foundation.answers, FINDINGS)
@@ -115,7 +116,8 @@ def test_recorded_thresholds_follow_from_the_checkpoint_and_the_validation_examp
     mixed, data_dir
 ):
     workdir, records = mixed
-    foundation, params, _ = run_folder.load_model(workdir, 2)
+    saved = run_folder.load_model(workdir, 2)
+    foundation, params = saved.foundation, saved.params
     clients = experiment.assemble(read_config("tiny", data_dir, task="task6")).federation.clients
     chosen = 0
     for client, recorded in zip(clients, records[-1].clients, strict=True):
@@ -247,7 +249,8 @@ def test_a_tiny_variant_trains_end_to_end(task, variant, data_dir, tmp_path):
     )
     assert [record.round for record in records] == [0, 1]
     assert all(np.isfinite(client.train_loss) for client in records[1].clients)
-    foundation, params, _ = run_folder.load_model(tmp_path, 1)
+    saved = run_folder.load_model(tmp_path, 1)
+    foundation, params = saved.foundation, saved.params
     exported = huggingface.load(tmp_path / "model", key=jax.random.key(0))
     chex.assert_trees_all_equal(exported.params, params)
     assert exported.findings == foundation.findings

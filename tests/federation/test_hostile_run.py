@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from f3ocus_jax import runs
 from f3ocus_jax.data import reading
+from f3ocus_jax.federation import runs
 from tests.helpers.configs import read_config
 from tests.helpers.hostile import NAMES, is_harmless
 

@@ -10,9 +10,8 @@ import time
 
 import pytest
 
-from f3ocus_jax import runs
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.federation import experiment
+from f3ocus_jax.federation import experiment, runs
 from tests.helpers.configs import read_config, without_times
 from tests.helpers.own_files import COLUMNS, HOSPITALS, make_rows, write_csv, write_folder
 from tests.helpers.paths import REPOSITORY

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from f3ocus_jax import runs
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.federation import run_folder
+from f3ocus_jax.federation import run_folder, runs
 from tests.helpers import hosts
 from tests.helpers.configs import read_config
 from tests.helpers.own_files import write_folder

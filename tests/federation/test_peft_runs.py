@@ -77,7 +77,8 @@ def test_two_rounds_at_once_equal_a_run_that_is_resumed_after_the_first(method, 
     assert [record.round for record in both] == [0, 1, 2]
     assert without_times(first) == without_times(whole)[:2]
     assert without_times(both) == without_times(whole)
-    foundation, params, _ = run_folder.load_model(tmp_path / "whole", 2)
+    saved = run_folder.load_model(tmp_path / "whole", 2)
+    foundation, params = saved.foundation, saved.params
     unit = presets.PEFT_UNITS[method]
     check_that_only_the_unit_moved(unit, foundation.params, params)
     check_the_exported_model(tmp_path / "whole", params, data_dir, variant)
@@ -127,6 +128,12 @@ def check_the_exported_model(workdir, params, data_dir, variant):
         ("tiny_promptfl", {"model__prompt_length": 0}, "prompt_length = 0, must be > 0 where"),
         ("tiny", {"training__accumulate": 3}, "accumulate = 3, must be a divisor of .* = 8"),
         ("tiny", {"training__precision": "float16"}, "precision = 'float16', must be one of"),
+        ("tiny", {"training__head": "thawed"}, "training.head = 'thawed', must be one of"),
+        (
+            "tiny",
+            {"training__head": "frozen", "model__answering": "generate"},
+            "training.head = 'frozen', must be 'every_round' where .*answering = 'generate'",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(variant, settings, message, data_dir):

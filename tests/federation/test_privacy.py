@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 
-from f3ocus_jax import runs
 from f3ocus_jax.data import html_page, reading
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.errors import RoundError
+from f3ocus_jax.federation import runs
 from tests.helpers.configs import read_config
 from tests.helpers.paths import REPOSITORY
 from tests.tfds_medvqa.dummy_builds import dummy_folder
@@ -74,6 +74,7 @@ def config(tmp_path_factory):
         "data__manual_dir": str(write_source(folder / "source")),
         "federated__rounds": 1,
         "federated__budgets": (2,),
+        "evaluation__features": 2,
     }
     return read_config("tiny_last_k", folder / "data", **settings)
 
@@ -87,7 +88,8 @@ def test_the_files_of_a_run_hold_what_the_page_lists_and_nothing_else(config, tm
         for path in tmp_path.rglob("*")
         if path.is_file()
     }
-    assert {"records.jsonl", "table.md", "model/config.json"} <= found.keys()
+    kept = {"records.jsonl", "table.md", "model/config.json", "features.npz"}
+    assert kept <= found.keys()
     assert any(name.startswith("tensorboard/") for name in found)
     found["standard output"] = kinds_in(said.out)
     expected = {file: kinds for file, kinds in listed().items() if file != "data.html" and kinds}

@@ -6,8 +6,11 @@ import stat
 import numpy as np
 import pytest
 
+from f3ocus_jax.clients.settings import TrainingConfig
+from f3ocus_jax.evaluation.settings import EvaluationConfig
 from f3ocus_jax.federation import results
 from f3ocus_jax.models.huggingface import tensor_files
+from f3ocus_jax.report import figures
 
 
 @pytest.fixture
@@ -46,7 +49,8 @@ def test_model_and_table_are_written_before_any_figure(tmp_path, monkeypatch):
             clients = ()
 
         class config:  # noqa: N801
-            training = None
+            training = TrainingConfig()
+            evaluation = EvaluationConfig()
 
         def params(self, state):
             return {}
@@ -55,6 +59,6 @@ def test_model_and_table_are_written_before_any_figure(tmp_path, monkeypatch):
     monkeypatch.setattr(results.table, "summarise_run", lambda *_: {})
     monkeypatch.setattr(results.table, "write_table", lambda *_: done.append("table"))
     monkeypatch.setattr(results.table, "print_table", lambda *_: done.append("print"))
-    monkeypatch.setattr(results.figures, "write_all", lambda *_: done.append("figures") or [])
+    monkeypatch.setattr(figures, "write_all", lambda *_: done.append("figures") or [])
     results.write_results(Parts(), None, [], tmp_path)
     assert done == ["model", "table", "print", "figures"]

@@ -64,6 +64,23 @@ def test_a_run_continues_after_its_newest_checkpoint(tmp_path, recorded):
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "records.jsonl"}
 
 
+@pytest.mark.parametrize(("recorded", "refused"), [(7, False), (8, True)])
+def test_records_may_be_ahead_by_the_rounds_between_two_checkpoints(tmp_path, recorded, refused):
+    folder = epath.Path(tmp_path / "checkpoints")
+    with Checkpoints(folder, CONFIG, PARTS.settings | {"checkpoint.every": 3}) as checkpoints:
+        for number in (0, 3):
+            checkpoints.save(state(number), ClientMemory(), records(number))
+    lines = [json.dumps({"round": number}) + "\n" for number in range(recorded)]
+    (tmp_path / "records.jsonl").write_text("".join(lines))
+    if refused:  # Round 6, which is being saved, has one; round 7 would come after it.
+        with pytest.raises(ConfigError, match="holds none after round 3"):
+            resuming.resume(PARTS, folder, tmp_path)
+    else:
+        found, _, kept = resuming.resume(PARTS, folder, tmp_path)
+        assert int(found.round) == 3
+        assert kept == records(3)
+
+
 def test_records_without_any_checkpoint_are_not_overwritten(tmp_path):
     make_run(tmp_path, 0, 3)
     text = (tmp_path / "records.jsonl").read_text()

@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 
 from f3ocus_jax.federation.round import RoundOutcome, Stages, run_round
-from f3ocus_jax.types import ServerState
+from f3ocus_jax.types import ClientMemory, ServerState
 
 KEY = jax.random.key(3)
 BEFORE = ServerState(rows_L="rows 1", head={}, round=1, front_mask_PKL="front 1", optimizer=())
 SCORED = types.SimpleNamespace(present_K=np.array([True, False]), left_out=[None, "absent"])
 CHOSEN = types.SimpleNamespace(mask_KL="mask", own_mask_KL="own", front_mask_PKL="front 2")
 UPDATES = types.SimpleNamespace(outcome=types.SimpleNamespace(left_out=["step 1: nan", None]))
+TRAINED = ClientMemory(head="own heads")
 RESULTS = {
     "score": (SCORED, "memory after scoring"),
     "select": CHOSEN,
-    "train": (UPDATES, "memory after training"),
+    "train": (UPDATES, TRAINED),
     "aggregate": BEFORE.replace(rows_L="rows 2", round=2),
     "evaluate": ["metrics"],
 }
@@ -50,7 +51,7 @@ def test_every_stage_is_given_what_those_before_it_made(given):
     assert given["train"] == (BEFORE, "memory after scoring", 2, "mask", SCORED.present_K)
     assert given["aggregate"] == (BEFORE, UPDATES)
     after = BEFORE.replace(rows_L="rows 2", round=2, front_mask_PKL="front 2")
-    assert given["evaluate"] == (after, UPDATES.outcome)
-    assert (state, memory) == (after, "memory after training")
+    assert given["evaluate"] == (after, UPDATES.outcome, TRAINED.head)
+    assert (state, memory) == (after, TRAINED)
     assert outcome == RoundOutcome(SCORED, CHOSEN, UPDATES.outcome, ["metrics"])
     assert outcome.left_out == ["step 1: nan", "absent"]

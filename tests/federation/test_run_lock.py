@@ -7,9 +7,9 @@ import pathlib
 import pytest
 from etils import epath
 
-from f3ocus_jax import pretrain, runs
+from f3ocus_jax import pretrain
 from f3ocus_jax.errors import LockedError
-from f3ocus_jax.federation import experiment, run_lock
+from f3ocus_jax.federation import experiment, run_lock, runs
 from tests.helpers.configs import read_config
 from tfds_medvqa.common import owner_lock
 

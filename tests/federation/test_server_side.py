@@ -10,6 +10,7 @@ import pytest
 
 from f3ocus_jax.aggregation.layerwise import LayerWeights, TrainedLayers
 from f3ocus_jax.aggregation.settings import AggregationConfig
+from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import server_side
 from f3ocus_jax.federation.client_side import ClientUpdate
 from f3ocus_jax.federation.settings import SelectionConfig
@@ -27,12 +28,12 @@ def make(most=3, limits=None, **settings):
     return server_side.make_server_side(budgets, selection=selection, aggregation=aggregation)
 
 
-def sent(layer, change, examples):
-    """(trained layers, examples, update) of a client that trains one layer."""
+def sent(layer, change, examples, steps=1):
+    """(trained layers, examples, steps, update) of a client that trains one layer."""
     trained = TrainedLayers(np.array([layer], np.int32), {})
     rows_R = {"w": ROWS["w"][[layer]] + np.float32(change)}
     losses_S = np.ones(2, np.float32)
-    return trained, examples, ClientUpdate(rows_R, {}, losses_S, np.bool_(True))
+    return trained, examples, steps, ClientUpdate(rows_R, {}, losses_S, np.bool_(True))
 
 
 def start(**settings):
@@ -52,6 +53,31 @@ def test_updates_are_averaged_by_examples_among_those_who_trained_a_layer():
     assert norms.norms_K.tolist() == [3.0, 7.0, 2.0]
 
 
+def test_clients_may_count_the_same_whatever_their_examples():
+    rows, _ = take_up(make(weights="equal"), sent(0, 3.0, 1), sent(0, 7.0, 3), sent(1, -2.0, 5))
+    assert rows == [1.0 + (3 + 7) / 2, 8.0]
+
+
+@pytest.mark.parametrize("outliers", ["report", "clip"])
+def test_changes_are_normalised_by_steps_among_those_who_trained_a_layer(outliers):
+    """FedNova's τ_eff Σ p d, in one sum or over updates that are held; one trainer is unchanged."""
+    side = make(weights="steps", outliers=outliers)
+    rows, _ = take_up(side, sent(0, 3.0, 1, steps=2), sent(0, 7.0, 3, steps=4), sent(1, -2.0, 5, 9))
+    effective = (1 * 2 + 3 * 4) / 4
+    assert rows == pytest.approx([1.0 + effective * (1 / 4 * 3 / 2 + 3 / 4 * 7 / 4), 8.0])
+
+
+def test_clients_that_take_equally_many_steps_are_averaged_by_examples():
+    updates = [sent(0, 3.0, 1, steps=6), sent(0, 7.0, 3, steps=6)]
+    assert take_up(make(weights="steps"), *updates)[0] == take_up(make(), *updates)[0]
+
+
+@pytest.mark.parametrize("weights", ["equal", "steps"])
+def test_a_rule_with_a_vote_per_client_takes_no_weights(weights):
+    with pytest.raises(ConfigError, match=f"weights = '{weights}', must be 'examples'"):
+        AggregationConfig(rule="median", weights=weights)
+
+
 def test_the_server_s_optimizer_takes_the_step():
     half = dataclasses.replace(AggregationConfig().fedavg, learning_rate=0.5)
     rows, _ = take_up(make(fedavg=half), sent(0, 4.0, 1), sent(0, 4.0, 3))
@@ -64,9 +90,9 @@ def test_the_server_s_optimizer_remembers_the_rounds_before():
     side, state = make(**settings), start(**settings)
     state, _ = side.take_up(state, [sent(0, 4.0, 1)])
     np.testing.assert_allclose(state.rows_L["w"][:, 0], [5.0, 10.0])
-    trained, examples, update = sent(0, 0.0, 1)
+    *facts, update = sent(0, 0.0, 1)
     update = update.replace(rows_R={"w": np.float32([[6.0]])})  # one more than the model has
-    state, _ = side.take_up(state, [(trained, examples, update)])
+    state, _ = side.take_up(state, [(*facts, update)])
     np.testing.assert_allclose(state.rows_L["w"][:, 0], [5.0 + 1.0 + 0.5 * 4.0, 10.0])
 
 
@@ -99,7 +125,7 @@ def test_an_outlier_that_is_clipped_has_the_largest_norm_that_is_none():
 
 def test_a_received_update_of_a_robust_rule_is_kept_with_its_weight():
     side = make(rule="median")
-    trained, _, update = sent(1, 4.0, 1)
+    trained, *_, update = sent(1, 4.0, 1)
     weight = LayerWeights(np.array([7.0], np.float32), {})
     rows_L = jax.tree.map(jnp.asarray, ROWS)
     total, received = side.receive((), rows_L, {}, trained, weight, update)

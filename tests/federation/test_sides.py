@@ -106,6 +106,7 @@ def record_of(config, budgets, importance, selected, training, metrics):
         selected=selected,
         training=training,
         metrics=metrics,
+        kept_K=np.zeros(CLIENTS, bool),
         left_out=training.left_out,
         score=config.importance.score,
         algorithm=config.selection.algorithm,
@@ -154,12 +155,12 @@ def one_by_one(case, stages, key):
         task = LocalTask(Choice(layers_R), drawn, np.int32(steps_K[-1]))
         update, memories[k] = train(shared, memories[k], task)
         trained = TrainedLayers(layers_R, {"answers": np.bool_(True)})
-        updates.append((trained, len(data[k].train), update))
+        updates.append((trained, len(data[k].train), steps_K[-1], update))
 
     state, norms = server.take_up(state, updates)
     assert norms.accepted_K.all()
     state = dataclasses.replace(state, front_mask_PKL=chosen.front_mask_PKL)
-    losses_KS = stack([update.losses_S for _, _, update in updates])
+    losses_KS = stack([update.losses_S for *_, update in updates])
     training = TrainingOutcome([None] * CLIENTS, losses_KS, np.array(steps_K), ~everyone_K, norms)
     record = record_of(config, budgets, importance, chosen, training, stages.evaluate(state))
     return state, stack(memories), record

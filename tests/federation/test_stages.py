@@ -13,10 +13,17 @@ from f3ocus_jax.data.examples import RemoteExamples
 from f3ocus_jax.errors import RoundError
 from f3ocus_jax.evaluation import client_metrics
 from f3ocus_jax.evaluation.client_metrics import ClientMetrics
+from f3ocus_jax.evaluation.settings import EvaluationConfig
 from f3ocus_jax.federation import assembly, experiment
 from f3ocus_jax.federation.server_side import ReceivedUpdate
 from f3ocus_jax.federation.settings import ExperimentConfig, FederatedConfig
-from f3ocus_jax.federation.stages import client_axis, score as score_lib, train as train_lib
+from f3ocus_jax.federation.stages import (
+    client_axis,
+    score as score_lib,
+    score_changes,
+    train as train_lib,
+)
+from f3ocus_jax.federation.stages.client_axis import repeat_for_clients
 from f3ocus_jax.federation.stages.client_work import describe_clients
 from f3ocus_jax.federation.stages.evaluate import make_evaluate_stage
 from f3ocus_jax.federation.stages.select import make_select_stage
@@ -62,8 +69,8 @@ def test_clients_without_scores_have_equal_shares():
 
 
 def test_a_score_that_is_not_finite_names_its_layer():
-    values_KL = np.array([[1.0, 2.0], [3.0, np.inf], [np.nan, 0.0]])
-    found = score_lib._failures(np.array([0, 2, 3]), Importance(None, values_KL), 4, "lntk")
+    values_KL = np.array([[1.0, 2.0], [0.0, 0.0], [3.0, np.inf], [np.nan, 0.0]])
+    found = score_lib._failures(np.array([2, 3]), Importance(None, values_KL), "lntk")
     assert found == [
         None,
         None,
@@ -71,6 +78,19 @@ def test_a_score_that_is_not_finite_names_its_layer():
         "layer 0: the score lntk is nan",
     ]
     assert score_lib._first_reasons(["absent", None, None, None], found)[0] == "absent"
+
+
+def test_shuffled_scores_are_the_same_values_at_other_layers_for_all_clients():
+    values_KL = np.arange(24.0).reshape(2, 12)
+    scored = Importance(values_KL / 100, values_KL)
+    found = [score_changes.shuffle_layers(scored, seed) for seed in (0, 0, 1)]
+    order_L = found[0].values_L[0].astype(int)
+    assert sorted(order_L) == list(range(12))
+    assert order_L.tolist() != list(range(12))
+    for one in found[:2]:
+        np.testing.assert_array_equal(one.values_L, values_KL[:, order_L])
+        np.testing.assert_array_equal(one.scores_L, values_KL[:, order_L] / 100)
+    assert found[2].values_L.tolist() != found[0].values_L.tolist()
 
 
 def test_clients_are_put_back_where_they_were_taken():
@@ -88,7 +108,7 @@ def test_a_client_weighs_as_many_examples_as_it_has_and_trains_the_head_of_its_t
     assert facts.weights_K.tolist() == [100, 3]
     assert facts.planned_K.tolist() == [2, 1]
     heads = dict.fromkeys(["answers", "findings"])
-    trained = facts.trained(np.array([1, 0]), np.array([[0, 2], [1, 3]]), heads)
+    trained = facts.trained(1, np.array([1, 0]), np.array([[0, 2], [1, 3]]), heads)
     assert trained.layers_R.tolist() == [[1, 3], [0, 2]]
     assert trained.heads["answers"].tolist() == [False, True]
     assert trained.heads["findings"].tolist() == [True, False]
@@ -156,9 +176,10 @@ def test_a_model_that_cannot_be_measured_ends_the_round(losses, message, monkeyp
 def test_every_round_and_every_seed_has_a_key_of_its_own(monkeypatch):
     keys = []
 
-    def run_round(stages, state, memory, number, key):
+    def run_round(stages, state, memory, number, key, *, evaluates):
+        assert evaluates
         keys.append(str(key))
-        scored = types.SimpleNamespace(importance=None)
+        scored = types.SimpleNamespace(importance=None, kept_K=None)
         outcome = types.SimpleNamespace(
             scored=scored, chosen=None, training=None, metrics=None, left_out=None
         )
@@ -170,6 +191,8 @@ def test_every_round_and_every_seed_has_a_key_of_its_own(monkeypatch):
     for seed, finished in ((0, 1), (0, 2), (1, 1), (0, 1)):
         config = types.SimpleNamespace(
             seed=seed,
+            evaluation=EvaluationConfig(),
+            federated=FederatedConfig(),
             importance=types.SimpleNamespace(score=""),
             selection=types.SimpleNamespace(algorithm=""),
         )
@@ -218,9 +241,31 @@ def test_eigenvectors_meet_the_examples_that_they_are_of(vectors, number, monkey
         np.testing.assert_array_equal(memory.vectors_LNC, 2 * vectors)
 
 
+def test_relative_scores_say_what_a_client_needs_more_than_the_others():
+    scores_KL = np.array([[0.6, 0.3, 0.1, 0], [0.6, 0.1, 0.3, 0], [0.25] * 4], np.float32)
+    present_K = np.array([True, True, False])
+    scored = Importance(scores_KL, 100 * scores_KL)
+    found = score_changes.divide_by_mean(scored, present_K)
+    expected = np.array([[1, 1.5, 0.5, 1], [1, 0.5, 1.5, 1]]) / 4
+    np.testing.assert_allclose(found.scores_L[:2], expected, rtol=1e-6)
+    np.testing.assert_array_equal(found.scores_L[2], scores_KL[2])
+    np.testing.assert_array_equal(found.values_L, scored.values_L)
+
+
+@pytest.mark.parametrize("changed", ["shuffled", "relative"])
+def test_the_score_stage_changes_scores_as_the_settings_say(changed):
+    scored = Importance(np.array([[0.7, 0.2, 0.1], [0.5, 0.1, 0.4]], np.float32), np.zeros((2, 3)))
+    present_K = np.ones(2, bool)
+    plain = score_changes.change(scored, present_K, ImportanceConfig(), seed=0)
+    np.testing.assert_array_equal(plain.scores_L, scored.scores_L)
+    other = score_changes.change(scored, present_K, ImportanceConfig(**{changed: True}), seed=0)
+    assert not np.array_equal(other.scores_L, scored.scores_L)
+    np.testing.assert_allclose(other.scores_L.sum(axis=1), 1, rtol=1e-6)
+
+
 def test_personal_layers_start_as_copies_of_the_shared_ones():
     rows_L = {"w": np.arange(6.0).reshape(3, 2)}
-    copies_KL = assembly._copies(rows_L, 4)["w"]
+    copies_KL = repeat_for_clients(rows_L, 4)["w"]
     np.testing.assert_array_equal(copies_KL, [rows_L["w"]] * 4)
 
 

@@ -110,6 +110,28 @@ def test_groups_of_any_size_anywhere_give_the_mean_of_clients_trained_alone(layo
     assert outcome.left_out == [None] * CLIENTS
 
 
+@pytest.mark.parametrize(
+    ("head", "rounds"), [("every_round", (1, 2, 3)), ("first_rounds", (1, 2)), ("frozen", ())]
+)
+@pytest.mark.parametrize("rule", ["mean", "median"])
+def test_the_head_is_trained_in_its_rounds_and_else_stays_bit_for_bit(head, rounds, rule):
+    settings = {"training__head": head, "training__head_rounds": 2, "aggregation__rule": rule}
+    stages = cached_stages(False, tuple(settings.items()))
+    state = stages.start
+    for number in (1, 2, 3):
+        after, outcome = train_round(stages, state)
+        moved = [
+            not np.array_equal(leaf, other)
+            for leaf, other in zip(
+                jax.tree.leaves(after.head), jax.tree.leaves(state.head), strict=True
+            )
+        ]
+        assert moved == [number in rounds] * len(moved)
+        assert not np.array_equal(after.rows_L["in"], state.rows_L["in"])
+        assert np.isfinite(outcome.norms.norms_K).all()
+        state = after
+
+
 @pytest.mark.parametrize("rule", [median, trimmed_mean])
 def test_robust_rules_combine_the_clients_coordinate_by_coordinate(rule):
     settings = {"aggregation__rule": rule.__name__, "aggregation__trimmed_mean__share": 0.3}

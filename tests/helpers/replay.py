@@ -49,6 +49,14 @@ def is_told(gradient: jax.Array) -> jax.Array:
     return (jnp.abs(gradient) > SMALLEST_SLOPE) | (gradient == 0)
 
 
+def is_matrix(trained: Tree) -> Tree:
+    """True for parameters of two axes or more, beside that of the layers."""
+    return {
+        kind: jax.tree.map(lambda leaf, axes=axes: leaf.ndim >= axes, trained[kind])
+        for kind, axes in (("rows", 3), ("head", 2))
+    }
+
+
 @dataclasses.dataclass(frozen=True)
 class Trained:
     """One client's parameters after its training, and where they are not rounding alone.
@@ -124,6 +132,17 @@ class Replay:
         wanted = int(np.ceil(training.local_epochs * len(client.train) / training.batch_size))
         return min(wanted, training.max_local_steps)
 
+    def trains_head(self, number: int) -> bool:
+        """True in a round in which clients train the head."""
+        settings = self.config.training
+        last = {"every_round": np.inf, "first_rounds": settings.head_rounds, "frozen": 0}
+        return number <= last[settings.head]
+
+    def weight(self, index: int) -> float:
+        """Weight of a client in the mean."""
+        equal = self.config.aggregation.weights == "equal"
+        return 1.0 if equal else len(self.clients[index].train)
+
     def batches(self, number: int, client: ClientData) -> list[Batch]:
         """Passes over the data, each in an order of its own, cut into batches."""
         count, size = len(client.train), self.config.training.batch_size
@@ -140,11 +159,13 @@ class Replay:
     def train(
         self, state: ServerState, number: int, client: ClientData, layers: Sequence[int]
     ) -> Trained:
-        """AdamW from the server's model, on these layers and the head alone."""
+        """AdamW from the server's model, on these layers and a head that is trained alone."""
         start = now = to_float64({"rows": state.rows_L, "head": state.head})
         is_own = {
             "rows": jax.tree.map(lambda leaf: along_layers(layers, leaf), start["rows"]),
-            "head": jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), start["head"]),
+            "head": jax.tree.map(
+                lambda leaf: np.full(leaf.shape, self.trains_head(number)), start["head"]
+            ),
         }
         memory = None
         losses, known = [], is_own
@@ -157,7 +178,10 @@ class Replay:
     def local_step(self) -> Callable[..., tuple[Tree, Any, jax.Array, Tree]]:
         """One step of AdamW with FedProx's pull back to the start."""
         settings = self.config.training
-        optimizer = optax.adamw(settings.learning_rate, weight_decay=settings.weight_decay)
+        decay = {"weight_decay": settings.weight_decay}
+        if settings.decay == "matrices":
+            decay["mask"] = is_matrix
+        optimizer = optax.adamw(settings.learning_rate, **decay)
 
         @jax.jit
         def step(
@@ -182,21 +206,32 @@ class Replay:
     def mean_change(
         self, state: ServerState, trained: dict[int, Trained], records: Sequence[ClientRecord]
     ) -> tuple[Tree, Tree, np.ndarray]:
-        """(mean change weighted by training examples, where it is known, trained_L)."""
+        """(mean change weighted as the run says, where it is known, trained_L)."""
         start = to_float64({"rows": state.rows_L, "head": state.head})
         weights_KL = np.zeros((len(self.clients), self.model.num_layers))
         for index in trained:
-            weights_KL[index, records[index].layers] = len(self.clients[index].train)
+            weights_KL[index, records[index].layers] = self.weight(index)
         trained_L = weights_KL.any(axis=0)
 
         def mean(weights_K: Callable[[int], np.ndarray], kind: str) -> Tree:
             def of_leaf(before: np.ndarray, *after: np.ndarray) -> np.ndarray:
                 weights = [align(weights_K(index), before) for index in trained]
                 total = np.sum(weights, axis=0)
-                changes = [w * (leaf - before) for w, leaf in zip(weights, after, strict=True)]
-                return np.sum(changes, axis=0) / np.where(total > 0, total, 1)
+                shares = [w / np.where(total > 0, total, 1) for w in weights]
+                changes = [leaf - before for leaf in after]
+                if self.config.aggregation.weights != "steps":
+                    return np.sum([p * d for p, d in zip(shares, changes, strict=True)], axis=0)
+                steps = [self.steps(self.clients[index]) for index in trained]
+                each = list(zip(shares, steps, changes, strict=True))
+                effective = np.sum([p * tau for p, tau, _ in each], axis=0)
+                return effective * np.sum([p * d / tau for p, tau, d in each], axis=0)
 
             return jax.tree.map(of_leaf, start[kind], *[t.after[kind] for t in trained.values()])
+
+        is_fixed = not self.trains_head(int(state.round) + 1)
+
+        def known_head(*leaves: np.ndarray) -> np.ndarray:
+            return np.all(leaves, axis=0) | is_fixed
 
         def known_rows(*leaves: np.ndarray) -> np.ndarray:
             chosen = [align(weights_KL[index] > 0, leaves[0]) for index in trained]
@@ -204,13 +239,11 @@ class Replay:
 
         change = {
             "rows": mean(lambda index: weights_KL[index], "rows"),
-            "head": mean(lambda index: np.array([len(self.clients[index].train)]), "head"),
+            "head": mean(lambda index: np.array([self.weight(index)]), "head"),
         }
         known = {
             "rows": jax.tree.map(known_rows, *[t.known["rows"] for t in trained.values()]),
-            "head": jax.tree.map(
-                lambda *leaves: np.all(leaves, axis=0), *[t.known["head"] for t in trained.values()]
-            ),
+            "head": jax.tree.map(known_head, *[t.known["head"] for t in trained.values()]),
         }
         return change, known, trained_L
 
@@ -224,7 +257,9 @@ class Replay:
         old = moments(state)
         is_trained = {
             "rows": jax.tree.map(lambda leaf: align(trained_L, leaf), start["rows"]),
-            "head": jax.tree.map(lambda leaf: np.bool_(True), start["head"]),
+            "head": jax.tree.map(
+                lambda leaf: np.bool_(self.trains_head(int(state.round) + 1)), start["head"]
+            ),
         }
         count = jax.tree.map(lambda n, t: n + t, old["count"], is_trained)
         first, second = (

@@ -7,9 +7,8 @@ from f3ocus_jax.sweep.settings import SweepConfig
 
 
 def sweep_of(**changes: Any) -> SweepConfig:
-    """The default sweep, one tiny run, with some settings replaced."""
+    """The default sweep, one tiny run, with some settings replaced by dotted name."""
     raw = defaults(SweepConfig)
     with raw.unlocked():
-        for name, value in changes.items():
-            raw[name] = value
+        raw.update_from_flattened_dict(changes)
     return parsing.parse(SweepConfig, raw)

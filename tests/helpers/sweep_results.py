@@ -62,7 +62,7 @@ def make_result(
             for name, final in zip(CLIENTS, finals, strict=True)
         },
         rounds=curve_R.tolist(),
-        seconds={"selection": 20.0 + seed, "training": 100.0},
+        seconds={"selection": 20.0 + seed, "compiling selection": 1.0 + seed, "training": 100.0},
         costs=dict.fromkeys(
             ("megabits_up", "megabits_total"), 40.0 if all_layers else 10 + 50 * gain
         )
@@ -108,7 +108,8 @@ def write_run(
     chosen = SelectionRecord("lntk", "nsga2", [(0.5, 0.1)], 0, (0.4, 0.2), 0.75)
     for number in numbers:
         kept = correctness.pack(np.arange(4) < number)
-        client = dataclasses.replace(trained, layers=[0, number], correct=kept) if number else start
+        changes = {"layers": [0, number], "correct": kept, "train_loss": 1 / (2 * max(number, 1))}
+        client = dataclasses.replace(trained, **changes) if number else start
         selected = chosen if number else None
         record = RoundRecord(number, number / 10, 1.0, [client], selected, {})
         record_files.append_record(folder / "records.jsonl", record)

@@ -110,7 +110,19 @@ def train_round(
     stages: TrainingStages, state: ServerState, present_K: np.ndarray | None = None
 ) -> tuple[ServerState, TrainingOutcome]:
     """Trains the next round: (state after it, outcome)."""
+    state, _, outcome = train_with_memory(stages, state, ClientMemory(), MASK_KL, present_K)
+    return state, outcome
+
+
+def train_with_memory(
+    stages: TrainingStages,
+    state: ServerState,
+    memory: ClientMemory,
+    mask_KL: np.ndarray,
+    present_K: np.ndarray | None = None,
+) -> tuple[ServerState, ClientMemory, TrainingOutcome]:
+    """Trains the next round: (state and memories after it, outcome)."""
     number = int(state.round) + 1
     present_K = stages.participation.present(number) if present_K is None else present_K
-    updates, _ = stages.train(state, ClientMemory(), number, MASK_KL, present_K)
-    return stages.aggregate(state, updates), updates.outcome
+    updates, memory = stages.train(state, memory, number, mask_KL, present_K)
+    return stages.aggregate(state, updates), memory, updates.outcome

@@ -1,12 +1,15 @@
 """Signals: one exception, which waits for what must not be cut."""
 
+import gc
 import os
 import signal
+import sys
 import threading
 
 import pytest
 
 from f3ocus_jax import hosts, interrupts
+from tfds_medvqa.common import interrupts as builds
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -48,6 +51,93 @@ def test_a_postponed_block_without_a_signal_raises_nothing():
         done.append("raised")
     assert done == ["postponed", "raised"]
     assert [signal.getsignal(number) for number in interrupts.SIGNALS] == before
+
+
+@pytest.fixture
+def nothing_ignored(monkeypatch):
+    """Lists what Python ignores."""
+    ignored = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    return ignored
+
+
+def test_a_signal_during_a_garbage_collection_is_raised_after_it(nothing_ignored):
+    """JAX has such a callback, and Python ignores what is raised in it."""
+
+    def collecting(phase, info):
+        if phase == "stop":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def work():
+        gc.callbacks.append(collecting)
+        try:
+            gc.collect()
+        finally:
+            gc.callbacks.remove(collecting)
+        threading.Event().wait(30)
+
+    with pytest.raises(interrupts.Interrupted, match="SIGINT"), interrupts.raised():
+        work()
+    assert nothing_ignored == []
+
+
+def test_a_signal_in_a_finaliser_is_raised_after_it(nothing_ignored):
+    class Finalised:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def work():
+        Finalised()
+        threading.Event().wait(30)
+
+    with pytest.raises(interrupts.Interrupted, match="SIGTERM"), interrupts.raised():
+        work()
+    assert nothing_ignored == []
+
+
+@pytest.mark.parametrize("raised", [interrupts.raised, builds.raised])
+def test_an_error_that_code_below_made_of_a_signal_is_the_signal(raised):
+    def convert():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except BaseException:
+            raise TypeError from None
+
+    with pytest.raises(builds.Interrupted, match="SIGINT"), raised():
+        convert()
+    with pytest.raises(TypeError), raised():
+        raise TypeError
+
+
+def test_other_errors_in_a_finaliser_are_reported_as_before(nothing_ignored):
+    class Finalised:
+        def __del__(self):
+            raise KeyError("not a signal")
+
+    with interrupts.raised():
+        Finalised()
+    assert [type(each.exc_value) for each in nothing_ignored] == [KeyError]
+
+
+def test_a_signal_that_comes_by_two_ways_is_raised_once_and_one_that_comes_later_again(monkeypatch):
+    times = [10.0]
+    monkeypatch.setattr(interrupts.time, "monotonic", lambda: times[0])
+
+    def end():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append("ended")
+
+    done = []
+    with interrupts.raised():
+        with pytest.raises(interrupts.Interrupted, match="SIGINT"):
+            end()
+        assert done == ["ended"]
+        times[0] += 1.5
+        with pytest.raises(interrupts.Interrupted, match="SIGTERM"):
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_other_threads_neither_postpone_nor_fail():

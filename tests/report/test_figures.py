@@ -192,3 +192,17 @@ def test_a_client_that_missed_a_round_has_no_ranks_there(make_records):
     missing = [np.isnan(np.asarray(image, float)).all(axis=0).tolist() for image in images]
     never, last = [False] * 4, [False] * 3 + [True]
     assert missing[:6] == [never, never, last, last, never, never]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "loss"])
+def test_curves_go_past_rounds_that_were_not_evaluated(make_records, name):
+    records = make_records(clients=2, rounds=4)
+    for number in (1, 3):
+        bare = [dataclasses.replace(c, test={}) for c in records[number].clients]
+        changed = {"accuracy": None, "loss": None, "validation": None, "clients": bare}
+        records[number] = dataclasses.replace(records[number], **changed)
+    draw, _ = figures.FIGURES[name]
+    (means,) = [
+        line.get_xdata() for line in draw(records).axes[-1].lines if line.get_label() == "mean"
+    ]
+    assert list(means) == [0, 2, 4]

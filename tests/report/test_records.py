@@ -61,6 +61,7 @@ def make(left_out=(None, None)):
         selected=SELECTED,
         training=TRAINING,
         metrics=METRICS,
+        kept_K=np.array([True, False]),
         left_out=left_out,
         score="lntk",
         algorithm="nsga2",
@@ -80,6 +81,7 @@ def test_a_client_s_record_is_its_own_scores_layers_steps_and_metrics():
     assert (first.update_norm, first.norm_ratio) == (0.5, 1.0)
     assert (second.update_norm, second.norm_ratio) == (None, None)
     assert (second.test, second.thresholds) == (METRICS[1].test, [0.3, 0.7])
+    assert (first.kept_scores, second.kept_scores) == (True, False)
 
 
 def test_the_front_ascends_and_the_pick_is_an_index_into_it():
@@ -96,6 +98,7 @@ def make_pick(row):
     selected = dataclasses.replace(SELECTED, pick=np.int32(row))
     importance = {"importance": IMPORTANCE, "training": TRAINING, "metrics": METRICS}
     names = {"score": "lntk", "algorithm": "nsga2", "left_out": (None, None), "seconds": {}}
+    names["kept_K"] = np.zeros(2, bool)
     record = make_round_record(
         1, CLIENTS, np.array([2, 1]), selected=selected, **importance, **names
     )

@@ -1,5 +1,6 @@
 """Event files are as TensorBoard expects, and complete after a resume."""
 
+import dataclasses
 import struct
 from collections.abc import Callable
 
@@ -88,3 +89,8 @@ def test_every_scalar_is_the_records_number():
             expected["selection/hypervolume"] = record.selection.hypervolume
             expected["seconds/training"] = record.seconds["training"]
         assert scalars.record_scalars(record) == expected
+
+
+def test_a_round_that_was_not_evaluated_has_no_means():
+    record = dataclasses.replace(unequal_records()[1], accuracy=None, loss=None, validation=None)
+    assert not [tag for tag in scalars.record_scalars(record) if tag.endswith("/mean")]

@@ -108,6 +108,22 @@ def test_every_column_shows_what_its_heading_names(make_records, tmp_path):
     assert {heading: shown[heading] for heading in expected} == expected
 
 
+def test_the_time_of_a_round_is_the_mean_without_compiling_which_stands_apart(
+    make_records, tmp_path
+):
+    start, first, second = make_records(rounds=2)
+    first.seconds.update({"compiling training": 90.0, "compiling selection": 10.0, "training": 9.0})
+    second.seconds.update({"compiling training": 0.0, "training": 10.0})
+    summarised = table.summarise_run([start, first, second], costs_of([start]), {})
+    assert summarised["seconds_per_round"] == pytest.approx(2.75 + 9.5)
+    assert sum(row["seconds"] for row in summarised["clients"]) == pytest.approx(9.5)
+    markdown, _ = table.write_table(summarised, tmp_path)
+    assert (
+        "2 rounds, 125.5 s in all: evaluation 3.0, importance 3.0, selection 0.5, training 19.0, "
+        "compiling 100.0; 12.2 s / round without compiling; round 2 is chosen"
+    ) in markdown.read_text()
+
+
 def test_summary_shares_the_training_seconds_by_work(make_records):
     records = make_records(clients=3)
     rows = table.summarise_run(records, costs_of(records), {})["clients"]
@@ -155,6 +171,7 @@ def test_summary_of_the_start_alone(make_records):
     assert summarised["rounds"] == 0
     assert [row["seconds"] for row in summarised["clients"]] == [0.0] * 3
     assert "majority_answer" not in summarised["mean"]
+    assert "seconds_per_round" not in summarised
 
 
 def test_summary_refuses_no_records_and_a_client_without_a_cost(make_records):
@@ -204,3 +221,18 @@ def test_print_accuracies_shows_every_kind_of_question_and_the_mean(width):
     assert ("┃" in printed) == (width == 120)
     for expected in ("25.0", "50.0", "75.0", "100.0", "1.250", "1.000", "Anatomy", "Closed"):
         assert expected in printed
+
+
+def test_rounds_that_were_not_evaluated_have_no_part_in_accuracies(make_records):
+    records = make_records(clients=2, rounds=3)
+    bare = [dataclasses.replace(client, test={}, validation={}) for client in records[2].clients]
+    records[2] = dataclasses.replace(
+        records[2], accuracy=None, loss=None, validation=None, clients=bare
+    )
+    summarised = table.summarise_run(records, costs_of(records), {})
+    history = [records[number].clients[1].test["accuracy"] for number in (0, 1, 3)]
+    row = summarised["clients"][1]
+    assert row["accuracy_final"] == history[-1]
+    assert row["accuracy_oracle"] == max(history)
+    assert row["oracle_round"] == (0, 1, 3)[history.index(max(history))]
+    assert summarised["chosen_round"] == 3

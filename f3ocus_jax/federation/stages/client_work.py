@@ -76,15 +76,24 @@ class TrainingClients:
             for index in who
         ]
         return ClientWork(
-            memory=ClientMemory(personal_L=take_clients(memory.personal_L, who)),
-            task=LocalTask(Choice(layers_KR[who]), stack_batches(drawn), steps_K[who]),
-            trained=self.trained(who, layers_KR, heads),
+            memory=take_clients(memory.of_training, who),
+            task=LocalTask(
+                Choice(layers_KR[who]),
+                stack_batches(drawn),
+                steps_K[who],
+                trains_head=self.settings.trains_head(number),
+            ),
+            trained=self.trained(number, who, layers_KR, heads),
             weight=weights.take(weights_K, who),
         )
 
-    def trained(self, who: np.ndarray, layers_KR: np.ndarray, heads: Params) -> TrainedLayers:
-        """Returns the parameters that some clients train, with a leading axis of these clients."""
-        return TrainedLayers(layers_KR[who], {name: self.heads_K[who] == name for name in heads})
+    def trained(
+        self, number: int, who: np.ndarray, layers_KR: np.ndarray, heads: Params
+    ) -> TrainedLayers:
+        """Returns what some clients send of a round, with a leading axis of these clients."""
+        has_head = self.settings.sends_head(number)
+        own = {name: (self.heads_K[who] == name) & has_head for name in heads}
+        return TrainedLayers(layers_KR[who], own)
 
     def outcome(
         self,

@@ -12,18 +12,28 @@ from f3ocus_jax.errors import RoundError
 from f3ocus_jax.evaluation import client_metrics
 from f3ocus_jax.evaluation.client_metrics import ClientMetrics
 from f3ocus_jax.evaluation.inference import Predict
+from f3ocus_jax.federation.stages.client_axis import by_client
 from f3ocus_jax.federation.stages.client_work import describe_ratio
 from f3ocus_jax.models import units
 from f3ocus_jax.types import Params, ServerState, TrainingOutcome
 
 
 class EvaluateStage(Protocol):
-    """(state, outcome of the training that led to it) -> metrics of every client."""
+    """(state, outcome of the training that led to it, own heads) -> metrics of every client."""
 
     def __call__(
-        self, state: ServerState, training: TrainingOutcome | None = None, /
+        self, state: ServerState, training: TrainingOutcome | None = None, heads: Params = None, /
     ) -> list[ClientMetrics]:
-        """Evaluates the model; `training` is None for a model that no round has trained."""
+        """Evaluates the model.
+
+        Args:
+          state: State of the server.
+          training: Outcome of the training that led to it; None for a model that no round trained.
+          heads: Every client's own head, leading axis K; None where the state's is everyone's.
+
+        Returns:
+          K metrics.
+        """
         ...
 
 
@@ -49,15 +59,18 @@ def make_evaluate_stage(
 
     Returns:
       The stage. It raises RoundError if a test or validation loss is not finite, or no client has a
-      test loss.
+      test loss, or a validation loss where the test splits are left out.
     """
 
     def evaluate(
-        state: ServerState, training: TrainingOutcome | None = None, /
+        state: ServerState, training: TrainingOutcome | None = None, heads: Params = None, /
     ) -> list[ClientMetrics]:
         params = units.join(frozen, state.rows_L, state.head, unit)
         local = local_clients(clients)
-        measured = client_metrics.evaluate_clients(predict, params, local, validates=validates)
+        own_heads = by_client(heads, [client.name for client in clients])
+        measured = client_metrics.evaluate_clients(
+            predict, params, local, heads=own_heads, validates=validates
+        )
         if not keeps_answers:
             measured = [dataclasses.replace(one, correct="") for one in measured]
         own = {
@@ -80,10 +93,12 @@ def make_evaluate_stage(
 
 def _check_measurable(metrics: Mapping[str, ClientMetrics]) -> None:
     """Raises RoundError if nothing can be measured; one client without a loss is possible."""
-    if not any("loss" in one.test for one in metrics.values()):
+    split = "test" if any(one.test for one in metrics.values()) else "validation"
+    if not any("loss" in getattr(one, split) for one in metrics.values()):
         raise RoundError(
-            "no client has a test answer that is among the training answers, so that there is no "
-            "test loss: lower config.data.minimum_answer_count, or use splits that share answers"
+            f"no client has a {split} answer that is among the training answers, so that there is "
+            f"no {split} loss: lower config.data.minimum_answer_count, or use splits that share "
+            "answers"
         )
 
 

@@ -14,6 +14,7 @@ from f3ocus_jax.data.examples import ClientData, local_mask, stack_batches
 from f3ocus_jax.federation.client_side import ClientSide, Shared
 from f3ocus_jax.federation.participation import Participation, check_enough
 from f3ocus_jax.federation.settings import FederatedConfig
+from f3ocus_jax.federation.stages import last_scores, score_changes
 from f3ocus_jax.federation.stages.client_axis import put_clients, take_clients
 from f3ocus_jax.importance import Importance
 from f3ocus_jax.importance.settings import ImportanceConfig
@@ -29,11 +30,13 @@ class ScoredClients:
         importance equally, and its other arrays are 0.
       left_out: Reason why each client takes no part in the rest of the round; None if it does.
       present_K: bool, True for clients that do.
+      kept_K: bool, True for clients whose scores are those of an earlier round.
     """
 
     importance: Importance
     left_out: list[str | None]
     present_K: np.ndarray
+    kept_K: np.ndarray
 
 
 ScoreStage = Callable[
@@ -66,7 +69,7 @@ def make_score_stage(
     Returns:
       The stage. It raises RoundError if fewer than `federated.min_clients` scores are usable.
     """
-    local_K = local_mask(clients)
+    local_K, names = local_mask(clients), [client.name for client in clients]
     score_clients = placement.stream(
         _make_score_one(client_side),
         placement.KEEP_ALL,
@@ -78,30 +81,31 @@ def make_score_stage(
     def score(
         state: ServerState, memory: ClientMemory, number: int, key: jax.Array
     ) -> tuple[ScoredClients, ClientMemory]:
-        indices = np.flatnonzero(participation.present(number) & local_K)
+        present = np.flatnonzero(participation.present(number))
+        due = last_scores.due_clients(memory, present, number, importance.every)
+        own = due[local_K[due]]
         keys_K = jax.random.key_data(jax.random.split(key, len(clients)))
         # Eigenvectors belong to their examples.
         drawn_in = number if memory.vectors_LNC is None else 0
 
         def gather(some: np.ndarray) -> tuple[Any, ...]:
-            who = indices[some]
+            who = own[some]
             probes = [_probe(clients[index], importance, seed, drawn_in) for index in who]
-            warm = ClientMemory(vectors_LNC=take_clients(memory.vectors_LNC, who))
-            return warm, stack_batches(probes), keys_K[who]
+            own_memory = ClientMemory(vectors_LNC=memory.vectors_LNC, head=memory.head)
+            return take_clients(own_memory, who), stack_batches(probes), keys_K[who]
 
         shared = (frozen, state.rows_L, state.head)
-        _, own = score_clients(shared, len(indices), gather)
-        indices, found = hosts.gather_clients(indices, own)
-        scored = Importance(**found["importance"])
-        failed = _failures(indices, scored, len(clients), importance.score)
-        names = [client.name for client in clients]
-        check_enough(number, names, len(indices), failed, federated.min_clients)
-        vectors = put_clients(memory.vectors_LNC, indices, found["memory"]["vectors_LNC"])
-        left_out = _first_reasons(participation.reasons(number), failed)
+        _, made = score_clients(shared, len(own), gather)
+        indices, found = hosts.gather_clients(own, made)
+        memory, scored, failed = _take_up(memory, number, indices, found, len(clients))
+        reasons = _failures(failed, scored, importance.score)
+        check_enough(number, names, len(present), reasons, federated.min_clients)
+        left_out = _first_reasons(participation.reasons(number), reasons)
         present_K = np.array([reason is None for reason in left_out])
-        scored = _extend_to_all(scored, indices, len(clients))
-        memory = dataclasses.replace(memory, vectors_LNC=vectors)
-        return ScoredClients(scored, left_out, present_K), memory
+        kept_K = np.isin(np.arange(len(clients)), np.setdiff1d(present, indices))
+        everyone = _extend_to_all(take_clients(scored, present), present, len(clients))
+        everyone = score_changes.change(everyone, present_K, importance, seed)
+        return ScoredClients(everyone, left_out, present_K, kept_K), memory
 
     return score
 
@@ -123,13 +127,29 @@ def _probe(client: ClientData, settings: ImportanceConfig, seed: int, number: in
     )
 
 
-def _failures(indices: np.ndarray, scored: Importance, count: int, score: str) -> list[str | None]:
+def _take_up(
+    memory: ClientMemory, number: int, indices: np.ndarray, found: Any, clients: int
+) -> tuple[ClientMemory, Importance, np.ndarray]:
+    """Takes up what some clients found: (memories, all clients' importance, those that failed)."""
+    if found is None:
+        return memory, memory.importance_L, indices
+    new = Importance(**found["importance"])
+    vectors = put_clients(memory.vectors_LNC, indices, found["memory"]["vectors_LNC"])
+    memory = dataclasses.replace(memory, vectors_LNC=vectors)
+    scored = last_scores.with_new(memory.importance_L, indices, new, clients)
+    is_finite = np.isfinite(new.values_L).all(axis=1)
+    memory = last_scores.remember(memory, indices[is_finite], scored, number)
+    return memory, scored, indices[~is_finite]
+
+
+def _failures(failed: np.ndarray, scored: Importance, score: str) -> list[str | None]:
     """Returns the reason why each client's scores cannot be used; None if they can."""
-    failed: list[str | None] = [None] * count
-    for index, values_L in zip(indices, np.asarray(scored.values_L), strict=True):
-        for layer in np.flatnonzero(~np.isfinite(values_L))[:1]:
-            failed[index] = f"layer {layer}: the score {score} is {values_L[layer]}"
-    return failed
+    reasons: list[str | None] = [None] * len(scored.values_L)
+    for index in failed:
+        values_L = np.asarray(scored.values_L[index])
+        layer = np.flatnonzero(~np.isfinite(values_L))[0]
+        reasons[index] = f"layer {layer}: the score {score} is {values_L[layer]}"
+    return reasons
 
 
 def _first_reasons(first: list[str | None], second: list[str | None]) -> list[str | None]:

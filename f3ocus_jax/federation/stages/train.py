@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from flax.serialization import from_state_dict
 
 from f3ocus_jax import hosts
 from f3ocus_jax.aggregation.layerwise import Change, LayerWeights, TrainedLayers
@@ -95,8 +96,8 @@ def make_train_stage(
         layers_KR = layers_of(mask_KL, slots)
         steps_K = participation.steps(number, facts.planned_K)
         examples_K = np.where(present_K & ~dropped_K, facts.weights_K, 0.0)
-        trained_K = facts.trained(np.arange(len(clients)), layers_KR, state.head)
-        weights_K = server_side.weigh(examples_K, trained_K, mask_KL.shape[1])
+        trained_K = facts.trained(number, np.arange(len(clients)), layers_KR, state.head)
+        weights_K = server_side.weigh(examples_K, steps_K, trained_K, mask_KL.shape[1])
 
         def gather(some: np.ndarray) -> ClientWork:
             given = (layers_KR, steps_K, weights_K, memory, state.head)
@@ -104,14 +105,12 @@ def make_train_stage(
 
         shared = (frozen, state.rows_L, state.head)
         total, own = train_clients(shared, len(indices), gather)
-        indices, received_K, personal_L = gather_updates(indices, own)
+        indices, received_K, kept = gather_updates(indices, own)
         norms = None if received_K is None else server_side.judge(received_K)
         outcome = facts.outcome(indices, dropped_K, steps_K, received_K, norms)
         check_enough(number, names, int(present_K.sum()), outcome.left_out, federated.min_clients)
-        trained_K = facts.trained(indices, layers_KR, state.head)
-        if personal_L is not None:
-            personal_KL = put_clients(memory.personal_L, indices, personal_L)
-            memory = dataclasses.replace(memory, personal_L=personal_KL)
+        trained_K = facts.trained(number, indices, layers_KR, state.head)
+        memory = _remember(memory, indices, kept)
         return ReceivedUpdates(total, received_K, trained_K, outcome), memory
 
     return train
@@ -152,7 +151,7 @@ def make_fold(start: Start, receive: Receive) -> placement.Fold:
 
 def gather_updates(
     indices: np.ndarray, own: dict[str, Any] | None
-) -> tuple[np.ndarray, ReceivedUpdate | None, Any]:
+) -> tuple[np.ndarray, ReceivedUpdate | None, dict[str, Any]]:
     """Joins the updates that the hosts received from their own clients.
 
     Args:
@@ -160,18 +159,28 @@ def gather_updates(
       own: Their received updates and memories, as `make_fold` keeps them; None of none.
 
     Returns:
-      (indices of all hosts' clients that trained, their received updates, their personal layers);
-      None of no client.
+      (indices of all hosts' clients that trained, their received updates, None of no client, and
+      their memories after training as nested dicts, empty of no client).
     """
     indices, held = hosts.gather_clients(indices, own)
     if held is None:
-        return indices, None, None
+        return indices, None, {}
     received = held["received"]
     change = None if received["change"] is None else Change(**received["change"])
     weight = None if received["weight"] is None else LayerWeights(**received["weight"])
     known = (received["losses_S"], received["finite"], received["norm"])
     received_K = ReceivedUpdate(*known, change, weight)
-    return indices, received_K, held["memory"]["personal_L"]
+    return indices, received_K, held["memory"]
+
+
+def _remember(memory: ClientMemory, indices: np.ndarray, kept: dict[str, Any]) -> ClientMemory:
+    """Returns all memories after some clients trained."""
+    changed = {}
+    for name, some in kept.items():
+        before = getattr(memory, name)
+        if some is not None and before is not None:
+            changed[name] = put_clients(before, indices, from_state_dict(before, some))
+    return dataclasses.replace(memory, **changed)
 
 
 def layers_of(mask_KL: Array, slots: int) -> np.ndarray:

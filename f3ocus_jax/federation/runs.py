@@ -20,9 +20,9 @@ from f3ocus_jax.evaluation import answering, findings_f1, round_choice
 from f3ocus_jax.evaluation.answering import Answer, Ask
 from f3ocus_jax.evaluation.written_answers import make_answer_decoder
 from f3ocus_jax.federation import assembly, checkpoint, experiment, own_evaluation, run_folder
+from f3ocus_jax.federation.run_folder import SavedModel
 from f3ocus_jax.federation.settings import ExperimentConfig
-from f3ocus_jax.models.foundation import Foundation
-from f3ocus_jax.types import Params, RoundRecord
+from f3ocus_jax.types import RoundRecord
 
 
 def run(
@@ -122,8 +122,8 @@ class FinishedRun:
           images: One or more images: paths of image files, PIL images, or uint8 arrays
             [height, width] or [height, width, 3]; or one uint8 array [B, height, width, 3].
           questions: One or more questions, or the reports that go with the images.
-          client: Client whose thresholds decide which findings are present; "" for the mean over
-            the clients that saw the finding.
+          client: Client whose thresholds decide which findings are present, "" for the mean over
+            the clients that saw the finding; and whose head answers where every client has its own.
           top: Number of answers to give with their probabilities; 0 spares a model that writes
             its answers from ranking the vocabulary.
 
@@ -133,12 +133,14 @@ class FinishedRun:
           diseases each finding with its probability and the findings that are present.
 
         Raises:
-          ConfigError: If that client has no thresholds.
+          ConfigError: If that client has no thresholds, or every client has a head of its own and
+            none of them is named.
           DataError: If an image cannot be used, or images and questions differ in number.
           FileNotFoundError: If an image file does not exist.
           WeightsError: If the weights that the run started from are gone.
         """
-        foundation, params, ask = self._model
+        saved, ask = self._model
+        foundation, params = saved.foundation, saved.of(client)
         thresholds_F = self.thresholds(client) if foundation.findings else np.zeros(0)
         pairs = questions_lib.pair(images, questions)
         at_once = min(len(pairs), self.config.evaluation.batch_size)
@@ -180,10 +182,16 @@ class FinishedRun:
 
         Raises:
           BuildError: If built data are absent or damaged, and cannot be built.
-          ConfigError: If the data or weights are others than those the run was made with.
+          ConfigError: If the data or weights are others than those the run was made with, or it
+            leaves the test splits out.
           DataError: If data cannot be used.
           WeightsError: If the weights that the run started from are gone.
         """
+        if not self.config.evaluation.test:
+            raise ConfigError(
+                f"{self.workdir} leaves the test splits out (config.evaluation.test = False), as "
+                "runs that choose settings do: evaluate a run of the winner"
+            )
         given = {"data_dir": data_dir, "manual_dir": manual_dir}
         folders: dict[str, Any] = {
             name: os.fspath(path) for name, path in given.items() if path is not None
@@ -192,10 +200,10 @@ class FinishedRun:
             return own_evaluation.evaluate(self.workdir, self.round, folders)
         data = dataclasses.replace(self.config.data, **folders)
         parts = assembly.assemble(dataclasses.replace(self.config, data=data))
-        state = run_folder.load_state(
+        state, memory = run_folder.load_state(
             self.workdir, parts.start, parts.memory, parts.settings, self.round
         )
-        metrics = parts.stages.evaluate(state)
+        metrics = parts.stages.evaluate(state, None, memory.head)
         clients = parts.federation.clients
         return {client.name: each.test for client, each in zip(clients, metrics, strict=True)}
 
@@ -214,11 +222,16 @@ class FinishedRun:
           thresholds_F; `findings_f1.NEVER`, above any probability, for a finding nobody saw.
 
         Raises:
-          ConfigError: If that client has no thresholds.
+          ConfigError: If that client has no thresholds, or the round was not evaluated.
         """
         folder = run_folder.checkpoints_of(self.config, self.workdir)
         record = checkpoint.read_record(folder, self.round)
         chosen = {each.client: each.thresholds for each in record.clients if each.thresholds}
+        if not chosen:
+            raise ConfigError(
+                f"round {self.round} has no thresholds, since it was not evaluated "
+                f"(config.evaluation.every = {self.config.evaluation.every}): choose another round"
+            )
         if client:
             if client not in chosen:
                 raise ConfigError(
@@ -234,13 +247,14 @@ class FinishedRun:
     @functools.cached_property
     def decoding(self) -> str:
         """How the model writes its answers, such as "greedy"; "" for one with an answer head."""
-        is_writer = self._model[0].model.generator is not None
+        is_writer = self._model[0].foundation.model.generator is not None
         return self.config.evaluation.decoding if is_writer else ""
 
     @functools.cached_property
-    def _model(self) -> tuple[Foundation, Params, Ask]:
+    def _model(self) -> tuple[SavedModel, Ask]:
         """The model with the parameters of this round, and how to ask it."""
-        foundation, params, _ = run_folder.load_model(self.workdir, self.round)
-        settings = self.config.evaluation
-        decoding = make_answer_decoder(foundation, settings, self.config.data.answer_length)
-        return foundation, jax.device_put(params), answering.make_ask(foundation, decoding)
+        saved = run_folder.load_model(self.workdir, self.round)
+        settings, length = self.config.evaluation, self.config.data.answer_length
+        decoding = make_answer_decoder(saved.foundation, settings, length)
+        saved = dataclasses.replace(saved, params=jax.device_put(saved.params))
+        return saved, answering.make_ask(saved.foundation, decoding)
