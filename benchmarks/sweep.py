@@ -1,6 +1,6 @@
 """Seconds of a run alone, of a further run in a worker, and of a sweep by one and two workers.
 
-    python -m benchmarks.sweep [--rounds N] [--seeds N] [--json FILE]
+    python -m benchmarks.sweep [--rounds N] [--seeds N] [--every N] [--json FILE]
 
 The run is `phantom:tiny`. Alone it is one process of `f3ocus train`, with no programs on disk and
 with those of the first. In a worker the same run is done for several seeds in one process: the
@@ -32,10 +32,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--every", type=int, default=10, help="rounds between checkpoints")
     parser.add_argument("--json", type=pathlib.Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure(pathlib.Path(folder), given.rounds, given.seeds)
+        rows = measure(pathlib.Path(folder), given.rounds, given.seeds, given.every)
     summary = summarise(rows, given.seeds)
     hardware = f"{platform.machine()}, {os.cpu_count()} cores, {given.rounds} rounds a run"
     versions = {name: metadata.version(name) for name in PACKAGES}
@@ -44,7 +45,7 @@ def main() -> None:
     reporting.write(given.json, hardware, versions, rows, summary)
 
 
-def measure(folder: pathlib.Path, rounds: int, seeds: int) -> list[dict[str, Any]]:
+def measure(folder: pathlib.Path, rounds: int, seeds: int, every: int) -> list[dict[str, Any]]:
     """Returns a row per process or run: case, wall seconds, and those of the rounds."""
     shared = (f"--config.data.data_dir={folder / 'data'}", f"--config.federated.rounds={rounds}")
     programs = f"--compilation_cache={folder / 'programs'}"
@@ -56,7 +57,7 @@ def measure(folder: pathlib.Path, rounds: int, seeds: int) -> list[dict[str, Any
         rows.append({"case": f"alone, {case}", "seconds": seconds})
     for workers in (1, 2):
         workdir = folder / f"sweep_{workers}"
-        config = write_config(folder, rounds, seeds)
+        config = write_config(folder, rounds, seeds, every)
         options = (f"--config={config}", f"--workdir={workdir}", f"--workers={workers}", programs)
         seconds = timed("f3ocus_jax.sweep", "work", *options)
         rows.append({"case": f"sweep, {workers} workers", "seconds": seconds})
@@ -84,7 +85,7 @@ def timed(module: str, *options: str) -> float:
     return time.perf_counter() - start
 
 
-def write_config(folder: pathlib.Path, rounds: int, seeds: int) -> pathlib.Path:
+def write_config(folder: pathlib.Path, rounds: int, seeds: int, every: int) -> pathlib.Path:
     """Writes the config of the sweep, and returns its path."""
     path = folder / "config.py"
     path.write_text(
@@ -94,6 +95,7 @@ def write_config(folder: pathlib.Path, rounds: int, seeds: int) -> pathlib.Path:
         "    sweep = defaults(SweepConfig)\n"
         f"    sweep.seeds = {tuple(range(1, seeds + 1))}\n"
         f"    sweep.settings = {{'federated': {{'rounds': {rounds}}}, "
+        f"'checkpoint': {{'every': {every}}}, "
         f"'data': {{'data_dir': {str(folder / 'data')!r}}}}}\n"
         "    return sweep\n",
         encoding="utf-8",

@@ -1,7 +1,5 @@
 """Command of sweeps: f3ocus sweep [plan|work|status|report] --config CONFIG --workdir DIR."""
 
-import json
-import pathlib
 import sys
 from collections.abc import Callable, Mapping
 
@@ -10,18 +8,23 @@ from absl import flags
 
 from f3ocus_jax import _command_line
 from f3ocus_jax.config import parsing
-from f3ocus_jax.errors import ConfigError, DamagedError
-from f3ocus_jax.sweep import collecting, launching, marks, overview
-from f3ocus_jax.sweep.plan import PlannedRun, make_plan
+from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.sweep import collecting, hours, launching, marks, overview, sweep_file
+from f3ocus_jax.sweep.plan import Plan, make_plan
 from f3ocus_jax.sweep.settings import SweepConfig
-
-SWEEP_FILE = "sweep.json"
-"""File in a sweep's folder with its settings."""
 
 WORKERS = flags.DEFINE_integer(
     "workers", 1, "processes on this machine, each on cores of its own", lower_bound=1
 )
 RETRY = flags.DEFINE_bool("retry", False, "do failed runs once more")
+HOURS = flags.DEFINE_bool(
+    "hours", False, "plan: print the counted operations of the runs and the hours they would take"
+)
+UTILISATION = flags.DEFINE_list(
+    "utilisation",
+    [str(share) for share in hours.UTILISATIONS],
+    "shares of a machine's peak that hours are reckoned with, an assumption",
+)
 WAIT = flags.DEFINE_bool("wait", True, "wait for runs that other workers hold")
 LAUNCH = flags.DEFINE_enum(
     "launch", None, launching.CLUSTERS, "start the workers as jobs of this scheduler"
@@ -37,58 +40,63 @@ def main(action: str, raw: ml_collections.ConfigDict | None) -> None:
         sweep's folder holds.
     """
     workdir = _command_line.prepare_workdir()
-    sweep = _read(workdir) if raw is None else parsing.parse(SweepConfig, raw)
-    runs = make_plan(sweep, workdir)
+    sweep = sweep_file.read(workdir) if raw is None else parsing.parse(SweepConfig, raw)
+    plan = make_plan(sweep, workdir)
     if raw is not None:
-        marks.write(workdir, SWEEP_FILE, parsing.flatten(sweep))
-    ACTIONS[action](sweep, runs, workdir)
+        sweep_file.write(sweep, workdir)
+    ACTIONS[action](plan)
 
 
-def _read(workdir: pathlib.Path) -> SweepConfig:
-    path = workdir / SWEEP_FILE
-    if not path.is_file():
-        raise ConfigError(f"{workdir} holds no sweep (no {SWEEP_FILE}); give its --config")
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DamagedError(f"{path} is damaged ({error}); give the sweep's --config") from error
-    return parsing.parse(SweepConfig, parsing.complete(SweepConfig(), raw))
-
-
-def _plan(sweep: SweepConfig, runs: list[PlannedRun], workdir: pathlib.Path) -> None:
-    del sweep
-    print("\n".join(overview.plan_lines(runs, workdir, WORKERS.value)))
-
-
-def _work(sweep: SweepConfig, runs: list[PlannedRun], workdir: pathlib.Path) -> None:
-    if RETRY.value:
-        for run in runs:
-            (run.folder(workdir) / marks.FAILED).unlink(missing_ok=True)
-    if LAUNCH.value:
-        print("\n".join(launching.launch(LAUNCH.value, workdir, WORKERS.value)))
-    elif WORKERS.value > 1:
-        launching.work_here(workdir, WORKERS.value)
+def _plan(plan: Plan) -> None:
+    if HOURS.value:
+        lines = hours.hour_lines(plan.with_waiting(), _utilisations())
     else:
-        launching.work_alone(sweep, runs, workdir, wait=WAIT.value)
+        lines = overview.plan_lines(plan, WORKERS.value)
+    print("\n".join(lines))
 
 
-def _status(sweep: SweepConfig, runs: list[PlannedRun], workdir: pathlib.Path) -> None:
-    del sweep
-    print("\n".join(overview.status_lines(runs, workdir)))
+def _utilisations() -> list[float]:
+    """Returns the shares of --utilisation."""
+    given = UTILISATION.value
+    try:
+        shares = [float(text) for text in given]
+    except ValueError:
+        shares = []
+    if not shares or not all(0 < share <= 1 for share in shares):
+        raise ConfigError(f"--utilisation={','.join(given)}, must be shares above 0 and up to 1")
+    return shares
 
 
-def _report(sweep: SweepConfig, runs: list[PlannedRun], workdir: pathlib.Path) -> None:
-    print(f"report: {collecting.write_report(runs, workdir, sweep.reference)}")
+def _work(plan: Plan) -> None:
+    if RETRY.value:
+        for run in plan:
+            (run.folder(plan.workdir) / marks.FAILED).unlink(missing_ok=True)
+        plan = make_plan(plan.sweep, plan.workdir)  # A candidate that failed may win now.
+    if LAUNCH.value:
+        print("\n".join(launching.launch(LAUNCH.value, plan.workdir, WORKERS.value)))
+    elif WORKERS.value > 1:
+        launching.work_here(plan.workdir, WORKERS.value)
+    else:
+        launching.work_alone(plan, wait=WAIT.value)
 
 
-def _all(sweep: SweepConfig, runs: list[PlannedRun], workdir: pathlib.Path) -> None:
-    _work(sweep, runs, workdir)
+def _status(plan: Plan) -> None:
+    print("\n".join(overview.status_lines(plan)))
+
+
+def _report(plan: Plan) -> None:
+    print(f"report: {collecting.write_report(plan)}")
+
+
+def _all(plan: Plan) -> None:
+    _work(plan)
     if not LAUNCH.value:
-        _status(sweep, runs, workdir)
-        _report(sweep, runs, workdir)
+        plan = make_plan(plan.sweep, plan.workdir)
+        _status(plan)
+        _report(plan)
 
 
-ACTIONS: Mapping[str, Callable[[SweepConfig, list[PlannedRun], pathlib.Path], None]] = {
+ACTIONS: Mapping[str, Callable[[Plan], None]] = {
     "": _all,
     "plan": _plan,
     "work": _work,

@@ -1,4 +1,4 @@
-"""Figures of a sweep: curves with bands, accuracy against costs, layer picks of every method."""
+"""Figures of a sweep: accuracy against costs, layer picks of every method, and all the others."""
 
 import math
 import os
@@ -8,12 +8,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from f3ocus_jax.report import style
-from f3ocus_jax.sweep import rank_diagram
+from f3ocus_jax.sweep import (
+    feature_figure,
+    layer_use_figures,
+    looks,
+    rank_diagram,
+    round_figures,
+    search_figure,
+)
 from f3ocus_jax.sweep.arms import PEFT, Arm
-from f3ocus_jax.sweep.intervals import Interval, t_interval
+from f3ocus_jax.sweep.intervals import Interval
 from f3ocus_jax.sweep.study import Column, Study, column_name
 
 COSTS = (
@@ -21,11 +28,6 @@ COSTS = (
     ("gigaflops_total", "GFLOP per client and round (training and scoring)"),
 )
 """Costs of the panels of `costs`, with the labels of their axes."""
-
-MOST_NUMBERED_LAYERS = 12
-"""Largest number of layers whose shares are written into the heatmap."""
-
-MARKERS = "osD^vP*Xh<>p"
 
 
 def write_all(study: Study, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
@@ -52,42 +54,6 @@ def write_all(study: Study, folder: str | os.PathLike[str]) -> list[pathlib.Path
 
 
 @style.styled
-def curves(study: Study, column: Column) -> Figure | None:
-    """Draws the mean test metric over rounds of every method, with bands over seeds.
-
-    Args:
-      study: Results.
-      column: Task and family.
-
-    Returns:
-      A figure with one panel; None without rounds. A method with one seed has no band.
-    """
-    measured = {arm: _measured(study, column, arm) for arm in study.arms_of(column)}
-    if not any(rounds for rounds, _ in measured.values()):
-        return None
-    figure = style.new_figure(7.2, 4.2)
-    axes = figure.subplots()
-    for arm, (rounds, found) in measured.items():
-        look = _look(study, arm)
-        (line,) = axes.plot(
-            rounds,
-            [each.mean for each in found],
-            linestyle=look["linestyle"],
-            color=look["color"],
-            linewidth=2.2 if arm.method == study.reference else 1.2,
-            zorder=3 if arm.method == study.reference else 2,
-            label=style.label(arm.title),
-        )
-        low, high = [each.low for each in found], [each.high for each in found]
-        axes.fill_between(rounds, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
-    axes.set_xlabel("round")
-    axes.set_ylabel("test metric, mean over clients (%)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _finish(figure, axes, f"{column_name(column)}: mean over seeds, bands: 95 % t-interval")
-    return figure
-
-
-@style.styled
 def costs(study: Study, column: Column) -> Figure | None:
     """Draws accuracy against traffic and against computation, with the Pareto front over methods.
 
@@ -108,7 +74,7 @@ def costs(study: Study, column: Column) -> Figure | None:
         _draw_costs(axes, study, found)
         axes.set_xlabel(text)
     panels[0].set_ylabel("accuracy (%)")
-    _finish(figure, panels[0], f"{column_name(column)}: bars: 95 % t-interval over seeds")
+    looks.finish(figure, panels[0], f"{column_name(column)}: bars: 95 % t-interval over seeds")
     return figure
 
 
@@ -143,7 +109,7 @@ def picks(study: Study, column: Column) -> Figure | None:
     axes.set_xlabel("layer")
     axes.set_title(f"{column_name(column)}: layers trained", loc="left")
     axes.tick_params(length=0)
-    if layers <= MOST_NUMBERED_LAYERS:
+    if layers <= looks.MOST_NUMBERED_LAYERS:
         _write_shares(axes, values)
     bar = figure.colorbar(image, ax=axes, format=PercentFormatter(1.0), pad=0.02)
     bar.set_label("clients and rounds")
@@ -171,17 +137,6 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def _measured(study: Study, column: Column, arm: Arm) -> tuple[list[int], list[Interval]]:
-    """Returns the rounds that every seed measured, with the intervals over seeds."""
-    values = [run.rounds for run in study.runs(column, arm)]
-    found = {
-        number: [float(rounds[number]) for rounds in values]
-        for number in range(min(map(len, values)))
-    }
-    whole = {number: each for number, each in found.items() if not np.isnan(each).any()}
-    return list(whole), [t_interval(each) for each in whole.values()]
-
-
 def _cost_points(study: Study, column: Column, name: str) -> dict[Arm, tuple[float, Interval]]:
     """Returns (mean cost, accuracy) of every method whose runs know the cost."""
     found = {}
@@ -204,7 +159,7 @@ def _draw_costs(axes: Axes, study: Study, found: dict[Arm, tuple[float, Interval
         label="Pareto front",
     )
     for arm, (cost, value) in found.items():
-        look = _look(study, arm)
+        look = looks.look(study, arm)
         half = value.half_width
         axes.errorbar(
             cost,
@@ -233,29 +188,14 @@ def _write_shares(axes: Axes, values: np.ndarray) -> None:
         )
 
 
-def _look(study: Study, arm: Arm) -> dict[str, str]:
-    """Returns colour, line style and marker of a method, the same in every figure of a study."""
-    if arm.method == study.reference and not arm.setting:
-        return {"color": style.CHOSEN, "linestyle": "-", "marker": "*"}
-    index = [each for each in study.arms if each != Arm(study.reference)].index(arm)
-    return {
-        "color": style.client_colour(index),
-        "linestyle": style.client_line(index),
-        "marker": MARKERS.replace("*", "")[index % (len(MARKERS) - 1)],
-    }
-
-
-def _finish(figure: Figure, axes: Axes, title: str) -> None:
-    axes.set_title(title, loc="left")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
-    axes.grid(axis="y")
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper")
-
-
 FIGURES: dict[str, Callable[[Study, Column], Figure | None]] = {
-    "curves": curves,
+    "curves": round_figures.curves,
+    "losses": round_figures.losses,
     "costs": costs,
     "picks": picks,
+    "ranks": layer_use_figures.ranks,
+    "histogram": layer_use_figures.pick_histogram,
+    "searches": search_figure.draw,
+    "features": feature_figure.draw,
 }
 """Figures of each task and family, by the beginning of their files' names."""

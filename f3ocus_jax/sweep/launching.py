@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from f3ocus_jax.config import shipped
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.interrupts import Interrupted
+from f3ocus_jax.interrupts import PARENT_SAYS_IT, Interrupted
 from f3ocus_jax.sweep import worker
 from f3ocus_jax.sweep.marks import LEASES
-from f3ocus_jax.sweep.plan import FOUNDATION, PlannedRun
-from f3ocus_jax.sweep.settings import SweepConfig
+from f3ocus_jax.sweep.plan import Plan
+from f3ocus_jax.sweep.run_config import FOUNDATION
 from tfds_medvqa.common import owner_lock
 
 CLUSTERS = ("slurm", "local")
@@ -21,24 +21,29 @@ CLUSTERS = ("slurm", "local")
 
 MODULE = ("-m", "f3ocus_jax.sweep", "work")
 
+PINNED = """
+import os, runpy, sys
+os.sched_setaffinity(0, map(int, sys.argv.pop(1).split(",")))
+from f3ocus_jax import interrupts
+interrupts.end_at_once()
+runpy.run_module("f3ocus_jax.sweep", run_name="__main__", alter_sys=True)
+"""
+"""Program of a worker that sees only the cores of its first argument."""
+
 END_SECONDS = 60.0
 """Time that a worker has to end after the first signal."""
 
 
-def work_alone(
-    sweep: SweepConfig, runs: Sequence[PlannedRun], workdir: pathlib.Path, *, wait: bool
-) -> None:
+def work_alone(plan: Plan, *, wait: bool) -> None:
     """Does the runs in this process, after the weights that they start from.
 
     Args:
-      sweep: Settings of the sweep.
-      runs: Runs of the sweep.
-      workdir: Folder of the sweep.
+      plan: Runs of the sweep.
       wait: See `worker.work`.
     """
-    if sweep.foundation:
-        make_foundation(sweep.foundation, workdir)
-    worker.work(runs, workdir, lambda line: print(line, flush=True), wait=wait)
+    if plan.sweep.foundation:
+        make_foundation(plan.sweep.foundation, plan.workdir)
+    worker.work(plan, lambda line: print(line, flush=True), wait=wait)
 
 
 def make_foundation(config: str, workdir: pathlib.Path) -> None:
@@ -53,7 +58,8 @@ def make_foundation(config: str, workdir: pathlib.Path) -> None:
         if (folder / "config.json").is_file():
             return
         options = (f"--config={shipped.locate(config)}", f"--workdir={folder}")
-        ended = subprocess.run([sys.executable, "-m", "f3ocus_jax.pretrain", *options], check=False)
+        command = [sys.executable, "-m", "f3ocus_jax.pretrain", *options]
+        ended = subprocess.run(command, env=os.environ | {PARENT_SAYS_IT: "1"}, check=False)
         if ended.returncode:
             raise ConfigError(f"sweep.foundation = {config!r} cannot be pre-trained, see above")
 
@@ -80,17 +86,20 @@ def work_here(workdir: pathlib.Path, workers: int) -> None:
         raise
     failed = [code for code in codes if code]
     if failed:
-        raise ConfigError(f"{len(failed)} of {workers} workers ended early, see above")
+        statuses = ", ".join(map(str, failed))
+        raise ConfigError(
+            f"{len(failed)} of {workers} workers ended early with status {statuses}, see above"
+        )
 
 
 def _start(workdir: pathlib.Path, cores: Sequence[int]) -> subprocess.Popen[bytes]:
     """Starts a worker that sees only some of the cores."""
-    pin = "import os, runpy, sys; os.sched_setaffinity(0, map(int, sys.argv.pop(1).split(',')))"
-    code = f"{pin}; runpy.run_module('f3ocus_jax.sweep', run_name='__main__', alter_sys=True)"
-    listed = ",".join(map(str, cores))
-    if not hasattr(os, "sched_setaffinity"):
-        return subprocess.Popen([sys.executable, *MODULE, f"--workdir={workdir}"])
-    return subprocess.Popen([sys.executable, "-c", code, listed, "work", f"--workdir={workdir}"])
+    environment = os.environ | {PARENT_SAYS_IT: "1"}
+    command = [sys.executable, *MODULE, f"--workdir={workdir}"]
+    if hasattr(os, "sched_setaffinity"):
+        listed = ",".join(map(str, cores))
+        command[1:3] = ["-c", PINNED, listed]
+    return subprocess.Popen(command, env=environment)
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:

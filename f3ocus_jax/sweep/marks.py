@@ -3,11 +3,10 @@
 import enum
 import json
 import pathlib
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from f3ocus_jax.sweep.plan import Cell, PlannedRun
+from f3ocus_jax.sweep.planned import PlannedRun
 
 FINISHED, FAILED = "finished.json", "failed.json"
 LEASES = "leases"
@@ -46,37 +45,11 @@ def read(run: PlannedRun, workdir: pathlib.Path, name: str) -> dict[str, Any]:
         return {}
 
 
+def error_of(run: PlannedRun, workdir: pathlib.Path) -> str:
+    """Returns the error of a failed run in one line."""
+    return str(read(run, workdir, FAILED).get("error", "failed"))
+
+
 def lease_of(run: PlannedRun, workdir: pathlib.Path) -> pathlib.Path:
     """Returns the lock of a run, which the worker that does it holds."""
     return workdir / LEASES / f"{run.key}.lock"
-
-
-def seconds_left(runs: Sequence[PlannedRun], workdir: pathlib.Path) -> float | None:
-    """Estimates the time that one worker needs for the runs that are left.
-
-    Args:
-      runs: Runs of a sweep.
-      workdir: Folder of the sweep.
-
-    Returns:
-      Seconds: for each run that is left the median of the finished runs of its cell, or else of its
-      base and family, or else of all; None if no run is finished.
-    """
-    measured = {
-        run.key: float(read(run, workdir, FINISHED)["seconds"])
-        for run in runs
-        if state_of(run, workdir) is State.FINISHED
-    }
-    if not measured:
-        return None
-    left = [run for run in runs if state_of(run, workdir) is State.LEFT]
-    return sum(_expected(run.cell, runs, measured) for run in left)
-
-
-def _expected(cell: Cell, runs: Iterable[PlannedRun], measured: Mapping[str, float]) -> float:
-    done = [(run.cell, measured[run.key]) for run in runs if run.key in measured]
-    same = [seconds for other, seconds in done if other == cell]
-    alike = [
-        seconds for other, seconds in done if (other.base, other.family) == (cell.base, cell.family)
-    ]
-    return statistics.median(same or alike or [seconds for _, seconds in done])

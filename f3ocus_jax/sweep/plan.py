@@ -1,76 +1,104 @@
-"""Plan of a sweep: its runs, each with settings, the cell of the report it belongs to, a folder."""
+"""Plan of a sweep: its runs, and which of them wait for the winners of tuning."""
 
 import dataclasses
-import hashlib
 import itertools
-import json
 import pathlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, overload
 
-import ml_collections
-
-from f3ocus_jax.config import parsing, shipped
-from f3ocus_jax.config.checks import nearest
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.federation.settings import ExperimentConfig
-from f3ocus_jax.sweep.settings import SETTINGS, SweepConfig, by_name
+from f3ocus_jax.sweep import planned, run_config, tuning, winners
+from f3ocus_jax.sweep.planned import Cell, PlannedRun, UndecidedRun
+from f3ocus_jax.sweep.settings import SweepConfig, by_name
+from f3ocus_jax.sweep.winners import Decision, Trial
 
-LOCAL = ("data.data_dir", "data.manual_dir", "checkpoint.directory")
-"""Settings that say where files are on a machine, and nothing of a run's results."""
-
-RUNS, FOUNDATION = "runs", "foundation"
-"""Folders below that of a sweep."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """Part of a run's settings that a report compares.
-
-    Attributes:
-      base: Config of the run.
-      family: Family of the model; "" for that of the config.
-      method: Method of the paper's tables.
-      setting: Further settings in words, as in "training.learning_rate=0.001"; "" for none.
-    """
-
-    base: str
-    family: str
-    method: str
-    setting: str
-
-    def __str__(self) -> str:
-        """Returns the cell in one line."""
-        return " ".join(filter(None, (self.base, self.family, self.method, self.setting)))
+ON_VALIDATION = {"evaluation.test": False}
+"""Settings of a tuning run, which leaves the test splits out."""
 
 
 @dataclasses.dataclass(frozen=True)
-class PlannedRun:
-    """One run of a sweep.
+class TunedCell:
+    """Cell with its candidates.
 
     Attributes:
-      key: Hash of its settings, the name of its folder.
       cell: Cell of the report.
-      seed: Seed of the run.
-      config: All of its settings.
+      changes: Settings of the cell by dotted name, without the tuned ones.
+      trials: Candidates with the runs that try them; empty in a sweep without tuning.
+      decision: Result of the tuning; None while it goes on, and without tuning.
     """
 
-    key: str
     cell: Cell
-    seed: int
-    config: ExperimentConfig
-
-    def folder(self, workdir: pathlib.Path) -> pathlib.Path:
-        """Returns the folder of the run in that of its sweep."""
-        return workdir / RUNS / self.key
-
-    def __str__(self) -> str:
-        """Returns the run in one line."""
-        return f"{self.cell} seed {self.seed}"
+    changes: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+    decision: Decision | None = None
 
 
-def make_plan(sweep: SweepConfig, workdir: pathlib.Path) -> list[PlannedRun]:
+@dataclasses.dataclass(frozen=True)
+class Plan(Sequence[PlannedRun]):
+    """Runs of a sweep whose settings are known, tuning runs first.
+
+    Attributes:
+      sweep: Settings of the sweep.
+      workdir: Folder of the sweep.
+      cells: Cells with their candidates and winners.
+      runs: Runs whose settings are known, every one once.
+      undecided: Runs that wait for the winner of their cell, or will never have one.
+    """
+
+    sweep: SweepConfig
+    workdir: pathlib.Path
+    cells: tuple[TunedCell, ...]
+    runs: tuple[PlannedRun, ...]
+    undecided: tuple[UndecidedRun, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    @overload
+    def __getitem__(self, index: int) -> PlannedRun: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[PlannedRun]: ...
+
+    def __getitem__(self, index: int | slice) -> PlannedRun | Sequence[PlannedRun]:
+        return self.runs[index]
+
+    @property
+    def waiting(self) -> list[UndecidedRun]:
+        """Runs whose settings will be known once the tuning of their cell is finished."""
+        return [run for run in self.undecided if not run.failed]
+
+    def with_waiting(self) -> list[PlannedRun]:
+        """Returns all runs, those that wait with the settings of their cell's first candidate."""
+        tried = {
+            each.cell: {**each.changes, **each.trials[0].settings}
+            for each in self.cells
+            if each.trials
+        }
+        stand_ins = [
+            _plan_run(self.sweep, run.cell, tried[run.cell], run.seed, self.workdir)
+            for run in self.waiting
+        ]
+        return [*self.runs, *stand_ins]
+
+    def renewed(self) -> "Plan":
+        """Returns the plan with the winners that are known now; those known before stay."""
+        if not self.waiting:
+            return self
+        cells = [
+            dataclasses.replace(each, decision=winners.decide(each.trials, self.workdir))
+            if each.decision is None
+            else each
+            for each in self.cells
+        ]
+        return self if tuple(cells) == self.cells else _with_winners(self, cells)
+
+
+def make_plan(sweep: SweepConfig, workdir: pathlib.Path) -> Plan:
     """Lists the runs of a sweep, every one once, seeds outermost.
+
+    In a sweep with tuning the plan depends on the files of finished tuning runs and on nothing
+    else, so that all workers come to the same winners.
 
     Args:
       sweep: Settings of the sweep.
@@ -82,80 +110,103 @@ def make_plan(sweep: SweepConfig, workdir: pathlib.Path) -> list[PlannedRun]:
     Raises:
       ConfigError: if a config, a setting or a value is impossible; names the run.
     """
-    runs: dict[str, PlannedRun] = {}
-    for seed, cell, changes in _combinations(sweep):
-        config = _read(sweep, cell, changes, seed, workdir)
-        key = hash_settings(config, sweep.foundation)
-        run = PlannedRun(key, cell, seed, config)
-        runs.setdefault(run.key, run)
-    return list(runs.values())
+    candidates = tuning.list_candidates(sweep.tuning)
+    cells = [
+        TunedCell(cell, changes, _trials(sweep, cell, changes, candidates, workdir))
+        for cell, changes in _cells(sweep)
+    ]
+    plan = _with_winners(Plan(sweep, workdir, (), ()), cells)
+    return plan.renewed()
 
 
-def _combinations(sweep: SweepConfig) -> Iterator[tuple[int, Cell, dict[str, Any]]]:
-    """Yields (seed, cell, changed settings)."""
+def _with_winners(plan: Plan, cells: Sequence[TunedCell]) -> Plan:
+    """Returns the plan of cells whose decisions are known or not."""
+    sweep = plan.sweep
+    known = {(run.cell, run.seed): run for run in plan if not run.tunes}
+    trials = [trial for each in cells for trial in each.trials]
+    runs = [trial.runs[i] for i in range(len(sweep.tuning.seeds)) for trial in trials]
+    undecided = []
+    for seed, each in itertools.product(sweep.seeds, cells):
+        made = known.get((each.cell, seed)) or _final_run(plan, each, seed)
+        if isinstance(made, PlannedRun):
+            runs.append(made)
+        else:
+            undecided.append(made)
+    distinct: dict[str, PlannedRun] = {}
+    for run in runs:
+        distinct.setdefault(run.key, run)
+    return Plan(sweep, plan.workdir, tuple(cells), tuple(distinct.values()), tuple(undecided))
+
+
+def _trials(
+    sweep: SweepConfig,
+    cell: Cell,
+    changes: Mapping[str, Any],
+    candidates: Sequence[Mapping[str, Any]],
+    workdir: pathlib.Path,
+) -> tuple[Trial, ...]:
+    return tuple(
+        Trial(
+            text := tuning.describe(candidate),
+            candidate,
+            tuple(
+                _plan_run(
+                    *(sweep, cell, {**changes, **candidate, **ON_VALIDATION}, seed, workdir),
+                    candidate=text,
+                    tunes=True,
+                )
+                for seed in sweep.tuning.seeds
+            ),
+        )
+        for candidate in candidates
+    )
+
+
+def _final_run(plan: Plan, each: TunedCell, seed: int) -> PlannedRun | UndecidedRun:
+    """Returns a run of a cell that is reported, with the settings of the winner."""
+    if not each.trials:
+        return _plan_run(plan.sweep, each.cell, each.changes, seed, plan.workdir)
+    decision = each.decision
+    if decision is None:
+        return UndecidedRun(each.cell, seed, "waits for tuning", failed=False)
+    if decision.winner is None:
+        return UndecidedRun(each.cell, seed, decision.problem, failed=True)
+    trial = each.trials[decision.winner]
+    changes = {**each.changes, **trial.settings}
+    return _plan_run(plan.sweep, each.cell, changes, seed, plan.workdir, candidate=trial.text)
+
+
+def _plan_run(
+    sweep: SweepConfig,
+    cell: Cell,
+    changes: Mapping[str, Any],
+    seed: int,
+    workdir: pathlib.Path,
+    *,
+    candidate: str = "",
+    tunes: bool = False,
+) -> PlannedRun:
+    try:
+        config = run_config.read_config(sweep, cell, changes, seed, workdir)
+    except ConfigError as error:
+        shown = planned.describe(cell, candidate, seed, tunes=tunes)
+        raise ConfigError(f"run {shown}: {error}") from error
+    key = run_config.hash_settings(config, sweep.foundation)
+    return PlannedRun(key, cell, seed, config, candidate, tunes)
+
+
+def _cells(sweep: SweepConfig) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    """Yields every cell once, with its changed settings."""
     values = by_name(sweep.grid)
     grid = [dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())]
     rows = [by_name(row) for row in sweep.rows] or [{}]
-    cells = itertools.product(sweep.bases, sweep.families or ("",), sweep.methods, grid, rows)
     shared = by_name(sweep.settings)
-    for seed, (base, family, method, chosen, row) in itertools.product(sweep.seeds, list(cells)):
+    seen = set()
+    for base, family, method, chosen, row in itertools.product(
+        sweep.bases, sweep.families or ("",), sweep.methods, grid, rows
+    ):
         own = {**chosen, **row}
-        text = " ".join(f"{name}={_shown(value)}" for name, value in own.items())
-        yield seed, Cell(base, family, method, text), {**shared, **own}
-
-
-def _read(
-    sweep: SweepConfig, cell: Cell, changes: Mapping[str, Any], seed: int, workdir: pathlib.Path
-) -> ExperimentConfig:
-    name, _, variant = cell.base.partition(":")
-    method = "" if cell.method == "f3ocus" else cell.method
-    joined = "_".join(filter(None, (variant, cell.family, method)))
-    try:
-        raw = shipped.read(f"{name}:{joined}" if joined else name)
-        with raw.unlocked():
-            for setting, value in changes.items():
-                _change(raw, setting, value)
-            raw.seed = seed
-            if sweep.foundation:
-                raw.model.weights = str(workdir / FOUNDATION)
-                raw.model.architecture = ml_collections.ConfigDict()
-        return parsing.parse(ExperimentConfig, raw)
-    except ConfigError as error:
-        raise ConfigError(f"run {cell} seed {seed}: {error}") from error
-
-
-def _change(raw: ml_collections.ConfigDict, name: str, value: Any) -> None:
-    """Sets one setting by its dotted name."""
-    *sections, last = name.split(".")
-    section: Any = raw
-    for each in sections:
-        section = section.get(each) if hasattr(section, "get") else None
-    if not hasattr(section, "keys") or last not in section:
-        raise ConfigError(f"config.{name} is unknown{nearest(name, SETTINGS)}")
-    try:
-        section[last] = tuple(value) if isinstance(value, list) else value
-    except TypeError as error:
-        kind = type(section[last]).__name__
-        raise ConfigError(f"config.{name} = {value!r}, must be of type {kind}") from error
-
-
-def _shown(value: Any) -> str:
-    return json.dumps(value) if not isinstance(value, str) else value
-
-
-def hash_settings(config: ExperimentConfig, foundation: str = "") -> str:
-    """Returns a hash of all settings that can change the results of a run.
-
-    Args:
-      config: Settings of the run.
-      foundation: Config of the weights that the sweep itself makes, whose folder says nothing.
-    """
-    settings = {
-        name: value
-        for name, value in parsing.flatten(config).items()
-        if name not in LOCAL and not name.startswith("distributed.")
-    }
-    if foundation:
-        settings["model.weights"] = foundation
-    text = json.dumps(settings, sort_keys=True)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        cell = Cell(base, family, method, tuning.describe(own))
+        if cell not in seen:
+            seen.add(cell)
+            yield cell, {**shared, **own}

@@ -1,14 +1,23 @@
 """Report of a sweep: report.md with tables and figures, equal bytes for equal results."""
 
+import itertools
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
 from f3ocus_jax.report import text_table
-from f3ocus_jax.sweep import figures, formats, tables
+from f3ocus_jax.sweep import (
+    feature_figure,
+    figures,
+    formats,
+    result_rows,
+    tables,
+    tuning_table,
+)
 from f3ocus_jax.sweep.arms import REFERENCE, Arm
 from f3ocus_jax.sweep.results import MissingRun, RunResult
 from f3ocus_jax.sweep.study import Column, Study, column_name
+from f3ocus_jax.sweep.tuning_table import Tuning
 
 REPORT_FILE = "report.md"
 
@@ -21,6 +30,7 @@ def write_report(
     folder: str | os.PathLike[str],
     reference: str = REFERENCE,
     missing: Iterable[MissingRun] = (),
+    tuning: Tuning | None = None,
 ) -> pathlib.Path:
     """Writes the report of a sweep.
 
@@ -28,9 +38,11 @@ def write_report(
 
     Args:
       results: Results of finished runs, in any order.
-      folder: Output folder; created if absent. It gets report.md, tables/ and figures/.
+      folder: Output folder; created if absent. It gets report.md, tables/ and figures/; tables/
+        also holds all results, see `result_rows`.
       reference: Method that the others are compared with.
       missing: Planned runs without a result, in any order.
+      tuning: Candidates of a sweep that tuned settings.
 
     Returns:
       The path of report.md.
@@ -40,17 +52,23 @@ def write_report(
     """
     directory = pathlib.Path(folder)
     directory.mkdir(parents=True, exist_ok=True)
+    results = list(results)
     study = Study(results, reference)
+    result_rows.write_csv(results, directory / "tables")
+    tuned = [] if tuning is None else tuning_table.make_all(tuning)
     made = tables.make_all(study) if study.columns else []
-    written = [path for table in made for path in formats.write_all(table, directory / "tables")]
+    written = [
+        path for table in (*tuned, *made) for path in formats.write_all(table, directory / "tables")
+    ]
     pictures = figures.write_all(study, directory / "figures") if study.columns else []
     _remove_others([*written, *pictures], directory)
     lines = [
         "# Report of a sweep",
         *_runs(study, sorted(missing, key=_order)),
+        *(part for table in tuned for part in _table(table)),
         *_not_separated(study),
         *(part for table in made for part in _table(table)),
-        *_figures(pictures),
+        *_figures(study, pictures),
     ]
     path = directory / REPORT_FILE
     text = "\n\n".join(lines) + "\n"
@@ -79,16 +97,28 @@ def _runs(study: Study, missing: Sequence[MissingRun]) -> list[str]:
         lines.append(
             f"Accuracy is that on the test split at one round of a run, chosen as: {rules}."
         )
-    shown = [
-        f"{column_name((run.base, run.family))}, {Arm(run.method, run.setting).title}, seed "
-        f"{run.seed}: {run.reason}"
-        for run in missing[:LONGEST_LIST]
-    ]
+    if missing:
+        lines += ["Without a result:", "\n".join(map(_item, _reasons(missing)))]
+    return lines
+
+
+def _reasons(missing: Sequence[MissingRun]) -> list[str]:
+    """Returns the runs without a result, those of one task and one reason in one line."""
+    alike: dict[tuple[Column, str], dict[str, list[int]]] = {}
+    for run in missing[:LONGEST_LIST]:
+        seeds_of = alike.setdefault(((run.base, run.family), run.reason), {})
+        seeds_of.setdefault(Arm(run.method, run.setting).title, []).append(run.seed)
+    shown = []
+    for (column, reason), seeds_of in alike.items():
+        arms = "; ".join(itertools.starmap(_with_seeds, seeds_of.items()))
+        shown.append(f"{column_name(column)}, {arms}: {reason}")
     if len(missing) > LONGEST_LIST:
         shown.append(f"and {len(missing) - LONGEST_LIST} more")
-    if shown:
-        lines += ["Without a result:", "\n".join(map(_item, shown))]
-    return lines
+    return shown
+
+
+def _with_seeds(title: str, seeds: Sequence[int]) -> str:
+    return f"{title}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def _seeds(study: Study, column: Column) -> str:
@@ -163,16 +193,21 @@ def _table(table: formats.Table) -> list[str]:
     return [f"## {text_table.escape_markdown(table.title)}", formats.markdown(table).rstrip()]
 
 
-def _figures(pictures: Sequence[pathlib.Path]) -> list[str]:
+def _figures(study: Study, pictures: Sequence[pathlib.Path]) -> list[str]:
     shown = [path.name for path in pictures if path.suffix == ".png"]
     if not shown:
         return []
-    return ["## Figures", *(f"![{name.removesuffix('.png')}](figures/{name})" for name in shown)]
+    note = [feature_figure.MISSING] if feature_figure.is_missing(study) else []
+    return [
+        "## Figures",
+        *note,
+        *(f"![{name.removesuffix('.png')}](figures/{name})" for name in shown),
+    ]
 
 
 def _remove_others(written: Sequence[pathlib.Path], directory: pathlib.Path) -> None:
     """Removes what an earlier report wrote and this one does not, as after runs were removed."""
-    patterns = ("table_*", "searches_*", "comparisons_*")
+    patterns = ("table_*", "searches_*", "comparisons_*", "tuning_*")
     old = [path for pattern in patterns for path in (directory / "tables").glob(pattern)]
     for name in (*figures.FIGURES, "critical_difference"):
         old += (directory / "figures").glob(f"{name}*")

@@ -4,14 +4,17 @@ import dataclasses
 import json
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from f3ocus_jax.errors import DamagedError
 from f3ocus_jax.evaluation import correctness
+from f3ocus_jax.evaluation.features import FEATURES_FILE
 from f3ocus_jax.report import record_files
+from f3ocus_jax.sweep import layer_use
+from f3ocus_jax.sweep.layer_use import LayerUse
 from f3ocus_jax.types import RoundRecord
 
 TABLE_FILE, RECORDS_FILE, PARTITION_FILE = "table.json", "records.jsonl", "partition.json"
@@ -68,6 +71,11 @@ class RunResult:
       hypervolume: Mean hypervolume of the server's fronts over rounds; None without fronts.
       picks: Share of the clients and rounds in which each layer was trained, [L]; empty if unknown.
       chosen: Rule by which the round of "accuracy" was chosen, as the run says it.
+      features: File with the features of some test examples; None if the run kept none.
+      losses: Mean test loss of every round, as `rounds`.
+      train_losses: Mean over the clients of their training loss in every round, [rounds + 1]; NaN
+        before training.
+      layer_use: Ranks and choices of layers; None where a client scored none.
     """
 
     key: str
@@ -86,6 +94,15 @@ class RunResult:
     hypervolume: float | None = None
     picks: Sequence[float] = ()
     chosen: str = "the last round"
+    features: pathlib.Path | None = None
+    losses: Sequence[float] = ()
+    train_losses: Sequence[float] = ()
+    layer_use: LayerUse | None = None
+
+    @property
+    def order(self) -> tuple[str, str, str, str, int, str]:
+        """Place among the results of a sweep: by cell, then by seed."""
+        return self.base, self.family, self.method, self.setting, self.seed, self.key
 
     @property
     def accuracy(self) -> float:
@@ -162,7 +179,10 @@ def read_result(
             setting=setting,
             seed=seed,
             clients=clients,
-            rounds=_rounds(records),
+            rounds=_rounds(records, lambda record: record.accuracy),
+            losses=_rounds(records, lambda record: record.loss),
+            train_losses=_rounds(records, _train_loss),
+            layer_use=layer_use.of_records(records),
             seconds=seconds,
             costs=costs,
             correct=_correct(records, table.get("chosen_round", records[-1].round)),
@@ -171,6 +191,7 @@ def read_result(
             algorithm=_algorithm(records),
             hypervolume=_hypervolume(records),
             picks=_picks(records),
+            features=path if (path := folder / FEATURES_FILE).is_file() else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(f"{path} is damaged ({error}): run it again in a new folder") from error
@@ -206,11 +227,19 @@ def _partition(folder: pathlib.Path) -> str:
     return str(json.loads(path.read_text(encoding="utf-8"))["partition_hash"])
 
 
-def _rounds(records: Sequence[RoundRecord]) -> list[float]:
-    """Returns the mean test metric of every round, NaN where none was measured."""
-    by_round = {record.round: record.accuracy for record in records}
+def _rounds(
+    records: Sequence[RoundRecord], value_of: Callable[[RoundRecord], float | None]
+) -> list[float]:
+    """Returns a value of every round, NaN where it was not measured."""
+    by_round = {record.round: value_of(record) for record in records}
     values = [by_round.get(number) for number in range(records[-1].round + 1)]
     return [math.nan if value is None else float(value) for value in values]
+
+
+def _train_loss(record: RoundRecord) -> float | None:
+    """Returns the mean training loss of the clients that trained, None if none did."""
+    values = [client.train_loss for client in record.clients if client.train_loss is not None]
+    return float(np.mean(values)) if values else None
 
 
 def _algorithm(records: Sequence[RoundRecord]) -> str:

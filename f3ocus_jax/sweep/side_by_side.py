@@ -12,7 +12,7 @@ import numpy as np
 
 from f3ocus_jax.errors import ConfigError, DamagedError
 from f3ocus_jax.report import style
-from f3ocus_jax.sweep import figures, formats
+from f3ocus_jax.sweep import formats, round_figures
 from f3ocus_jax.sweep.formats import NOTHING, Cell, Number, Table
 from f3ocus_jax.sweep.intervals import t_interval
 from f3ocus_jax.sweep.results import RunResult, read_result
@@ -55,7 +55,8 @@ def compare_runs(folders: Sequence[pathlib.Path]) -> SideBySide:
       The comparison.
 
     Raises:
-      ConfigError: If fewer than two runs are given, a run is given twice, or no client is in all.
+      ConfigError: If fewer than two runs are given, a run is given twice or leaves the test splits
+        out, or no client is in all.
       DamagedError: If a file does not hold what a run writes there.
       FileNotFoundError: If a folder holds no finished run.
     """
@@ -66,6 +67,7 @@ def compare_runs(folders: Sequence[pathlib.Path]) -> SideBySide:
     if len(folders) < 2:
         raise ConfigError(f"give the folders of two or more finished runs; {len(folders)} given")
     settings = [_read_settings(folder) for folder in folders]
+    _check_tested(folders, settings)
     letters = _letters(settings)
     results = [
         read_result(folder, key=str(folder), base=COLUMN[0], method=letter, seed=given["seed"])
@@ -90,7 +92,7 @@ def write(found: SideBySide, folder: pathlib.Path) -> list[pathlib.Path]:
       The files written.
     """
     written = [path for table in found.tables for path in formats.write_all(table, folder)]
-    curves = figures.curves(found.study, COLUMN)
+    curves = round_figures.curves(found.study, COLUMN)
     if curves is not None:
         written += [style.save(curves, folder / f"curves{end}") for end in (".png", ".svg")]
     parts = ["# Comparison of runs", *(f"- {verdict}" for verdict in found.verdicts)]
@@ -111,6 +113,16 @@ def _read_settings(folder: pathlib.Path) -> dict[str, Any]:
         return {**found, "seed": int(found["seed"])}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(f"{path} is damaged ({error}): restore it, or resume the run") from error
+
+
+def _check_tested(folders: Sequence[pathlib.Path], settings: Sequence[Mapping[str, Any]]) -> None:
+    """Raises ConfigError for a run that has no test metrics, as runs of a tuning."""
+    for folder, given in zip(folders, settings, strict=True):
+        if not given.get("evaluation.test", True):
+            raise ConfigError(
+                f"{folder} leaves the test splits out (config.evaluation.test = False), so that "
+                "there is nothing to compare: give a run of the winner"
+            )
 
 
 def _flat(sections: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Comparison:
     Attributes:
       arm: The arm.
       difference: Mean over seeds of arm - reference, with the t-interval over seeds.
+      by_seed: Seed to the mean over clients of arm - reference, which `difference` is taken of.
       clients: The same mean with a bootstrap interval over clients, seeds as strata.
       pairs: Number of pairs (seed, client).
       seeds: t-test on the mean difference of each seed.
@@ -41,6 +42,7 @@ class Comparison:
 
     arm: Arm
     difference: Interval
+    by_seed: Mapping[int, float]
     clients: Interval
     pairs: int
     seeds: paired.Test
@@ -82,7 +84,7 @@ class Study:
 
     def __init__(self, results: Iterable[RunResult], reference: str = REFERENCE):
         runs: dict[tuple[Column, Arm], dict[int, RunResult]] = {}
-        for run in sorted(results, key=_order):
+        for run in sorted(results, key=lambda run: run.order):
             seeds = runs.setdefault(((run.base, run.family), Arm(run.method, run.setting)), {})
             if run.seed in seeds and seeds[run.seed].key != run.key:
                 raise ValueError(
@@ -208,6 +210,7 @@ def _compare(arm: Arm, runs: Sequence[RunResult], reference: Sequence[RunResult]
     return Comparison(
         arm=arm,
         difference=intervals.t_interval(means),
+        by_seed=dict(zip(seeds, means, strict=True)),
         clients=intervals.stratified_bootstrap(strata),
         pairs=len(keys),
         seeds=seeds_test,
@@ -225,7 +228,3 @@ def _by_pair(runs: Sequence[RunResult]) -> Mapping[tuple[int, str], float]:
         for run in runs
         for name, client in run.clients.items()
     }
-
-
-def _order(run: RunResult) -> tuple[str, str, str, str, int, str]:
-    return run.base, run.family, run.method, run.setting, run.seed, run.key

@@ -16,9 +16,9 @@ DEADLINE = 1200.0
 """Seconds after which a worker counts as hanging."""
 
 
-def start(folder, workdir, action="work"):
+def start(folder, workdir, config, action="work"):
     command = [
-        *(sys.executable, "-m", "f3ocus_jax.sweep", action, "--config=sweeps/demo"),
+        *(sys.executable, "-m", "f3ocus_jax.sweep", action, f"--config=sweeps/{config}"),
         f"--workdir={workdir}",
     ]
     environment = os.environ | {
@@ -31,8 +31,8 @@ def start(folder, workdir, action="work"):
         )
 
 
-def finish(folder, workdir, action="work"):
-    assert start(folder, workdir, action).wait(DEADLINE) == 0, (
+def finish(folder, workdir, config, action="work"):
+    assert start(folder, workdir, config, action).wait(DEADLINE) == 0, (
         folder / f"{workdir.name}.log"
     ).read_text()
 
@@ -66,27 +66,31 @@ def report_of(workdir):
 
 
 @pytest.mark.slow
-def test_workers_killed_at_random_moments_leave_the_same_records_and_report(tmp_path):
+@pytest.mark.parametrize(("config", "runs"), [("demo", 8), ("tuned", 10)])
+def test_workers_killed_at_random_moments_leave_the_same_records_and_report(config, runs, tmp_path):
     whole, disturbed = tmp_path / "whole", tmp_path / "disturbed"
     for action in ("work", "report"):
-        finish(tmp_path, whole, action)
+        finish(tmp_path, whole, config, action)
     draw = random.Random(0)
-    workers = [start(tmp_path, disturbed), start(tmp_path, disturbed)]
+    workers = [start(tmp_path, disturbed, config) for _ in range(2)]
     kills, limit = 0, time.monotonic() + DEADLINE
     while kills < KILLS and any(worker.poll() is None for worker in workers):
         assert time.monotonic() < limit
         victim = draw.randrange(2)
-        if holds_a_run(workers[victim], disturbed):
+        # Kills spread over the runs; two stay for the last one.
+        due = kills * (runs - 2) // KILLS
+        finished = len(list(disturbed.glob("runs/*/finished.json")))
+        if finished >= due and holds_a_run(workers[victim], disturbed):
             time.sleep(draw.uniform(0.0, 2.0))
             workers[victim].kill()
             workers[victim].wait()
             kills += 1
-            workers[victim] = start(tmp_path, disturbed)
+            workers[victim] = start(tmp_path, disturbed, config)
         time.sleep(0.05)
     assert kills == KILLS
     assert [worker.wait(DEADLINE) for worker in workers] == [0, 0]
-    finish(tmp_path, disturbed, "report")
-    assert len(records_of(whole)) == 8
+    finish(tmp_path, disturbed, config, "report")
+    assert len(records_of(whole)) == runs
     assert records_of(disturbed) == records_of(whole)
     assert report_of(disturbed) == report_of(whole)
     assert (tmp_path / "disturbed" / "report" / "report.md").is_file()

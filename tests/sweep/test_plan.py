@@ -5,7 +5,9 @@ import dataclasses
 import pytest
 
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.sweep.plan import FOUNDATION, hash_settings, make_plan
+from f3ocus_jax.sweep import run_config
+from f3ocus_jax.sweep.plan import make_plan
+from f3ocus_jax.sweep.run_config import FOUNDATION, hash_settings
 from tests.helpers.sweep_plans import sweep_of
 
 
@@ -57,6 +59,21 @@ def test_a_run_is_named_by_what_can_change_its_results(tmp_path):
     assert changed("data", question_length=7) != run.key
     assert changed("training", batch_size=7) != run.key
     assert hash_settings(dataclasses.replace(run.config, seed=9)) != run.key
+
+
+def test_a_version_with_more_settings_leaves_runs_their_names(tmp_path, monkeypatch):
+    (run,) = make_plan(sweep_of(), tmp_path)
+    settings = run_config.parsing.flatten(run.config)
+
+    def named_without(name):
+        fewer = {key: value for key, value in settings.items() if key != name}
+        with monkeypatch.context() as patch:
+            patch.setattr(run_config.parsing, "flatten", lambda config: fewer)
+            return hash_settings(run.config)
+
+    # One whose default keeps what was done before, and one whose default does not.
+    assert named_without("importance.shuffled") == run.key
+    assert named_without("data.validation_share") != run.key
 
 
 def test_the_folder_of_a_sweep_may_move_with_the_weights_that_it_made(tmp_path):

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from f3ocus_jax.sweep import figures, rank_diagram
+from f3ocus_jax.sweep import figures, rank_diagram, round_figures
 from f3ocus_jax.sweep.report import write_report
 from f3ocus_jax.sweep.results import MissingRun
 from f3ocus_jax.sweep.study import Study
@@ -54,6 +54,22 @@ def test_the_report_says_what_is_not_separated_and_what_is_missing(tmp_path, no_
     assert "- task1 vilt, SNIP, seed 4: out of memory \\| lower the batch" in text
     assert "By ranks over 5 clients, Friedman's test gives p < 0.001" in text.replace("\\", "")
     assert "observation" not in text
+
+
+def test_runs_that_are_missing_for_one_reason_are_one_line(tmp_path, no_figures):
+    reasons = {"no file": (("fd", (1, 2)), ("snip", (0,))), "no memory": (("fd", (0,)),)}
+    missing = [
+        MissingRun("task1", "vilt", method, "", seed, reason)
+        for reason, runs in reasons.items()
+        for method, seeds in runs
+        for seed in seeds
+    ]
+    text = write_report(make_results(FEW), tmp_path, missing=missing).read_text(encoding="utf-8")
+    said = text.partition("Without a result:\n\n")[2].partition("\n\n")[0].splitlines()
+    assert said == [
+        "- task1 vilt, FD, seed 0: no memory",
+        "- task1 vilt, FD, seeds 1, 2; SNIP, seed 0: no file",
+    ]
 
 
 def test_every_file_that_the_report_shows_exists(written):
@@ -104,14 +120,14 @@ def test_names_from_configs_cannot_break_the_report(tmp_path, no_figures):
 
 
 def test_curves_have_a_band_over_seeds_and_none_for_one():
-    axes = figures.curves(Study(make_results({"f3ocus": 0.1})), COLUMN).axes[0]
+    axes = round_figures.curves(Study(make_results({"f3ocus": 0.1})), COLUMN).axes[0]
     runs = make_results({"f3ocus": 0.1})
     expected = np.mean([run.rounds for run in runs], axis=0)
     np.testing.assert_allclose(axes.lines[0].get_ydata(), expected)
     band = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert band.min() < expected.min()
     assert band.max() > expected.max()
-    alone = figures.curves(Study(make_results({"f3ocus": 0.1}, seeds=(0,))), COLUMN).axes[0]
+    alone = round_figures.curves(Study(make_results({"f3ocus": 0.1}, seeds=(0,))), COLUMN).axes[0]
     drawn = [path for each in alone.collections for path in each.get_paths()]
     assert not any(np.isfinite(path.vertices).all() and len(path.vertices) > 1 for path in drawn)
 
@@ -119,9 +135,29 @@ def test_curves_have_a_band_over_seeds_and_none_for_one():
 def test_rounds_that_were_not_measured_are_left_out_of_the_curves():
     runs = make_results({"f3ocus": 0.1}, seeds=(0, 1), rounds=4)
     gaps = [dataclasses.replace(r, rounds=[r.rounds[0], np.nan, *r.rounds[2:]]) for r in runs]
-    assert list(figures.curves(Study(gaps), COLUMN).axes[0].lines[0].get_xdata()) == [0, 2, 3, 4]
+    assert list(round_figures.curves(Study(gaps), COLUMN).axes[0].lines[0].get_xdata()) == [
+        0,
+        2,
+        3,
+        4,
+    ]
     none = [dataclasses.replace(run, rounds=()) for run in runs]
-    assert figures.curves(Study(none), COLUMN) is None
+    assert round_figures.curves(Study(none), COLUMN) is None
+
+
+def test_losses_have_a_panel_each_and_among_many_methods_the_reference_alone_has_a_band():
+    runs = [
+        dataclasses.replace(run, losses=[2.0, 1.0 + run.seed], train_losses=[np.nan, 0.5])
+        for run in make_results(seeds=(0, 1))
+    ]
+    left, right = round_figures.losses(Study(runs), COLUMN).axes
+    assert [list(axes.lines[0].get_xdata()) for axes in (left, right)] == [[1], [0, 1]]
+    np.testing.assert_allclose(right.lines[0].get_ydata(), [2.0, 1.5])
+    assert len(right.lines) == 6
+    assert len(right.collections) == 1
+    few = [run for run in runs if run.method in ("f3ocus", "fd")]
+    assert len(round_figures.losses(Study(few), COLUMN).axes[1].collections) == 2
+    assert round_figures.losses(Study(make_results()), COLUMN) is None
 
 
 def test_the_front_over_methods_joins_those_that_nothing_beats():
@@ -154,5 +190,5 @@ def test_the_rank_diagram_names_every_method_and_bars_what_is_not_separated():
 def test_an_arm_with_a_setting_has_a_look_of_its_own():
     runs = make_results({"f3ocus": 0.1}, seeds=(0, 1))
     changed = [with_setting(run, "selection.algorithm=sa") for run in runs]
-    lines = figures.curves(Study([*runs, *changed]), COLUMN).axes[0].lines
+    lines = round_figures.curves(Study([*runs, *changed]), COLUMN).axes[0].lines
     assert len({line.get_color() for line in lines}) == 2

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from f3ocus_jax.errors import DamagedError
@@ -18,6 +19,9 @@ def test_a_run_is_read_from_its_files(tmp_path):
     assert found.rounds == [0.0, 0.1, 0.2]
     assert (found.algorithm, found.hypervolume) == ("nsga2", 0.75)
     assert found.picks == [1.0, 0.5, 0.5, 0.0]
+    assert found.losses == [1.0, 1.0, 1.0]
+    assert np.isnan(found.train_losses).tolist() == [True, False, False]
+    assert found.train_losses[1:] == [0.5, 0.25]
     assert found.costs == {"megabits_up": 2.0, "gigaflops_total": 3.0}
     assert found.seconds == {"selection": 4.0}
     assert found.accuracy == 0.5

@@ -54,6 +54,15 @@ def test_runs_that_differ_in_the_seed_alone_are_one_group(two_by_three):
     assert shown(found, "settings") == [["training.learning_rate", "0.1", "0.2"]]
 
 
+def test_a_run_of_a_tuning_is_refused_with_the_reason(tmp_path):
+    tested = make_run(tmp_path / "a")
+    config = {"seed": 0, "evaluation": {"test": False}}
+    tried = write_run(tmp_path / "b", [{"client": "ct", "accuracy_final": 0.5}], config=config)
+    (tried / "table.json").unlink()  # as such a run has none
+    with pytest.raises(ConfigError, match=r"b leaves the test splits out \(config.evaluation.test"):
+        side_by_side.compare_runs([tested, tried])
+
+
 def test_clients_have_differences_with_intervals_over_seeds(two_by_three):
     rows = shown(side_by_side.compare_runs(two_by_three), "clients")
     assert rows == [

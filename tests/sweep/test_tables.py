@@ -87,6 +87,7 @@ def test_searches_are_compared_by_accuracy_hypervolume_and_seconds():
     assert first["Hypervolume"].value.mean == pytest.approx(0.72)
     assert (second["Hypervolume"].best, first["Hypervolume"].best) == (True, False)
     assert first["s / round"].value.mean == pytest.approx(2.2)
+    assert first["s compiling"].value.mean == pytest.approx(3.0)
 
 
 def test_the_comparisons_name_both_tests_and_the_verdict():

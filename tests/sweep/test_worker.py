@@ -1,15 +1,18 @@
 """Workers do every run once, take over from dead ones, and survive runs that fail."""
 
+import gc
 import json
 import multiprocessing
 import os
 import pathlib
 import signal
+import threading
 import time
 import types
 
 import pytest
 
+from f3ocus_jax import interrupts
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.sweep import launching, marks, overview, worker
 from f3ocus_jax.sweep.marks import State
@@ -25,7 +28,8 @@ def runs(tmp_path):
 
 
 def record_of(seconds):
-    return types.SimpleNamespace(seconds={"training": seconds})
+    """A round that takes the seconds, and as many again to compile."""
+    return types.SimpleNamespace(steady_seconds=seconds, compiling_seconds=seconds)
 
 
 @pytest.fixture
@@ -46,23 +50,32 @@ def federation(monkeypatch):
 
 
 def test_every_run_is_done_once_and_none_again(runs, federation, tmp_path, capsys):
-    worker.work(runs, tmp_path)
+    worker.work(runs)
     assert federation.seen == [0, 1, 2, 3]
     assert capsys.readouterr().out.splitlines() == [
         f"[{number} of 4] phantom:tiny f3ocus seed {number - 1}" for number in (1, 2, 3, 4)
     ]
     assert (runs[0].folder(tmp_path) / "log.txt").read_text() == "round 1\n"
-    worker.work(runs, tmp_path)
+    worker.work(runs)
     assert federation.seen == [0, 1, 2, 3]
     more = make_plan(sweep_of(seeds=(*SEEDS, 8)), tmp_path)
-    worker.work(more, tmp_path)
+    worker.work(more)
     assert federation.seen == [0, 1, 2, 3, 8]
+
+
+def test_programs_are_counted_after_every_run(runs, federation, monkeypatch):
+    counted = []
+    monkeypatch.setattr(
+        worker.programs, "forget_if_many", lambda: counted.append(list(federation.seen))
+    )
+    worker.work(runs)
+    assert counted == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
 
 
 def test_a_run_that_fails_is_recorded_and_stops_no_other(runs, federation, tmp_path):
     federation.errors[1] = ValueError("the loss\nis nan")
     said = []
-    worker.work(runs, tmp_path, said.append)
+    worker.work(runs, said.append)
     assert [marks.state_of(run, tmp_path) for run in runs] == [
         State.FINISHED,
         State.FAILED,
@@ -73,7 +86,7 @@ def test_a_run_that_fails_is_recorded_and_stops_no_other(runs, federation, tmp_p
     assert (failed["kind"], failed["error"]) == ("ValueError", "the loss is nan")
     assert "in run" in failed["traceback"]
     assert "failed: phantom:tiny f3ocus seed 1: the loss is nan" in said
-    lines = overview.status_lines(runs, tmp_path)
+    lines = overview.status_lines(runs)
     assert "failed: phantom:tiny f3ocus seed 1: the loss is nan" in lines
     assert "4 runs: 3 finished, 1 failed, 0 left" in lines
 
@@ -81,19 +94,23 @@ def test_a_run_that_fails_is_recorded_and_stops_no_other(runs, federation, tmp_p
 def test_an_interrupt_ends_the_worker_and_leaves_the_run(runs, federation, tmp_path):
     federation.errors[1] = worker.Interrupted(signal.SIGINT)
     with pytest.raises(worker.Interrupted):
-        worker.work(runs, tmp_path, lambda line: None)
+        worker.work(runs, lambda line: None)
     assert federation.seen == [0, 1]
     assert marks.state_of(runs[1], tmp_path) is State.LEFT
     assert not list((tmp_path / marks.LEASES).glob("*.lock"))
 
 
-def test_time_left_is_that_of_alike_runs_which_are_finished(runs, tmp_path):
-    assert marks.seconds_left(runs, tmp_path) is None
-    marks.write(runs[0].folder(tmp_path), marks.FINISHED, {"seconds": 90.0})
-    assert marks.seconds_left(runs, tmp_path) == 270.0
-    assert "time left: 2 min 15 s with 2 workers, from the runs that are finished" in (
-        overview.plan_lines(runs, tmp_path, 2)
-    )
+def test_an_error_that_was_a_signal_leaves_the_run_and_is_no_failure(runs, monkeypatch, tmp_path):
+    def run(config, folder, *, with_figures):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except BaseException:
+            raise TypeError from None
+
+    monkeypatch.setattr(worker.experiment, "run", run)
+    with pytest.raises(worker.Interrupted), interrupts.raised():
+        worker.work(runs, lambda line: None)
+    assert marks.state_of(runs[0], tmp_path) is State.LEFT
 
 
 def slow_worker(tmp_path, seconds):
@@ -108,7 +125,7 @@ def slow_worker(tmp_path, seconds):
 
     worker.experiment = types.SimpleNamespace(run=run)
     worker.POLL_SECONDS = 0.05
-    worker.work(runs, tmp_path, lambda line: None)
+    worker.work(runs, lambda line: None)
 
 
 def start(tmp_path, seconds):
@@ -132,7 +149,7 @@ def test_two_workers_share_the_runs_and_one_takes_over_from_a_dead_one(tmp_path,
     done = tmp_path / "done.txt"
     first = start(tmp_path, 60.0)
     wait_for(lambda: done.is_file() and done.read_text().count("\n") == 1)
-    assert f"process {first.pid} on" in overview.status_lines(runs, tmp_path)[0]
+    assert f"process {first.pid} on" in overview.status_lines(runs)[0]
     second = start(tmp_path, 0.01)
     wait_for(lambda: done.read_text().count("\n") == 4)
     assert second.is_alive()  # It waits for the run that the first one holds.
@@ -156,12 +173,48 @@ def test_jobs_of_a_scheduler_do_the_runs(tmp_path, monkeypatch):
     logs = [pathlib.Path(line.partition(": ")[2]) for line in lines]
     expected = f"working on --workdir={tmp_path}"
     wait_for(lambda: all(log.is_file() and expected in log.read_text() for log in logs))
+    gc.collect()  # The scheduler's processes, of which Python warns when it finds them.
 
 
 def test_a_scheduler_that_is_not_there_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ConfigError, match="--launch=slurm: Could not detect"):
         launching.launch("slurm", tmp_path, 1)
+
+
+WAITING = """
+import pathlib, sys, time
+from f3ocus_jax import interrupts
+interrupts.end_at_once()
+pathlib.Path(sys.argv[3].partition("=")[2], sys.argv[1]).touch()
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processes on chosen cores")
+def test_workers_end_with_their_command_and_say_nothing(tmp_path, monkeypatch, capfd):
+    """As Ctrl-C does, the signal reaches a worker as well, which ends twice."""
+    monkeypatch.setattr(launching, "PINNED", WAITING)
+    monkeypatch.setattr(launching, "_cores", lambda: [0, 1])
+    started, start = [], launching._start
+    monkeypatch.setattr(
+        launching, "_start", lambda *given: started.append(start(*given)) or started[-1]
+    )
+
+    def interrupt():
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+        started[0].send_signal(signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(worker.Interrupted), interrupts.raised():
+        launching.work_here(tmp_path, 2)
+    first, second = started
+    assert second.returncode == 143
+    # Either signal may come first; of a process whose end its parent has seen while it was
+    # interrupted itself, Python says 0.
+    assert first.returncode in (130, 143, 0)
+    assert capfd.readouterr().err == ""
 
 
 def test_workers_get_cores_of_their_own(tmp_path, monkeypatch):
