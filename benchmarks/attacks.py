@@ -126,8 +126,8 @@ def claiming_server_side(factors_K: np.ndarray) -> Callable[..., ServerSide]:
     def make(*arguments: Any, **settings: Any) -> ServerSide:
         side = make_server_side(*arguments, **settings)
 
-        def weigh(examples_K: Any, trained_K: TrainedLayers, num_layers: int) -> Any:
-            return side.weigh(examples_K * factors_K, trained_K, num_layers)
+        def weigh(examples_K: Any, steps_K: Any, trained_K: TrainedLayers, num_layers: int) -> Any:
+            return side.weigh(examples_K * factors_K, steps_K, trained_K, num_layers)
 
         return dataclasses.replace(side, weigh=weigh)
 

@@ -100,8 +100,8 @@ MISTAKES = [
         ),
         (
             "a deployed server weighs all clients the same",
-            "[examples for _, examples, _ in updates]",
-            "[1.0 for _, examples, _ in updates]",
+            "[examples for _, examples, _, _ in updates]",
+            "[1.0 for _, examples, _, _ in updates]",
         ),
         (
             "outliers that are to be dropped are kept in the robust rules",
@@ -124,8 +124,13 @@ MISTAKES = [
         ),
         (
             "the weight decay is dropped",
-            "settings.learning_rate, weight_decay=settings.weight_decay)",
-            "settings.learning_rate, weight_decay=0.0)",
+            "settings.learning_rate, weight_decay=settings.weight_decay,",
+            "settings.learning_rate, weight_decay=0.0,",
+        ),
+        (
+            "biases decay where matrices alone are to",
+            "path[-1].key not in VECTORS",
+            'path[-1].key != "scale"',
         ),
         ("FedProx's pull is dropped", "proximal=settings.proximal,", "proximal=0.0,"),
         (
@@ -134,14 +139,14 @@ MISTAKES = [
             "memory = dataclasses.replace(memory, vectors_LNC=memory.vectors_LNC)",
         ),
         (
-            "a client's personal adapters are not kept",
-            "memory = dataclasses.replace(memory, personal_L=personal_L)",
-            "memory = dataclasses.replace(memory, personal_L=memory.personal_L)",
+            "what a client keeps of its training is lost",
+            "return update, dataclasses.replace(memory, **kept)",
+            "return update, memory",
         ),
         (
-            "personal adapters that are not finite are kept",
-            "jnp.where(finite, after, before)",
-            "jnp.where(finite, after, after)",
+            "what is not finite is kept",
+            "functools.partial(jnp.where, finite), after, before)",
+            "functools.partial(jnp.where, finite), after, after)",
         ),
     ),
     *_at(
@@ -229,9 +234,9 @@ MISTAKES = [
             "row_R[: len(chosen[1:])] = chosen[1:]",
         ),
         (
-            "personal adapters are put back in reverse order",
-            "put_clients(memory.personal_L, indices, personal_L)",
-            "put_clients(memory.personal_L, indices[::-1], personal_L)",
+            "what clients keep is put back in reverse order",
+            "put_clients(before, indices, from_state_dict(before, some))",
+            "put_clients(before, indices[::-1], from_state_dict(before, some))",
         ),
     ),
     *_at(
@@ -245,8 +250,13 @@ MISTAKES = [
         ),
         (
             "every client trains the heads of all tasks",
-            "{name: self.heads_K[who] == name for name in heads}",
-            "{name: self.heads_K[who] != '' for name in heads}",
+            "(self.heads_K[who] == name) & has_head",
+            "(self.heads_K[who] != '') & has_head",
+        ),
+        (
+            "the server averages a head that is frozen",
+            "(self.heads_K[who] == name) & has_head",
+            "(self.heads_K[who] == name)",
         ),
         (
             "an outlier that was dropped is recorded as used",
@@ -278,8 +288,8 @@ MISTAKES = [
         ),
         (
             "personal adapters start at zero",
-            "np.repeat(np.asarray(leaf)[None], clients, axis=0)",
-            "np.zeros((clients, *leaf.shape), leaf.dtype)",
+            "personal_L=repeat_for_clients(rows_L, clients)",
+            "personal_L=repeat_for_clients(jax.tree.map(np.zeros_like, rows_L), clients)",
         ),
         (
             "the model's other loss is trained than the one that is set",
@@ -402,13 +412,13 @@ MISTAKES = [
         "report/test_figure_data.py",
         (
             "accuracy is drawn backwards",
-            "_draw_curves(axes, records, values_RK, [record.accuracy for record in records])",
-            "_draw_curves(axes, records, values_RK[::-1], [r.accuracy for r in records[::-1]])",
+            "values_RK, [_number(record.accuracy) for record in records])",
+            "values_RK[::-1], [_number(record.accuracy) for record in records[::-1]])",
         ),
         (
             "accuracy is drawn for the test loss",
-            '_test_values(records, "loss"), [r.loss for r in records]',
-            '_test_values(records, "accuracy"), [r.accuracy for r in records]',
+            '_test_values(tested, "loss"), [_number(r.loss) for r in tested]',
+            '_test_values(tested, "accuracy"), [_number(r.accuracy) for r in tested]',
         ),
     ),
     *_at(
@@ -561,8 +571,8 @@ MISTAKES = [
         ),
         (
             "the metrics of clients that find diseases are exchanged",
-            "zip(validated, outputs[len(clients) :], strict=True)",
-            "zip(validated, outputs[len(clients) :][::-1], strict=True)",
+            "zip(validated, outputs[len(tested) :], strict=True)",
+            "zip(validated, outputs[len(tested) :][::-1], strict=True)",
         ),
     ),
     *_at(

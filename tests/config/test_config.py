@@ -110,6 +110,13 @@ def test_impossible_value_says_what_was_given_and_what_is_allowed(setting, value
         parsing.parse(ExperimentConfig, raw_config("tiny", **{setting: value}))
 
 
+def test_only_the_five_metaheuristics_have_a_published_variant():
+    raw = raw_config("tiny", selection__algorithm="exact", selection__variant="published")
+    message = "selection.variant = 'published', must be 'memetic' with the algorithm 'exact'"
+    with pytest.raises(ConfigError, match=message):
+        parsing.parse(ExperimentConfig, raw)
+
+
 def test_whole_numbers_are_taken_for_floats():
     parsed = parsing.parse(ExperimentConfig, raw_config("tiny", training__learning_rate=1))
     assert parsed.training.learning_rate == 1.0

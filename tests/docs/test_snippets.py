@@ -82,7 +82,7 @@ def check_command(words, where):
             assert importlib.util.find_spec(module) is not None, f"{where}: no module {module!r}"
         case ["pip", "install", *packages]:
             check_install(packages, where)
-        case [script, *_] if script.startswith("scripts/"):
+        case ["python", script, *_] | [script, *_] if script.startswith("scripts/"):
             assert (REPOSITORY / script).is_file(), f"{where}: no file {script!r}"
         case [program, *_]:
             assert program in OTHERS, f"{where}: unknown command {program!r}"
