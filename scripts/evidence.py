@@ -8,7 +8,7 @@ usage: python scripts/evidence.py run --data FOLDER [--workers N] [--only SWEEP.
 share the folder may run it at once. The sweep "albef" and its start, which takes hours, are made
 only if `--only` names it. `collect` copies the results of finished runs to docs/evidence/ with some
 pictures of their reports, and `write` makes the tables between the page's markers, the README's
-picture and the sentence above it from those results alone.
+picture and its sentences from those results alone.
 """
 
 import argparse
@@ -50,6 +50,7 @@ START_OPTIONS = {"": "--width=64", "_albef": "--family=albef"}
 """Ending of the names of a start to an option of `f3ocus initialise`."""
 
 MARKED = re.compile(r"(<!-- results of (\w+) -->\n).*?(<!-- end of results -->\n)", re.DOTALL)
+SAID = re.compile(r"(<!-- sentence of (\w+) -->\n).*?(<!-- end of sentence -->\n)", re.DOTALL)
 PICTURED = re.compile(r"(<!-- picture of (\w+) -->\n).*?(<!-- end of picture -->\n)", re.DOTALL)
 
 COLLECTED = {
@@ -151,7 +152,7 @@ def collect() -> None:
 
 
 def write_page(page: pathlib.Path, check: bool) -> None:
-    """Writes the page's tables, the README's sentence and its picture anew.
+    """Writes the page's tables, the README's sentences and its picture anew.
 
     Args:
       page: The page.
@@ -159,7 +160,11 @@ def write_page(page: pathlib.Path, check: bool) -> None:
     """
     draw_pictures(check)
     check_pictures()
-    for path, marked, written in ((page, MARKED, section), (README, PICTURED, picture)):
+    for path, marked, written in (
+        (page, MARKED, section),
+        (README, SAID, sentence),
+        (README, PICTURED, picture),
+    ):
         text = path.read_text(encoding="utf-8")
         new = marked.sub(lambda found, made=written: found[1] + made(found[2]) + found[3], text)
         if check and new != text:
@@ -182,16 +187,20 @@ def read_study(name: str) -> "Study":
     return Study(found)
 
 
-def picture(name: str) -> str:
-    """Returns what is said of a sweep above its picture, and the picture, as Markdown."""
+def sentence(name: str) -> str:
+    """Returns which methods a sweep separates from F³OCUS, as Markdown."""
     from f3ocus_jax.sweep import difference_figure
 
     study = read_study(name)
     said = [difference_figure.summarise(study, column) for column in study.columns]
-    if not any(said):
-        return "\nNot run yet.\n\n"
+    return f"\n{said[0]}\n\n" if any(said) else "\nNot run yet.\n\n"
+
+
+def picture(name: str) -> str:
+    """Returns the sentence of a sweep, and its picture, as Markdown."""
+    said = sentence(name)
     shown = f"![{TITLE}, differences to F³OCUS](docs/{PICTURE.name})"
-    return f"\n{said[0]}\n\n{shown}\n\n"
+    return f"{said}{shown}\n\n" if read_study(name).columns else said
 
 
 def draw_pictures(check: bool) -> None:

@@ -46,7 +46,6 @@ ABLATIONS = (
     {"importance": {"lntk": {"kernel": "loss"}}},
     {"importance": {"probe_examples": 1, "probe_batches": 1}},
     {"importance": {"probe_examples": 16}},
-    {"importance": {"probe_examples": 64}},
     {"importance": {"score": "random"}, "selection": {"pick": "index", "index": {"position": 0}}},
 )
 """The flattest and the most important point of the front, scores of other layers, scores of every

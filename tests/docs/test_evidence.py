@@ -51,8 +51,10 @@ def spoil(page, mark):
 
 
 def test_numbers_that_were_changed_by_hand_are_noticed_and_written_anew(copy):
-    marks = {"docs/evidence.md": "<!-- end of results", "README.md": "<!-- end of picture"}
-    texts = {copy / name: spoil(copy / name, mark) for name, mark in marks.items()}
+    pages = [copy / "docs/evidence.md", copy / "README.md"]
+    texts = {page: page.read_text(encoding="utf-8") for page in pages}
+    for page, kind in zip((*pages, pages[1]), ("results", "picture", "sentence"), strict=True):
+        spoil(page, f"<!-- end of {kind}")
     done = write(copy, "--check")
     assert done.returncode == 1
     assert f"{copy / 'docs/evidence.md'} is not what docs/evidence/ gives" in done.stderr
@@ -64,8 +66,9 @@ def test_numbers_that_were_changed_by_hand_are_noticed_and_written_anew(copy):
 
 
 @pytest.mark.extended
-def test_a_sentence_or_a_picture_of_other_results_is_noticed(copy):
-    text = spoil(copy / "README.md", "<!-- end of picture")
+@pytest.mark.parametrize("kind", ["sentence", "picture"])
+def test_a_sentence_or_a_picture_of_other_results_is_noticed(copy, kind):
+    text = spoil(copy / "README.md", f"<!-- end of {kind}")
     assert "README.md is not what docs/evidence/ gives" in write(copy, "--check").stderr
     (copy / "README.md").write_text(text, encoding="utf-8")
     picture = copy / "docs" / "evidence.png"
