@@ -2,8 +2,8 @@
 
 `config.data.manual_dir` names the folder that holds all of their files; what is missing is listed.
 All but "tiny" start from `configs/pretrain.py:evidence`, a ViLT whose text embeddings are MiniLM's,
-or with the family "albef" from `evidence_albef`, an ALBEF whose text layers are. They train whole
-blocks of twelve, in an ALBEF those of its image encoder, for ten rounds of five steps.
+or with the family "albef" from `evidence_albef`, an ALBEF whose text layers are. All but "adapters"
+train whole blocks of twelve, in an ALBEF those of its image encoder, for ten rounds of five steps.
 Variants:
   "": six hospitals of one modality each (`modality_images`).
   "medmnist3": three hospitals of MedMNIST; never together with "", which has the same images.
@@ -11,6 +11,7 @@ Variants:
   "task1": five hospitals of VQA-RAD by organ and VQA-Med 2019 in two halves, as `task1:real5`.
   "label_shift", "label_shift_strong": four hospitals of dermoscopy whose answers differ by a
     Dirichlet distribution of concentration 1 or 0.2.
+  "adapters": the six hospitals, whose clients train adapters in the blocks.
   "tiny": the six hospitals from made-up files and a random model, in seconds.
 Each with a family and a method of `presets.METHODS`, as in "medmnist3_fd" and "albef_lntk".
 """
@@ -26,6 +27,7 @@ VARIANTS = (
     "task1",
     "label_shift",
     "label_shift_strong",
+    "adapters",
     "tiny",
 )
 
@@ -76,6 +78,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.data.partition = ("dirichlet",)
         config.data.clients_per_dataset = 4
         config.data.dirichlet_alpha = CONCENTRATIONS[name]
+    elif name == "adapters":
+        config.training.unit = "adapter"
     elif name == "tiny":
         presets.use_made_up_files(config, family)
     presets.set_method(config, method)

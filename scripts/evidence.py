@@ -242,8 +242,9 @@ def section(name: str) -> str:
         return "\nNot run yet.\n\n"
     counts = sorted({len(study.runs(c, arm)) for c in study.columns for arm in study.arms_of(c)})
     made = [tables.layer_selection(study)]
-    numbered = list(enumerate(study.columns, start=1))
-    made += [comparison_table.comparisons(study, column, number) for number, column in numbered]
+    for number, column in enumerate(study.columns, start=1):
+        makers = (tables.peft, tables.searches, comparison_table.comparisons)
+        made += [make(study, column, number) for make in makers]
     shown = [table for table in made if table is not None and name not in WITHOUT_TABLES]
     parts = [f"**{table.title}**\n\n{formats.markdown(table).strip()}\n" for table in shown]
     seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"

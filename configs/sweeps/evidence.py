@@ -73,11 +73,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "methods": QUESTIONED,
     },
     "adapters": {
+        "bases": ("evidence:adapters",),
         "methods": (*QUESTIONED[:-1], "adap", "lora", "bias", "ln", "feddat", "promptfl"),
-        "settings": {
-            "training": {"unit": "adapter"},
-            "model": {"adapter_size": 16},
-        },
     },
     "budgets": {
         "methods": QUESTIONED[:-1],

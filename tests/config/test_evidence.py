@@ -2,6 +2,7 @@
 
 import pytest
 
+from configs.sweeps.evidence import VARIANTS
 from f3ocus_jax.config import parsing, shipped
 from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import read_tables
@@ -56,7 +57,7 @@ def test_a_foundation_sees_none_of_the_hospitals_images(ending):
 
 @pytest.mark.parametrize("method", presets.METHODS)
 def test_every_method_has_the_adapters_that_its_unit_needs(method):
-    for variant in ("medmnist3", "albef"):
+    for variant in ("medmnist3", "albef", "adapters"):
         config = read(f"{variant}_{method}")
         assert (config.model.adapter_size > 0) == (config.training.unit == "adapter")
 
@@ -71,6 +72,13 @@ def test_stronger_shift_has_the_smaller_concentration():
 def test_a_family_without_a_foundation_is_refused(variant):
     with pytest.raises(ValueError, match=f"unknown variant '{variant}' of this config"):
         read(variant)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_sweep_has_a_plan(name, tmp_path):
+    sweep = parsing.parse(SweepConfig, shipped.read(f"sweeps/evidence:{name}".removesuffix(":")))
+    plan = make_plan(sweep, tmp_path)
+    assert {run.seed for run in plan.with_waiting()} >= set(sweep.seeds)
 
 
 def test_the_sweep_of_albef_follows_the_protocol_of_the_others(tmp_path):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,22 @@ def copy(tmp_path):
 def test_every_number_of_the_pages_follows_from_their_results():
     done = write(REPOSITORY, "--check")
     assert done.returncode == 0, done.stderr
+
+
+def numbers_of(text):
+    """Numbers with a decimal point, without their sign, with the half width of their interval."""
+    return re.findall(r"(?<![\d.])\d+\.\d+(?: ± \d+\.\d+)?", text)
+
+
+def test_every_number_of_the_answers_stands_in_a_table():
+    page = (REPOSITORY / "docs" / "evidence.md").read_text(encoding="utf-8")
+    answers, results = page.split("## What can be said")[1].split("## Results")
+    tables = re.findall(r"<!-- results of \w+ -->(.*?)<!-- end of results -->", results, re.DOTALL)
+    known = {number for table in tables for number in numbers_of(table)}
+    known |= {number.split(" ± ")[0] for number in known}
+    said = numbers_of(answers)
+    assert said
+    assert [number for number in said if number not in known] == []
 
 
 def spoil(page, mark):
