@@ -99,13 +99,14 @@ def test_a_sentence_or_a_picture_of_other_results_is_noticed(copy, kind):
 def test_searches_are_drawn_with_the_reference_of_the_sweep_that_ran_it(copy):
     page, picture = copy / "docs/evidence.md", copy / "docs/evidence/searches/searches.png"
     shutil.rmtree(picture.parent, ignore_errors=True)
+    assert write(copy).returncode == 0
+    assert "](evidence/searches/searches.png)" not in page.read_text(encoding="utf-8")
     changes = {"base": "evidence", "family": "", "algorithm": "abc"}
     runs = [
         with_setting(each, "selection.algorithm=abc", **changes)
         for each in make_results({"f3ocus": 0.1})
     ]
     result_rows.write_csv(runs, picture.parent)
-    assert "/searches.png" not in page.read_text(encoding="utf-8")
     assert write(copy).returncode == 0
     described = style.description_of(picture).splitlines()
     assert [line.split(":")[0] for line in described] == ["NSGA-II", "ABC"]
