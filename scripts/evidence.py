@@ -49,6 +49,9 @@ ON_REQUEST = ("albef",)
 START_OPTIONS = {"": "--width=64", "_albef": "--family=albef"}
 """Ending of the names of a start to an option of `f3ocus initialise`."""
 
+NOT_RUN = "\nNot run yet.\n\n"
+"""What stands in place of the results of a sweep without any."""
+
 MARKED = re.compile(r"(<!-- results of (\w+) -->\n).*?(<!-- end of results -->\n)", re.DOTALL)
 SAID = re.compile(r"(<!-- sentence of (\w+) -->\n).*?(<!-- end of sentence -->\n)", re.DOTALL)
 PICTURED = re.compile(r"(<!-- picture of (\w+) -->\n).*?(<!-- end of picture -->\n)", re.DOTALL)
@@ -135,14 +138,14 @@ def command(*words: str) -> None:
 
 def collect() -> None:
     """Copies the results and some pictures of the sweeps that have a report."""
-    from f3ocus_jax.sweep import kept_pictures
+    from f3ocus_jax.sweep import kept_pictures, result_rows
 
     for name in SWEEPS:
         report, kept = RUNS / "evidence" / name / "report", KEPT / name
-        if not (report / "tables" / "runs.csv").is_file():
+        if not (report / "tables" / result_rows.RUNS_FILE).is_file():
             continue
         kept.mkdir(parents=True, exist_ok=True)
-        for table in ("runs.csv", "clients.csv"):
+        for table in (result_rows.RUNS_FILE, result_rows.CLIENTS_FILE):
             shutil.copyfile(report / "tables" / table, kept / table)
         for picture in COLLECTED.get(name, ()):
             drawn = report / "figures" / f"{picture}_1.png"
@@ -178,7 +181,7 @@ def read_study(name: str) -> "Study":
     from f3ocus_jax.sweep.arms import REFERENCE, Arm
     from f3ocus_jax.sweep.study import Study
 
-    if not (KEPT / name / "runs.csv").is_file():
+    if not (KEPT / name / result_rows.RUNS_FILE).is_file():
         return Study([])
     found = result_rows.read_csv(KEPT / name)
     if name in LENT:
@@ -193,14 +196,14 @@ def sentence(name: str) -> str:
 
     study = read_study(name)
     said = [difference_figure.summarise(study, column) for column in study.columns]
-    return f"\n{said[0]}\n\n" if any(said) else "\nNot run yet.\n\n"
+    return f"\n{said[0]}\n\n" if any(said) else NOT_RUN
 
 
 def picture(name: str) -> str:
     """Returns the sentence of a sweep, and its picture, as Markdown."""
     said = sentence(name)
     shown = f"![{TITLE}, differences to F³OCUS](docs/{PICTURE.name})"
-    return f"{said}{shown}\n\n" if read_study(name).columns else said
+    return said if said == NOT_RUN else f"{said}{shown}\n\n"
 
 
 def draw_pictures(check: bool) -> None:
@@ -239,15 +242,14 @@ def section(name: str) -> str:
 
     study = read_study(name)
     if not study.columns:
-        return "\nNot run yet.\n\n"
-    counts = sorted({len(study.runs(c, arm)) for c in study.columns for arm in study.arms_of(c)})
+        return NOT_RUN
+    seeds = formats.span(len(study.runs(c, arm)) for c in study.columns for arm in study.arms_of(c))
     made = [tables.layer_selection(study)]
     for number, column in enumerate(study.columns, start=1):
         makers = (tables.peft, tables.searches, comparison_table.comparisons)
         made += [make(study, column, number) for make in makers]
     shown = [table for table in made if table is not None and name not in WITHOUT_TABLES]
     parts = [f"**{table.title}**\n\n{formats.markdown(table).strip()}\n" for table in shown]
-    seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     parts += [
         f"![{caption}](evidence/{name}/{picture}.png)\n\n{caption}.\n"
         for picture, caption in CAPTIONS.items()

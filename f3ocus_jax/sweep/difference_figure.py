@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from f3ocus_jax.report import style
-from f3ocus_jax.sweep import looks
+from f3ocus_jax.sweep import formats, looks
 from f3ocus_jax.sweep.intervals import Interval
 from f3ocus_jax.sweep.study import Column, Comparison, Study
 
@@ -122,9 +122,8 @@ def _signed(value: float) -> str:
 
 
 def _seeds(compared: Sequence[Comparison]) -> str:
-    counts = sorted({len(each.by_seed) for each in compared})
-    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{number} seed" if counts == [1] else f"{number} seeds"
+    number = formats.span(len(each.by_seed) for each in compared)
+    return f"{number} seed" if number == "1" else f"{number} seeds"
 
 
 def _draw_row(axes: Axes, row: int, found: Comparison) -> None:

@@ -7,7 +7,7 @@ import math
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from f3ocus_jax.report import text_table
 from f3ocus_jax.sweep.intervals import Interval
@@ -173,6 +173,17 @@ def write_all(table: Table, folder: str | os.PathLike[str]) -> list[pathlib.Path
         path.write_bytes(text.encode("utf-8", "backslashreplace"))
         written.append(path)
     return written
+
+
+def span(counts: Iterable[int]) -> str:
+    """Writes the least and the most of some counts, of which there is one at least.
+
+    >>> span([5, 5]), span([5, 3, 4])
+    ('5', '3 to 5')
+    """
+    known = set(counts)
+    least, most = min(known), max(known)
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def escape_latex(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from f3ocus_jax.selection import METAHEURISTICS
-from f3ocus_jax.sweep import comparison_table, intervals, paper_figures
+from f3ocus_jax.sweep import comparison_table, formats, intervals, paper_figures
 from f3ocus_jax.sweep.arms import PEFT, Arm
 from f3ocus_jax.sweep.formats import NOTHING, Cell, Number, Table
 from f3ocus_jax.sweep.intervals import Interval
@@ -202,10 +202,9 @@ def _seeds_note(study: Study, arms: Sequence[Arm], columns: Sequence[Column] | N
     counts = {
         len(study.runs(column, arm)) for column in columns or study.columns for arm in arms
     } - {0}
-    least, most = min(counts), max(counts)
-    if most == 1:
+    if counts == {1}:
         return "n = 1 seed in every cell: observations without intervals."
-    return f"n = {most} seeds in every cell." if least == most else f"n = {least} to {most} seeds."
+    return f"n = {formats.span(counts)} seeds{' in every cell' if len(counts) == 1 else ''}."
 
 
 def _published(arm: Arm, column: Column) -> Cell:
