@@ -220,8 +220,8 @@ MISTAKES = [
         "federation/test_stages.py federation/test_training.py federation/test_peft_runs.py",
         (
             "clients that drop out train all the same",
-            "indices = np.flatnonzero(present_K & ~dropped_K & local_K)",
-            "indices = np.flatnonzero(present_K & local_K)",
+            "who = np.flatnonzero(present_K & ~dropped_K)",
+            "who = np.flatnonzero(present_K)",
         ),
         (
             "stragglers take all their steps",
@@ -274,8 +274,8 @@ MISTAKES = [
         ),
         (
             "a test loss that is not finite is not noticed",
-            "_check_finite(int(state.round), metrics, training)",
-            "_check_finite(int(state.round), {}, training)",
+            "_check_finite(number, metrics, training)",
+            "_check_finite(number, {}, training)",
         ),
     ),
     *_at(

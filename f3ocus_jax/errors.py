@@ -27,5 +27,9 @@ class RoundError(RuntimeError):
     """A round that failed; the message names round, clients and step or layer."""
 
 
+class ProtocolError(ValueError):
+    """A message between server and site that is refused; names site, message and what is wrong."""
+
+
 class CompilerError(RuntimeError):
     """A compiler that gives wrong numbers."""

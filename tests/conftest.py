@@ -55,6 +55,12 @@ def real_builds(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return tmp_path_factory.mktemp("real_builds")
 
 
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The folder of made-up datasets: what one test builds, the others find."""
+    return tmp_path_factory.mktemp("data")
+
+
 @pytest.fixture
 def full_precision() -> Iterator[None]:
     """Matrix products in float32, as torch's are: without it a GPU rounds their factors."""

@@ -20,7 +20,7 @@ from f3ocus_jax.evaluation import inference, written_answers
 from f3ocus_jax.evaluation.written_answers import AnswerDecoder, make_answer_decoder
 from f3ocus_jax.federation import admission, budgets as budgets_lib, checkpoint, costs
 from f3ocus_jax.federation.budgets import Budgets
-from f3ocus_jax.federation.client_side import make_client_side, make_local_optimizer
+from f3ocus_jax.federation.client_side import ClientSide, make_client_side, make_local_optimizer
 from f3ocus_jax.federation.layer_costs import layer_costs
 from f3ocus_jax.federation.participation import Participation
 from f3ocus_jax.federation.round import Stages
@@ -143,13 +143,7 @@ def make_stages(
       ConfigError: for an unknown score, selection algorithm, pick, loss or server optimizer.
     """
     federated, seed, participation = config.federated, config.seed, budgets.participation
-    client_side = make_client_side(
-        model,
-        importance=config.importance,
-        training=config.training,
-        loss=config.model.loss,
-        skip_frozen=federated.clients_at_once == 1,
-    )
+    client_side = client_side_of(config, model)
     server_side = make_server_side(
         budgets, selection=config.selection, aggregation=config.aggregation
     )
@@ -169,11 +163,29 @@ def make_stages(
             predict,
             frozen,
             clients,
-            unit=settings.unit,
-            validates=config.data.validation_share > 0,
-            keeps_answers=not config.distributed.own_data,
+            **evaluation_options(config),
         ),
     )
+
+
+def client_side_of(config: ExperimentConfig, model: Model) -> ClientSide:
+    """Makes the client's half of a run's rounds."""
+    return make_client_side(
+        model,
+        importance=config.importance,
+        training=config.training,
+        loss=config.model.loss,
+        skip_frozen=config.federated.clients_at_once == 1,
+    )
+
+
+def evaluation_options(config: ExperimentConfig) -> dict[str, Any]:
+    """Returns the options of `make_evaluate_stage` and `make_measure` in a run."""
+    return {
+        "unit": config.training.unit,
+        "validates": config.data.validation_share > 0,
+        "keeps_answers": not config.distributed.own_data,
+    }
 
 
 def make_start(

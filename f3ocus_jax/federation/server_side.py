@@ -59,6 +59,9 @@ Weigh = Callable[[Array, Array, TrainedLayers, int], LayerWeights]
 Receive = Callable[[Any, Rows, Params, TrainedLayers, Any, ClientUpdate], tuple[Any, Any]]
 Judge = Callable[[ReceivedUpdate], UpdateNorms]
 Step = Callable[[ServerState, Any, Any, TrainedLayers], ServerState]
+ReceiveAll = Callable[
+    [Rows, Params, Sequence[TrainedLayers], LayerWeights, Sequence[ClientUpdate]], tuple[Any, Any]
+]
 TakeUp = Callable[
     [ServerState, Sequence["SentUpdate"]],
     tuple[ServerState, UpdateNorms],
@@ -77,16 +80,19 @@ class ServerSide:
       weigh: (numbers of training examples, local steps, trained layers of all clients, L) ->
         weights of all clients, see `weights.weigh_layers` and `weights.normalise_steps`.
       receive: (total, rows_L, head, trained layers, weight, update) -> (total, `ReceivedUpdate`).
+      receive_all: (rows_L, head, trained layers, weights and update of each client) -> (total,
+        received_K): `start` and `receive` for updates that arrive one by one.
       judge: received_K -> norms of the updates, and whether each is used.
       step: (state, total, received_K, trained layers of all clients) -> state after the round.
       take_up: (state, `SentUpdate` of each client) -> (state after the round, norms): `weigh`,
-        `start`, `receive` and `step` for updates that arrive one by one.
+        `receive_all`, `judge` and `step`.
     """
 
     choose: Choose
     start: Start
     weigh: Weigh
     receive: Receive
+    receive_all: ReceiveAll
     judge: Judge
     step: Step
     take_up: TakeUp
@@ -108,14 +114,16 @@ def make_server_side(
     start, receive = make_receive(aggregation)
     weigh, judge = _make_weigh(aggregation), make_judge(aggregation)
     step = _make_step(aggregation, budgets.participation.most)
+    receive_all = _make_receive_all(aggregation)
     return ServerSide(
         choose=_make_choose(budgets, selection),
         start=start,
         weigh=weigh,
         receive=receive,
+        receive_all=receive_all,
         judge=judge,
         step=step,
-        take_up=_make_take_up(start, weigh, receive, judge, step),
+        take_up=_make_take_up(weigh, receive_all, judge, step),
     )
 
 
@@ -280,24 +288,41 @@ def _make_combine(
     return combine
 
 
-def _make_take_up(start: Start, weigh: Weigh, receive: Receive, judge: Judge, step: Step) -> TakeUp:
+@kept
+def _make_receive_all(settings: AggregationConfig) -> ReceiveAll:
+    start, receive = make_receive(settings)
     compiled = jax.jit(receive)
 
+    def receive_all(
+        rows_L: Rows,
+        head: Params,
+        trained: Sequence[TrainedLayers],
+        weights_K: LayerWeights,
+        updates: Sequence[ClientUpdate],
+    ) -> tuple[Any, ReceivedUpdate]:
+        total: Any = start(rows_L, head)
+        received = []
+        for index, (layers, update) in enumerate(zip(trained, updates, strict=True)):
+            sent = (layers, weights.take(weights_K, index), update)
+            total, one = compiled(total, rows_L, head, *sent)
+            received.append(one)
+        return total, _stack(received)
+
+    return receive_all
+
+
+def _make_take_up(weigh: Weigh, receive_all: ReceiveAll, judge: Judge, step: Step) -> TakeUp:
     def take_up(
         state: ServerState, updates: Sequence[SentUpdate]
     ) -> tuple[ServerState, UpdateNorms]:
-        total: Any = start(state.rows_L, state.head)
-        trained_K = _stack([trained for trained, *_ in updates])
+        trained = [layers for layers, *_ in updates]
+        trained_K = _stack(trained)
         examples_K = np.array([examples for _, examples, _, _ in updates], np.float32)
         steps_K = np.array([steps for _, _, steps, _ in updates], np.int32)
         num_layers = jax.tree.leaves(state.rows_L)[0].shape[0]
         weights_K = weigh(examples_K, steps_K, trained_K, num_layers)
-        received = []
-        for index, (trained, _, _, update) in enumerate(updates):
-            sent = (trained, weights.take(weights_K, index), update)
-            total, one = compiled(total, state.rows_L, state.head, *sent)
-            received.append(one)
-        received_K = _stack(received)
+        sent = [update for *_, update in updates]
+        total, received_K = receive_all(state.rows_L, state.head, trained, weights_K, sent)
         return step(state, total, received_K, trained_K), judge(received_K)
 
     return take_up

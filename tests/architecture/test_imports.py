@@ -21,6 +21,7 @@ ORDER = (
     "evaluation",
     "report",
     "federation",
+    "deployment",
     "_command_line",
     "sweep",
 )

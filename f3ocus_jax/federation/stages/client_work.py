@@ -25,13 +25,13 @@ class ClientWork:
       memory: Memory of the client.
       task: Task of its local training.
       trained: Parameters that it trains.
-      weight: Weight of the client in each layer's mean.
+      weight: Weight of the client in each layer's mean; None at a site, which does not know it.
     """
 
     memory: ClientMemory
     task: LocalTask
     trained: TrainedLayers
-    weight: LayerWeights
+    weight: LayerWeights | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class TrainingClients:
         who: np.ndarray,
         layers_KR: np.ndarray,
         steps_K: np.ndarray,
-        weights_K: LayerWeights,
+        weights_K: LayerWeights | None,
         memory: ClientMemory,
         heads: Params,
     ) -> ClientWork:
@@ -84,7 +84,7 @@ class TrainingClients:
                 trains_head=self.settings.trains_head(number),
             ),
             trained=self.trained(number, who, layers_KR, heads),
-            weight=weights.take(weights_K, who),
+            weight=None if weights_K is None else weights.take(weights_K, who),
         )
 
     def trained(
@@ -111,7 +111,7 @@ class TrainingClients:
             norms = norms.of_all(indices, len(self.data))
             losses_KS[indices], trained_K[indices] = received.losses_S, True
             for index in indices[~np.asarray(received.finite)]:
-                left_out[index] = _describe_failure(losses_KS[index])
+                left_out[index] = describe_failure(losses_KS[index])
             for index in np.flatnonzero(norms.outlying_K & ~norms.accepted_K):
                 left_out[index] = describe_ratio(norms, int(index))
         steps_K = steps_K * trained_K
@@ -139,7 +139,7 @@ def describe_ratio(norms: UpdateNorms, index: int) -> str:
     return f"the norm of its update is {ratio:.3g} times the median of the round"
 
 
-def _describe_failure(losses_S: np.ndarray) -> str:
+def describe_failure(losses_S: np.ndarray) -> str:
     """Says where a client's training went wrong."""
     bad = np.flatnonzero(~np.isfinite(losses_S))
     if len(bad):

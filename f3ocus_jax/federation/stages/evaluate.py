@@ -1,7 +1,7 @@
 """Evaluate stage: every client measures the global model on its validation and test splits."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from f3ocus_jax.evaluation.inference import Predict
 from f3ocus_jax.federation.stages.client_axis import by_client
 from f3ocus_jax.federation.stages.client_work import describe_ratio
 from f3ocus_jax.models import units
-from f3ocus_jax.types import Params, ServerState, TrainingOutcome
+from f3ocus_jax.types import Params, Rows, ServerState, TrainingOutcome
 
 
 class EvaluateStage(Protocol):
@@ -35,6 +35,10 @@ class EvaluateStage(Protocol):
           K metrics.
         """
         ...
+
+
+Measure = Callable[[Rows, Params, Params], dict[str, ClientMetrics]]
+"""(rows_L, head, own heads or None) -> name of each client to its metrics."""
 
 
 def make_evaluate_stage(
@@ -62,21 +66,15 @@ def make_evaluate_stage(
       test loss, or a validation loss where the test splits are left out.
     """
 
+    measure = make_measure(
+        predict, frozen, clients, unit=unit, validates=validates, keeps_answers=keeps_answers
+    )
+
     def evaluate(
         state: ServerState, training: TrainingOutcome | None = None, heads: Params = None, /
     ) -> list[ClientMetrics]:
-        params = units.join(frozen, state.rows_L, state.head, unit)
-        local = local_clients(clients)
-        own_heads = by_client(heads, [client.name for client in clients])
-        measured = client_metrics.evaluate_clients(
-            predict, params, local, heads=own_heads, validates=validates
-        )
-        if not keeps_answers:
-            measured = [dataclasses.replace(one, correct="") for one in measured]
-        own = {
-            client.name: dataclasses.asdict(metrics)
-            for client, metrics in zip(local, measured, strict=True)
-        }
+        measured = measure(state.rows_L, state.head, heads)
+        own = {name: dataclasses.asdict(metrics) for name, metrics in measured.items()}
         everyone = {
             name: ClientMetrics(**one)
             for part in hosts.all_gather(own)
@@ -84,11 +82,64 @@ def make_evaluate_stage(
         }
         # Every host checks every client, so that all of them stop at the same point.
         metrics = {client.name: everyone[client.name] for client in clients}
-        _check_measurable(metrics)
-        _check_finite(int(state.round), metrics, training)
+        check_metrics(int(state.round), metrics, training)
         return list(metrics.values())
 
     return evaluate
+
+
+def make_measure(
+    predict: Predict,
+    frozen: Params,
+    clients: list[ClientData],
+    *,
+    unit: str,
+    validates: bool,
+    keeps_answers: bool,
+) -> Measure:
+    """Makes the clients' part of the stage, for those whose examples are here.
+
+    Args:
+      predict: Runs the model over a split.
+      frozen: Parameters that no client trains.
+      clients: All K clients.
+      unit: A key of `units.UNITS`.
+      validates: See `make_evaluate_stage`.
+      keeps_answers: See `make_evaluate_stage`.
+
+    Returns:
+      The function.
+    """
+
+    def measure(rows_L: Rows, head: Params, heads: Params) -> dict[str, ClientMetrics]:
+        params = units.join(frozen, rows_L, head, unit)
+        local = local_clients(clients)
+        own_heads = by_client(heads, [client.name for client in clients])
+        measured = client_metrics.evaluate_clients(
+            predict, params, local, heads=own_heads, validates=validates
+        )
+        if not keeps_answers:
+            measured = [dataclasses.replace(one, correct="") for one in measured]
+        return {client.name: one for client, one in zip(local, measured, strict=True)}
+
+    return measure
+
+
+def check_metrics(
+    number: int, metrics: Mapping[str, ClientMetrics], training: TrainingOutcome | None
+) -> None:
+    """Checks what all clients measured of a model.
+
+    Args:
+      number: Round number.
+      metrics: Name of each client to its metrics.
+      training: Outcome of the training that led to the model; None if there was none.
+
+    Raises:
+      RoundError: If nothing could be measured, or a loss is not finite.
+    """
+    _check_measurable(metrics)
+    _check_finite(number, metrics, training)
 
 
 def _check_measurable(metrics: Mapping[str, ClientMetrics]) -> None:

@@ -1,7 +1,7 @@
 """Score stage: every client measures the importance of its layers (F³OCUS, section 3.2)."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +18,7 @@ from f3ocus_jax.federation.stages import last_scores, score_changes
 from f3ocus_jax.federation.stages.client_axis import put_clients, take_clients
 from f3ocus_jax.importance import Importance
 from f3ocus_jax.importance.settings import ImportanceConfig
-from f3ocus_jax.types import ClientMemory, Params, ServerState
+from f3ocus_jax.types import ClientMemory, Params, Rows, ServerState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +39,34 @@ class ScoredClients:
     kept_K: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class ScoreAnswers:
+    """What the clients of a round answer when they are asked for their scores.
+
+    Attributes:
+      importance: Importance with leading axis K; any values for clients that did not answer.
+      reasons: Reason why each client's scores cannot be used; None if they can.
+      kept_K: bool, True for clients whose scores are those of an earlier round.
+    """
+
+    importance: Importance
+    reasons: list[str | None]
+    kept_K: np.ndarray
+
+
 ScoreStage = Callable[
     [ServerState, ClientMemory, int, jax.Array], tuple[ScoredClients, ClientMemory]
 ]
 """(state, memory, round number, key) -> (scored clients, memory)."""
+
+ScoreClients = Callable[
+    [Rows, Params, ClientMemory, int, np.ndarray, np.ndarray], tuple[ScoreAnswers, ClientMemory]
+]
+"""(rows_L, head, memory, round number, key data of the K clients, indices of those that are asked)
+-> (answers, memory)."""
+
+TakeScores = Callable[[int, ScoreAnswers], ScoredClients]
+"""(round number, answers) -> scored clients."""
 
 
 def make_score_stage(
@@ -69,22 +93,70 @@ def make_score_stage(
     Returns:
       The stage. It raises RoundError if fewer than `federated.min_clients` scores are usable.
     """
-    local_K, names = local_mask(clients), [client.name for client in clients]
-    score_clients = placement.stream(
-        _make_score_one(client_side),
-        placement.KEEP_ALL,
-        most=min(participation.most, int(local_K.sum())),
-        placement=federated.placement,
-        clients_in_memory=federated.clients_in_memory,
-    )
+    shared: dict[str, Any] = {"importance": importance, "federated": federated, "seed": seed}
+    ask = make_score_clients(client_side, frozen, clients, most=participation.most, **shared)
+    names = [client.name for client in clients]
+    take = make_take_scores(names, participation, **shared)
 
     def score(
         state: ServerState, memory: ClientMemory, number: int, key: jax.Array
     ) -> tuple[ScoredClients, ClientMemory]:
         present = np.flatnonzero(participation.present(number))
+        keys_K = client_keys(key, len(clients))
+        answers, memory = ask(state.rows_L, state.head, memory, number, keys_K, present)
+        return take(number, answers), memory
+
+    return score
+
+
+def client_keys(key: jax.Array, clients: int) -> np.ndarray:
+    """Returns the data of the key that each of K clients scores its layers with in a round."""
+    return np.asarray(jax.random.key_data(jax.random.split(key, clients)))
+
+
+def make_score_clients(
+    client_side: ClientSide,
+    frozen: Params,
+    clients: list[ClientData],
+    *,
+    most: int,
+    importance: ImportanceConfig,
+    federated: FederatedConfig,
+    seed: int,
+) -> ScoreClients:
+    """Makes the clients' part of the stage: those that are asked score their layers.
+
+    Args:
+      client_side: The client's half of a round.
+      frozen: Parameters that no client trains.
+      clients: All K clients.
+      most: Largest number of clients in a round.
+      importance: Settings of the score.
+      federated: Settings of the placement.
+      seed: Seed of the run.
+
+    Returns:
+      The function.
+    """
+    local_K = local_mask(clients)
+    score_clients = placement.stream(
+        _make_score_one(client_side),
+        placement.KEEP_ALL,
+        most=min(most, int(local_K.sum())),
+        placement=federated.placement,
+        clients_in_memory=federated.clients_in_memory,
+    )
+
+    def ask(
+        rows_L: Rows,
+        head: Params,
+        memory: ClientMemory,
+        number: int,
+        keys_K: np.ndarray,
+        present: np.ndarray,
+    ) -> tuple[ScoreAnswers, ClientMemory]:
         due = last_scores.due_clients(memory, present, number, importance.every)
         own = due[local_K[due]]
-        keys_K = jax.random.key_data(jax.random.split(key, len(clients)))
         # Eigenvectors belong to their examples.
         drawn_in = number if memory.vectors_LNC is None else 0
 
@@ -94,20 +166,49 @@ def make_score_stage(
             own_memory = ClientMemory(vectors_LNC=memory.vectors_LNC, head=memory.head)
             return take_clients(own_memory, who), stack_batches(probes), keys_K[who]
 
-        shared = (frozen, state.rows_L, state.head)
-        _, made = score_clients(shared, len(own), gather)
+        _, made = score_clients((frozen, rows_L, head), len(own), gather)
         indices, found = hosts.gather_clients(own, made)
         memory, scored, failed = _take_up(memory, number, indices, found, len(clients))
         reasons = _failures(failed, scored, importance.score)
-        check_enough(number, names, len(present), reasons, federated.min_clients)
-        left_out = _first_reasons(participation.reasons(number), reasons)
-        present_K = np.array([reason is None for reason in left_out])
         kept_K = np.isin(np.arange(len(clients)), np.setdiff1d(present, indices))
-        everyone = _extend_to_all(take_clients(scored, present), present, len(clients))
-        everyone = score_changes.change(everyone, present_K, importance, seed)
-        return ScoredClients(everyone, left_out, present_K, kept_K), memory
+        return ScoreAnswers(scored, reasons, kept_K), memory
 
-    return score
+    return ask
+
+
+def make_take_scores(
+    names: Sequence[str],
+    participation: Participation,
+    *,
+    importance: ImportanceConfig,
+    federated: FederatedConfig,
+    seed: int,
+) -> TakeScores:
+    """Makes the server's part of the stage: who goes on, and with which scores.
+
+    Args:
+      names: Names of the K clients.
+      participation: Participation of the clients in every round.
+      importance: Settings of the score.
+      federated: The smallest number of clients.
+      seed: Seed of the run.
+
+    Returns:
+      The function. It raises RoundError if fewer than `federated.min_clients` scores are usable.
+    """
+
+    def take(number: int, answers: ScoreAnswers) -> ScoredClients:
+        planned = participation.reasons(number)
+        present = np.flatnonzero([reason is None for reason in planned])
+        check_enough(number, names, len(present), answers.reasons, federated.min_clients)
+        left_out = _first_reasons(planned, answers.reasons)
+        present_K = np.array([reason is None for reason in left_out])
+        some = take_clients(answers.importance, present)
+        everyone = _extend_to_all(some, present, len(names))
+        everyone = score_changes.change(everyone, present_K, importance, seed)
+        return ScoredClients(everyone, left_out, present_K, answers.kept_K)
+
+    return take
 
 
 @kept

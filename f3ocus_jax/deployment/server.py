@@ -1,0 +1,384 @@
+"""The server's half of the protocol: it asks the sites, checks their answers, and never sees data.
+
+A stage of a round is asked for (`ask_scores`, `ask_training`, `ask_metrics`), answered site by site
+in any order (`take`), and then concluded (`scores`, `updates`, `metrics`). A site that has not
+answered by then is left out as one that dropped out.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import jax
+import numpy as np
+
+from f3ocus_jax.aggregation import weights
+from f3ocus_jax.clients import placement
+from f3ocus_jax.data.examples import ClientData, Examples, RemoteExamples
+from f3ocus_jax.deployment import wire
+from f3ocus_jax.deployment.layout import make_layout
+from f3ocus_jax.deployment.messages import (
+    NOTHING,
+    EvaluateTask,
+    Failure,
+    Join,
+    Message,
+    Metrics,
+    ModelTask,
+    Scores,
+    ScoreTask,
+    TrainTask,
+    Update,
+)
+from f3ocus_jax.deployment.model_log import ModelLog
+from f3ocus_jax.errors import ProtocolError
+from f3ocus_jax.evaluation.client_metrics import ClientMetrics
+from f3ocus_jax.federation.budgets import Budgets
+from f3ocus_jax.federation.client_side import ClientUpdate
+from f3ocus_jax.federation.participation import DROPPED_OUT
+from f3ocus_jax.federation.server_side import make_server_side
+from f3ocus_jax.federation.settings import ExperimentConfig
+from f3ocus_jax.federation.stages.client_axis import put_clients, take_clients
+from f3ocus_jax.federation.stages.client_work import describe_clients
+from f3ocus_jax.federation.stages.evaluate import check_metrics
+from f3ocus_jax.federation.stages.score import (
+    ScoreAnswers,
+    ScoredClients,
+    client_keys,
+    make_take_scores,
+)
+from f3ocus_jax.federation.stages.train import ReceivedUpdates, TrainingPlan, TrainingServer
+from f3ocus_jax.importance import Importance
+from f3ocus_jax.models import head as head_lib
+from f3ocus_jax.types import Array, ServerState, TrainingOutcome
+
+ANSWERS: dict[type[Message], tuple[type[Message], ...]] = {
+    ScoreTask: (Scores, Failure),
+    TrainTask: (Update, Failure),
+    EvaluateTask: (Metrics,),
+}
+"""Task to what a site may answer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """Tasks that the server has sent and not concluded.
+
+    Attributes:
+      kind: Class of the tasks.
+      number: Round number.
+      state: State of the server when it asked.
+      tasks: Site to its task.
+      answers: Site to its answer; fills up as they come.
+      plan: Plan of the training, if it is one.
+    """
+
+    kind: type[Message]
+    number: int
+    state: ServerState
+    tasks: Mapping[str, Message]
+    answers: dict[str, Message] = dataclasses.field(default_factory=dict)
+    plan: TrainingPlan | None = None
+
+
+class Server:
+    """The server: its choices and its model, without any example.
+
+    Attributes:
+      names: Names of the K sites, in the federation's order.
+      side: Functions of the server.
+    """
+
+    def __init__(
+        self, config: ExperimentConfig, budgets: Budgets, start: ServerState, digest: str
+    ) -> None:
+        """Builds a server that no site has joined yet.
+
+        Args:
+          config: Settings of the run.
+          budgets: Limits of every site, and its participation.
+          start: State before the next round.
+          digest: Hash that all sites must have, see `agreement.digest`.
+        """
+        self.names = budgets.clients
+        self.side = make_server_side(
+            budgets, selection=config.selection, aggregation=config.aggregation
+        )
+        self._config, self._budgets, self._digest = config, budgets, digest
+        self._layout = make_layout(config, start.rows_L, start.head)
+        self._log, self._held = ModelLog(start), dict.fromkeys(self.names, NOTHING)
+        self._joined: dict[str, Join] = {}
+        self._asked: Asked | None = None
+        self._take_scores = make_take_scores(
+            self.names,
+            budgets.participation,
+            importance=config.importance,
+            federated=config.federated,
+            seed=config.seed,
+        )
+
+    def join(self, site: str, data: bytes) -> None:
+        """Takes up a site's first message, also that of a site that was started again.
+
+        Args:
+          site: Name of the site that sent it, as the transport knows it.
+          data: The message.
+
+        Raises:
+          ProtocolError: If it is refused.
+        """
+        message = self._decode(site, data, wire.Expected((Join,), site, 0))
+        if message.digest != self._digest:
+            problem = "its settings, answers, findings or start weights are not the server's"
+            wire.refuse(site, message.kind, problem)
+        before = self._joined.get(site, message)
+        if message.fields() != before.fields():
+            wire.refuse(site, message.kind, "it has other examples than when it first joined")
+        if self._asked is not None:
+            wire.refuse(site, message.kind, "tasks of a round are not concluded")
+        self._joined[site], self._held[site] = message, NOTHING
+
+    @property
+    def clients(self) -> list[ClientData]:
+        """The K sites, of whose splits only the sizes are known.
+
+        Raises:
+          ProtocolError: If a site has not joined.
+        """
+        for name in self.names:
+            if name not in self._joined:
+                wire.refuse(name, "join", "it has not come yet")
+        return [_remote(self._joined[name]) for name in self.names]
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the sites that have not answered yet."""
+        asked = self._asked
+        return [] if asked is None else [name for name in asked.tasks if name not in asked.answers]
+
+    def ask_scores(self, state: ServerState, number: int, key: jax.Array) -> dict[str, bytes]:
+        """Returns the tasks of the score stage.
+
+        Args:
+          state: State after the last round.
+          number: Round number.
+          key: Key of the scores of the round.
+
+        Returns:
+          Site to its task, for the sites that take part in the round.
+        """
+        keys_K, present_K = client_keys(key, len(self.names)), self._present(number)
+        given = {
+            self.names[index]: (*self._changes(state, self.names[index]), keys_K[index])
+            for index in np.flatnonzero(present_K)
+        }
+        tasks = {name: ScoreTask(number, name, *given[name]) for name in given}
+        return self._ask(Asked(ScoreTask, number, state, tasks))
+
+    def ask_training(
+        self, state: ServerState, number: int, mask_KL: Array, present_K: np.ndarray
+    ) -> dict[str, bytes]:
+        """Returns the tasks of the train stage.
+
+        Args:
+          state: State after the last round.
+          number: Round number.
+          mask_KL: bool, True where site k trains layer l.
+          present_K: bool, sites that take part.
+        """
+        plan = self._training.plan(number, mask_KL, present_K, state.head)
+        tasks = {}
+        for index in plan.who:
+            name, layers_R = self.names[index], plan.layers_KR[index]
+            used_R = layers_R[layers_R < self._layout.num_layers]
+            steps = int(plan.steps_K[index])
+            tasks[name] = TrainTask(number, name, used_R, len(layers_R), steps)
+        return self._ask(Asked(TrainTask, number, state, tasks, plan=plan))
+
+    def ask_metrics(self, state: ServerState) -> dict[str, bytes]:
+        """Returns the tasks of the evaluate stage, for all sites."""
+        number = int(state.round)
+        tasks = {
+            name: EvaluateTask(number, name, *self._changes(state, name)) for name in self.names
+        }
+        return self._ask(Asked(EvaluateTask, number, state, tasks))
+
+    def take(self, site: str, data: bytes) -> None:
+        """Takes up the answer of one site.
+
+        Args:
+          site: Name of the site that sent it, as the transport knows it.
+          data: The answer, as it was received.
+
+        Raises:
+          ProtocolError: If it is refused; the server is then as it was before.
+        """
+        asked = self._asked
+        if asked is None:
+            wire.refuse(site, "a message", "nothing is asked for")
+        expected = wire.Expected(ANSWERS[asked.kind], site, asked.number)
+        message = self._decode(site, data, expected)
+        name = f"{message.kind} of round {message.round}"
+        if site not in asked.tasks:
+            wire.refuse(site, name, "it was not asked for")
+        if site in asked.answers:
+            wire.refuse(site, name, "it has already come")
+        self._check_answer(asked.tasks[site], message)
+        asked.answers[site] = message
+        if issubclass(asked.kind, ModelTask):
+            self._held[site] = self._log.round
+
+    def scores(self) -> ScoredClients:
+        """Concludes the score stage.
+
+        Raises:
+          RoundError: If too few sites have scores.
+        """
+        asked, answers = self._conclude(ScoreTask)
+        count, shape = len(self.names), (len(self.names), self._layout.num_layers)
+        importance = Importance.empty(shape, eigenvalues=self._layout.has_eigenvalues)
+        reasons: list[str | None] = [None] * count
+        kept_K = np.zeros(count, bool)
+        for name in asked.tasks:
+            index, answer = self.names.index(name), answers.get(name)
+            if isinstance(answer, Scores):
+                importance = put_clients(importance, np.array(index), answer.importance)
+                kept_K[index] = answer.kept
+            else:
+                reasons[index] = answer.reason if isinstance(answer, Failure) else DROPPED_OUT
+        return self._take_scores(asked.number, ScoreAnswers(importance, reasons, kept_K))
+
+    def updates(self) -> ReceivedUpdates:
+        """Concludes the train stage.
+
+        All updates of a round are held until here and added up in the sites' order, so that the
+        order in which they came does not change a bit.
+
+        Raises:
+          RoundError: If too few updates are usable.
+        """
+        asked, answers = self._conclude(TrainTask)
+        plan, state = cast(TrainingPlan, asked.plan), asked.state
+        came_K = np.array([name in answers for name in self.names])
+        indices = np.flatnonzero(came_K)
+        lost_K = np.isin(np.arange(len(came_K)), plan.who) & ~came_K
+        plan = dataclasses.replace(plan, dropped_K=plan.dropped_K | lost_K)
+        training = self._training
+        most = int(training.facts.planned_K.max())
+        trained_K = training.facts.trained(plan.number, indices, plan.layers_KR, state.head)
+        updates, failures = [], {}
+        for index in indices:
+            answer = answers[self.names[index]]
+            updates.append(_as_update(answer, state, plan, most))
+            if isinstance(answer, Failure):
+                failures[int(index)] = answer.reason
+        received_K: Any = None
+        total = self.side.start(state.rows_L, state.head)
+        if updates:
+            trained = [take_clients(trained_K, at) for at in range(len(indices))]
+            weights_K = weights.take(cast(Any, plan.weights_K), indices)
+            given = (state.rows_L, state.head, trained, weights_K, updates)
+            total, received_K = self.side.receive_all(*given)
+        return training.conclude(plan, indices, total, received_K, state.head, failures)
+
+    def metrics(self, training: TrainingOutcome | None) -> list[ClientMetrics]:
+        """Concludes the evaluate stage.
+
+        Args:
+          training: Outcome of the training that led to the model; None if there was none.
+
+        Returns:
+          K metrics, empty ones for a site that has not answered.
+
+        Raises:
+          RoundError: If nothing could be measured, or a loss is not finite.
+        """
+        asked, answers = self._conclude(EvaluateTask)
+        found = {name: ClientMetrics({}, []) for name in self.names}
+        for name, answer in answers.items():
+            found[name] = cast(Metrics, answer).metrics
+        check_metrics(asked.number, found, training)
+        return list(found.values())
+
+    @property
+    def _training(self) -> TrainingServer:
+        config, clients = self._config, self.clients
+        facts = describe_clients(clients, config.training, config.seed)
+        participation, least = self._budgets.participation, config.federated.min_clients
+        return TrainingServer(self.side, facts, participation, least, self._budgets.slots)
+
+    def _present(self, number: int) -> np.ndarray:
+        return self._budgets.participation.present(number)
+
+    def _changes(self, state: ServerState, site: str) -> tuple[int, Any]:
+        """Returns (round of the model that a site holds, what has changed since)."""
+        self._log.follow(state)
+        return self._held[site], self._log.since(self._held[site])
+
+    def _ask(self, asked: Asked) -> dict[str, bytes]:
+        self._asked = asked
+        return {name: wire.encode(task) for name, task in asked.tasks.items()}
+
+    def _conclude(self, kind: type[Message]) -> tuple[Asked, dict[str, Message]]:
+        asked = self._asked
+        if asked is None or asked.kind is not kind:
+            raise ProtocolError(f"there is no {kind.kind} to conclude")
+        self._asked = None
+        return asked, asked.answers
+
+    def _decode(self, site: str, data: bytes, expected: wire.Expected) -> Any:
+        if site not in self.names:
+            wire.refuse(site, "a message", "it is no site of this federation")
+        return wire.decode(data, self._layout, expected)
+
+    def _check_answer(self, task: Message, answer: Message) -> None:
+        """Refuses an answer that is not that of its task."""
+        name = f"{answer.kind} of round {answer.round}"
+        if isinstance(answer, Failure) and answer.task != task.kind:
+            wire.refuse(answer.site, name, f"it is not of the {task.kind} that was sent")
+        if isinstance(answer, Update) and isinstance(task, TrainTask):
+            for what, given, wanted in self._wanted(task, answer):
+                if given != wanted:
+                    wire.refuse(answer.site, name, f"{what} = {given}, must be {wanted}")
+
+    def _wanted(self, task: TrainTask, answer: Update) -> Sequence[tuple[str, Any, Any]]:
+        """Returns (name, value, value that it must have) of what an update says of itself."""
+        joined, sent = self._joined[task.site], answer.parameters
+        entry = head_lib.OF_TASK[joined.task]
+        sends_head = self._config.training.sends_head(task.round) and entry in self._layout.heads
+        return [
+            ("layers", sent.layers_R.tolist(), task.layers_R.tolist()),
+            ("heads", sorted(sent.head), [entry] if sends_head else []),
+            ("steps", len(answer.losses_S), task.steps),
+            ("examples", answer.examples, joined.train),
+        ]
+
+
+def _as_update(answer: Message, state: ServerState, plan: TrainingPlan, most: int) -> ClientUpdate:
+    """Returns an answer as local training makes it, padded; not finite for a failure.
+
+    Args:
+      answer: `Update` or `Failure`.
+      state: State of the server when it asked.
+      plan: Plan of the training.
+      most: S, largest number of local steps of a site.
+    """
+    slots = plan.layers_KR.shape[1]
+    if isinstance(answer, Update):
+        sent, losses_S = answer.parameters, answer.losses_S
+        rows, head = sent.rows_R, {**state.head, **sent.head}
+    else:
+        rows, head = jax.tree.map(lambda leaf: np.asarray(leaf[:0]), state.rows_L), state.head
+        losses_S = np.zeros(0, np.float32)
+    rows_R = jax.tree.map(lambda leaf: placement.pad_leading_axis(leaf, slots), rows)
+    losses_S = placement.pad_leading_axis(losses_S, most)
+    return ClientUpdate(rows_R, head, losses_S, np.array(isinstance(answer, Update)))
+
+
+def _remote(joined: Join) -> ClientData:
+    sizes = {"train": joined.train, "test": joined.test, "validation": joined.validation}
+    splits = {
+        split: None if size is None else RemoteExamples(size, joined.task)
+        for split, size in sizes.items()
+    }
+    return ClientData(joined.site, **cast(dict[str, Examples], splits))
