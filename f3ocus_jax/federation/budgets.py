@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -82,10 +83,11 @@ def make_budgets(
     settings, names, num_layers = participation.settings, participation.clients, len(costs_L)
     spendable_K = per_client(settings, len(names), costs_L)
     _check_budgets(settings, spendable_K, costs_L, names)
-    shared = {
+    shared: dict[str, Any] = {
         "allowed_KL": _allowed(limits.forbidden, names, num_layers),
         "least_L": _same(limits.minimum_coverage, num_layers),
         "most_L": _same(limits.maximum_coverage, num_layers),
+        "sharers": limits.minimum_sharers if limits.minimum_sharers > 1 else None,
     }
     if np.ptp(costs_L) == 0:
         layers_K = np.minimum(spendable_K // costs_L[0], num_layers)
@@ -174,6 +176,18 @@ def _check_algorithm(algorithm: str, wanted: selection.Requirements, picks: int)
             f"config.selection.algorithm = {algorithm!r} lets every client choose by itself and "
             "keeps no config.limits.minimum_coverage or maximum_coverage; set them to 0 or choose "
             "a search such as nsga2"
+        )
+    if algorithm == "own" and wanted.sharers is not None:
+        raise ConfigError(
+            f"config.selection.algorithm = {algorithm!r} lets every client choose by itself and "
+            f"keeps no config.limits.minimum_sharers = {wanted.sharers}; set it to 1 or choose a "
+            "search such as nsga2"
+        )
+    if algorithm == "exact" and wanted.sharers is not None and picks > exact.TRUE_FRONT_SIZE:
+        raise ConfigError(
+            f"config.selection.algorithm = 'exact' takes at most {exact.TRUE_FRONT_SIZE} clients x "
+            f"layers with config.limits.minimum_sharers = {wanted.sharers}, here are {picks}; set "
+            "it to 1 or choose a search such as nsga2"
         )
     if algorithm == "exact" and wanted.costs_L is not None and picks > exact.WITH_COSTS_SIZE:
         alike = np.ptp(wanted.costs_L) == 0

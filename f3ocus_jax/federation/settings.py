@@ -100,6 +100,12 @@ class LimitsConfig(Section):
         0, "Clients that must at least train each layer in every round.", at_least=0
     )
     maximum_coverage: int = setting(0, "Clients that may at most; 0 for any number.", at_least=0)
+    minimum_sharers: int = setting(
+        1,
+        "Clients that must at least share a layer that anybody trains in a round, so that the sum "
+        "of its updates is not one client's own; 1 for no limit.",
+        at_least=1,
+    )
 
     def __post_init__(self) -> None:
         """Checks conditions on several settings."""
@@ -107,6 +113,8 @@ class LimitsConfig(Section):
         least, most = self.minimum_coverage, self.maximum_coverage
         allowed = f"0, or at least config.limits.minimum_coverage = {least}"
         self.require(most == 0 or most >= least, "maximum_coverage", allowed)
+        allowed = f"0, or at least config.limits.minimum_sharers = {self.minimum_sharers}"
+        self.require(most == 0 or most >= self.minimum_sharers, "maximum_coverage", allowed)
 
 
 @dataclasses.dataclass(frozen=True)

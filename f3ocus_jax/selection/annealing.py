@@ -92,7 +92,7 @@ class Annealing(Metaheuristic):
         bias_JLP = heat * local_search.shared_gumbel(key_noise, self.visits, self.layers, size)
         block = self._unpack(state.current, start, params.problem)
         block = local_search.climb(block, prices_P, bias_JLP=bias_JLP)
-        return self._write_back(state.current, start, block), state
+        return self._write_back(state.current, start, block, params.problem, prices_P), state
 
     def _temperature(self, state: State, params: Params) -> jax.Array:
         return params.temperature * params.cooling**state.generation_counter

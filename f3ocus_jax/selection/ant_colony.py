@@ -84,7 +84,7 @@ class AntColony(Metaheuristic):
         bias_JLP = scale * self._attraction(key, state, start, params)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
         block = local_search.climb(block, prices_P, bias_JLP=bias_JLP)
-        return self._write_back(ants, start, block), state
+        return self._write_back(ants, start, block, params.problem, prices_P), state
 
     def _attraction(
         self, key: jax.Array, state: State, start: jax.Array, params: Params

@@ -102,7 +102,8 @@ class BeeColony(Metaheuristic):
         weights_P += params.jitter * (2.0 * jitter_P - 1.0)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
         block = local_search.climb(block, prices_P, rows_JLP=rows_JLP)
-        return self._write_back(bees, start, block), dataclasses.replace(state, visited_P=visited_P)
+        bees = self._write_back(bees, start, block, params.problem, prices_P)
+        return bees, dataclasses.replace(state, visited_P=visited_P)
 
     def _visits(self, rival_2O: jax.Array, state: State) -> jax.Array:
         """Sends employed bees to their own sources, onlookers to the winners of tournaments."""

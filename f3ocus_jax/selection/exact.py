@@ -2,7 +2,7 @@
 
 Small problems get the true front: the most important choice for every value of the variance
 (`programme.py`). Larger ones get the supported front: the points that are best for some trade-off
-(`flow.py`).
+(`flow.py`). Layers that must be shared are no flow, and have a true front or none.
 """
 
 import dataclasses
@@ -152,9 +152,15 @@ def find_front(scores_KL: np.ndarray, budgets_K: np.ndarray, limits: Limits | No
       Front; `complete` tells the two apart.
 
     Raises:
-      ValueError: If layers have costs and the problem is larger than `WITH_COSTS_SIZE`.
+      ValueError: If layers have costs and the problem is larger than `WITH_COSTS_SIZE`, or if they
+        must be shared and it is larger than `TRUE_FRONT_SIZE`.
     """
     size = np.size(scores_KL)
+    if limits is not None and limits.sharers is not None and size > TRUE_FRONT_SIZE:
+        raise ValueError(
+            f"selection algorithm 'exact': with a least number of sharers it takes at most "
+            f"{TRUE_FRONT_SIZE} clients × layers, and there are {size}; choose another algorithm"
+        )
     if limits is not None and limits.costs is not None:
         if size > WITH_COSTS_SIZE:
             raise ValueError(

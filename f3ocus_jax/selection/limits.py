@@ -1,23 +1,20 @@
 """Limits beyond the paper's problem: feasibility checks and the best choice within them.
 
 A limit holds for one round: layers that a client may not train, the least and the largest number
-of clients per layer, budgets in bytes or FLOPs with layers of unequal size, absent clients.
+of clients per layer, the least number of clients that share a layer which anybody trains, budgets
+in bytes or FLOPs with layers of unequal size, absent clients.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
-import scipy.sparse
 
-from f3ocus_jax.selection import problem as problem_lib
+from f3ocus_jax.selection import most_important, problem as problem_lib
+from f3ocus_jax.selection.most_important import InfeasibleError
 from f3ocus_jax.selection.problem import Bounds, Costs, Limits, Problem
-
-
-class InfeasibleError(ValueError):
-    """Limits that no choice of layers can satisfy; the message names those that conflict."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +28,7 @@ class Requirements:
       most_L: int, largest number of clients that train each layer.
       costs_L: float > 0, cost of each layer in bytes, FLOPs or any other unit.
       capacity_K: float, largest total cost of a client's layers; it replaces the client's budget.
+      sharers: Smallest number of clients that train a layer which anybody trains, at least 2.
     """
 
     allowed_KL: np.ndarray | None = None
@@ -39,6 +37,7 @@ class Requirements:
     most_L: np.ndarray | None = None
     costs_L: np.ndarray | None = None
     capacity_K: np.ndarray | None = None
+    sharers: int | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -50,6 +49,8 @@ class Requirements:
             raise ValueError("limits: costs_L and capacity_K belong together; give both or none")
         if self.costs_L is not None and np.min(self.costs_L) <= 0:
             raise ValueError(f"limits: costs_L has {np.min(self.costs_L)}; every cost must be > 0")
+        if self.sharers is not None and self.sharers < 2:
+            raise ValueError(f"limits: sharers = {self.sharers}, must be >= 2, or None for any")
 
 
 def make_limits(
@@ -82,29 +83,67 @@ def make_limits(
     allowed_KL = np.array(allowed_KL, bool)
     if requirements.present_K is not None:
         allowed_KL &= np.asarray(requirements.present_K, bool)[:, None]
+    bounds = _make_bounds(requirements, allowed_KL)
+    if requirements.sharers is not None:
+        _check_present(requirements.sharers, allowed_KL)
+        allowed_KL &= _shareable(requirements.sharers, bounds, allowed_KL)[None]
     _check_clients(requirements, allowed_KL, np.asarray(budgets_K), names)
-    least_L = np.zeros(layers, np.int32) if requirements.least_L is None else requirements.least_L
-    most_L = (
-        np.full(layers, count, np.int32) if requirements.most_L is None else requirements.most_L
-    )
-    bounds = Bounds(jnp.asarray(least_L, jnp.int32), jnp.asarray(most_L, jnp.int32))
-    costs = None
-    if requirements.costs_L is not None:
-        costs = Costs(
-            jnp.asarray(requirements.costs_L, jnp.float32),
-            jnp.asarray(requirements.capacity_K, jnp.float32),
-        )
-    _check_layers(bounds, allowed_KL)
     unbounded = requirements.least_L is None and requirements.most_L is None
     limits = Limits(
-        jnp.asarray(allowed_KL), jnp.asarray(allowed_KL), None if unbounded else bounds, costs
+        jnp.asarray(allowed_KL),
+        jnp.asarray(allowed_KL),
+        None if unbounded else bounds,
+        _make_costs(requirements),
+        None if requirements.sharers is None else jnp.int32(requirements.sharers),
     )
     problem = problem_lib.make_problem(jnp.asarray(scores_KL), jnp.asarray(budgets_K), limits)
-    if unbounded:
-        start_KL = problem_lib.own_choice(problem)
-    else:
-        start_KL = jnp.asarray(_most_important(problem, limits, bounds))
-    return dataclasses.replace(limits, start_KL=start_KL)
+    return dataclasses.replace(limits, start_KL=_start(problem, limits, bounds))
+
+
+def _start(problem: Problem, limits: Limits, bounds: Bounds) -> jax.Array:
+    """Returns the most important choice; with costs alone, the clients' own, close to it."""
+    own_KL = problem_lib.own_choice(problem)
+    if not limits.joint:
+        return own_KL
+    counts_1L = jnp.sum(own_KL, axis=0, dtype=jnp.int32)[None]
+    if limits.costs is None and problem_lib.in_bounds(limits, counts_1L)[0]:
+        return own_KL
+    return jnp.asarray(most_important.solve(problem, limits, bounds))
+
+
+def _make_costs(requirements: Requirements) -> Costs | None:
+    if requirements.costs_L is None:
+        return None
+    return Costs(
+        jnp.asarray(requirements.costs_L, jnp.float32),
+        jnp.asarray(requirements.capacity_K, jnp.float32),
+    )
+
+
+def _make_bounds(requirements: Requirements, allowed_KL: np.ndarray) -> Bounds:
+    """Returns the bounds of every layer; a layer that must be trained must also be shared."""
+    clients, layers = allowed_KL.shape
+    least_L = np.zeros(layers, int) if requirements.least_L is None else requirements.least_L
+    most_L = np.full(layers, clients) if requirements.most_L is None else requirements.most_L
+    if requirements.sharers is not None:
+        least_L = np.where(least_L > 0, np.maximum(least_L, requirements.sharers), 0)
+    bounds = Bounds(jnp.asarray(least_L, jnp.int32), jnp.asarray(most_L, jnp.int32))
+    _check_layers(bounds, allowed_KL)
+    return bounds
+
+
+def _shareable(sharers: int, bounds: Bounds, allowed_KL: np.ndarray) -> np.ndarray:
+    """Returns the layers that enough clients may train at all, bool [L]."""
+    return (allowed_KL.sum(axis=0) >= sharers) & (np.asarray(bounds.most_L) >= sharers)
+
+
+def _check_present(sharers: int, allowed_KL: np.ndarray) -> None:
+    """Raises if fewer clients are present than must share a layer."""
+    present = int(allowed_KL.any(axis=1).sum())
+    if present < sharers:
+        raise InfeasibleError(
+            f"limits: at least {sharers} clients must share a layer, but only {present} are present"
+        )
 
 
 def _check_clients(
@@ -114,6 +153,9 @@ def _check_clients(
     present_K = (
         np.ones(len(names), bool) if requirements.present_K is None else requirements.present_K
     )
+    shared = (
+        "" if requirements.sharers is None else f" that {requirements.sharers} clients may share"
+    )
     for k, name in enumerate(names):
         if not present_K[k]:
             continue
@@ -121,7 +163,8 @@ def _check_clients(
         if requirements.costs_L is None or requirements.capacity_K is None:
             if count < budgets_K[k]:
                 raise InfeasibleError(
-                    f"limits: {name} may train {count} layers, but its budget is {budgets_K[k]}; "
+                    f"limits: {name} may train {count} layers{shared}, but its budget is "
+                    f"{budgets_K[k]}; "
                     "allow it more layers or lower its budget"
                 )
             continue
@@ -148,75 +191,3 @@ def _check_layers(bounds: Bounds, allowed_KL: np.ndarray) -> None:
                 f"limits: layer {layer} has a coverage of at least {least} and a cap of {most}; "
                 "the coverage must be at most the cap"
             )
-
-
-def _most_important(problem: Problem, limits: Limits, bounds: Bounds) -> np.ndarray:
-    """Solves for the most important choice, with violations of bounds at a high price.
-
-    The variables are the K L picks, then how far each layer is below its coverage, then how far it
-    is above its cap.
-    """
-    scores_KL = np.asarray(problem.scores_KL, np.float64)
-    allowed_V = np.asarray(limits.allowed_KL, float).ravel()
-    scale = 1e4 / max(np.max(np.abs(scores_KL)), 1e-30)
-    dearest = max(scale * np.abs(scores_KL).sum(), 1.0)  # not 0 for scores that are all 0
-    penalty_V = np.full(2 * scores_KL.shape[1], 2.0 * dearest)
-    found = scipy.optimize.milp(
-        np.concatenate([-scale * scores_KL.ravel(), penalty_V]),
-        integrality=np.concatenate([np.ones(scores_KL.size), np.zeros(len(penalty_V))]),
-        bounds=scipy.optimize.Bounds(
-            0.0, np.concatenate([allowed_V, np.full(len(penalty_V), np.inf)])
-        ),
-        constraints=[*_client_rows(problem, limits), *_layer_rows(problem, bounds)],
-        options={"mip_rel_gap": 0.0},
-    )
-    _check_broken(found.x[scores_KL.size :].reshape(2, -1) > 0.5, bounds)
-    return found.x[: scores_KL.size].reshape(scores_KL.shape) > 0.5
-
-
-def _client_rows(problem: Problem, limits: Limits) -> Iterator[scipy.optimize.LinearConstraint]:
-    """Yields the clients' budgets or, with costs, their capacities and at least one layer each."""
-    clients, layers = problem.scores_KL.shape
-    slack_KV = scipy.sparse.coo_array((clients, 2 * layers))
-
-    def over_layers(weights_L: np.ndarray) -> scipy.sparse.csr_array:
-        picks_KV = scipy.sparse.kron(scipy.sparse.eye_array(clients), weights_L[None])
-        return scipy.sparse.hstack([picks_KV, slack_KV], format="csr")
-
-    counts_KV = over_layers(np.ones(layers))
-    if limits.costs is None:
-        budgets_K = np.asarray(problem.budgets_K, float)
-        yield scipy.optimize.LinearConstraint(counts_KV, budgets_K, budgets_K)
-        return
-    present_K = np.any(limits.allowed_KL, axis=1).astype(float)
-    yield scipy.optimize.LinearConstraint(counts_KV, present_K, layers * present_K)
-    costs_KV = over_layers(np.asarray(limits.costs.costs_L, float))
-    yield scipy.optimize.LinearConstraint(costs_KV, 0.0, np.asarray(limits.costs.capacity_K))
-
-
-def _layer_rows(problem: Problem, bounds: Bounds) -> Iterator[scipy.optimize.LinearConstraint]:
-    """Yields coverage and caps, each with a slack variable."""
-    clients, layers = problem.scores_KL.shape
-    eye_LL, none_LL = scipy.sparse.eye_array(layers), scipy.sparse.coo_array((layers, layers))
-    counts_LV = scipy.sparse.kron(np.ones((1, clients)), eye_LL)
-    covered = scipy.sparse.hstack([counts_LV, eye_LL, none_LL], format="csr")
-    yield scipy.optimize.LinearConstraint(covered, np.asarray(bounds.least_L), np.inf)
-    capped = scipy.sparse.hstack([counts_LV, none_LL, -eye_LL], format="csr")
-    yield scipy.optimize.LinearConstraint(capped, -np.inf, np.asarray(bounds.most_L))
-
-
-def _check_broken(broken_2L: np.ndarray, bounds: Bounds) -> None:
-    """Raises if bounds could not be satisfied together with the clients' budgets."""
-    clashes = [
-        f"at least {bounds.least_L[layer]} for layer {layer}"
-        for layer in np.flatnonzero(broken_2L[0])
-    ]
-    clashes += [
-        f"at most {bounds.most_L[layer]} for layer {layer}"
-        for layer in np.flatnonzero(broken_2L[1])
-    ]
-    if clashes:
-        raise InfeasibleError(
-            f"limits: the clients' budgets leave no way to keep {', '.join(clashes)} beside the "
-            "other limits; lower the coverage, raise the caps, or change the budgets"
-        )

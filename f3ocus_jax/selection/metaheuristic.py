@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from f3ocus_jax.selection import choices as choices_lib
+from f3ocus_jax.selection import choices as choices_lib, sharing
 from f3ocus_jax.selection.archive import Archive
 from f3ocus_jax.selection.choices import Choices
 from f3ocus_jax.selection.evosax_parts import Params as BaseParams, PopulationBasedAlgorithm
@@ -124,7 +124,11 @@ class Metaheuristic(PopulationBasedAlgorithm):
         return Block(rows_JLP, scores_JL, choices.histogram_PL.T, choices.importance_P, limits)
 
     def _limits(self, limits: Limits | None, start: jax.Array) -> Limits | None:
-        """Returns the limits of the J clients from `start` on."""
+        """Returns the limits of the J clients from `start` on.
+
+        Half of the choices may break the number of sharers, and are repaired as they are written
+        back; in the others, clients swap among layers that enough of them share.
+        """
         if limits is None:
             return None
 
@@ -134,7 +138,12 @@ class Metaheuristic(PopulationBasedAlgorithm):
         costs = limits.costs
         if costs is not None:
             costs = Costs(costs.costs_L, cut(costs.capacity_K))
-        return Limits(cut(limits.allowed_KL), cut(limits.start_KL), limits.bounds, costs)
+        sharers_P = limits.sharers
+        if sharers_P is not None:
+            every_P = jnp.arange(self.population_size)
+            sharers_P = jnp.where(every_P % 2 == 0, 0, sharers_P)
+        masks_KL = cut(limits.allowed_KL), cut(limits.start_KL)
+        return Limits(*masks_KL, limits.bounds, costs, sharers_P)
 
     def _rows(
         self, choices: Choices, start: jax.Array, index_P: jax.Array | None = None
@@ -144,8 +153,16 @@ class Metaheuristic(PopulationBasedAlgorithm):
         words_PJW = words_PJW if index_P is None else words_PJW[index_P]
         return choices_lib.unpack(jnp.moveaxis(words_PJW, 0, -1), self.layers, axis=1)
 
-    def _write_back(self, choices: Choices, start: jax.Array, block: Block) -> Choices:
-        """Writes a block's rows and totals back into the choices."""
+    def _write_back(
+        self,
+        choices: Choices,
+        start: jax.Array,
+        block: Block,
+        problem: Problem,
+        prices_P: jax.Array,
+    ) -> Choices:
+        """Writes a block's rows and totals back into the choices, and repairs what few share."""
         words_PJW = jnp.moveaxis(choices_lib.pack(block.rows_JLP, axis=1), -1, 0)
         words_PKW = jax.lax.dynamic_update_slice_in_dim(choices.words_PKW, words_PJW, start, axis=1)
-        return Choices(words_PKW, block.histogram_LP.T, block.importance_P)
+        changed = Choices(words_PKW, block.histogram_LP.T, block.importance_P)
+        return sharing.repair_choices(problem, changed, choices, prices_P)

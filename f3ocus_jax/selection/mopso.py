@@ -115,7 +115,7 @@ class MOPSO(Metaheuristic):
         velocity_KLP = jax.lax.dynamic_update_slice_in_dim(
             state.velocity_KLP, _to_bits(velocity_JLP), start_late, axis=0
         )
-        position = self._write_back(position, start, block)
+        position = self._write_back(position, start, block, params.problem, prices_P)
         return position, dataclasses.replace(state, velocity_KLP=velocity_KLP)
 
     def _tell(

@@ -106,7 +106,7 @@ class NSGA2(Elitist):
         weights_P += params.jitter * (2.0 * jitter_P - 1.0)
         prices_P = local_search.prices(weights_P, extent_M, self.layers)
         block = local_search.climb(block, prices_P, rows_JLP=rows_JLP)
-        return self._write_back(parents, start, block), state
+        return self._write_back(parents, start, block, params.problem, prices_P), state
 
     def _best(self, objectives_PM: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         return pareto.best(objectives_PM, self.population_size)

@@ -22,12 +22,18 @@ def make_own_selector(options: SelectorOptions) -> Select:
         The front has one row in use.
 
     Returns:
-      A jitted `Select`.
+      A jitted `Select`. It raises a ValueError for limits with sharers: a layer that one client has
+      to itself must not go unnoticed.
     """
     population = options.population
 
     def find(key: jax.Array, problem: Problem, seeds_PKL: jax.Array) -> jax.Array:
         del key, seeds_PKL
+        if problem.limits is not None and problem.limits.sharers is not None:
+            raise ValueError(
+                "selection algorithm 'own' lets every client choose by itself, so that nobody sees "
+                "to a least number of sharers; choose another algorithm, or give none"
+            )
         own_KW = choices_lib.pack(problem_lib.own_choice(problem))
         return jnp.zeros((population, *own_KW.shape), own_KW.dtype).at[0].set(own_KW)
 

@@ -44,12 +44,20 @@ class Limits:
       start_KL: bool, the most important choice within all limits.
       bounds: Bounds per layer; None if any number of clients may pick a layer.
       costs: Costs and capacities; None if budgets count layers.
+      sharers: int32 scalar, least number of clients of a layer that anybody picks; in a block of
+        the local search int32 [P], one number per choice. None if one client may be alone.
     """
 
     allowed_KL: jax.Array
     start_KL: jax.Array
     bounds: Bounds | None
     costs: Costs | None
+    sharers: jax.Array | None = None
+
+    @property
+    def joint(self) -> bool:
+        """True if a limit joins clients, so that rows of two choices cannot be mixed freely."""
+        return self.bounds is not None or self.sharers is not None
 
 
 @struct.dataclass
@@ -95,7 +103,7 @@ def own_choice(problem: Problem) -> jax.Array:
     """Takes every client's own most important layers (the method LNTK).
 
     Args:
-      problem: Problem of this round; its bounds per layer are ignored.
+      problem: Problem of this round; limits that join clients are ignored.
 
     Returns:
       mask_KL: bool, as many layers per row as the budget says or, if layers have costs, every layer
@@ -164,9 +172,12 @@ def rows_fit(problem: Problem, words_PKW: jax.Array) -> jax.Array:
 
 
 def in_bounds(limits: Limits | None, histogram_PL: jax.Array) -> jax.Array:
-    """Marks choices that satisfy every layer's coverage and cap, bool [P]."""
-    if limits is None or limits.bounds is None:
-        return jnp.ones(len(histogram_PL), bool)
-    bounds = limits.bounds
-    enough_PL = histogram_PL >= bounds.least_L[None]
-    return jnp.all(enough_PL & (histogram_PL <= bounds.most_L[None]), axis=1)
+    """Marks choices that satisfy every layer's coverage, cap and number of sharers, bool [P]."""
+    kept_P = jnp.ones(len(histogram_PL), bool)
+    if limits is not None and limits.bounds is not None:
+        least_1L, most_1L = limits.bounds.least_L[None], limits.bounds.most_L[None]
+        kept_P &= jnp.all((histogram_PL >= least_1L) & (histogram_PL <= most_1L), axis=1)
+    if limits is not None and limits.sharers is not None:
+        sharers_P1 = jnp.broadcast_to(limits.sharers, kept_P.shape)[:, None]
+        kept_P &= jnp.all((histogram_PL == 0) | (histogram_PL >= sharers_P1), axis=1)
+    return kept_P

@@ -5,7 +5,8 @@ important one of less variance, and so on (HiGHS through SciPy). For small probl
 
 The variables are the K L picks; per layer, K units, of which a layer with n picks uses n, the j-th
 at cost 2 j − 1, so that their costs sum to n²; and, where layers have costs and so the number N of
-all picks is open, one switch per possible N. The variance × L is Σ_l n_l² − N² / L.
+all picks is open, one switch per possible N. The variance × L is Σ_l n_l² − N² / L. Where at
+least t clients must share a layer, its first t units are used together, the others after them.
 """
 
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ def descend(
     totals_N = _totals(limits)
     with_costs = len(totals_N) > 0
     rows = [*_client_rows(scores_KL.shape, budgets_K, limits), _layer_rows(scores_KL.shape)]
+    if limits is not None and limits.sharers is not None:
+        rows += [_sharing_rows(scores_KL.shape, int(limits.sharers))]
     rows = [_widen(row, len(totals_N)) for row in rows]
     rows += [_total_rows(scores_KL.shape, totals_N)] if with_costs else []
     squares_U = np.tile(2.0 * np.arange(clients) + 1, layers)
@@ -106,6 +109,17 @@ def _layer_rows(shape: tuple[int, int]) -> Rows:
     eye_LL, ones_1K = scipy.sparse.eye_array(layers), np.ones((1, clients))
     picks_LV, units_LU = scipy.sparse.kron(ones_1K, eye_LL), scipy.sparse.kron(eye_LL, ones_1K)
     return scipy.sparse.hstack([picks_LV, -units_LU]), np.zeros(layers), np.zeros(layers)
+
+
+def _sharing_rows(shape: tuple[int, int], sharers: int) -> Rows:
+    """Returns the constraints that a layer uses its first units together, and before the others."""
+    clients, layers = shape
+    first_UK = np.zeros((clients, clients))
+    first_UK[:, 0] = 1.0
+    units_UU = scipy.sparse.kron(scipy.sparse.eye_array(layers), np.eye(clients) - first_UK)
+    none_UV = scipy.sparse.coo_array((layers * clients, clients * layers))
+    lower_U = np.tile(np.where(np.arange(clients) < sharers, 0.0, -np.inf), layers)
+    return scipy.sparse.hstack([none_UV, units_UU]), lower_U, np.zeros(layers * clients)
 
 
 def _total_rows(shape: tuple[int, int], totals_N: np.ndarray) -> Rows:

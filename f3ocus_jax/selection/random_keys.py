@@ -21,6 +21,7 @@ from f3ocus_jax.selection import (
     evosax_parts,
     pareto,
     problem as problem_lib,
+    sharing,
 )
 from f3ocus_jax.selection.choices import Choices
 from f3ocus_jax.selection.problem import Problem
@@ -38,6 +39,9 @@ MEMORIES = {
     "best_fitness_shaped": ("best_solution_shaped",),
 }
 """Fields of remembered fitness in evosax's states, and the fields of the solutions they rate."""
+
+LARGEST = 1e6
+"""Largest size of a key that counts in a repair."""
 
 SPREAD = 2.0
 """Key of a picked layer; evosax's algorithms change keys by steps of about 1."""
@@ -135,9 +139,16 @@ def decode(keys_PKL: jax.Array, problem: Problem) -> Choices:
       problem: Problem with the budgets and limits.
 
     Returns:
-      P choices; the importance of a choice that violates a bound is NaN, so that it never ranks.
+      P choices, repaired where too few clients share a layer; the importance of a choice that still
+      violates a limit is NaN, so that it never ranks.
     """
-    choices = choices_lib.from_words(take_largest(keys_PKL, problem), problem.scores_KL)
+    words_PKW = take_largest(keys_PKL, problem)
+    if problem.limits is not None and problem.limits.sharers is not None:
+        masks_PKL = choices_lib.unpack(words_PKW, keys_PKL.shape[2])
+        worth_PKL = jnp.clip(jnp.nan_to_num(keys_PKL, nan=-LARGEST), -LARGEST, LARGEST)
+        repair = jax.vmap(sharing.repair, in_axes=(None, 0, 0, None))
+        words_PKW = choices_lib.pack(repair(problem, masks_PKL, worth_PKL, 0.0)[0])
+    choices = choices_lib.from_words(words_PKW, problem.scores_KL)
     kept_P = problem_lib.in_bounds(problem.limits, choices.histogram_PL)
     importance_P = jnp.where(kept_P, choices.importance_P, jnp.nan)
     return dataclasses.replace(choices, importance_P=importance_P)

@@ -8,6 +8,7 @@ from f3ocus_jax.selection import (
     local_search,
     pareto,
     problem as problem_lib,
+    sharing,
 )
 from f3ocus_jax.selection.choices import Choices
 from f3ocus_jax.selection.local_search import Block
@@ -56,7 +57,8 @@ def population(key: jax.Array, problem: Problem, size: int, seeds_PKL: jax.Array
       P choices. The first is the clients' own, the last the even deal; between them are the seeds
       and, in the remaining slots, blends: the p-th takes each client's row from the even deal with
       probability p / (P − 1). If layers have bounds, all choices are found by local search from
-      the most important choice within the bounds.
+      the most important choice within the bounds. With a least number of sharers, all are repaired;
+      what cannot be repaired is the most important choice within all limits, and so is the first.
     """
     own_KW = choices_lib.pack(problem_lib.own_choice(problem))
     if problem.limits is not None and problem.limits.bounds is not None:
@@ -67,7 +69,14 @@ def population(key: jax.Array, problem: Problem, size: int, seeds_PKL: jax.Array
         from_even_PK = jax.random.uniform(key, (size, len(own_KW))) < fraction_P1
         words_PKW = jnp.where(from_even_PK[..., None], even_KW[None], own_KW[None])
     words_PKW = _insert_seeds(words_PKW, seeds_PKL, own_KW, problem)
-    return choices_lib.from_words(words_PKW, problem.scores_KL)
+    choices = choices_lib.from_words(words_PKW, problem.scores_KL)
+    if problem.limits is None or problem.limits.sharers is None:
+        return choices
+    start_1KW = choices_lib.pack(problem.limits.start_KL)[None]
+    start = choices_lib.from_words(start_1KW, problem.scores_KL)
+    copies = choices_lib.take(start, jnp.zeros(size, jnp.int32))
+    repaired = sharing.repair_choices(problem, choices, copies, _prices(problem, size))
+    return choices_lib.where(jnp.arange(size) == 0, copies, repaired)
 
 
 def _within_bounds(problem: Problem, limits: Limits, size: int) -> jax.Array:
@@ -85,11 +94,16 @@ def _within_bounds(problem: Problem, limits: Limits, size: int) -> jax.Array:
         jnp.zeros(size),
         limits,
     )
-    highest = jnp.max(jnp.abs(problem.scores_KL))
-    prices_P = highest * jnp.concatenate([jnp.zeros(1), jnp.geomspace(1e-4, 1.0, size - 1)])
+    prices_P = _prices(problem, size)
     for _ in range(SWEEPS):
         block = local_search.climb(block, prices_P)
     return jnp.moveaxis(choices_lib.pack(block.rows_JLP, axis=1), -1, 0)
+
+
+def _prices(problem: Problem, size: int) -> jax.Array:
+    """Returns P prices of one unit of Σ_l n_l², from zero to the highest score."""
+    highest = jnp.max(jnp.abs(problem.scores_KL))
+    return highest * jnp.concatenate([jnp.zeros(1), jnp.geomspace(1e-4, 1.0, size - 1)])
 
 
 def _insert_seeds(

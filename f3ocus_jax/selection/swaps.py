@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from f3ocus_jax.selection import pareto, problem as problem_lib
+from f3ocus_jax.selection import pareto, problem as problem_lib, sharing
 from f3ocus_jax.selection.problem import Limits, Problem
 
 
@@ -77,6 +77,10 @@ def best_within(picks: ClientPicks, worth_LP: jax.Array, limits: Limits) -> Swap
     if limits.bounds is not None:
         removable_LP &= picks.others_LP >= limits.bounds.least_L[:, None]
         addable_LP &= picks.others_LP < limits.bounds.most_L[:, None]
+    if limits.sharers is not None:
+        # A swap opens and closes no layer.
+        shared_LP = picks.others_LP >= jnp.broadcast_to(limits.sharers, picks.prices_P.shape)[None]
+        removable_LP, addable_LP = removable_LP & shared_LP, addable_LP & shared_LP
     if limits.costs is None:
         return best(picks.row_LP, worth_LP, removable_LP, addable_LP)
     return _best_affordable(picks, worth_LP, removable_LP, addable_LP, limits.costs.costs_L)
@@ -91,7 +95,8 @@ def flip(key: jax.Array, problem: Problem, mask_KL: jax.Array) -> jax.Array:
       mask_KL: bool, a feasible choice.
 
     Returns:
-      bool [K, L], a feasible choice; the same where the repaired row would break a layer's bounds.
+      bool [K, L], a feasible choice. A layer that too few clients would share is filled or emptied
+      at random; the choice stays the same where a limit would still be broken.
     """
     key_bit, key_repair = jax.random.split(key)
     clients, layers = mask_KL.shape
@@ -101,6 +106,9 @@ def flip(key: jax.Array, problem: Problem, mask_KL: jax.Array) -> jax.Array:
     keys_L = keys_L.at[layer].set(jnp.where(row_L[layer], -1.0, 2.0))
     new_L = problem_lib.take_first(problem, client, pareto.sorted_index(-keys_L))
     new_KL = mask_KL.at[client].set(new_L)
+    if problem.limits is not None and problem.limits.sharers is not None:
+        worth_KL = jax.random.uniform(jax.random.fold_in(key_repair, 1), mask_KL.shape)
+        new_KL, _ = sharing.repair(problem, new_KL, worth_KL, 0.0)
     histogram_1L = jnp.sum(new_KL, axis=0, dtype=jnp.int32)[None]
     return jnp.where(problem_lib.in_bounds(problem.limits, histogram_1L)[0], new_KL, mask_KL)
 

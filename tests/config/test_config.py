@@ -99,6 +99,7 @@ def test_missing_key_is_named():
         ("data__canvas_size", 64, "must be 0 where config.data.image_fit = 'stretch'"),
         ("federated__budget_unit", "kilograms", r"must be one of \('layers', 'bytes', 'flops'\)"),
         ("limits__minimum_coverage", -1, "must be >= 0"),
+        ("limits__minimum_sharers", 0, "must be >= 1"),
         ("federated__absent", {"eye": (1.5,)}, "absent.eye = 1.5, must be of type int"),
         ("seed", -1, "must be at least 0 and at most 4294967295, since random keys"),
         ("seed", 2**32, "must be at least 0 and at most 4294967295, since random keys"),

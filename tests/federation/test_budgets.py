@@ -126,6 +126,53 @@ def test_a_clash_in_a_later_round_is_found_at_the_start():
         made_budgets(config(federated__budgets=(2,), **settings), np.ones(4), CLIENTS)
 
 
+def test_a_layer_that_too_few_clients_may_train_is_closed():
+    settings = config(limits__minimum_sharers=2, limits__forbidden={"eye": (0,), "lung": (0,)})
+    made = made_budgets(settings, np.ones(4), CLIENTS)
+    scores_KL = np.array([[0.7, 0.2, 0.1, 0.0], [0.0, 0.4, 0.5, 0.1], [0.0, 0.1, 0.2, 0.7]])
+    limits = made.limits(np.ones(3, bool), scores_KL)
+    assert np.asarray(limits.allowed_KL).tolist() == [[False, True, True, True]] * 3
+    expected_KL = np.array([[0, 1, 0, 1], [0, 1, 1, 0], [0, 0, 1, 1]], bool)
+    np.testing.assert_array_equal(limits.start_KL, expected_KL)
+
+
+def test_rounds_with_too_few_clients_to_share_a_layer_are_found_at_the_start():
+    settings = {"federated__absent": {"eye": (2,)}, "limits__minimum_sharers": 2}
+    made_budgets(config(**settings), np.ones(4), CLIENTS)
+    settings["federated__absent"] = {"eye": (2,), "lung": (2,)}
+    with pytest.raises(ConfigError, match=r"round 2: at least 2 clients must share a layer, but"):
+        made_budgets(config(**settings), np.ones(4), CLIENTS)
+
+
+def test_a_client_with_more_layers_than_the_others_can_share_may_leave_some_untrained():
+    """Four layers against one each of two others: with budgets spent, two layers would be alone."""
+    settings = {"federated__budgets": (4, 1, 1), "limits__minimum_sharers": 2}
+    with pytest.raises(ConfigError, match="no way to keep nobody or at least 2 for layer"):
+        made_budgets(config(**settings), np.ones(4), CLIENTS)
+    settings |= {"selection__budgets": "at_most", "selection__algorithm": "exact"}
+    made = made_budgets(config(**settings), np.ones(4), CLIENTS)
+    start_KL = np.asarray(made.limits(np.ones(3, bool), np.ones((3, 4))).start_KL)
+    assert sorted(start_KL.sum(axis=0)) == [0, 0, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "clients", "message"),
+    [
+        ({"selection__algorithm": "own"}, 3, "keeps no config.limits.minimum_sharers = 2; set it"),
+        ({"selection__algorithm": "exact"}, 129, "at most 512 clients x layers with .* are 516"),
+    ],
+)
+def test_algorithms_without_shared_layers_are_refused(settings, clients, message):
+    names = [f"hospital {number}" for number in range(clients)]
+    with pytest.raises(ConfigError, match=message):
+        made_budgets(config(limits__minimum_sharers=2, **settings), np.ones(4), names)
+
+
+def test_the_cap_of_a_layer_must_leave_room_for_its_sharers():
+    with pytest.raises(ConfigError, match=r"or at least config.limits.minimum_sharers = 3"):
+        config(limits__maximum_coverage=2, limits__minimum_sharers=3)
+
+
 def test_exact_takes_few_layers_of_unequal_cost():
     """Three clients with 4 layers are 12 picks, fifteen with 4 are 60; the limit is 48."""
     settings = in_bytes(400, selection__algorithm="exact")

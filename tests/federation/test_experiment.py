@@ -228,6 +228,7 @@ def test_limits_hold_in_a_round_with_an_absent_client(data_dir):
             {"limits__minimum_coverage": 1, "selection__algorithm": "own"},
             "keeps no config.limits.minimum_coverage",
         ),
+        ({"limits__minimum_sharers": 10}, "round 1: at least 10 clients must share a layer"),
         (
             {"federated__budgets": (10,), "federated__budget_unit": "bytes"},
             "must be at least [0-9]+ bytes, the cheapest layer",

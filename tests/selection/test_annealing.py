@@ -52,7 +52,7 @@ def test_chains_search_near_their_own_trade_off(monkeypatch):
     monkeypatch.setattr(local_search, "prices", lambda weights_P, extent_M, layers: weights_P)
     monkeypatch.setattr(local_search, "climb", lambda block, prices_P, bias_JLP: prices_P)
     monkeypatch.setattr(search, "_unpack", lambda choices, start, problem: None)
-    monkeypatch.setattr(search, "_write_back", lambda choices, start, block: block)
+    monkeypatch.setattr(search, "_write_back", lambda choices, start, block, *repairs: block)
     ends = state(np.tile([[-1.0, 1.0], [0.0, 0.0]], (size // 2, 1)), 2, [[-1.0, 1.0]] * size)
     ends.current = None
     ask = jax.jit(lambda key: search._ask(key, ends, search.default_params)[0])

@@ -13,8 +13,8 @@ by half, and each of the l ants that no other dominates adds 1 / l to its items.
 Adapted: an item is a pair of client and layer, and an ant fills one client's budget after the
 other, in an order drawn anew per generation; η₁ is the score, scaled to [0.01, 1] per client, and
 η₂ = 1 / (1 + n_l), with n_l clients that picked the layer so far; one pheromone serves both
-objectives, since both would get the same deposits. Where layers have bounds, a choice is repaired
-(`feasible.py`).
+objectives, since both would get the same deposits. Where layers have bounds or must be shared, a
+choice is repaired (`feasible.py`), towards pheromone and score.
 """
 
 import dataclasses
@@ -105,8 +105,9 @@ class PublishedAntColony(PublishedMetaheuristic):
         rows_KPL = jax.lax.scan(fill, jnp.zeros(shape_PL, jnp.int32), clients)[1]
         masks_PKL = jnp.moveaxis(jnp.zeros_like(rows_KPL).at[order_K].set(rows_KPL), 0, 1)
         limits = params.problem.limits
-        if limits is not None and limits.bounds is not None:
-            masks_PKL = feasible.within_bounds(limits, masks_PKL)
+        if limits is not None and limits.joint:
+            keys_PKL = jnp.broadcast_to((known_KL + desire_KL)[None], masks_PKL.shape)
+            masks_PKL = feasible.within_limits(params.problem, limits, masks_PKL, keys_PKL)
         words_PKW = choices_lib.pack(masks_PKL)
         return choices_lib.from_words(words_PKW, params.problem.scores_KL), state
 

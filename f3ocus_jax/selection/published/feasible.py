@@ -6,13 +6,19 @@ keys, as many as its budget, its capacity and its forbidden layers allow (random
 Genetic algorithms and random keys for sequencing and optimization. ORSA Journal on Computing 6(2),
 1994). For a string of bits, a key is the bit plus a random number below 1, so that a client with
 too many picks drops random ones, and one with too few adds random ones. Where layers have bounds,
-a client whose picks would break one takes its row of the most important feasible choice.
+a client whose picks would break one takes its row of the most important feasible choice. A layer
+that too few clients would share is filled or emptied by the same keys (`sharing.py`).
 """
 
 import jax
 import jax.numpy as jnp
 
-from f3ocus_jax.selection import choices as choices_lib, problem as problem_lib, random_keys
+from f3ocus_jax.selection import (
+    choices as choices_lib,
+    problem as problem_lib,
+    random_keys,
+    sharing,
+)
 from f3ocus_jax.selection.choices import Choices
 from f3ocus_jax.selection.problem import Limits, Problem
 
@@ -59,9 +65,9 @@ def repair(problem: Problem, keys_PKL: jax.Array) -> Choices:
       P choices.
     """
     words_PKW = random_keys.take_largest(keys_PKL, problem)
-    if problem.limits is not None and problem.limits.bounds is not None:
+    if problem.limits is not None and problem.limits.joint:
         masks_PKL = choices_lib.unpack(words_PKW, keys_PKL.shape[2])
-        words_PKW = choices_lib.pack(within_bounds(problem.limits, masks_PKL))
+        words_PKW = choices_lib.pack(within_limits(problem, problem.limits, masks_PKL, keys_PKL))
     return choices_lib.from_words(words_PKW, problem.scores_KL)
 
 
@@ -77,6 +83,28 @@ def repair_bits(key: jax.Array, problem: Problem, bits_PKL: jax.Array) -> Choice
       P choices.
     """
     return repair(problem, bits_PKL + jax.random.uniform(key, bits_PKL.shape))
+
+
+def within_limits(
+    problem: Problem, limits: Limits, masks_PKL: jax.Array, keys_PKL: jax.Array
+) -> jax.Array:
+    """Repairs choices for the limits that join clients.
+
+    Args:
+      problem: Problem of this round.
+      limits: Its limits, with bounds, sharers or both.
+      masks_PKL: bool, rows within their clients' own limits.
+      keys_PKL: float32, finite; a client prefers layers with larger keys.
+
+    Returns:
+      bool [P, K, L]; the most important feasible choice where too few clients would share a layer
+      and nothing else is found.
+    """
+    if limits.sharers is None:
+        return within_bounds(limits, masks_PKL)
+    repair = jax.vmap(sharing.repair, in_axes=(None, 0, 0, None))
+    repaired_PKL, kept_P = repair(problem, masks_PKL, keys_PKL, 0.0)
+    return jnp.where(kept_P[:, None, None], repaired_PKL, limits.start_KL[None])
 
 
 def within_bounds(limits: Limits, masks_PKL: jax.Array) -> jax.Array:
