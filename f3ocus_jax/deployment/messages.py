@@ -120,7 +120,7 @@ class ModelTask(Message):
     Attributes:
       since: Round of the model that the site must hold; the parameters are what has changed since.
         `NOTHING` where they are the whole model.
-      parameters: What has changed.
+      parameters: Layers and entries that have changed.
     """
 
     since: int
@@ -389,7 +389,7 @@ class Failure(Message):
 
     Attributes:
       task: Kind of the task that it could not do.
-      reason: What is not finite, as the records have it.
+      reason: The value that is not finite, as the records have it.
     """
 
     task: str

@@ -53,7 +53,7 @@ class Site:
 
     Attributes:
       name: Name of the site, as the server and the records have it.
-      memory: What it keeps from round to round, with a leading axis of one client.
+      memory: State that it keeps from round to round, with a leading axis of one client.
     """
 
     def __init__(

@@ -85,7 +85,7 @@ def decode(data: bytes, layout: Layout, expected: Expected) -> Message:
     Args:
       data: Bytes as they were received.
       layout: Arrays that messages may hold.
-      expected: What the receiver waits for.
+      expected: Messages that the receiver waits for.
 
     Raises:
       ProtocolError: If anything is wrong; names the site, the message and what it is.
@@ -110,7 +110,7 @@ def refuse(site: str, message: str, problem: str) -> NoReturn:
     Args:
       site: Name of the site.
       message: Name of the message.
-      problem: What is wrong with it.
+      problem: Reason of the refusal.
     """
     raise ProtocolError(f"site {printable(site, 60)}, {printable(message, 60)}: {problem}")
 
