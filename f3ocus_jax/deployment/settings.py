@@ -1,0 +1,75 @@
+"""Settings of a deployment: the sites, what they agree on, and how long the server waits."""
+
+import dataclasses
+
+from f3ocus_jax.config import Section, paths, section, setting
+from f3ocus_jax.federation.settings import ExperimentConfig
+from f3ocus_jax.hosts import DistributedConfig
+
+STOP, WAIT = "stop", "wait"
+"""What a server does once too few sites have answered in time."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DeploymentConfig(Section):
+    """A server and its sites: names, common classes, and deadlines."""
+
+    sites: tuple[str, ...] = setting(
+        (), "Names of the sites in the order of the federation, for the server."
+    )
+    site: str = setting(
+        "",
+        "Name of this site: that of a client of its data, or any name where its data are those of "
+        'one client; "" at the server.',
+    )
+    answers: str = setting(
+        "",
+        "File with one answer per line, in the order of the classes, which the server sends to the "
+        'sites; "" for the union of the sites\' training answers, as hashes.',
+        path=paths.Kind.LOCAL_OR_NONE,
+    )
+    findings: str = setting(
+        "",
+        'File with one finding per line, likewise; "" for the union of the sites\' findings.',
+        path=paths.Kind.LOCAL_OR_NONE,
+    )
+    join_seconds: float = setting(
+        600.0, "Time in which all sites must have joined.", above=0, at_most=1e7
+    )
+    score_seconds: float = setting(
+        1800.0, "Time in which a site must have scored its layers.", above=0, at_most=1e7
+    )
+    train_seconds: float = setting(
+        3600.0, "Time in which a site must have trained.", above=0, at_most=1e7
+    )
+    evaluate_seconds: float = setting(
+        1800.0, "Time in which a site must have measured a model.", above=0, at_most=1e7
+    )
+    too_few: str = setting(
+        STOP,
+        "What the server does once that time has passed and fewer than "
+        '`config.federated.min_clients` sites have answered: "stop" ends the run, "wait" asks the '
+        "others again and gives them the same time once more. Sites beyond that number are left "
+        "out of the round in either case.",
+        choices=(STOP, WAIT),
+    )
+    report_seconds: float = setting(
+        30.0,
+        "Longest time without a line that says for whom the server waits.",
+        above=0,
+        at_most=1e7,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DeployedConfig(ExperimentConfig):
+    """A federated run whose clients are sites: what `server_run` and `site_run` need to know."""
+
+    distributed: DistributedConfig = section(DistributedConfig, own_data=True)
+    deployment: DeploymentConfig = section(DeploymentConfig)
+
+    @property
+    def experiment(self) -> ExperimentConfig:
+        """The settings without those of the deployment, as a run folder keeps them."""
+        names = [field.name for field in dataclasses.fields(ExperimentConfig)]
+        return ExperimentConfig(**{name: getattr(self, name) for name in names})
