@@ -98,6 +98,47 @@ def read_federation(
       DataError: for an example that cannot be decoded, or a client without examples in a split.
     """
     clients, summary = read_tables(config, canvas, gather)
+    return make_federation(
+        config,
+        clients,
+        summary,
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
+        findings=findings,
+        writes_answers=writes_answers,
+        gather=gather,
+    )
+
+
+def make_federation(
+    config: DataConfig,
+    clients: Mapping[str, dict[str, Table]],
+    summary: Summary,
+    *,
+    tokenizer: Tokenizer,
+    vocabulary: AnswerVocabulary | None = None,
+    findings: tuple[str, ...] | None = None,
+    writes_answers: bool = False,
+    gather: own_data.Gather = own_data.alone,
+) -> Federation:
+    """Makes the federation of clients that were read.
+
+    Args:
+      config: Datasets and partition rules.
+      clients: Client to split to examples, from `read_tables`.
+      summary: Counts of the federation, likewise.
+      tokenizer: See `read_federation`, as all that follow.
+      vocabulary: Answer vocabulary.
+      findings: Names of the findings.
+      writes_answers: True for a model that writes answers.
+      gather: Exchange between hosts.
+
+    Returns:
+      The federation.
+
+    Raises:
+      ConfigError: If a dataset has findings that are not among `findings`.
+    """
     tasks = partition.client_tasks(list(clients.values()))
     if vocabulary is None:
         vocabulary = _vocabulary(clients, tasks, config.minimum_answer_count, gather)

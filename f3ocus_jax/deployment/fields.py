@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -12,6 +13,11 @@ LONGEST = 60
 
 LONGEST_TEXT = 400
 """Characters of a text in a header, apart from packed bits."""
+
+MOST_FACTS = 1000
+"""Entries of a mapping of names to hashes."""
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 MAY_BE_UNKNOWN = "loss"
 """Metric that may be null in a message, which stands for a number that is not finite."""
@@ -98,6 +104,10 @@ def _is_metric(name: Any, value: Any) -> bool:
     return _is_name(name) and (_is_number(value) or (value is None and name == MAY_BE_UNKNOWN))
 
 
+def _is_fact(name: Any, value: Any) -> bool:
+    return _is_text(name) and isinstance(value, str) and _SHA256.fullmatch(value) is not None
+
+
 FLAG = Field(lambda value: type(value) is bool, "true or false")
 COUNT = Field(is_count, "a whole number >= 0")
 COUNT_OR_NONE = Field(lambda value: value is None or is_count(value), "a whole number or null")
@@ -117,5 +127,13 @@ NUMBERS = Field(
 METRICS = Field(
     lambda value: isinstance(value, dict) and all(_is_metric(name, value[name]) for name in value),
     f"names with finite numbers, or null for {MAY_BE_UNKNOWN}",
+)
+FACTS = Field(
+    lambda value: (
+        isinstance(value, dict)
+        and len(value) <= MOST_FACTS
+        and all(_is_fact(name, value[name]) for name in value)
+    ),
+    f"at most {MOST_FACTS} names, each with a SHA-256 in hexadecimal digits",
 )
 PACKED = Field(lambda value: isinstance(value, str) and value.isascii(), "packed bits")

@@ -4,19 +4,18 @@ import dataclasses
 from collections.abc import Mapping
 
 from f3ocus_jax.clients import placement
-from f3ocus_jax.deployment import protocol
+from f3ocus_jax.deployment import facts, protocol, wire
 from f3ocus_jax.deployment.protocol import Exchange
 from f3ocus_jax.deployment.server import Server
 from f3ocus_jax.deployment.site import Site
-from f3ocus_jax.federation import agreement
 from f3ocus_jax.federation.assembly import Parts
 from f3ocus_jax.types import RoundRecord, ServerState
 
 
 def make_server(parts: Parts) -> Server:
     """Makes the server of a run."""
-    digest = agreement.digest(parts.config, parts.foundation)
-    return Server(parts.config, parts.budgets, parts.start, digest)
+    common = facts.of_run(parts.config, parts.foundation)
+    return Server(parts.config, parts.budgets, parts.start, common)
 
 
 def make_sites(parts: Parts) -> dict[str, Site]:
@@ -28,9 +27,9 @@ def make_sites(parts: Parts) -> dict[str, Site]:
 
 
 def connect(server: Server, sites: Mapping[str, Site]) -> Exchange:
-    """Lets the sites join, and makes an exchange that calls one after the other."""
+    """Admits the sites, and makes an exchange that calls one after the other."""
     for name, site in sites.items():
-        server.join(name, site.join())
+        server.admit(name, wire.encode(site.ready()))
 
     def exchange(tasks: Mapping[str, bytes]) -> None:
         for name, task in tasks.items():

@@ -1,7 +1,7 @@
 """Messages between the server and one site, as frozen dataclasses; `wire` has their bytes.
 
 The server asks (`ScoreTask`, `TrainTask`, `EvaluateTask`), a site answers (`Scores`, `Update`,
-`Metrics`, or a `Failure` instead). A site begins with `Join`.
+`Metrics`, or a `Failure` instead). `joining_messages` has what comes before.
 """
 
 import dataclasses
@@ -15,20 +15,21 @@ from f3ocus_jax.deployment import fields as fields_lib
 from f3ocus_jax.deployment.fields import Field, Fields, RefusedError
 from f3ocus_jax.deployment.layout import Layout, Tensors, TensorSpec
 from f3ocus_jax.deployment.parameters import (
-    LAYERS,
     Parameters,
     layers_spec,
     require_ascending,
 )
 from f3ocus_jax.evaluation.client_metrics import ClientMetrics
 from f3ocus_jax.importance import Importance
-from f3ocus_jax.models import head as head_lib
 
-VERSION = 1
+VERSION = 2
 """Version of the protocol; another one is refused."""
 
 NOTHING = -1
 """Round of the model at a site that holds none yet."""
+
+CHOSEN = "chosen"
+"""Name of the array of the layers to train."""
 
 SUM_ERROR = 1e-3
 """Largest distance from 1 of the sum of a site's scores."""
@@ -83,34 +84,6 @@ class Message:
         """
         del tensors
         return cls(round, site, **fields)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Join(Message):
-    """A site's first message: what the server must know of it before round 1.
-
-    Attributes:
-      task: Task of the site.
-      train: Number of training examples.
-      test: Number of test examples; None without any.
-      validation: Number of validation examples; None without any.
-      digest: Hash of settings and start weights, see `agreement.digest`.
-    """
-
-    task: str
-    train: int
-    test: int | None
-    validation: int | None
-    digest: str
-
-    kind = "join"
-    FIELDS: ClassVar[Mapping[str, Field]] = {
-        "task": fields_lib.one_of(*head_lib.OF_TASK),
-        "train": fields_lib.COUNT,
-        "test": fields_lib.COUNT_OR_NONE,
-        "validation": fields_lib.COUNT_OR_NONE,
-        "digest": fields_lib.TEXT,
-    }
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -197,53 +170,63 @@ class EvaluateTask(ModelTask):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TrainTask(Message):
-    """The server tells a site its layers.
+class TrainTask(ModelTask):
+    """The server tells a site its layers. The model comes with it only to a site that lost it.
 
     Attributes:
-      layers_R: int32, layers to train, ascending.
+      chosen_R: int32, layers to train, ascending.
       slots: Largest number of layers of any site, for which training is compiled.
       steps: Local steps to take.
     """
 
-    layers_R: np.ndarray
+    chosen_R: np.ndarray
     slots: int
     steps: int
 
     kind = "train_task"
     FIELDS: ClassVar[Mapping[str, Field]] = {
-        "layers": fields_lib.COUNT,
+        **ModelTask.FIELDS,
+        "chosen": fields_lib.COUNT,
         "slots": fields_lib.COUNT,
         "steps": fields_lib.COUNT,
     }
 
+    @property
+    def model_round(self) -> int:
+        """Round after which the model is as the site has it with this message."""
+        return self.round - 1
+
     def fields(self) -> dict[str, Any]:
         """Returns its header's fields."""
-        return {"layers": len(self.layers_R), "slots": self.slots, "steps": self.steps}
+        own = {"chosen": len(self.chosen_R), "slots": self.slots, "steps": self.steps}
+        return {**super().fields(), **own}
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Returns its arrays by name."""
-        return {LAYERS: self.layers_R}
+        return {**super().tensors(), CHOSEN: self.chosen_R}
 
     @classmethod
     def specs(cls, fields: Fields, layout: Layout) -> dict[str, TensorSpec]:
         """Returns the arrays that a message with these fields must have."""
-        least = max(1, fields["layers"])
+        least = max(1, fields["chosen"])
         if not least <= fields["slots"] <= layout.num_layers:
             allowed = f"{least} to {layout.num_layers}"
             raise RefusedError(f"slots = {fields['slots']}, must be {allowed}")
-        return {LAYERS: layers_spec(fields["layers"], layout)}
+        chosen = layers_spec(fields["chosen"], layout)
+        return {**super().specs(fields, layout), CHOSEN: chosen}
 
     @classmethod
     def largest(cls, layout: Layout) -> Fields:
         """Returns the fields of a task with all layers."""
-        return {"layers": layout.num_layers, "slots": layout.num_layers}
+        most = layout.num_layers
+        return {**super().largest(layout), "chosen": most, "slots": most}
 
     @classmethod
     def build(cls, fields: Fields, tensors: Tensors, round: int, site: str) -> "TrainTask":
         """Makes the message from checked parts."""
-        require_ascending(tensors[LAYERS])
-        return cls(round, site, tensors[LAYERS], fields["slots"], fields["steps"])
+        require_ascending(tensors[CHOSEN])
+        given = (fields["since"], Parameters.build(tensors), tensors[CHOSEN])
+        return cls(round, site, *given, fields["slots"], fields["steps"])
 
 
 PLAIN = {"scores": TensorSpec((), "float32"), "values": TensorSpec((), "float32")}
@@ -397,10 +380,3 @@ class Failure(Message):
 
     kind = "failure"
     FIELDS: ClassVar[Mapping[str, Field]] = {"task": fields_lib.TEXT, "reason": fields_lib.TEXT}
-
-
-KINDS: dict[str, type[Message]] = {
-    each.kind: each
-    for each in (Join, ScoreTask, Scores, TrainTask, Update, EvaluateTask, Metrics, Failure)
-}
-"""Kind in a header to the class of the message."""

@@ -32,7 +32,7 @@ def make_stages(server: Server, exchange: Exchange, placement: str) -> Stages:
     """Makes the stages of a round whose clients are behind a transport.
 
     Args:
-      server: The server's half, which all sites have joined.
+      server: The server's half, for which all sites are ready.
       exchange: The transport.
       placement: Placement of the server's own arrays, a key of `backends.BACKENDS`.
 
@@ -73,7 +73,7 @@ def without_data(parts: Parts, server: Server, exchange: Exchange) -> Parts:
 
     Args:
       parts: Parts of the run.
-      server: The server's half, which all sites have joined.
+      server: The server's half, for which all sites are ready.
       exchange: The transport.
     """
     federation = dataclasses.replace(parts.federation, clients=server.clients)

@@ -6,7 +6,7 @@ answered by then is left out as one that dropped out.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import jax
@@ -15,13 +15,14 @@ import numpy as np
 from f3ocus_jax.aggregation import weights
 from f3ocus_jax.clients import placement
 from f3ocus_jax.data.examples import ClientData, Examples, RemoteExamples
-from f3ocus_jax.deployment import wire
+from f3ocus_jax.deployment import facts as facts_lib, wire
+from f3ocus_jax.deployment.facts import Facts
+from f3ocus_jax.deployment.joining_messages import Ready
 from f3ocus_jax.deployment.layout import make_layout
 from f3ocus_jax.deployment.messages import (
     NOTHING,
     EvaluateTask,
     Failure,
-    Join,
     Message,
     Metrics,
     ModelTask,
@@ -68,15 +69,15 @@ class Asked:
       kind: Class of the tasks.
       number: Round number.
       state: State of the server when it asked.
-      tasks: Site to its task.
+      tasks: Site to its task; that of a site that was started again is replaced.
       answers: Site to its answer; fills up as they come.
       plan: Plan of the training, if it is one.
     """
 
-    kind: type[Message]
+    kind: type[ModelTask]
     number: int
     state: ServerState
-    tasks: Mapping[str, Message]
+    tasks: dict[str, ModelTask]
     answers: dict[str, Message] = dataclasses.field(default_factory=dict)
     plan: TrainingPlan | None = None
 
@@ -90,24 +91,24 @@ class Server:
     """
 
     def __init__(
-        self, config: ExperimentConfig, budgets: Budgets, start: ServerState, digest: str
+        self, config: ExperimentConfig, budgets: Budgets, start: ServerState, facts: Facts
     ) -> None:
-        """Builds a server that no site has joined yet.
+        """Builds a server for which no site is ready yet.
 
         Args:
           config: Settings of the run.
           budgets: Limits of every site, and its participation.
           start: State before the next round.
-          digest: Hash that all sites must have, see `agreement.digest`.
+          facts: What all sites must have in common, see `facts.of_run`.
         """
         self.names = budgets.clients
         self.side = make_server_side(
             budgets, selection=config.selection, aggregation=config.aggregation
         )
-        self._config, self._budgets, self._digest = config, budgets, digest
+        self._config, self._budgets, self._facts = config, budgets, facts
         self._layout = make_layout(config, start.rows_L, start.head)
         self._log, self._held = ModelLog(start), dict.fromkeys(self.names, NOTHING)
-        self._joined: dict[str, Join] = {}
+        self._ready: dict[str, Ready] = {}
         self._asked: Asked | None = None
         self._take_scores = make_take_scores(
             self.names,
@@ -117,8 +118,8 @@ class Server:
             seed=config.seed,
         )
 
-    def join(self, site: str, data: bytes) -> None:
-        """Takes up a site's first message, also that of a site that was started again.
+    def admit(self, site: str, data: bytes) -> None:
+        """Takes up a site that is ready, also one that was started again.
 
         Args:
           site: Name of the site that sent it, as the transport knows it.
@@ -127,28 +128,42 @@ class Server:
         Raises:
           ProtocolError: If it is refused.
         """
-        message = self._decode(site, data, wire.Expected((Join,), site, 0))
-        if message.digest != self._digest:
-            problem = "its settings, answers, findings or start weights are not the server's"
-            wire.refuse(site, message.kind, problem)
-        before = self._joined.get(site, message)
+        message = self._decode(site, data, wire.Expected((Ready,), site))
+        if names := facts_lib.differing(self._facts, message.facts):
+            wire.refuse(site, message.kind, facts_lib.describe(names))
+        before = self._ready.get(site, message)
         if message.fields() != before.fields():
             wire.refuse(site, message.kind, "it has other examples than when it first joined")
-        if self._asked is not None:
-            wire.refuse(site, message.kind, "tasks of a round are not concluded")
-        self._joined[site], self._held[site] = message, NOTHING
+        self._ready[site], self._held[site] = message, NOTHING
+
+    def ask_again(self, site: str) -> bytes | None:
+        """Returns a site's open task with the whole model, for a site that was started again.
+
+        Args:
+          site: Name of a site that was admitted again.
+
+        Returns:
+          The task; None if nothing is asked of the site, or it has answered.
+        """
+        asked = self._asked
+        if asked is None or site not in self.missing:
+            return None
+        whole = self._log.since(NOTHING)
+        task = dataclasses.replace(asked.tasks[site], since=NOTHING, parameters=whole)
+        asked.tasks[site] = task
+        return wire.encode(task)
 
     @property
     def clients(self) -> list[ClientData]:
         """The K sites, of whose splits only the sizes are known.
 
         Raises:
-          ProtocolError: If a site has not joined.
+          ProtocolError: If a site is not ready.
         """
         for name in self.names:
-            if name not in self._joined:
-                wire.refuse(name, "join", "it has not come yet")
-        return [_remote(self._joined[name]) for name in self.names]
+            if name not in self._ready:
+                wire.refuse(name, "ready", "it has not come yet")
+        return [remote(self._ready[name]) for name in self.names]
 
     @property
     def missing(self) -> list[str]:
@@ -172,7 +187,9 @@ class Server:
             self.names[index]: (*self._changes(state, self.names[index]), keys_K[index])
             for index in np.flatnonzero(present_K)
         }
-        tasks = {name: ScoreTask(number, name, *given[name]) for name in given}
+        tasks: dict[str, ModelTask] = {
+            name: ScoreTask(number, name, *given[name]) for name in given
+        }
         return self._ask(Asked(ScoreTask, number, state, tasks))
 
     def ask_training(
@@ -187,18 +204,19 @@ class Server:
           present_K: bool, sites that take part.
         """
         plan = self._training.plan(number, mask_KL, present_K, state.head)
-        tasks = {}
+        tasks: dict[str, ModelTask] = {}
         for index in plan.who:
             name, layers_R = self.names[index], plan.layers_KR[index]
             used_R = layers_R[layers_R < self._layout.num_layers]
             steps = int(plan.steps_K[index])
-            tasks[name] = TrainTask(number, name, used_R, len(layers_R), steps)
+            given = (*self._changes(state, name), used_R, len(layers_R), steps)
+            tasks[name] = TrainTask(number, name, *given)
         return self._ask(Asked(TrainTask, number, state, tasks, plan=plan))
 
     def ask_metrics(self, state: ServerState) -> dict[str, bytes]:
         """Returns the tasks of the evaluate stage, for all sites."""
         number = int(state.round)
-        tasks = {
+        tasks: dict[str, ModelTask] = {
             name: EvaluateTask(number, name, *self._changes(state, name)) for name in self.names
         }
         return self._ask(Asked(EvaluateTask, number, state, tasks))
@@ -225,8 +243,7 @@ class Server:
             wire.refuse(site, name, "it has already come")
         self._check_answer(asked.tasks[site], message)
         asked.answers[site] = message
-        if issubclass(asked.kind, ModelTask):
-            self._held[site] = self._log.round
+        self._held[site] = self._log.round
 
     def scores(self) -> ScoredClients:
         """Concludes the score stage.
@@ -343,14 +360,14 @@ class Server:
 
     def _wanted(self, task: TrainTask, answer: Update) -> Sequence[tuple[str, Any, Any]]:
         """Returns (name, value, value that it must have) of what an update says of itself."""
-        joined, sent = self._joined[task.site], answer.parameters
-        entry = head_lib.OF_TASK[joined.task]
+        ready, sent = self._ready[task.site], answer.parameters
+        entry = head_lib.OF_TASK[ready.task]
         sends_head = self._config.training.sends_head(task.round) and entry in self._layout.heads
         return [
-            ("layers", sent.layers_R.tolist(), task.layers_R.tolist()),
+            ("layers", sent.layers_R.tolist(), task.chosen_R.tolist()),
             ("heads", sorted(sent.head), [entry] if sends_head else []),
             ("steps", len(answer.losses_S), task.steps),
-            ("examples", answer.examples, joined.train),
+            ("examples", answer.examples, ready.train),
         ]
 
 
@@ -375,10 +392,11 @@ def _as_update(answer: Message, state: ServerState, plan: TrainingPlan, most: in
     return ClientUpdate(rows_R, head, losses_S, np.array(isinstance(answer, Update)))
 
 
-def _remote(joined: Join) -> ClientData:
-    sizes = {"train": joined.train, "test": joined.test, "validation": joined.validation}
+def remote(ready: Ready) -> ClientData:
+    """Returns a site as a client of whose splits only the sizes are known."""
+    sizes = {"train": ready.train, "test": ready.test, "validation": ready.validation}
     splits = {
-        split: None if size is None else RemoteExamples(size, joined.task)
+        split: None if size is None else RemoteExamples(size, ready.task)
         for split, size in sizes.items()
     }
-    return ClientData(joined.site, **cast(dict[str, Examples], splits))
+    return ClientData(ready.site, **cast(dict[str, Examples], splits))

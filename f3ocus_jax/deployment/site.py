@@ -4,7 +4,7 @@ Examples, eigenvectors, personal adapters and heads, and the state of its optimi
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -12,13 +12,13 @@ import numpy as np
 from f3ocus_jax.aggregation.layerwise import is_finite
 from f3ocus_jax.clients import placement
 from f3ocus_jax.data.examples import ClientData
-from f3ocus_jax.deployment import wire
+from f3ocus_jax.deployment import facts as facts_lib, wire
+from f3ocus_jax.deployment.joining_messages import Ready
 from f3ocus_jax.deployment.layout import make_layout
 from f3ocus_jax.deployment.messages import (
     NOTHING,
     EvaluateTask,
     Failure,
-    Join,
     Message,
     Metrics,
     ModelTask,
@@ -29,7 +29,7 @@ from f3ocus_jax.deployment.messages import (
     Update,
 )
 from f3ocus_jax.evaluation.written_answers import make_answer_decoder
-from f3ocus_jax.federation import agreement, assembly
+from f3ocus_jax.federation import assembly
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.federation.stages.client_axis import take_clients
 from f3ocus_jax.federation.stages.client_work import describe_clients, describe_failure
@@ -71,7 +71,7 @@ class Site:
         frozen, start, self.memory = assembly.make_start(config, foundation, 1)
         self._rows_L, self._head = jax.device_get((start.rows_L, start.head))
         self._layout = make_layout(config, self._rows_L, self._head)
-        self._digest = agreement.digest(config, foundation)
+        self._facts_of_run = facts_lib.of_run(config, foundation)
         self._holds = self._scored = self._trained = self._evaluated = NOTHING
         self._facts = describe_clients([client], config.training, config.seed)
         self._make_functions(foundation, frozen)
@@ -91,14 +91,14 @@ class Site:
         options = assembly.evaluation_options(config)
         self._measure = make_measure(predict, frozen, clients, **options)
 
-    def join(self) -> bytes:
-        """Returns the site's first message, which a site that was started again sends again."""
+    def ready(self) -> Ready:
+        """Returns what the server must know of the site before it asks for anything."""
         client = self._client
         test, validation = (
             None if split is None else len(split) for split in (client.test, client.validation)
         )
         facts = (client.task, len(client.train), test, validation)
-        return wire.encode(Join(0, self.name, *facts, self._digest))
+        return Ready(0, self.name, *facts, self._facts_of_run)
 
     def answer(self, data: bytes) -> bytes:
         """Does a task of the server.
@@ -112,13 +112,34 @@ class Site:
         Raises:
           ProtocolError: If the task is refused; the site is then as it was before.
         """
+        return wire.encode(self.do(self.read(data)))
+
+    def read(self, data: bytes) -> ModelTask:
+        """Returns the task that bytes hold, after all checks.
+
+        Raises:
+          ProtocolError: If it is refused.
+        """
         task = wire.decode(data, self._layout, wire.Expected(TASKS, self.name))
+        return cast(ModelTask, task)
+
+    def do(self, task: ModelTask) -> Message:
+        """Does a task, see `answer`."""
         answers: dict[type[Message], Callable[[Any], Message]] = {
             ScoreTask: self.score,
             TrainTask: self.train,
             EvaluateTask: self.evaluate,
         }
-        return wire.encode(answers[type(task)](task))
+        return answers[type(task)](task)
+
+    def go_back_to(self, number: int) -> None:
+        """Takes tasks after a round again, of a server that was started again.
+
+        Args:
+          number: The round; the next task brings the whole model.
+        """
+        self._scored, self._trained, self._evaluated = number, number, number - 1
+        self._holds = NOTHING
 
     def score(self, task: ScoreTask) -> Scores | Failure:
         """Scores the layers of the model before a round."""
@@ -135,13 +156,14 @@ class Site:
     def train(self, task: TrainTask) -> Update | Failure:
         """Trains the layers that the server has chosen."""
         self._check_new(task, self._trained)
-        if task.round != self._scored:
+        if task.round != self._scored and task.since != NOTHING:
             self._refuse(task, f"the last round in which it scored its layers is {self._scored}")
         planned = int(self._facts.planned_K[0])
         if not 1 <= task.steps <= planned:
             self._refuse(task, f"steps = {task.steps}, must be 1 to {planned}")
         layers_KR = np.full((1, task.slots), self._layout.num_layers, np.int32)
-        layers_KR[0, : len(task.layers_R)] = task.layers_R
+        layers_KR[0, : len(task.chosen_R)] = task.chosen_R
+        self._take_model(task)
         nobody_K, steps_K = np.zeros(1, bool), np.array([task.steps], np.int32)
         plan = TrainingPlan(task.round, 1, ALONE, nobody_K, layers_KR, steps_K, None)
         given = (self._rows_L, self._head, self.memory)
@@ -159,7 +181,7 @@ class Site:
 
     def _as_message(self, task: TrainTask, update: Any) -> Update | Failure:
         """Returns what the server is told of a training."""
-        layers_R = task.layers_R
+        layers_R = task.chosen_R
         rows_R = jax.tree.map(lambda leaf: leaf[: len(layers_R)], update["rows_R"])
         losses_S = update["losses_S"][: task.steps]
         entry = str(self._facts.heads_K[0])

@@ -14,10 +14,10 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save
 
-from f3ocus_jax.deployment import fields as fields_lib
+from f3ocus_jax.deployment import fields as fields_lib, joining_messages, messages
 from f3ocus_jax.deployment.fields import RefusedError, quoted
 from f3ocus_jax.deployment.layout import Layout, TensorSpec
-from f3ocus_jax.deployment.messages import KINDS, VERSION, Message
+from f3ocus_jax.deployment.messages import VERSION, Message
 from f3ocus_jax.errors import ProtocolError
 from f3ocus_jax.models.huggingface import tensor_files
 from tfds_medvqa.common.printable import printable
@@ -39,7 +39,27 @@ HEADER = {
     "round": fields_lib.COUNT,
 }
 
-DTYPES = {**tensor_files.DTYPES, "BOOL": "bool", "I32": "int32", "U32": "uint32"}
+KINDS: dict[str, type[Message]] = {
+    each.kind: each
+    for each in (
+        joining_messages.Invite,
+        joining_messages.Join,
+        joining_messages.Setup,
+        joining_messages.Ready,
+        joining_messages.Refusal,
+        messages.ScoreTask,
+        messages.Scores,
+        messages.TrainTask,
+        messages.Update,
+        messages.EvaluateTask,
+        messages.Metrics,
+        messages.Failure,
+    )
+}
+"""Kind in a header to the class of the message."""
+
+INTEGERS = {"BOOL": "bool", "I32": "int32", "U32": "uint32", "U8": "uint8"}
+DTYPES = {**tensor_files.DTYPES, **INTEGERS}
 """Names of types in safetensors to those of NumPy."""
 
 
@@ -102,6 +122,14 @@ def decode(data: bytes, layout: Layout, expected: Expected) -> Message:
         return kind.build(header["fields"], arrays, header["round"], header["site"])
     except RefusedError as problem:
         refuse(expected.site, name, str(problem))
+
+
+def kind_of(data: bytes) -> str:
+    """Returns the kind that bytes claim to be; "" if they are no message."""
+    try:
+        return str(_split(data)[0]["kind"])
+    except RefusedError:
+        return ""
 
 
 def refuse(site: str, message: str, problem: str) -> NoReturn:

@@ -17,7 +17,6 @@ from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import checkpoint, sealed_steps
 from f3ocus_jax.federation.assembly import Parts
 from f3ocus_jax.federation.settings import ExperimentConfig
-from f3ocus_jax.models.foundation import Foundation
 from tfds_medvqa.common.printable import printable
 
 OF_A_HOST = (
@@ -97,18 +96,6 @@ def part_facts(parts: Parts) -> dict[str, Any]:
         "hash of the tokenizer": _hash(tokenizer.pieces.to_str() + special),
         "hash of the weights": parts.settings["weights fingerprint"],
     }
-
-
-def digest(config: ExperimentConfig, foundation: Foundation) -> str:
-    """Returns one hash of what the members of a federation must have in common.
-
-    Args:
-      config: Settings of the run.
-      foundation: The model, its answers and findings, and the weights that the run starts from.
-    """
-    lists = (foundation.answers, foundation.findings)
-    shared = [*map(checkpoint.hash_names, lists), foundation.fingerprint]
-    return _hash(json.dumps([setting_facts(config), shared], sort_keys=True))
 
 
 def compare(facts: Sequence[Mapping[str, Any]]) -> None:

@@ -14,7 +14,9 @@ from f3ocus_jax.clients import layer_optimizer, placement
 from f3ocus_jax.clients.settings import KEPT, PERSONAL, TrainingConfig
 from f3ocus_jax.data import own_data
 from f3ocus_jax.data.examples import ClientData
+from f3ocus_jax.data.images import Canvas
 from f3ocus_jax.data.reading import Federation, read_federation
+from f3ocus_jax.data.tokenizer import Tokenizer
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.evaluation import inference, written_answers
 from f3ocus_jax.evaluation.written_answers import AnswerDecoder, make_answer_decoder
@@ -89,10 +91,7 @@ def assemble(config: ExperimentConfig) -> Parts:
       WeightsError: for weights that cannot be used.
       CompilerError: for a compiler that computes wrong gradients.
     """
-    checkpoint.directory(config.checkpoint, "")
-    _xla.check()
-    tokenizer, canvas = foundation_lib.inputs(config.model, config.data)
-    admission.check_model(config, foundation_lib.specify(config.model, tokenizer), canvas)
+    tokenizer, canvas = check_inputs(config)
     federation = read_federation(
         config.data,
         canvas=canvas,
@@ -100,6 +99,55 @@ def assemble(config: ExperimentConfig) -> Parts:
         writes_answers=config.model.answering == GENERATE,
         gather=hosts.all_gather if config.distributed.own_data else own_data.alone,
     )
+    federation, foundation, decoding = load_model(config, federation)
+    clients = federation.clients
+    _, rows_L, head = units.split(foundation.params, config.training.unit)
+    admission.check_state(config, rows_L, head, len(clients))
+    frozen, start, memory = make_start(config, foundation, len(clients))
+    budgets = make_budgets(config, clients, foundation, start.rows_L)
+    stages = make_stages(config, foundation.model, frozen, clients, budgets, decoding)
+    settings = bound_settings(config, foundation, [client.name for client in clients])
+    return Parts(config, federation, foundation, budgets, stages, start, memory, settings)
+
+
+def check_inputs(config: ExperimentConfig) -> tuple[Tokenizer, Canvas]:
+    """Checks all that can be checked before data or weights are read.
+
+    Args:
+      config: Settings of the run.
+
+    Returns:
+      (tokenizer of the questions, canvas of the images).
+
+    Raises:
+      ConfigError: for an impossible model or folder of checkpoints.
+      WeightsError: for a directory that holds no model.
+      CompilerError: for a compiler that computes wrong gradients.
+    """
+    checkpoint.directory(config.checkpoint, "")
+    _xla.check()
+    tokenizer, canvas = foundation_lib.inputs(config.model, config.data)
+    admission.check_model(config, foundation_lib.specify(config.model, tokenizer), canvas)
+    return tokenizer, canvas
+
+
+def load_model(
+    config: ExperimentConfig, federation: Federation
+) -> tuple[Federation, Foundation, AnswerDecoder | None]:
+    """Loads the model of a federation.
+
+    Args:
+      config: Settings of the run.
+      federation: Data of the clients, and their classes.
+
+    Returns:
+      (the federation with the examples that the run uses and their tokens, the model, settings of
+      written answers or None for a model with an answer head).
+
+    Raises:
+      ConfigError: for settings that do not fit the data or the weights.
+      WeightsError: for weights that cannot be used.
+    """
     if not config.evaluation.test:
         federation = _without_test(federation)
     _check_probe(config.importance.probe_examples, federation.clients)
@@ -108,14 +156,7 @@ def assemble(config: ExperimentConfig) -> Parts:
     decoding = make_answer_decoder(foundation, config.evaluation, config.data.answer_length)
     if decoding is not None:
         federation = decoding.add_answer_tokens(federation)
-    clients = federation.clients
-    _, rows_L, head = units.split(foundation.params, config.training.unit)
-    admission.check_state(config, rows_L, head, len(clients))
-    frozen, start, memory = make_start(config, foundation, len(clients))
-    budgets = _make_budgets(config, clients, foundation, start.rows_L)
-    stages = make_stages(config, foundation.model, frozen, clients, budgets, decoding)
-    settings = bound_settings(config, foundation, [client.name for client in clients])
-    return Parts(config, federation, foundation, budgets, stages, start, memory, settings)
+    return federation, foundation, decoding
 
 
 def make_stages(
@@ -257,11 +298,22 @@ def make_predict(
     return written_answers.make_written_predict(model, decoding, clients, **layout)
 
 
-def _make_budgets(
+def make_budgets(
     config: ExperimentConfig, clients: list[ClientData], foundation: Foundation, rows_L: Rows
 ) -> Budgets:
+    """Makes the limits of a run.
+
+    Args:
+      config: Settings of the run.
+      clients: All K clients.
+      foundation: The model and its weights.
+      rows_L: Selectable layers.
+
+    Raises:
+      ConfigError: for limits that contradict each other or name unknown clients or layers.
+    """
     names = tuple(client.name for client in clients)
-    step = costs.count_step_flops(foundation, clients, clients[0].task, config.training)
+    step = costs.count_step_flops(foundation, clients, clients[0].task, config)
     return budgets_lib.make_budgets(
         layer_costs(config.federated.budget_unit, rows_L, step),
         Participation(names, config.federated, config.seed),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from f3ocus_jax.clients.settings import TrainingConfig
@@ -17,11 +18,58 @@ from f3ocus_jax.importance.settings import ImportanceConfig
 from f3ocus_jax.models import head as head_lib
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.foundation import Foundation
+from f3ocus_jax.models.spec import GENERATE
 from f3ocus_jax.types import Batch, Params, RoundRecord, ServerState
 
 
+def example_batch(
+    foundation: Foundation,
+    clients: Sequence[ClientData],
+    config: ExperimentConfig,
+    examples: int = 1,
+) -> Batch:
+    """Returns the shapes of a batch of a run.
+
+    Args:
+      foundation: The model.
+      clients: All K clients, whose batches have the same shapes; those of a server of a deployment
+        have no example, and settings and model tell the shapes.
+      config: Settings of the run.
+      examples: Size of the batch.
+    """
+    local = local_clients(clients)
+    if local:
+        return shapes_of(local[0].train.batch(np.zeros(examples, np.int64)))
+    return outline_batch(foundation, config, examples)
+
+
+def outline_batch(foundation: Foundation, config: ExperimentConfig, examples: int) -> Batch:
+    """Returns the shapes of a batch of a run, from its settings and its model alone."""
+    data, canvas = config.data, foundation.canvas(config.data)
+    findings = len(foundation.findings)
+    channels = foundation.spec.config.num_channels
+    writes = config.model.answering == GENERATE
+
+    def zeros() -> Batch:
+        ids_BT = jnp.zeros((examples, data.question_length), jnp.int32)
+        ids_BA = jnp.zeros((examples, data.answer_length), jnp.int32) if writes else None
+        return Batch(
+            images_BHWC=jnp.zeros((examples, canvas.side, canvas.side, channels), jnp.uint8),
+            input_ids_BT=ids_BT,
+            attention_mask_BT=ids_BT,
+            labels_B=jnp.zeros(examples, jnp.int32),
+            example_mask_B=jnp.zeros(examples, jnp.float32),
+            targets_BF=jnp.zeros((examples, findings), jnp.int8) if findings else None,
+            answer_ids_BA=ids_BA,
+            answer_mask_BA=ids_BA,
+            image_size_B2=jnp.zeros((examples, 2), jnp.int32) if canvas.keeps_aspect else None,
+        )
+
+    return jax.eval_shape(zeros)
+
+
 def count_step_flops(
-    foundation: Foundation, clients: Sequence[ClientData], task: str, training: TrainingConfig
+    foundation: Foundation, clients: Sequence[ClientData], task: str, config: ExperimentConfig
 ) -> flops.StepFlops:
     """Counts a training step of one task's clients, with the head of that task alone.
 
@@ -29,13 +77,13 @@ def count_step_flops(
       foundation: The model and its weights.
       clients: All K clients, whose batches have the same shapes.
       task: Task of the clients to count.
-      training: Settings of local training.
+      config: Settings of the run.
 
     Returns:
       The operations of a step.
     """
-    batch = local_clients(clients)[0].train.batch(np.zeros(1, np.int64))
-    return step_flops_of(foundation, shapes_of(batch), task, training)
+    batch = example_batch(foundation, clients, config)
+    return step_flops_of(foundation, batch, task, config.training)
 
 
 def step_flops_of(
@@ -77,9 +125,8 @@ def count_scoring_flops(
     Returns:
       The operations of one score; None if they cannot be counted.
     """
-    examples = np.zeros(config.importance.probe_examples, np.int64)
-    batch = local_clients(clients)[0].train.batch(examples)
-    return scoring_flops_of(foundation, shapes_of(batch), config)
+    batch = example_batch(foundation, clients, config, config.importance.probe_examples)
+    return scoring_flops_of(foundation, batch, config)
 
 
 def scoring_flops_of(
@@ -141,7 +188,7 @@ def count_client_costs(
     """
     training = config.training
     counted = {
-        task: count_step_flops(foundation, clients, task, training)
+        task: count_step_flops(foundation, clients, task, config)
         for task in {client.task for client in clients}
     }
     sizes = {head_lib.OF_TASK[client.task]: 0 for client in clients}

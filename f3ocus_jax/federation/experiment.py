@@ -29,7 +29,11 @@ __all__ = ["Parts", "assemble", "evaluate_start", "next_round", "run"]
 
 
 def run(
-    config: ExperimentConfig, workdir: pathlib.Path, *, with_figures: bool = True
+    config: ExperimentConfig,
+    workdir: pathlib.Path,
+    *,
+    with_figures: bool = True,
+    make_parts: Callable[[ExperimentConfig], Parts] = assemble,
 ) -> list[RoundRecord]:
     """Runs a federation to its last round, from its newest checkpoint if it has one.
 
@@ -38,6 +42,7 @@ def run(
       workdir: Absolute path of a folder for checkpoints/, records.jsonl, tensorboard/, figures/,
         the final table and the final model.
       with_figures: False to leave the figures out, which take seconds.
+      make_parts: Builds the parts of the run, once no other process can write to the workdir.
 
     Returns:
       The records of all rounds.
@@ -53,7 +58,7 @@ def run(
         with hosts.ending_together():
             agreement.check_settings(config)
             agreement.check_checkpoints(run_lock.is_seen(workdir, folder))
-            parts = assemble(config)
+            parts = make_parts(config)
             agreement.check_parts(parts, folder)
             state, memory, records = resuming.resume(parts, folder, workdir)
         with contextlib.ExitStack() as stack:

@@ -8,8 +8,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from f3ocus_jax.config.kept import kept
@@ -77,7 +75,7 @@ def count_run(
     federated, rounds = config.federated, config.federated.rounds
     names = tuple(map(str, range(len(clients))))
     present = Participation(names, federated, config.seed).most / len(clients)
-    example = _batch(foundation, config, 1)
+    example = costs.outline_batch(foundation, config, 1)
     steps = _steps_by_task(foundation, example, clients, config)
     layers = np.ones(foundation.model.num_layers)
     trained = sum(
@@ -86,7 +84,7 @@ def count_run(
             clients, budgets.per_client(federated, len(clients), layers), strict=True
         )
     )
-    probe = _batch(foundation, config, config.importance.probe_examples)
+    probe = costs.outline_batch(foundation, config, config.importance.probe_examples)
     scored = costs.scoring_flops_of(foundation, probe, config)
     if scored is None:
         raise ConfigError(
@@ -166,27 +164,6 @@ def _local_examples(client: ClientSizes, config: ExperimentConfig) -> int:
         local_epochs=settings.local_epochs,
         max_local_steps=settings.max_local_steps,
     )
-
-
-def _batch(foundation: Foundation, config: ExperimentConfig, count: int) -> Batch:
-    """Returns the shapes of a batch of the run's examples."""
-    canvas, length = foundation.canvas(config.data), config.data.question_length
-    channels = foundation.spec.config.num_channels
-
-    def zeros() -> Batch:
-        ids_BT = jnp.zeros((count, length), jnp.int32)
-        findings = len(foundation.findings)
-        return Batch(
-            images_BHWC=jnp.zeros((count, canvas.side, canvas.side, channels), jnp.uint8),
-            input_ids_BT=ids_BT,
-            attention_mask_BT=ids_BT,
-            labels_B=jnp.zeros(count, jnp.int32),
-            example_mask_B=jnp.zeros(count, jnp.float32),
-            targets_BF=jnp.zeros((count, findings), jnp.int8) if findings else None,
-            image_size_B2=jnp.zeros((count, 2), jnp.int32) if canvas.keeps_aspect else None,
-        )
-
-    return jax.eval_shape(zeros)
 
 
 def _evaluation(

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from f3ocus_jax.deployment import wire
+from f3ocus_jax.deployment.joining_messages import Invite, Join, Ready, Refusal, Setup
 from f3ocus_jax.deployment.layout import make_layout
 from f3ocus_jax.deployment.messages import (
-    KINDS,
     NOTHING,
     EvaluateTask,
     Failure,
-    Join,
     Metrics,
     Scores,
     ScoreTask,
@@ -56,16 +55,21 @@ def importance():
     return Importance(scores_L, floats(LAYERS), residuals_L, iterations_L, residuals_L < 1)
 
 
+FACTS = {"config.seed": "0f" * 32, "tokenizer": "a1" * 32}
 METRICS = ClientMetrics(
     {"accuracy": 1 / 3, "examples": 8, "loss": math.nan, "organ «x»": 0.1}, [0.5], {}, "5:gA=="
 )
 MESSAGES = {
     message.kind: message
     for message in (
-        Join(0, SITE, "question answering", 29, 8, None, "0f" * 8),
+        Invite(0, SITE, "5a" * 16),
+        Join(0, SITE, ("sha256:00",), (), "question answering", 29, 8, None, FACTS, NOTHING),
+        Setup(2, SITE, ("no", "yes «x»"), ("edema",), ""),
+        Ready(2, SITE, "question answering", 29, 8, None, FACTS),
+        Refusal(2, SITE, "the disk is full"),
         ScoreTask(3, SITE, 1, parameters(0, 2), np.array([1, 2**32 - 1], np.uint32)),
         Scores(3, SITE, importance(), kept=True),
-        TrainTask(3, SITE, np.array([1, 3], np.int32), slots=3, steps=2),
+        TrainTask(3, SITE, 1, parameters(head=()), np.array([1, 3], np.int32), slots=3, steps=2),
         Update(3, SITE, parameters(1, 3), floats(2), examples=29),
         EvaluateTask(3, SITE, NOTHING, parameters(*range(LAYERS), head=tuple(HEAD))),
         Metrics(3, SITE, METRICS),
@@ -81,7 +85,7 @@ def decode(data, message, **expected):
 
 
 def test_there_is_a_message_of_every_kind():
-    assert MESSAGES.keys() == KINDS.keys()
+    assert MESSAGES.keys() == wire.KINDS.keys()
 
 
 @every_kind
@@ -115,7 +119,11 @@ def test_the_size_of_a_message_is_that_of_the_layers_that_it_holds():
     row, head = 4 * (3 * 2 + 2), 4 * 3 * 5
     sizes = {kind: message.num_bytes for kind, message in MESSAGES.items()}
     assert sizes == {
-        "join": 0,
+        "invite": 0,
+        "join": len('["sha256:00"][]'),
+        "setup": len(json.dumps(["no", "yes «x»"]) + '["edema"]'),
+        "ready": 0,
+        "refusal": 0,
         "score_task": 8 + 2 * (4 + row) + head,
         "scores": 17 * LAYERS,
         "train_task": 2 * 4,
@@ -154,7 +162,7 @@ update, scores = MESSAGES["update"], MESSAGES["scores"]
     [
         (update, changed(update, round=2), "update of round 2: expected is round 3"),
         (update, changed(update, site="b\x1b"), r"it is of site 'b\\x1b'"),
-        (update, changed(update, version=9), "version 9 of the protocol, must be 1"),
+        (update, changed(update, version=9), "version 9 of the protocol, must be 2"),
         (update, changed(update, kind="scores"), "scores of round 3: expected is update"),
         (update, changed(update, round=-1), "round = -1, must be a whole number >= 0"),
         (update, changed(update, round=True), "round = True, must be a whole number"),

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from f3ocus_jax.deployment import wire
 from f3ocus_jax.errors import ProtocolError
 from f3ocus_jax.federation import presets
 from tests.helpers.marking import marked
@@ -41,7 +42,10 @@ def check_refused(receive, data, what):
 def attack(receive, right, earlier, half, seen):
     """Sends what is wrong to a half, and older messages again."""
     for what, data in [*damaged(right), *((f"old {half}", data) for data in earlier)]:
-        if (half, what) != ("task", "a later round"):  # Only the server knows which round it is.
+        if (half, what) not in (
+            ("task", "a later round"),
+            ("ready", "a later round"),
+        ):  # Only the server knows the round.
             check_refused(receive, data, what)
             seen.add(what)
 
@@ -50,9 +54,9 @@ def with_attacks(server, sites, seen):
     """An exchange in which every right message comes after wrong ones, and then once more."""
     victim, other = list(sites)[:2]
     for name, site in sites.items():
-        receive = functools.partial(server.join, name)
-        attack(receive, site.join(), (), "join", seen)
-        receive(site.join())
+        receive = functools.partial(server.admit, name)
+        attack(receive, wire.encode(site.ready()), (), "ready", seen)
+        receive(wire.encode(site.ready()))
     earlier = {"task": [], "answer": []}
 
     def exchange(tasks):

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from f3ocus_jax.deployment import in_process, protocol
+from f3ocus_jax.deployment import in_process, protocol, wire
 from f3ocus_jax.errors import ProtocolError
 from tests.helpers.protocol_runs import (
     check_same,
@@ -98,7 +98,7 @@ def test_a_site_whose_answer_is_lost_dropped_out_and_goes_on_in_the_next_round(k
     assert all(one.left_out is None and one.train_loss > 0 for one in others)
 
 
-def test_a_site_that_starts_again_joins_again_and_is_sent_the_whole_model(data_dir):
+def test_a_site_that_starts_again_is_admitted_again_and_is_sent_the_whole_model(data_dir):
     parts = read_parts("tiny_fd", data_dir)
     server, sites = in_process.make_server(parts), in_process.make_sites(parts)
     exchange, sent = in_process.connect(server, sites), []
@@ -115,36 +115,36 @@ def test_a_site_that_starts_again_joins_again_and_is_sent_the_whole_model(data_d
     tasks = server.ask_scores(parts.start, 1, key)
     with pytest.raises(ProtocolError, match=rf"^site {SOME}, score_task .* here is none yet"):
         fresh.answer(tasks[SOME])
-    with pytest.raises(ProtocolError, match="tasks of a round are not concluded"):
-        server.join(SOME, fresh.join())
+    server.admit(SOME, wire.encode(fresh.ready()))
+    tasks[SOME] = server.ask_again(SOME)
+    sent.append({SOME: opened(tasks[SOME])[0]["fields"]})
     for name in tasks:
-        if name != SOME:
-            server.take(name, sites[name].answer(tasks[name]))
+        server.take(name, sites[name].answer(tasks[name]))
+    assert server.ask_again(SOME) is None
     server.scores()
-    server.join(SOME, fresh.join())
     stages.evaluate(dataclasses.replace(parts.start, round=np.int32(1)))
     layers = parts.foundation.model.num_layers
     assert {fields["layers"] for fields in sent[0].values()} == {layers}
-    assert {name: fields["layers"] for name, fields in sent[1].items()} == {
-        name: layers if name == SOME else 0 for name in sites
-    }
+    assert [fields["layers"] for fields in sent[1].values()] == [layers]
+    assert {fields["layers"] for fields in sent[2].values()} == {0}
 
 
-def test_a_site_of_other_settings_or_examples_cannot_join(data_dir):
+def test_a_site_of_other_settings_or_examples_is_not_admitted(data_dir):
     parts = read_parts("tiny_fd", data_dir)
     server, site = in_process.make_server(parts), in_process.make_sites(parts)[SOME]
-    with pytest.raises(ProtocolError, match="join: it has not come yet"):
+    with pytest.raises(ProtocolError, match="ready: it has not come yet"):
         _ = server.clients
     other = read_parts("tiny_fd", data_dir, training__learning_rate=0.5)
-    with pytest.raises(ProtocolError, match=f"^site {SOME}, join: its settings"):
-        server.join(SOME, in_process.make_sites(other)[SOME].join())
-    server.join(SOME, site.join())
+    differs = rf"^site {SOME}, ready: not .* server's: config\.training\.learning_rate$"
+    with pytest.raises(ProtocolError, match=differs):
+        server.admit(SOME, wire.encode(in_process.make_sites(other)[SOME].ready()))
+    server.admit(SOME, wire.encode(site.ready()))
     client = next(each for each in parts.federation.clients if each.name == SOME)
     smaller = dataclasses.replace(client, test=None)
     federation = dataclasses.replace(parts.federation, clients=[smaller])
     changed = in_process.make_sites(dataclasses.replace(parts, federation=federation))
     with pytest.raises(ProtocolError, match="other examples than when it first joined"):
-        server.join(SOME, changed[SOME].join())
+        server.admit(SOME, wire.encode(changed[SOME].ready()))
 
 
 def test_what_is_a_site_s_own_is_in_no_message(data_dir):

@@ -36,7 +36,7 @@ def test_a_run_costs_what_its_plan_says(data_dir, tmp_path):
     table = json.loads((tmp_path / "table.json").read_text())
     spent = sum(row["gigaflops_total"] for row in table["clients"])
     assert planned.training + planned.scoring == pytest.approx(1e9 * spent)
-    step = costs.count_step_flops(parts.foundation, clients, QUESTION_ANSWERING, config.training)
+    step = costs.count_step_flops(parts.foundation, clients, QUESTION_ANSWERING, config)
     assert planned.evaluation == pytest.approx(2 * 2 * 64 * step.forward)  # 99 in batches of 64
 
 

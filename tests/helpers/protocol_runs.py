@@ -82,7 +82,7 @@ def damaged(data: bytes) -> Iterator[tuple[str, bytes]]:
     """(what is wrong, bytes) of messages that differ from a right one."""
     header, arrays = opened(data)
     fields = header["fields"]
-    yield "another version", closed({**header, "version": 2}, arrays)
+    yield "another version", closed({**header, "version": 1}, arrays)
     yield "another kind", closed({**header, "kind": "gossip"}, arrays)
     yield "another site", closed({**header, "site": "elsewhere"}, arrays)
     yield "a later round", closed({**header, "round": header["round"] + 7}, arrays)
