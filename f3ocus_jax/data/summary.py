@@ -105,7 +105,7 @@ class Summary:
     def lines(self) -> list[str]:
         """Returns the lines that are printed when a run starts."""
         names = [printable(client.name, LONGEST_NAME) for client in self.clients]
-        width = max(map(len, names))
+        width = max(map(len, names), default=0)
         lines = [f"partition {self.partition_hash}"]
         for shown, client in zip(names, self.clients, strict=True):
             sizes = ", ".join(

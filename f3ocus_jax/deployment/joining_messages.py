@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from f3ocus_jax.deployment import fields as fields_lib
+from f3ocus_jax.deployment.classes import ANSWERS, FINDINGS
 from f3ocus_jax.deployment.fields import Field, Fields, RefusedError
 from f3ocus_jax.deployment.layout import Layout, Tensors, TensorSpec
 from f3ocus_jax.deployment.messages import Message
@@ -23,9 +24,6 @@ NO_LAYOUT = Layout(0, {}, {}, TensorSpec((), "uint32"), has_eigenvalues=False, m
 
 MOST_TEXT = 2**25
 """Largest list of classes, in bytes."""
-
-ANSWERS, FINDINGS = "answers", "findings"
-"""Names of the lists of classes, and of the arrays that hold them."""
 
 SIZES: Mapping[str, Field] = {
     "task": fields_lib.one_of(*head_lib.OF_TASK),
@@ -85,13 +83,24 @@ class Invite(Message):
     """The server asks a site to join.
 
     Attributes:
-      salt: Random text that goes into every hash of a class; "" if the server wants none.
+      salt: Random text that goes into every hash of a class.
+      wanted: Lists of classes of which the server wants the site's hashes, sorted.
     """
 
     salt: str
+    wanted: tuple[str, ...]
 
     kind = "invite"
-    FIELDS: ClassVar[Mapping[str, Field]] = {"salt": fields_lib.TEXT}
+    FIELDS: ClassVar[Mapping[str, Field]] = {"salt": fields_lib.TEXT, "wanted": fields_lib.NAMES}
+
+    def fields(self) -> dict[str, Any]:
+        """Returns its header's fields."""
+        return {"salt": self.salt, "wanted": list(self.wanted)}
+
+    @classmethod
+    def build(cls, fields: Fields, tensors: Tensors, round: int, site: str) -> "Invite":
+        """Makes the message from checked parts."""
+        return cls(round, site, fields["salt"], tuple(fields["wanted"]))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,13 +137,28 @@ class Setup(ListsMessage):
     """The server sends what all have agreed on. Its round is that of the model that follows.
 
     Attributes:
-      salt: Random text with which the classes are hashed; "" where they are texts.
+      salt: Random text with which classes are hashed.
+      hashed: Lists of classes that hold hashes, sorted.
     """
 
     salt: str
+    hashed: tuple[str, ...]
 
     kind = "setup"
-    FIELDS: ClassVar[Mapping[str, Field]] = {**ListsMessage.FIELDS, "salt": fields_lib.TEXT}
+    FIELDS: ClassVar[Mapping[str, Field]] = {
+        **ListsMessage.FIELDS,
+        "salt": fields_lib.TEXT,
+        "hashed": fields_lib.NAMES,
+    }
+
+    def fields(self) -> dict[str, Any]:
+        """Returns its header's fields; of a list, the bytes."""
+        return {**super().fields(), "hashed": list(self.hashed)}
+
+    @classmethod
+    def build(cls, fields: Fields, tensors: Tensors, round: int, site: str) -> "ListsMessage":
+        """Makes the message from checked parts."""
+        return super().build({**fields, "hashed": tuple(fields["hashed"])}, tensors, round, site)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from f3ocus_jax.clients import placement
 from f3ocus_jax.data.examples import ClientData, Examples, RemoteExamples
 from f3ocus_jax.deployment import facts as facts_lib, wire
 from f3ocus_jax.deployment.facts import Facts
-from f3ocus_jax.deployment.joining_messages import Ready
+from f3ocus_jax.deployment.joining_messages import Join, Ready
 from f3ocus_jax.deployment.layout import make_layout
 from f3ocus_jax.deployment.messages import (
     NOTHING,
@@ -91,15 +91,16 @@ class Server:
     """
 
     def __init__(
-        self, config: ExperimentConfig, budgets: Budgets, start: ServerState, facts: Facts
+        self, config: ExperimentConfig, budgets: Budgets, start: ServerState, facts: Facts, number: int = 0
     ) -> None:
         """Builds a server for which no site is ready yet.
 
         Args:
           config: Settings of the run.
           budgets: Limits of every site, and its participation.
-          start: State before the next round.
+          start: State before round 1.
           facts: What all sites must have in common, see `facts.of_run`.
+          number: Round after which the run goes on.
         """
         self.names = budgets.clients
         self.side = make_server_side(
@@ -107,7 +108,7 @@ class Server:
         )
         self._config, self._budgets, self._facts = config, budgets, facts
         self._layout = make_layout(config, start.rows_L, start.head)
-        self._log, self._held = ModelLog(start), dict.fromkeys(self.names, NOTHING)
+        self._first, self._log, self._held = number, ModelLog(start), dict.fromkeys(self.names, NOTHING)
         self._ready: dict[str, Ready] = {}
         self._asked: Asked | None = None
         self._take_scores = make_take_scores(
@@ -164,6 +165,36 @@ class Server:
             if name not in self._ready:
                 wire.refuse(name, "ready", "it has not come yet")
         return [remote(self._ready[name]) for name in self.names]
+
+    @property
+    def unready(self) -> list[str]:
+        """Names of the sites that are not ready."""
+        return [name for name in self.names if name not in self._ready]
+
+    @property
+    def round(self) -> int:
+        """Round after which the model is that the next task is about."""
+        return max(self._first, self._log.round)
+
+    @property
+    def asking(self) -> type[ModelTask]:
+        """Class of the tasks that are not concluded.
+
+        Raises:
+          ProtocolError: If nothing is asked for.
+        """
+        return self._open.kind
+
+    @property
+    def number(self) -> int:
+        """Round of the tasks that are not concluded; raises as `asking`."""
+        return self._open.number
+
+    @property
+    def _open(self) -> Asked:
+        if self._asked is None:
+            raise ProtocolError("nothing is asked for")
+        return self._asked
 
     @property
     def missing(self) -> list[str]:
@@ -392,7 +423,7 @@ def _as_update(answer: Message, state: ServerState, plan: TrainingPlan, most: in
     return ClientUpdate(rows_R, head, losses_S, np.array(isinstance(answer, Update)))
 
 
-def remote(ready: Ready) -> ClientData:
+def remote(ready: Join | Ready) -> ClientData:
     """Returns a site as a client of whose splits only the sizes are known."""
     sizes = {"train": ready.train, "test": ready.test, "validation": ready.validation}
     splits = {

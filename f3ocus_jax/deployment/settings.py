@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from f3ocus_jax.config import Section, paths, section, setting
+from f3ocus_jax.config import Section, paths, require, section, setting
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.hosts import DistributedConfig
 
@@ -59,6 +59,16 @@ class DeploymentConfig(Section):
         above=0,
         at_most=1e7,
     )
+
+
+    def check_server(self) -> None:
+        """Raises ConfigError unless these are settings of a server."""
+        names = self.sites
+        require(0 < len(names) == len(set(names)), "deployment.sites", names, "one or more, once each")
+
+    def check_site(self) -> None:
+        """Raises ConfigError unless these are settings of a site."""
+        require(bool(self.site), "deployment.site", self.site, "the name of this site")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -132,6 +132,11 @@ def kind_of(data: bytes) -> str:
         return ""
 
 
+def shown(name: str) -> str:
+    """Returns a name as a line can have it."""
+    return printable(name, fields_lib.LONGEST)
+
+
 def refuse(site: str, message: str, problem: str) -> NoReturn:
     """Raises the error of a message that is refused.
 
@@ -140,7 +145,7 @@ def refuse(site: str, message: str, problem: str) -> NoReturn:
       message: Name of the message.
       problem: Reason of the refusal.
     """
-    raise ProtocolError(f"site {printable(site, 60)}, {printable(message, 60)}: {problem}")
+    raise ProtocolError(f"site {shown(site)}, {shown(message)}: {problem}")
 
 
 def _check_size(data: bytes, most: int) -> None:
