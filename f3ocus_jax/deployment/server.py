@@ -91,7 +91,12 @@ class Server:
     """
 
     def __init__(
-        self, config: ExperimentConfig, budgets: Budgets, start: ServerState, facts: Facts, number: int = 0
+        self,
+        config: ExperimentConfig,
+        budgets: Budgets,
+        start: ServerState,
+        facts: Facts,
+        number: int = 0,
     ) -> None:
         """Builds a server for which no site is ready yet.
 
@@ -108,7 +113,11 @@ class Server:
         )
         self._config, self._budgets, self._facts = config, budgets, facts
         self._layout = make_layout(config, start.rows_L, start.head)
-        self._first, self._log, self._held = number, ModelLog(start), dict.fromkeys(self.names, NOTHING)
+        self._first, self._log, self._held = (
+            number,
+            ModelLog(start),
+            dict.fromkeys(self.names, NOTHING),
+        )
         self._ready: dict[str, Ready] = {}
         self._asked: Asked | None = None
         self._take_scores = make_take_scores(

@@ -55,7 +55,7 @@ def run(
       LockedError: If another process runs in this workdir.
       RoundError: If too few sites answer in time, or a loss is not finite; the checkpoints stay.
     """
-    config.deployment.check_server()
+    config.check_server()
     make_parts = functools.partial(
         _assemble, deployed=config, workdir=workdir, transport=transport, clock=clock
     )

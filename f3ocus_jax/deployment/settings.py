@@ -5,6 +5,7 @@ import dataclasses
 from f3ocus_jax.config import Section, paths, require, section, setting
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.hosts import DistributedConfig
+from f3ocus_jax.models.spec import CLASSIFY
 
 STOP, WAIT = "stop", "wait"
 """What a server does once too few sites have answered in time."""
@@ -60,12 +61,6 @@ class DeploymentConfig(Section):
         at_most=1e7,
     )
 
-
-    def check_server(self) -> None:
-        """Raises ConfigError unless these are settings of a server."""
-        names = self.sites
-        require(0 < len(names) == len(set(names)), "deployment.sites", names, "one or more, once each")
-
     def check_site(self) -> None:
         """Raises ConfigError unless these are settings of a site."""
         require(bool(self.site), "deployment.site", self.site, "the name of this site")
@@ -77,6 +72,17 @@ class DeployedConfig(ExperimentConfig):
 
     distributed: DistributedConfig = section(DistributedConfig, own_data=True)
     deployment: DeploymentConfig = section(DeploymentConfig)
+
+    def check_server(self) -> None:
+        """Raises ConfigError unless these are settings of a server."""
+        names, answers = self.deployment.sites, self.deployment.answers
+        allowed = "the names of the sites, each once"
+        require(0 < len(names) == len(set(names)), "deployment.sites", names, allowed)
+        classifies = self.model.answering == CLASSIFY
+        allowed = f"a file where config.model.answering = {self.model.answering!r}"
+        require(classifies or bool(answers), "deployment.answers", answers, allowed)
+        kept, allowed = self.evaluation.features, "0: features of examples stay at their site"
+        require(kept == 0, "evaluation.features", kept, allowed)
 
     @property
     def experiment(self) -> ExperimentConfig:

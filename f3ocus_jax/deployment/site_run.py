@@ -11,7 +11,6 @@ from typing import Any, cast
 from f3ocus_jax.data import partition, reading
 from f3ocus_jax.data.answers import AnswerVocabulary, count_answers
 from f3ocus_jax.data.reading import Federation
-from f3ocus_jax.data.summary import Summary
 from f3ocus_jax.data.table import Table
 from f3ocus_jax.data.targets import finding_names
 from f3ocus_jax.data.validation import VALIDATION
@@ -154,7 +153,7 @@ class OpenSite:
         return {ANSWERS: answers, FINDINGS: finding_names([self._splits])}
 
     def _set_up(self, setup: Setup) -> Message:
-        """Builds the model with the agreed classes, unless it is there, and goes back to a round."""
+        """Builds the model of the agreed classes, unless it is there; goes back to a round."""
         agreement = Agreement(setup.salt, setup.answers, setup.findings, setup.hashed)
         if self._site is None or agreement != self._agreement:
             self._site, self._memory = self._build(agreement)
@@ -183,9 +182,7 @@ class OpenSite:
         if not federation.clients:
             raise DataError(f"no training example of {self.name} has an answer that is a class")
         vocabulary = AnswerVocabulary(agreement.answers)
-        return dataclasses.replace(
-            federation, vocabulary=vocabulary, findings=agreement.findings
-        )
+        return dataclasses.replace(federation, vocabulary=vocabulary, findings=agreement.findings)
 
     def _decode(self, data: bytes, kind: type[Message]) -> Message:
         return wire.decode(data, NO_LAYOUT, wire.Expected((kind,), self.name))

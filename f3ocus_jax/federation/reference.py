@@ -14,6 +14,8 @@ an effect only where it is chosen, but are checked in any case.
 
 Whatever its possible values, an integer has 32 bits (64 for bytes and FLOPs), a float is a finite
 number of float32, text has no control characters, and a path may begin with `~`.
+
+A server and its sites have one section more: [settings of a deployment](deployment.md#settings).
 """
 
 PRETRAINING = """\

@@ -7,6 +7,7 @@ import pytest
 from configs import phantom
 from f3ocus_jax import importance
 from f3ocus_jax.config import parsing
+from f3ocus_jax.deployment.settings import DeployedConfig
 from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import presets
 from f3ocus_jax.federation.settings import ExperimentConfig, PretrainConfig
@@ -18,6 +19,7 @@ CONFIGS = {
         ("", "tiny", "tiny_albef", "tiny_blip", "snip", "tiny_gradflow_preserve"),
     ),
     "medvqa_fl": (ExperimentConfig, ("", "medmnist3", "medmnist3_lntk", "tiny")),
+    "deployment": (DeployedConfig, ("", "fd", "tiny", "tiny_snip")),
     "own_data": (ExperimentConfig, ("", "fd", "tiny", "tiny_blip_snip")),
     "pretrain": (PretrainConfig, ("", "medmnist3", "tiny")),
 }

@@ -62,9 +62,9 @@ METRICS = ClientMetrics(
 MESSAGES = {
     message.kind: message
     for message in (
-        Invite(0, SITE, "5a" * 16),
+        Invite(0, SITE, "5a" * 16, ("answers", "findings")),
         Join(0, SITE, ("sha256:00",), (), "question answering", 29, 8, None, FACTS, NOTHING),
-        Setup(2, SITE, ("no", "yes «x»"), ("edema",), ""),
+        Setup(2, SITE, ("no", "yes «x»"), ("edema",), "5a", ("answers",)),
         Ready(2, SITE, "question answering", 29, 8, None, FACTS),
         Refusal(2, SITE, "the disk is full"),
         ScoreTask(3, SITE, 1, parameters(0, 2), np.array([1, 2**32 - 1], np.uint32)),

@@ -18,7 +18,10 @@ TARGETS = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), r
 EXTRAS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"][
     "optional-dependencies"
 ]
-WITH_A_RUN = tuple(REPOSITORY / page for page in ("README.md", "docs/api.md", "docs/tutorial.md"))
+WITH_A_RUN = tuple(
+    REPOSITORY / page
+    for page in ("README.md", "docs/api.md", "docs/deployment.md", "docs/tutorial.md")
+)
 """Pages whose snippets train a model."""
 FILES_OF_THE_READER = "FOLDER"
 PYTHON = {

@@ -35,8 +35,8 @@ def forward_flops(task, *, answers, findings):
     )
     foundation = types.SimpleNamespace(model=model, params=params)
     clients = [ClientData("clinic", examples, examples)]
-    training = read_config("tiny").training
-    return costs.count_step_flops(foundation, clients, task, training).forward, width
+    config = read_config("tiny")
+    return costs.count_step_flops(foundation, clients, task, config).forward, width
 
 
 def test_a_client_pays_for_the_head_of_its_own_task_alone():

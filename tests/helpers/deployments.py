@@ -1,0 +1,93 @@
+"""Small deployments: hospitals with files of their own, a server without any, and their configs."""
+
+import contextlib
+import pathlib
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from f3ocus_jax.config import parsing
+from f3ocus_jax.deployment.settings import DeployedConfig
+from f3ocus_jax.federation.settings import ExperimentConfig
+from tests.helpers.configs import raw_config
+from tests.helpers.own_files import write_folder
+
+HOSPITALS = ("Oslo", "Bern", "Kiel")
+ANSWERS = ("left", "no", "yes")
+"""All answers of the made-up files, in the order of the simulator's classes."""
+
+
+def write_hospitals(root: pathlib.Path, names: Sequence[str] = HOSPITALS) -> None:
+    """Files of each hospital in a folder of its own, and the list of all answers."""
+    for index, name in enumerate(names):
+        write_folder(root / name / "files", 10 + 2 * index, (name,), first=100 * index)
+    (root / "answers.txt").write_text("\n".join(ANSWERS) + "\n", encoding="utf-8")
+
+
+def deployed(variant: str = "tiny_fd", **settings: Any) -> DeployedConfig:
+    """The shipped config of a deployment, on one device, with settings replaced."""
+    fixed = {"federated__placement": "map", "data__question_length": 12}
+    raw = raw_config(variant, task="deployment", **{**fixed, **settings})
+    return parsing.parse(DeployedConfig, raw)
+
+
+def of_site(root: pathlib.Path, name: str, variant: str = "tiny_fd", **settings: Any) -> Any:
+    """The config of a hospital, which knows of its own files alone."""
+    own = {
+        "deployment__site": name,
+        "deployment__sites": (),
+        "data__datasets": (f"files:{root / name / 'files'}",),
+        "data__data_dir": str(root / name / "built"),
+    }
+    return deployed(variant, **{**own, **settings})
+
+
+def of_server(
+    root: pathlib.Path, names: Sequence[str] = HOSPITALS, variant: str = "tiny_fd", **settings: Any
+) -> DeployedConfig:
+    """The config of a server, whose data would be nowhere."""
+    own = {
+        "deployment__sites": tuple(names),
+        "deployment__answers": str(root / "answers.txt"),
+        "data__datasets": ("files:/nowhere",),
+        "data__data_dir": "/nowhere/built",
+    }
+    return deployed(variant, **{**own, **settings})
+
+
+def of_simulator(
+    root: pathlib.Path, names: Sequence[str] = HOSPITALS, variant: str = "tiny_fd", **settings: Any
+) -> ExperimentConfig:
+    """The config of the same federation on one machine, which reads all files."""
+    every = {
+        "data__datasets": tuple(f"files:{root / name / 'files'}" for name in names),
+        "data__partition": ("hospital",),
+        "data__data_dir": str(root / "all"),
+    }
+    return deployed(variant, **{**every, **settings}).experiment
+
+
+class Watch:
+    """Paths that this process opens or lists, by the thread that does."""
+
+    EVENTS = ("open", "os.listdir", "os.scandir")
+
+    def __init__(self) -> None:
+        self._found: list[tuple[bool, str]] | None = None
+        sys.addaudithook(self._note)  # cannot be removed, so it is told when to look
+
+    def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
+        found = self._found
+        if found is not None and event in self.EVENTS and isinstance(arguments[0], str):
+            is_main = threading.current_thread() is threading.main_thread()
+            found.append((is_main, arguments[0]))
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[list[tuple[bool, str]]]:
+        """Yields the list of (whether the main thread opens it, path), which fills up."""
+        self._found = []
+        try:
+            yield self._found
+        finally:
+            self._found = None
