@@ -10,6 +10,7 @@ import jax
 from etils import epath
 
 from f3ocus_jax import hosts
+from f3ocus_jax.clients.settings import PERSONAL
 from f3ocus_jax.config import parsing
 from f3ocus_jax.errors import ConfigError, DamagedError
 from f3ocus_jax.federation import assembly, checkpoint
@@ -33,12 +34,15 @@ class RunFile:
       clients: Names of the clients.
       answers: Answer vocabulary; empty if no client answers questions.
       findings: Names of the findings; empty if no client finds diseases.
+      has_memories: True if checkpoints hold the memories of clients, if these have any; False for a
+        run of a server whose sites keep theirs.
     """
 
     config: ExperimentConfig
     clients: list[str]
     answers: list[str]
     findings: list[str]
+    has_memories: bool = True
 
 
 def read_run(workdir: pathlib.Path, file: pathlib.Path | None = None) -> RunFile:
@@ -68,7 +72,9 @@ def read_run(workdir: pathlib.Path, file: pathlib.Path | None = None) -> RunFile
         raise DamagedError(
             f"{path} is damaged: clients, answers and findings must be lists of text"
         )
-    return RunFile(config, *lists)
+    clients, answers, findings = lists
+    has_memories = bool(content.get("has_memories", True))
+    return RunFile(config, clients, answers, findings, has_memories)
 
 
 def checkpoints_of(config: ExperimentConfig, workdir: pathlib.Path) -> epath.Path:
@@ -94,6 +100,7 @@ def write_run(parts: Parts, workdir: pathlib.Path) -> None:
         "clients": [client.name for client in parts.federation.clients],
         "answers": list(parts.federation.vocabulary.answers),
         "findings": list(parts.federation.findings),
+        "has_memories": bool(jax.tree.leaves(parts.memory)),
     }
     temporary = workdir / f"{name}.tmp"
     temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -135,7 +142,8 @@ class SavedModel:
       foundation: The model, its tokenizer and its answers.
       params: All parameters; their head is no client's own where the run has personal heads.
       round: The round.
-      heads: Client to its own head; None where all have the shared one.
+      heads: Client to its own head; None where all have the shared one, {} where each is at its
+        site.
     """
 
     foundation: Foundation
@@ -151,6 +159,11 @@ class SavedModel:
         """
         if self.heads is None:
             return self.params
+        if not self.heads:
+            raise ConfigError(
+                'every site has a head of its own (config.training.head = "personal"), which never '
+                "leaves it: no site answers with the server's model"
+            )
         if client not in self.heads:
             raise ConfigError(
                 f'every client has a head of its own (config.training.head = "personal"), and '
@@ -179,8 +192,11 @@ def load_model(workdir: pathlib.Path, round: int | None) -> SavedModel:
     key = jax.random.key(made.config.seed)
     foundation = foundation_lib.load(made.config.model, made.answers, key, made.findings)
     frozen, state, memory = assembly.make_start(made.config, foundation, len(made.clients))
+    memory = memory if made.has_memories else ClientMemory()
     settings = assembly.bound_settings(made.config, foundation, made.clients)
     state, memory = load_state(workdir, state, memory, settings, round)
     params = units.join(frozen, state.rows_L, state.head, unit)
     heads = by_client(memory.head, made.clients)
+    if made.config.training.head == PERSONAL and not made.has_memories:
+        heads = {}
     return SavedModel(foundation, params, int(state.round), heads)

@@ -73,7 +73,10 @@ def accuracy(records: Sequence[RoundRecord]) -> Figure:
     axes = figure.subplots()
     records = round_choice.evaluated(records)
     values_RK = np.array(
-        [[metrics.main_metric(c.test) for c in record.clients] for record in records]
+        [
+            [metrics.main_metric(c.test) if c.test else math.nan for c in record.clients]
+            for record in records
+        ]
     )
     _draw_curves(axes, records, values_RK, [_number(record.accuracy) for record in records])
     summaries = 1 + _draw_validation(axes, records)

@@ -177,19 +177,19 @@ def write_table(
 
 
 def _accuracies(records: Sequence[RoundRecord], chosen: RoundRecord, k: int) -> dict[str, Any]:
-    """Returns the accuracy columns of client k."""
+    """Returns the accuracy columns of client k, those of the rounds in which it was measured."""
     measured = round_choice.evaluated(records)
-    history = [accuracy.main_metric(record.clients[k].test) for record in measured]
-    last = measured[-1].clients[k]
-    row: dict[str, Any] = {
-        "client": last.client,
-        "accuracy_start": history[0],
-        "accuracy_final": history[-1],
-        "accuracy_chosen": accuracy.main_metric(chosen.clients[k].test),
-        "accuracy_oracle": max(history),
-        "oracle_round": measured[int(np.argmax(history))].round,
-    }
-    return row | {kind: last.test[kind] for kind in KINDS if kind in last.test}
+    tests = {record.round: record.clients[k].test for record in measured}
+    history = {number: accuracy.main_metric(test) for number, test in tests.items() if test}
+    numbers = (measured[0].round, measured[-1].round, chosen.round)
+    columns = zip(("accuracy_start", "accuracy_final", "accuracy_chosen"), numbers, strict=True)
+    row: dict[str, Any] = {"client": records[-1].clients[k].client}
+    row |= {column: history[number] for column, number in columns if number in history}
+    if history:
+        best = max(history, key=lambda number: history[number])
+        row |= {"accuracy_oracle": history[best], "oracle_round": best}
+    last = tests[measured[-1].round]
+    return row | {kind: last[kind] for kind in KINDS if kind in last}
 
 
 def _cost_columns(cost: ClientCost) -> dict[str, float]:

@@ -121,6 +121,14 @@ def test_a_client_without_a_test_loss_leaves_a_gap(make_records):
     assert np.isnan(figure.axes[1].lines[0].get_ydata()).all()
 
 
+def test_a_client_that_was_not_measured_leaves_a_gap(make_records):
+    records = make_records(clients=3, layers=4, rounds=2, budget=1)
+    lost = dataclasses.replace(records[1].clients[0], test={})
+    records[1].clients[0] = lost
+    curve = figures.accuracy(records).axes[0].lines[0].get_ydata()
+    assert np.isnan(curve).tolist() == [False, True, False]
+
+
 def test_ranks_put_the_chosen_layers_first_and_order_by_score():
     scores_L = [0.1, 0.4, 0.2, 0.3]
     assert layer_figures.ranks(scores_L).tolist() == [4, 1, 3, 2]

@@ -61,6 +61,19 @@ def test_the_table_says_which_round_was_chosen_and_why(tmp_path, make_records):
     assert "round 0 is chosen, the best on validation examples" in markdown.read_text()
 
 
+def test_a_client_that_was_not_measured_in_a_round_has_the_columns_of_the_others(make_records):
+    records = make_records(clients=2, rounds=2)
+    for number, record in enumerate(records):
+        record.clients[1].test["accuracy"] = 0.1 * (number + 1)
+    for number in (1, 2):
+        lost = dataclasses.replace(records[number].clients[1], test={})
+        records[number].clients[1] = lost
+    rows = table.summarise_run(records, costs_of(records), {})["clients"]
+    assert rows[0].keys() - rows[1].keys() >= {"accuracy_final", "accuracy_chosen"}
+    assert (rows[1]["accuracy_start"], rows[1]["accuracy_oracle"]) == (0.1, 0.1)
+    assert rows[1]["oracle_round"] == 0
+
+
 def test_the_final_accuracy_is_the_last_and_not_the_best(make_records):
     start, middle, last = make_records(clients=2, rounds=2)
     for record, accuracies in ((start, (0.2, 0.6)), (middle, (0.9, 0.5)), (last, (0.4, 0.1))):
