@@ -70,9 +70,9 @@ class Agreement:
             content = json.loads(path.read_text(encoding="utf-8"))
             lists = {name: tuple(content[name]) for name in (ANSWERS, FINDINGS, "hashed")}
             return cls(str(content["salt"]), **lists)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DamagedError(
-                f"{path} is damaged ({error}): restore it, or start in a new workdir"
+                f"{path} is absent or damaged ({error}): restore it, or start in a new workdir"
             ) from error
 
 

@@ -6,18 +6,16 @@ answered by then is left out as one that dropped out.
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any, cast
 
 import jax
 import numpy as np
 
 from f3ocus_jax.aggregation import weights
-from f3ocus_jax.clients import placement
-from f3ocus_jax.data.examples import ClientData, Examples, RemoteExamples
-from f3ocus_jax.deployment import facts as facts_lib, wire
+from f3ocus_jax.data.examples import ClientData
+from f3ocus_jax.deployment import answers as answers_lib, facts as facts_lib, wire
 from f3ocus_jax.deployment.facts import Facts
-from f3ocus_jax.deployment.joining_messages import Join, Ready
+from f3ocus_jax.deployment.joining_messages import Ready
 from f3ocus_jax.deployment.layout import make_layout
 from f3ocus_jax.deployment.messages import (
     NOTHING,
@@ -35,7 +33,6 @@ from f3ocus_jax.deployment.model_log import ModelLog
 from f3ocus_jax.errors import ProtocolError
 from f3ocus_jax.evaluation.client_metrics import ClientMetrics
 from f3ocus_jax.federation.budgets import Budgets
-from f3ocus_jax.federation.client_side import ClientUpdate
 from f3ocus_jax.federation.participation import DROPPED_OUT
 from f3ocus_jax.federation.server_side import make_server_side
 from f3ocus_jax.federation.settings import ExperimentConfig
@@ -173,7 +170,7 @@ class Server:
         for name in self.names:
             if name not in self._ready:
                 wire.refuse(name, "ready", "it has not come yet")
-        return [remote(self._ready[name]) for name in self.names]
+        return [answers_lib.remote(self._ready[name]) for name in self.names]
 
     @property
     def unready(self) -> list[str]:
@@ -281,7 +278,7 @@ class Server:
             wire.refuse(site, name, "it was not asked for")
         if site in asked.answers:
             wire.refuse(site, name, "it has already come")
-        self._check_answer(asked.tasks[site], message)
+        answers_lib.check(asked.tasks[site], message, self._ready[site], self._entry(site, asked))
         asked.answers[site] = message
         self._held[site] = self._log.round
 
@@ -326,7 +323,7 @@ class Server:
         updates, failures = [], {}
         for index in indices:
             answer = answers[self.names[index]]
-            updates.append(_as_update(answer, state, plan, most))
+            updates.append(answers_lib.as_update(answer, state, plan, most))
             if isinstance(answer, Failure):
                 failures[int(index)] = answer.reason
         received_K: Any = None
@@ -388,55 +385,8 @@ class Server:
             wire.refuse(site, "a message", "it is no site of this federation")
         return wire.decode(data, self._layout, expected)
 
-    def _check_answer(self, task: Message, answer: Message) -> None:
-        """Refuses an answer that is not that of its task."""
-        name = f"{answer.kind} of round {answer.round}"
-        if isinstance(answer, Failure) and answer.task != task.kind:
-            wire.refuse(answer.site, name, f"it is not of the {task.kind} that was sent")
-        if isinstance(answer, Update) and isinstance(task, TrainTask):
-            for what, given, wanted in self._wanted(task, answer):
-                if given != wanted:
-                    wire.refuse(answer.site, name, f"{what} = {given}, must be {wanted}")
-
-    def _wanted(self, task: TrainTask, answer: Update) -> Sequence[tuple[str, Any, Any]]:
-        """Returns (name, value, value that it must have) of what an update says of itself."""
-        ready, sent = self._ready[task.site], answer.parameters
-        entry = head_lib.OF_TASK[ready.task]
-        sends_head = self._config.training.sends_head(task.round) and entry in self._layout.heads
-        return [
-            ("layers", sent.layers_R.tolist(), task.chosen_R.tolist()),
-            ("heads", sorted(sent.head), [entry] if sends_head else []),
-            ("steps", len(answer.losses_S), task.steps),
-            ("examples", answer.examples, ready.train),
-        ]
-
-
-def _as_update(answer: Message, state: ServerState, plan: TrainingPlan, most: int) -> ClientUpdate:
-    """Returns an answer as local training makes it, padded; not finite for a failure.
-
-    Args:
-      answer: `Update` or `Failure`.
-      state: State of the server when it asked.
-      plan: Plan of the training.
-      most: S, largest number of local steps of a site.
-    """
-    slots = plan.layers_KR.shape[1]
-    if isinstance(answer, Update):
-        sent, losses_S = answer.parameters, answer.losses_S
-        rows, head = sent.rows_R, {**state.head, **sent.head}
-    else:
-        rows, head = jax.tree.map(lambda leaf: np.asarray(leaf[:0]), state.rows_L), state.head
-        losses_S = np.zeros(0, np.float32)
-    rows_R = jax.tree.map(lambda leaf: placement.pad_leading_axis(leaf, slots), rows)
-    losses_S = placement.pad_leading_axis(losses_S, most)
-    return ClientUpdate(rows_R, head, losses_S, np.array(isinstance(answer, Update)))
-
-
-def remote(ready: Join | Ready) -> ClientData:
-    """Returns a site as a client of whose splits only the sizes are known."""
-    sizes = {"train": ready.train, "test": ready.test, "validation": ready.validation}
-    splits = {
-        split: None if size is None else RemoteExamples(size, ready.task)
-        for split, size in sizes.items()
-    }
-    return ClientData(ready.site, **cast(dict[str, Examples], splits))
+    def _entry(self, site: str, asked: Asked) -> str | None:
+        """Returns the entry of the head that a site sends in the open round; None for none."""
+        entry = head_lib.OF_TASK[self._ready[site].task]
+        sends_head = self._config.training.sends_head(asked.number) and entry in self._layout.heads
+        return entry if sends_head else None

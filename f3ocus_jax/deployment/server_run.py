@@ -12,10 +12,11 @@ from f3ocus_jax.data.examples import ClientData
 from f3ocus_jax.data.reading import Federation
 from f3ocus_jax.data.summary import Summary
 from f3ocus_jax.deployment import exchange as exchange_lib, facts, protocol
+from f3ocus_jax.deployment.answers import remote
 from f3ocus_jax.deployment.classes import Agreement
 from f3ocus_jax.deployment.courier import Clock, Courier
 from f3ocus_jax.deployment.joining import Joining
-from f3ocus_jax.deployment.server import Server, remote
+from f3ocus_jax.deployment.server import Server
 from f3ocus_jax.deployment.settings import DeployedConfig
 from f3ocus_jax.deployment.transport import Transport
 from f3ocus_jax.federation import admission, assembly, checkpoint, experiment, sealed_steps
@@ -74,8 +75,8 @@ def _assemble(
     """Lets the sites join, and builds the parts of the run."""
     settings = deployed.deployment
     tokenizer, _ = assembly.check_inputs(config)
-    path = workdir / AGREEMENT_FILE
-    agreement = Agreement.read(path) if path.is_file() else None
+    path, newest = workdir / AGREEMENT_FILE, _newest_round(config, workdir)
+    agreement = None if newest is None else Agreement.read(path)
     joining = Joining(settings, facts.of_start(config, tokenizer), agreement)
     courier = Courier(transport, settings, clock)
     exchange_lib.collect_joins(courier, joining, settings)
@@ -83,8 +84,8 @@ def _assemble(
     federation, foundation = _load_model(config, joining)
     _, start, _ = assembly.make_start(config, foundation, len(joining.names))
     budgets = assembly.make_budgets(config, federation.clients, foundation, start.rows_L)
-    common, newest = facts.of_run(config, foundation), _newest_round(config, workdir)
-    server = Server(config, budgets, start, common, newest)
+    common = facts.of_run(config, foundation)
+    server = Server(config, budgets, start, common, newest or 0)
     exchange_lib.collect_ready(courier, joining, server, settings)
     clients = server.clients
     summary = dataclasses.replace(federation.summary, partition_hash=_hash(clients))
@@ -109,11 +110,11 @@ def _load_model(config: ExperimentConfig, joining: Joining) -> tuple[Federation,
     return federation, foundation
 
 
-def _newest_round(config: ExperimentConfig, workdir: pathlib.Path) -> int:
-    """Returns the round after which the run goes on, 0 for a new run."""
+def _newest_round(config: ExperimentConfig, workdir: pathlib.Path) -> int | None:
+    """Returns the round after which the run goes on; None for a new run."""
     folder = checkpoint.directory(config.checkpoint, workdir)
     rounds = sealed_steps.steps(folder)
-    return sealed_steps.first_whole(folder, reversed(rounds))[0] if rounds else 0
+    return sealed_steps.first_whole(folder, reversed(rounds))[0] if rounds else None
 
 
 def _hash(clients: list[ClientData]) -> str:

@@ -39,6 +39,8 @@ LONGEST_PROBLEM = 300
 class OpenSite:
     """A site that answers; what it must not forget is on disk before each answer leaves.
 
+    Its functions are called one at a time.
+
     Attributes:
       name: Name of the site, `config.deployment.site`.
     """

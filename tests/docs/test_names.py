@@ -5,7 +5,8 @@ import re
 import pytest
 
 from f3ocus_jax.config import flatten
-from f3ocus_jax.federation.settings import ExperimentConfig, PretrainConfig
+from f3ocus_jax.deployment.settings import DeployedConfig
+from f3ocus_jax.federation.settings import PretrainConfig
 from tests.docs.snippets import DOCUMENTS, PAGES
 from tests.helpers.paths import PACKAGE, REPOSITORY
 
@@ -20,7 +21,7 @@ FOLDERS = ("benchmarks", "configs", "docs", "f3ocus_jax", "scripts", "tests", "t
 
 def known_settings():
     names = set()
-    for section in (ExperimentConfig, PretrainConfig):
+    for section in (DeployedConfig, PretrainConfig):
         for name in flatten(section()):
             parts = name.split(".")
             names |= {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
