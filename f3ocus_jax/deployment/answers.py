@@ -21,7 +21,7 @@ def check(task: ModelTask, answer: Message, ready: Ready, entry: str | None) -> 
     Args:
       task: The task.
       answer: The answer, of a kind that the task may have.
-      ready: What the site said of itself.
+      ready: Sizes of the site.
       entry: Entry of the head that the site sends; None for none.
 
     Raises:

@@ -39,7 +39,7 @@ class Joining:
 
         Args:
           settings: Names of the sites, and files of classes.
-          facts: What all sites must have in common, see `facts.of_start`.
+          facts: Facts that all sites must have in common, see `facts.of_start`.
           agreement: Classes of the run that goes on; None to agree on them.
 
         Raises:

@@ -112,7 +112,7 @@ class Join(ListsMessage):
       train: Number of training examples.
       test: Number of test examples; None without any.
       validation: Number of validation examples; None without any.
-      facts: What must be the same everywhere, see `facts.of_start`.
+      facts: Facts that must be the same everywhere, see `facts.of_start`.
       memory: Round of the memory that it has kept; `messages.NOTHING` for none.
     """
 
@@ -170,7 +170,7 @@ class Ready(Message):
       train: Number of training examples whose answer is a class.
       test: Number of test examples; None without any.
       validation: Number of validation examples; None without any.
-      facts: What must be the same everywhere, see `facts.of_run`.
+      facts: Facts that must be the same everywhere, see `facts.of_run`.
     """
 
     task: str
@@ -188,7 +188,7 @@ class Refusal(Message):
     """A site does not do a task.
 
     Attributes:
-      problem: What is wrong with the task, or with the site.
+      problem: Fault of the task, or of the site.
     """
 
     problem: str

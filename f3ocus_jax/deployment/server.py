@@ -101,7 +101,7 @@ class Server:
           config: Settings of the run.
           budgets: Limits of every site, and its participation.
           start: State before round 1.
-          facts: What all sites must have in common, see `facts.of_run`.
+          facts: Facts that all sites must have in common, see `facts.of_run`.
           number: Round after which the run goes on.
         """
         self.names = budgets.clients

@@ -36,7 +36,7 @@ class Threads:
 
         Args:
           sites: Site to the function that answers its tasks.
-          fault: What happens to answers on their way.
+          fault: Change of answers on their way.
         """
         self.sites, self._fault = dict(sites), fault
         self._now, self._working = 0.0, 0
