@@ -426,8 +426,8 @@ MISTAKES = [
         "report/test_table.py",
         (
             "the final accuracy is the best one",
-            '"accuracy_final": history[-1],',
-            '"accuracy_final": max(history),',
+            "measured[-1].round, chosen.round)",
+            "max(history, key=history.__getitem__), chosen.round)",
         ),
         (
             "the columns of two kinds of questions are exchanged",
