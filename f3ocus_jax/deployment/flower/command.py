@@ -41,7 +41,6 @@ def _serve_site(raw: ml_collections.ConfigDict) -> None:
 
     config = parsing.parse(DeployedConfig, raw)
     folder = _command_line.prepare_workdir()
-    site = site_run.open_site(config, folder)
-    with site_socket.listening(folder) as server:
+    with site_run.open_site(config, folder) as site, site_socket.listening(folder) as server:
         print(f"site {site.name} listens at {folder / site_socket.SOCKET}", flush=True)
         site_socket.serve(server, site.answer)

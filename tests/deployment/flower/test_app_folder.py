@@ -78,5 +78,5 @@ def test_unknown_settings_are_refused(tmp_path):
     workdir, _ = written(tmp_path, "north")
     path = workdir / app_folder.SETTINGS
     path.write_text(json.dumps(json.loads(path.read_text()) | {"sead": 1}))
-    with pytest.raises(ConfigError, match="config.sead is unknown"):
+    with pytest.raises(ConfigError, match=r"config\.sead is unknown"):
         app_folder.read_settings(workdir)
