@@ -103,7 +103,7 @@ class GridTransport:
             if outgoing.message is None and outgoing.earliest <= self._clock()
         }
         nodes = self._online() if waiting else {}
-        for site in waiting.keys() & nodes.keys():
+        for site in [site for site in waiting if site in nodes]:
             message = self._make(waiting[site].task, nodes[site])
             (name,) = list(self._grid.push_messages([message])) or [None]
             if name is None:
@@ -127,9 +127,10 @@ class GridTransport:
         """Returns the first answer; one message is asked for at a time, since each may be large."""
         for name in list(self._sites):
             self._sites.move_to_end(name)  # whose turn it was waits longest next time
-            for reply in self._grid.pull_messages([name]):
+            replies = list(self._grid.pull_messages([name]))
+            if replies:
                 site = self._sites.pop(name)
-                answer = self._take(site, name, reply)
+                answer = self._take(site, name, replies[0])
                 if answer is not None:
                     return site, answer
         return None
@@ -139,12 +140,12 @@ class GridTransport:
         outgoing = self._outgoing.get(site)
         is_newest = outgoing is not None and outgoing.message == name
         try:
-            problem = reply.error.reason if reply.has_error() else None
-            answer = None if problem else self._read(reply)
+            problem = reply.error.reason if reply.has_error() else ""
+            answer = None if reply.has_error() else self._read(reply)
         except ValueError as error:
             problem, answer = str(error), None
         if answer is None and is_newest:
-            self._put_off(site, problem or "an error without a reason")
+            self._put_off(site, problem)
         elif is_newest:
             del self._outgoing[site]
         return answer

@@ -25,7 +25,8 @@ def main(grid: Grid, context: Context) -> None:
     config = app_folder.read_settings(workdir)
     _xla.keep_programs("")
     limits = config.deployment
-    seconds = max(limits.score_seconds, limits.train_seconds, limits.evaluate_seconds)
+    stages = (limits.score_seconds, limits.train_seconds, limits.evaluate_seconds)
+    seconds = max(limits.join_seconds, *stages)
 
     def make_message(task: bytes, node: int) -> Message:
         return Message(content.pack(task), node, "query", ttl=seconds)
