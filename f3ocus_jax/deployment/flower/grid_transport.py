@@ -11,7 +11,10 @@ POLL_SECONDS = 0.5
 """Time between two looks for replies."""
 
 RETRY_SECONDS = 10.0
-"""Time after which a task is sent again that Flower or the site's ClientApp could not deliver."""
+"""Time after which a task is sent again that Flower or the site's ClientApp could not deliver. It
+doubles with each time, since each starts a process, and a busy machine must not be kept busy."""
+
+LONGEST_RETRY_SECONDS = 160.0
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +27,13 @@ class Outgoing:
       task: Its bytes.
       message: Flower's name of the message that carries it; None if it has not been sent.
       earliest: Time from which it may be sent, on the transport's clock.
+      retry: Seconds until it is sent again, if it cannot be delivered.
     """
 
     task: bytes
     message: str | None = None
     earliest: float = 0.0
+    retry: float = RETRY_SECONDS
 
 
 class GridTransport:
@@ -151,10 +156,10 @@ class GridTransport:
         return answer
 
     def _put_off(self, site: str, problem: str) -> None:
-        shown = " ".join(problem.split())
-        logger.warning("site %s: %s; asked again in %.0f s", site, shown, RETRY_SECONDS)
-        outgoing = self._outgoing[site]
-        outgoing.message, outgoing.earliest = None, self._clock() + RETRY_SECONDS
+        outgoing, shown = self._outgoing[site], " ".join(problem.split())
+        logger.warning("site %s: %s; asked again in %.0f s", site, shown, outgoing.retry)
+        outgoing.message, outgoing.earliest = None, self._clock() + outgoing.retry
+        outgoing.retry = min(2 * outgoing.retry, LONGEST_RETRY_SECONDS)
 
     def _say_once(self, problem: str) -> None:
         if problem not in self._said:

@@ -1,10 +1,16 @@
 """The transport over a grid of SuperNodes, with a stand-in for Flower and for its clock."""
 
+import itertools
 import types
 
 import pytest
 
-from f3ocus_jax.deployment.flower.grid_transport import POLL_SECONDS, RETRY_SECONDS, GridTransport
+from f3ocus_jax.deployment.flower.grid_transport import (
+    LONGEST_RETRY_SECONDS,
+    POLL_SECONDS,
+    RETRY_SECONDS,
+    GridTransport,
+)
 
 
 class Reply:
@@ -157,6 +163,25 @@ def test_an_error_is_no_answer_and_the_task_is_sent_again_after_a_while(reply, c
     assert grid.sent["m1"] == (b"1", 11)
     assert "site north: " in caplog.text
     assert "\n" not in caplog.records[0].getMessage()
+
+
+def test_a_site_that_fails_again_and_again_is_asked_less_and_less_often_until_a_new_task():
+    grid = Grid(north=11)
+    transport = grid.transport()
+    transport.send("north", b"1")
+    times = []
+    for number in range(7):
+        while len(grid.sent) == number:
+            transport.receive(POLL_SECONDS)
+        times.append(grid.time)
+        grid.reply(f"m{number}", error="it did not start")
+    waits = [later - earlier for earlier, later in itertools.pairwise(times)]
+    expected = [RETRY_SECONDS * 2**power for power in range(5)]
+    assert waits == pytest.approx([*expected, LONGEST_RETRY_SECONDS], abs=2 * POLL_SECONDS)
+    transport.receive(0)
+    transport.send("north", b"2")
+    transport.receive(0)
+    assert grid.sent["m7"] == (b"2", 11)
 
 
 def test_an_error_to_an_older_task_is_forgotten():
