@@ -1,4 +1,4 @@
-"""Command of deployments: f3ocus deployment nvflare --config CONFIG --workdir JOB."""
+"""Command of deployments: python -m f3ocus_jax.deployment flower ACTION --config CONFIG."""
 
 import importlib
 import sys

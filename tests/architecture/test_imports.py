@@ -21,8 +21,8 @@ ORDER = (
     "evaluation",
     "report",
     "federation",
-    "deployment",
     "_command_line",
+    "deployment",
     "sweep",
 )
 """Folders and shared modules from the bottom up; the foundations below and commands above."""
