@@ -76,7 +76,7 @@ def serve_one(
 
     Args:
       connection: Socket of the process.
-      answer: As of `serve`.
+      answer: Answering function, as of `serve`.
       idle: Longest time in which the process may send or take nothing, in seconds.
     """
     connection.settimeout(idle)
