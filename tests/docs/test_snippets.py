@@ -35,7 +35,10 @@ PYTHON = {
 """Blocks of each page that run without files of the reader's."""
 
 SHELL = ("", "bash", "console", "sh")
-OTHERS = ("cd", "cp", "git", "pre-commit", "sha256sum", "tensorboard")
+OTHERS = (
+    *("cd", "cp", "git", "pre-commit", "sha256sum", "tensorboard"),
+    *("flower-superlink", "flower-supernode", "flwr", "openssl", "ssh-keygen"),
+)
 """Commands of other programs, which are not looked into."""
 
 
