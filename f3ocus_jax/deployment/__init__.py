@@ -1,1 +1,1 @@
-"""The protocol of a federation whose server and sites exchange messages, without any transport."""
+"""Run a server and its sites over an engine, by messages: f3ocus deployment flower ACTION."""

@@ -1,4 +1,4 @@
-"""Command of deployments: python -m f3ocus_jax.deployment flower ACTION --config CONFIG."""
+"""Commands of deployments: f3ocus deployment flower ACTION --config CONFIG."""
 
 import importlib
 import sys

@@ -99,7 +99,7 @@ def test_help_lists_every_command_with_one_line(outside):
     lines = outside["help"].splitlines()
     for name in door.COMMANDS:
         (line,) = [line for line in lines if line.split()[:1] == [name]]
-        assert f"f3ocus {name} --" in line
+        assert f"f3ocus {name} " in line
 
 
 def test_every_module_that_runs_is_a_command():
