@@ -1,12 +1,14 @@
-"""Settings of the server's aggregation: `config.aggregation` (F³OCUS, section 3.1)."""
+"""Settings of the server's aggregation (F³OCUS, section 3.1), and of sums that hide their terms."""
 
 import dataclasses
+import re
+from collections.abc import Mapping
 
 from f3ocus_jax.aggregation import MEAN, RULES
 from f3ocus_jax.aggregation.optimizers import OPTIMIZERS
 from f3ocus_jax.aggregation.outliers import OUTLIERS, REPORT
 from f3ocus_jax.aggregation.weights import EXAMPLES, WEIGHTS
-from f3ocus_jax.config import Section, setting
+from f3ocus_jax.config import Section, paths, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,3 +72,57 @@ class AggregationConfig(Section):
     def streams(self) -> bool:
         """True if updates are added up as they come in, and none is kept."""
         return self.rule == MEAN and self.outliers == REPORT
+
+
+@dataclasses.dataclass(frozen=True)
+class SecureAggregationConfig(Section):
+    """Secure aggregation over the protocol: the server learns sums over sites, and no term."""
+
+    enabled: bool = setting(
+        False,
+        "Sites mask their updates, so that the server of a deployment learns the sum of every "
+        "layer alone (docs/deployment.md); a simulation adds up in the open.",
+    )
+    bits: int = setting(
+        32,
+        "Size of the integers that stand for changes, and of a number in a message: 16, 32 or 64.",
+        at_least=16,
+        at_most=64,
+    )
+    largest: float = setting(
+        1.0,
+        "Largest absolute change of a parameter that an integer stands for, with the change "
+        "multiplied by the site's weight over the largest weight; larger ones are clipped, and "
+        "counted.",
+        above=0,
+        at_most=1e6,
+    )
+    threshold: float = setting(
+        0.5,
+        "Fraction of a round's sites, more than which must answer to take the masks off, and more "
+        "than which together could take them off a single update.",
+        at_least=0.5,
+        below=1,
+    )
+    single_sharers: bool = setting(
+        False,
+        "Allows config.limits.minimum_sharers = 1, with which the sum of a layer that one site "
+        "trains is that site's own update.",
+    )
+    keys: Mapping[str, str] = setting(
+        {},
+        "Ed25519 public key of every site, by its name, in hexadecimal; with them the server "
+        "cannot play a site. Empty for sites that trust the server's list of keys.",
+    )
+    identity: str = setting(
+        "",
+        'File of this site\'s Ed25519 private key, in PEM; "" without `keys`.',
+        path=paths.Kind.LOCAL_OR_NONE,
+    )
+
+    def __post_init__(self) -> None:
+        """Checks the size of the integers and the form of the keys."""
+        super().__post_init__()
+        self.require(self.bits in (16, 32, 64), "bits", "16, 32 or 64")
+        right = all(re.fullmatch("[0-9a-f]{64}", key) for key in self.keys.values())
+        self.require(right, "keys", "64 hexadecimal digits each, in lower case")

@@ -9,13 +9,13 @@ from f3ocus_jax.clients import placement
 from f3ocus_jax.data.examples import ClientData, Examples, RemoteExamples
 from f3ocus_jax.deployment import wire
 from f3ocus_jax.deployment.joining_messages import Join, Ready
-from f3ocus_jax.deployment.messages import Failure, Message, ModelTask, TrainTask, Update
+from f3ocus_jax.deployment.messages import Failure, Message, TrainTask, Update
 from f3ocus_jax.federation.client_side import ClientUpdate
 from f3ocus_jax.federation.stages.train import TrainingPlan
 from f3ocus_jax.types import ServerState
 
 
-def check(task: ModelTask, answer: Message, ready: Ready, entry: str | None) -> None:
+def check(task: Message, answer: Message, ready: Ready, entry: str | None) -> None:
     """Refuses an answer that is not that of its task.
 
     Args:

@@ -7,13 +7,17 @@ from f3ocus_jax.deployment.courier import Courier, Errand
 from f3ocus_jax.deployment.joining import Joining
 from f3ocus_jax.deployment.joining_messages import NO_LAYOUT, Join, Ready, Refusal
 from f3ocus_jax.deployment.messages import NOTHING, EvaluateTask, ScoreTask, TrainTask
-from f3ocus_jax.deployment.protocol import Exchange
-from f3ocus_jax.deployment.server import Server
+from f3ocus_jax.deployment.secure.messages import KeysTask, MaskedTask, SharesTask, UnmaskTask
+from f3ocus_jax.deployment.server import Exchange, Server
 from f3ocus_jax.deployment.settings import DeploymentConfig
 
 STAGES: Mapping[type, str] = {
     ScoreTask: "score",
     TrainTask: "train",
+    KeysTask: "train",
+    SharesTask: "train",
+    MaskedTask: "train",
+    UnmaskTask: "train",
     EvaluateTask: "evaluate",
 }
 """Task to its stage, which begins the name of its deadline."""

@@ -20,6 +20,9 @@ from tfds_medvqa.common import integrity
 SECTIONS = ("aggregation.", "checkpoint.", "federated.", "limits.", "selection.")
 """Beginnings of settings that the server alone uses, or each member for itself."""
 
+OF_MASKING = ("aggregation.clip_norm", "aggregation.weights", "limits.minimum_sharers")
+"""Settings of these sections that sites use, too, with secure aggregation."""
+
 OF_MACHINE = ("distributed.coordinator", "distributed.host", "distributed.hosts")
 OF_FOLDERS = ("data.data_dir", "data.manual_dir", "model.weights")
 OF_SOURCES = (
@@ -35,7 +38,10 @@ OF_SOURCES = (
 )
 """Settings by which a site reads its own files."""
 
-OF_A_MEMBER = {*OF_MACHINE, *OF_FOLDERS, *OF_SOURCES, "evaluation.features"}
+OF_A_MEMBER = {
+    *(*OF_MACHINE, *OF_FOLDERS, *OF_SOURCES),
+    *("evaluation.features", "secure_aggregation.identity"),
+}
 """Settings that each member has for itself; every other one must be the same."""
 
 Facts = Mapping[str, str]
@@ -45,10 +51,11 @@ Facts = Mapping[str, str]
 def of_settings(config: ExperimentConfig) -> dict[str, str]:
     """Returns the settings that must be the same, each by its name."""
     settings = parsing.flatten(config)
+    masking = OF_MASKING if config.secure_aggregation.enabled else ()
     return {
         f"config.{name}": _hash(value)
         for name, value in settings.items()
-        if not name.startswith(SECTIONS) and name not in OF_A_MEMBER
+        if name in masking or not (name.startswith(SECTIONS) or name in OF_A_MEMBER)
     }
 
 

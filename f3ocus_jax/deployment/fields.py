@@ -110,6 +110,10 @@ def _is_fact(name: Any, value: Any) -> bool:
 
 FLAG = Field(lambda value: type(value) is bool, "true or false")
 COUNT = Field(is_count, "a whole number >= 0")
+COUNTS = Field(
+    lambda value: isinstance(value, list) and all(map(is_count, value)),
+    "a list of whole numbers >= 0",
+)
 COUNT_OR_NONE = Field(lambda value: value is None or is_count(value), "a whole number or null")
 SINCE = Field(lambda value: value == -1 or is_count(value), "a whole number >= -1")
 TEXT = Field(_is_text, f"a text of one line and at most {LONGEST_TEXT} characters")

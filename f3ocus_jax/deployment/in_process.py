@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from f3ocus_jax.clients import placement
-from f3ocus_jax.deployment import facts, protocol, wire
+from f3ocus_jax.deployment import facts, halves, protocol, wire
 from f3ocus_jax.deployment.protocol import Exchange
 from f3ocus_jax.deployment.server import Server
 from f3ocus_jax.deployment.site import Site
@@ -15,7 +15,7 @@ from f3ocus_jax.types import RoundRecord, ServerState
 def make_server(parts: Parts) -> Server:
     """Makes the server of a run."""
     common = facts.of_run(parts.config, parts.foundation)
-    return Server(parts.config, parts.budgets, parts.start, common)
+    return halves.make_server(parts.config, parts.budgets, parts.start, common)
 
 
 def make_sites(parts: Parts) -> dict[str, Site]:
@@ -23,7 +23,7 @@ def make_sites(parts: Parts) -> dict[str, Site]:
     params = placement.replicate(parts.foundation.params, parts.config.federated.placement)
     foundation = dataclasses.replace(parts.foundation, params=params)  # once for all sites
     clients = parts.federation.clients
-    return {client.name: Site(parts.config, foundation, client) for client in clients}
+    return {client.name: halves.make_site(parts.config, foundation, client) for client in clients}
 
 
 def connect(server: Server, sites: Mapping[str, Site]) -> Exchange:

@@ -55,6 +55,7 @@ class Layout:
       key: Data of a random key.
       has_eigenvalues: True if scores come with residuals.
       most_steps: Largest number of local steps in a round.
+      masked: NumPy's name of the type of masked numbers, see `secure`.
     """
 
     num_layers: int
@@ -63,6 +64,7 @@ class Layout:
     key: TensorSpec
     has_eigenvalues: bool
     most_steps: int
+    masked: str = "uint32"
 
 
 def make_layout(config: ExperimentConfig, rows_L: Rows, head: Params) -> Layout:
@@ -84,6 +86,7 @@ def make_layout(config: ExperimentConfig, rows_L: Rows, head: Params) -> Layout:
         key=TensorSpec(key.shape, str(key.dtype)),
         has_eigenvalues=config.importance.score == "lntk",
         most_steps=config.training.max_local_steps,
+        masked=f"uint{config.secure_aggregation.bits}",
     )
 
 

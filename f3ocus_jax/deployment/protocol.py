@@ -1,12 +1,11 @@
 """A federation over the protocol: the simulator's rounds, whose stages exchange messages."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
 
-from f3ocus_jax.deployment.server import Server
+from f3ocus_jax.deployment.server import Exchange, Server
 from f3ocus_jax.evaluation.client_metrics import ClientMetrics
 from f3ocus_jax.federation import experiment
 from f3ocus_jax.federation.assembly import Parts
@@ -23,9 +22,6 @@ from f3ocus_jax.types import (
     ServerState,
     TrainingOutcome,
 )
-
-Exchange = Callable[[Mapping[str, bytes]], None]
-"""Sends every site its task, and hands each answer that comes to `Server.take`."""
 
 
 def make_stages(server: Server, exchange: Exchange, placement: str) -> Stages:
@@ -53,8 +49,7 @@ def make_stages(server: Server, exchange: Exchange, placement: str) -> Stages:
         mask_KL: Array,
         present_K: np.ndarray,
     ) -> tuple[ReceivedUpdates, ClientMemory]:
-        exchange(server.ask_training(state, number, mask_KL, present_K))
-        return server.updates(), memory
+        return server.train(exchange, state, number, mask_KL, present_K), memory
 
     def evaluate(
         state: ServerState, training: TrainingOutcome | None = None, heads: Params = None, /

@@ -6,7 +6,8 @@ answered by then is left out as one that dropped out.
 """
 
 import dataclasses
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, cast
 
 import jax
 import numpy as np
@@ -58,6 +59,10 @@ ANSWERS: dict[type[Message], tuple[type[Message], ...]] = {
 """Task to what a site may answer."""
 
 
+Exchange = Callable[[Mapping[str, bytes]], None]
+"""Sends every site its task, and hands each answer that comes to `Server.take`."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Asked:
     """Tasks that the server has sent and not concluded.
@@ -71,10 +76,10 @@ class Asked:
       plan: Plan of the training, if it is one.
     """
 
-    kind: type[ModelTask]
+    kind: type[Message]
     number: int
     state: ServerState
-    tasks: dict[str, ModelTask]
+    tasks: dict[str, Message]
     answers: dict[str, Message] = dataclasses.field(default_factory=dict)
     plan: TrainingPlan | None = None
 
@@ -85,7 +90,10 @@ class Server:
     Attributes:
       names: Names of the K sites, in the federation's order.
       side: Functions of the server.
+      answers: Task to what a site may answer.
     """
+
+    answers: ClassVar[Mapping[type[Message], tuple[type[Message], ...]]] = ANSWERS
 
     def __init__(
         self,
@@ -155,8 +163,10 @@ class Server:
         asked = self._asked
         if asked is None or site not in self.missing:
             return None
-        whole = self._log.since(NOTHING)
-        task = dataclasses.replace(asked.tasks[site], since=NOTHING, parameters=whole)
+        task = asked.tasks[site]
+        if isinstance(task, ModelTask):
+            whole = self._log.since(NOTHING)
+            task = dataclasses.replace(task, since=NOTHING, parameters=whole)
         asked.tasks[site] = task
         return wire.encode(task)
 
@@ -183,7 +193,7 @@ class Server:
         return max(self._first, self._log.round)
 
     @property
-    def asking(self) -> type[ModelTask]:
+    def asking(self) -> type[Message]:
         """Class of the tasks that are not concluded.
 
         Raises:
@@ -224,9 +234,7 @@ class Server:
             self.names[index]: (*self._changes(state, self.names[index]), keys_K[index])
             for index in np.flatnonzero(present_K)
         }
-        tasks: dict[str, ModelTask] = {
-            name: ScoreTask(number, name, *given[name]) for name in given
-        }
+        tasks: dict[str, Message] = {name: ScoreTask(number, name, *given[name]) for name in given}
         return self._ask(Asked(ScoreTask, number, state, tasks))
 
     def ask_training(
@@ -241,7 +249,7 @@ class Server:
           present_K: bool, sites that take part.
         """
         plan = self._training.plan(number, mask_KL, present_K, state.head)
-        tasks: dict[str, ModelTask] = {}
+        tasks: dict[str, Message] = {}
         for index in plan.who:
             name, layers_R = self.names[index], plan.layers_KR[index]
             used_R = layers_R[layers_R < self._layout.num_layers]
@@ -250,10 +258,30 @@ class Server:
             tasks[name] = TrainTask(number, name, *given)
         return self._ask(Asked(TrainTask, number, state, tasks, plan=plan))
 
+    def train(
+        self,
+        exchange: Exchange,
+        state: ServerState,
+        number: int,
+        mask_KL: Array,
+        present_K: np.ndarray,
+    ) -> ReceivedUpdates:
+        """Does the train stage; see `ask_training` and `updates`.
+
+        Args:
+          exchange: The transport.
+          state: State after the last round.
+          number: Round number.
+          mask_KL: bool, True where site k trains layer l.
+          present_K: bool, sites that take part.
+        """
+        exchange(self.ask_training(state, number, mask_KL, present_K))
+        return self.updates()
+
     def ask_metrics(self, state: ServerState) -> dict[str, bytes]:
         """Returns the tasks of the evaluate stage, for all sites."""
         number = int(state.round)
-        tasks: dict[str, ModelTask] = {
+        tasks: dict[str, Message] = {
             name: EvaluateTask(number, name, *self._changes(state, name)) for name in self.names
         }
         return self._ask(Asked(EvaluateTask, number, state, tasks))
@@ -271,16 +299,17 @@ class Server:
         asked = self._asked
         if asked is None:
             wire.refuse(site, "a message", "nothing is asked for")
-        expected = wire.Expected(ANSWERS[asked.kind], site, asked.number)
+        expected = wire.Expected(self.answers[asked.kind], site, asked.number)
         message = self._decode(site, data, expected)
         name = f"{message.kind} of round {message.round}"
         if site not in asked.tasks:
             wire.refuse(site, name, "it was not asked for")
         if site in asked.answers:
             wire.refuse(site, name, "it has already come")
-        answers_lib.check(asked.tasks[site], message, self._ready[site], self._entry(site, asked))
+        self._check_answer(asked, message)
         asked.answers[site] = message
-        self._held[site] = self._log.round
+        if issubclass(asked.kind, ModelTask):
+            self._held[site] = self._log.round
 
     def scores(self) -> ScoredClients:
         """Concludes the score stage.
@@ -384,6 +413,11 @@ class Server:
         if site not in self.names:
             wire.refuse(site, "a message", "it is no site of this federation")
         return wire.decode(data, self._layout, expected)
+
+    def _check_answer(self, asked: Asked, answer: Message) -> None:
+        """Refuses an answer that is not that of its task."""
+        site = answer.site
+        answers_lib.check(asked.tasks[site], answer, self._ready[site], self._entry(site, asked))
 
     def _entry(self, site: str, asked: Asked) -> str | None:
         """Returns the entry of the head that a site sends in the open round; None for none."""

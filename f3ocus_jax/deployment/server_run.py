@@ -11,12 +11,11 @@ from f3ocus_jax.data.answers import AnswerVocabulary
 from f3ocus_jax.data.examples import ClientData
 from f3ocus_jax.data.reading import Federation
 from f3ocus_jax.data.summary import Summary
-from f3ocus_jax.deployment import exchange as exchange_lib, facts, protocol
+from f3ocus_jax.deployment import exchange as exchange_lib, facts, halves, protocol
 from f3ocus_jax.deployment.answers import remote
 from f3ocus_jax.deployment.classes import Agreement
 from f3ocus_jax.deployment.courier import Clock, Courier
 from f3ocus_jax.deployment.joining import Joining
-from f3ocus_jax.deployment.server import Server
 from f3ocus_jax.deployment.settings import DeployedConfig
 from f3ocus_jax.deployment.transport import Transport
 from f3ocus_jax.federation import admission, assembly, checkpoint, experiment, sealed_steps
@@ -85,7 +84,7 @@ def _assemble(
     _, start, _ = assembly.make_start(config, foundation, len(joining.names))
     budgets = assembly.make_budgets(config, federation.clients, foundation, start.rows_L)
     common = facts.of_run(config, foundation)
-    server = Server(config, budgets, start, common, newest or 0)
+    server = halves.make_server(config, budgets, start, common, newest or 0)
     exchange_lib.collect_ready(courier, joining, server, settings)
     clients = server.clients
     summary = dataclasses.replace(federation.summary, partition_hash=_hash(clients))

@@ -4,7 +4,7 @@ Examples, eigenvectors, personal adapters and heads, and the state of its optimi
 """
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, NoReturn
 
 import jax
 import numpy as np
@@ -13,6 +13,7 @@ from f3ocus_jax.aggregation.layerwise import is_finite
 from f3ocus_jax.clients import placement
 from f3ocus_jax.data.examples import ClientData
 from f3ocus_jax.deployment import facts as facts_lib, wire
+from f3ocus_jax.deployment.fields import RefusedError
 from f3ocus_jax.deployment.joining_messages import Ready
 from f3ocus_jax.deployment.layout import make_layout
 from f3ocus_jax.deployment.messages import (
@@ -45,8 +46,6 @@ from f3ocus_jax.models.foundation import Foundation
 ALONE = np.array([0])
 """Indices of the clients of a site, which is one client."""
 
-TASKS: tuple[type[Message], ...] = (ScoreTask, TrainTask, EvaluateTask)
-
 
 class Site:
     """One site: its data, its memory, and its copy of the server's model.
@@ -54,7 +53,10 @@ class Site:
     Attributes:
       name: Name of the site, as the server and the records have it.
       memory: State that it keeps from round to round, with a leading axis of one client.
+      tasks: Tasks that it takes.
     """
+
+    tasks: ClassVar[tuple[type[Message], ...]] = (ScoreTask, TrainTask, EvaluateTask)
 
     def __init__(
         self, config: ExperimentConfig, foundation: Foundation, client: ClientData
@@ -114,23 +116,25 @@ class Site:
         """
         return wire.encode(self.do(self.read(data)))
 
-    def read(self, data: bytes) -> ModelTask:
+    def read(self, data: bytes) -> Message:
         """Returns the task that bytes hold, after all checks.
 
         Raises:
           ProtocolError: If it is refused.
         """
-        task = wire.decode(data, self._layout, wire.Expected(TASKS, self.name))
-        return cast(ModelTask, task)
+        return wire.decode(data, self._layout, wire.Expected(self.tasks, self.name))
 
-    def do(self, task: ModelTask) -> Message:
+    def do(self, task: Message) -> Message:
         """Does a task, see `answer`."""
-        answers: dict[type[Message], Callable[[Any], Message]] = {
-            ScoreTask: self.score,
-            TrainTask: self.train,
-            EvaluateTask: self.evaluate,
-        }
-        return answers[type(task)](task)
+        try:
+            return self.functions[type(task)](task)
+        except RefusedError as problem:
+            self._refuse(task, str(problem))
+
+    @property
+    def functions(self) -> dict[type[Message], Callable[[Any], Message]]:
+        """The functions that answer each task."""
+        return {ScoreTask: self.score, TrainTask: self.train, EvaluateTask: self.evaluate}
 
     def go_back_to(self, number: int) -> None:
         """Takes tasks after a round again, of a server that was started again.
@@ -214,5 +218,5 @@ class Site:
         if task.round <= done:
             self._refuse(task, f"round {done} is already done")
 
-    def _refuse(self, task: Message, problem: str) -> None:
+    def _refuse(self, task: Message, problem: str) -> NoReturn:
         wire.refuse(self.name, f"{task.kind} of round {task.round}", problem)

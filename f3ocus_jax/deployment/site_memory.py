@@ -102,7 +102,8 @@ def newest_round(folder: pathlib.Path) -> int:
 
 def _number(task: ModelTask) -> int:
     """Returns a number that grows from task to task."""
-    return len(STAGES) * task.round + STAGES.index(type(task))
+    stage = next(at for at, kind in enumerate(STAGES) if isinstance(task, kind))
+    return len(STAGES) * task.round + stage
 
 
 def _numbers(folder: pathlib.Path) -> list[int]:

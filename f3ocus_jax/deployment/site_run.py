@@ -14,10 +14,10 @@ from f3ocus_jax.data.reading import Federation
 from f3ocus_jax.data.table import Table
 from f3ocus_jax.data.targets import finding_names
 from f3ocus_jax.data.validation import VALIDATION
-from f3ocus_jax.deployment import classes, facts, wire
+from f3ocus_jax.deployment import classes, facts, halves, wire
 from f3ocus_jax.deployment.classes import ANSWERS, FINDINGS, Agreement
 from f3ocus_jax.deployment.joining_messages import NO_LAYOUT, Invite, Join, Refusal, Setup
-from f3ocus_jax.deployment.messages import Message
+from f3ocus_jax.deployment.messages import Message, ModelTask
 from f3ocus_jax.deployment.settings import DeployedConfig
 from f3ocus_jax.deployment.site import Site
 from f3ocus_jax.deployment.site_memory import SiteMemory, newest_round
@@ -123,6 +123,8 @@ class OpenSite:
     def _do(self, data: bytes, site: Site, kept: SiteMemory) -> Message:
         """Does a task of a round; a task that is refused leaves the site as it was."""
         task, memory = site.read(data), site.memory
+        if not isinstance(task, ModelTask):
+            return site.do(task)
         site.memory = kept.before(task)
         try:
             message = site.do(task)
@@ -165,7 +167,7 @@ class OpenSite:
 
     def _build(self, agreement: Agreement) -> tuple[Site, SiteMemory]:
         federation, foundation, _ = assembly.load_model(self._config, self._federation(agreement))
-        site = Site(self._config, foundation, federation.clients[0])
+        site = halves.make_site(self._config, foundation, federation.clients[0])
         run = hashlib.sha256(json.dumps(site.ready().facts, sort_keys=True).encode()).hexdigest()
         return site, SiteMemory(self._folder / MEMORY, run, site.memory)
 

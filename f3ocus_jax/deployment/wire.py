@@ -18,6 +18,7 @@ from f3ocus_jax.deployment import fields as fields_lib, joining_messages, messag
 from f3ocus_jax.deployment.fields import RefusedError, quoted
 from f3ocus_jax.deployment.layout import Layout, TensorSpec
 from f3ocus_jax.deployment.messages import VERSION, Message
+from f3ocus_jax.deployment.secure import messages as secure_messages
 from f3ocus_jax.errors import ProtocolError
 from f3ocus_jax.models.huggingface import tensor_files
 from tfds_medvqa.common.printable import printable
@@ -54,11 +55,13 @@ KINDS: dict[str, type[Message]] = {
         messages.EvaluateTask,
         messages.Metrics,
         messages.Failure,
+        *secure_messages.ALL,
     )
 }
 """Kind in a header to the class of the message."""
 
-INTEGERS = {"BOOL": "bool", "I32": "int32", "U32": "uint32", "U8": "uint8"}
+UNSIGNED = {f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)}
+INTEGERS = {"BOOL": "bool", "I32": "int32", **UNSIGNED}
 DTYPES = {**tensor_files.DTYPES, **INTEGERS}
 """Names of types in safetensors to those of NumPy."""
 

@@ -25,6 +25,7 @@ OF_A_HOST = (
     "data.manual_dir",
     "distributed.coordinator",
     "distributed.host",
+    "secure_aggregation.identity",
 )
 """Settings of which every host has its own: its index, and where it finds things."""
 

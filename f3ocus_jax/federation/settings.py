@@ -3,7 +3,9 @@
 import dataclasses
 from collections.abc import Mapping
 
-from f3ocus_jax.aggregation.settings import AggregationConfig
+from f3ocus_jax.aggregation import MEAN
+from f3ocus_jax.aggregation.outliers import REPORT
+from f3ocus_jax.aggregation.settings import AggregationConfig, SecureAggregationConfig
 from f3ocus_jax.clients.backends import BACKENDS
 from f3ocus_jax.clients.settings import EVERY_ROUND, TrainingConfig
 from f3ocus_jax.config import SEED, Component, Periodic, Section, paths, section, setting
@@ -235,6 +237,7 @@ class ExperimentConfig(Section):
     training: TrainingConfig = section(TrainingConfig)
     federated: FederatedConfig = section(FederatedConfig)
     aggregation: AggregationConfig = section(AggregationConfig)
+    secure_aggregation: SecureAggregationConfig = section(SecureAggregationConfig)
     distributed: DistributedConfig = section(DistributedConfig)
     evaluation: EvaluationConfig = section(EvaluationConfig)
     checkpoint: CheckpointConfig = section(CheckpointConfig)
@@ -266,6 +269,25 @@ class ExperimentConfig(Section):
             size, is_trained = getattr(self.model, name), self.training.unit == unit
             allowed = f'> 0 where config.training.unit = "{unit}", and 0 elsewhere'
             self.require(is_trained == (size > 0), f"model.{name}", allowed)
+        if self.secure_aggregation.enabled:
+            self._check_secure_aggregation()
+
+    def _check_secure_aggregation(self) -> None:
+        """Refuses what needs single updates, and sums over one site."""
+        given = "with config.secure_aggregation.enabled"
+        allowed = f"{MEAN!r} {given}, since other rules compare single updates"
+        self.require(self.aggregation.rule == MEAN, "aggregation.rule", allowed)
+        allowed = f"{REPORT!r} {given}, since others compare single updates; none is reported"
+        self.require(self.aggregation.outliers == REPORT, "aggregation.outliers", allowed)
+        allowed = f"1 {given}, since a site cannot check a weight that depends on the others'"
+        unlimited = self.aggregation.max_weight_share >= 1
+        self.require(unlimited, "aggregation.max_weight_share", allowed)
+        shared = self.limits.minimum_sharers > 1 or self.secure_aggregation.single_sharers
+        allowed = (
+            f"at least 2 {given}, since the sum over one site is its own update; "
+            "config.secure_aggregation.single_sharers = True allows it"
+        )
+        self.require(shared, "limits.minimum_sharers", allowed)
 
 
 @dataclasses.dataclass(frozen=True)

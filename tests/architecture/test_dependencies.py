@@ -37,8 +37,10 @@ EXTRA_REASONS = {
 """Packages that no module imports, and why they are declared."""
 
 WHERE_INSTALLED = {
-    # Draws t-SNE; starts jobs; reads torch's checkpoints; runs as an app of an engine.
-    "f3ocus_jax": {"flwr", "scikit-learn", "submitit", "threadpoolctl", "torch"},
+    # Masks updates; draws t-SNE; starts jobs; reads torch's checkpoints; runs as an app of an engine.
+    "f3ocus_jax": {
+        *("cryptography", "flwr", "scikit-learn", "submitit", "threadpoolctl", "torch"),
+    },
     "tfds_medvqa": {"pydicom"},  # reads DICOM files
     "tests": {"flwr", "peft"},
     "benchmarks": {"cosmic-ray", "fedjax", "flwr", "torch"},
@@ -114,7 +116,8 @@ def test_whatever_is_declared_for_run_time_is_imported_or_has_a_reason():
 
 
 @pytest.mark.parametrize(
-    "extra", ["dicom", "flower", "sweep", "tsne", "test", "parity", "docs", "release", "mutation"]
+    "extra",
+    ["dicom", "flower", "secure", "sweep", "tsne", "test", "parity", "docs", "release", "mutation"],
 )
 def test_whatever_an_extra_declares_is_imported_or_has_a_reason(extra):
     used = imported("tests", "benchmarks") | EXTRA_REASONS.keys()
@@ -124,7 +127,10 @@ def test_whatever_an_extra_declares_is_imported_or_has_a_reason(extra):
 
 def test_every_extra_is_accounted_for():
     accelerators = {"cuda", "cuda12", "cuda13", "tpu"}  # of JAX, see tests/api/test_packaging.py
-    tested = {"dicom", "flower", "sweep", "tsne", "test", "parity", "docs", "release", "mutation"}
+    tested = {
+        *("dicom", "flower", "secure", "sweep", "tsne"),
+        *("test", "parity", "docs", "release", "mutation"),
+    }
     assert set(PROJECT["optional-dependencies"]) == accelerators | tested
     needed = set().union(*(declared(extra) for extra in tested))
     assert needed - imported("tests", "benchmarks") == EXTRA_REASONS.keys()
