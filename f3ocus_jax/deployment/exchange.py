@@ -33,8 +33,12 @@ def collect_joins(courier: Courier, joining: Joining, settings: DeploymentConfig
     def take(site: str, data: bytes) -> None:
         if wire.kind_of(data) == Refusal.kind:
             _take_refusal(courier, site, data)
+            return
+        join = joining.take(site, data)
+        if site in joining.missing:
+            courier.transport.send(site, tasks[site])
         else:
-            _welcome(site, joining.take(site, data))
+            _welcome(site, join)
 
     tasks = {name: joining.invite(name) for name in settings.sites}
     given = (settings.join_seconds, len(tasks), lambda: joining.missing, take)

@@ -67,10 +67,12 @@ class Joining:
     def invite(self, site: str) -> bytes:
         """Returns the message that asks a site to join."""
         wanted = self._hashed if self.agreement is None else ()
-        return wire.encode(Invite(0, site, self._salt if wanted else "", wanted))
+        return wire.encode(Invite(0, site, self._asked_salt, wanted))
 
     def take(self, site: str, data: bytes) -> Join:
         """Takes up a site's first message, also that of a site that was started again.
+
+        A join without the hashes that are needed is none: its site stays among the missing.
 
         Args:
           site: Name of the site that sent it, as the transport knows it.
@@ -87,7 +89,8 @@ class Joining:
         before = self.joined.get(site, message)
         if any(getattr(message, name) != getattr(before, name) for name in SIZES):
             wire.refuse(site, message.kind, "it has other examples than when it first joined")
-        self.joined.setdefault(site, message)
+        if self.agreement is not None or message.salt == self._asked_salt:
+            self.joined.setdefault(site, message)
         return message
 
     def agree(self) -> Agreement:
@@ -112,6 +115,11 @@ class Joining:
         agreed = self.agree()
         lists = (agreed.answers, agreed.findings, agreed.salt, agreed.hashed)
         return wire.encode(Setup(number, site, *lists))
+
+    @property
+    def _asked_salt(self) -> str:
+        """Salt of an invitation; "" where no hashes are wanted."""
+        return self._salt if self._hashed and self.agreement is None else ""
 
     @property
     def _hashed(self) -> tuple[str, ...]:

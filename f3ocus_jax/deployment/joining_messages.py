@@ -113,6 +113,7 @@ class Join(ListsMessage):
       test: Number of test examples; None without any.
       validation: Number of validation examples; None without any.
       facts: Facts that must be the same everywhere, see `facts.of_start`.
+      salt: Salt of the hashes; "" in a join that answers no invitation, and has none.
       memory: Round of the memory that it has kept; `messages.NOTHING` for none.
     """
 
@@ -121,6 +122,7 @@ class Join(ListsMessage):
     test: int | None
     validation: int | None
     facts: Mapping[str, str]
+    salt: str
     memory: int
 
     kind = "join"
@@ -128,6 +130,7 @@ class Join(ListsMessage):
         **ListsMessage.FIELDS,
         **SIZES,
         "facts": fields_lib.FACTS,
+        "salt": fields_lib.TEXT,
         "memory": fields_lib.SINCE,
     }
 

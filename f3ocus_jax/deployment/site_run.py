@@ -144,7 +144,8 @@ class OpenSite:
         test = sizes.get("test") if self._config.evaluation.test else None
         counts = {"train": sizes["train"], "test": test, "validation": sizes.get(VALIDATION)}
         memory = newest_round(self._folder / MEMORY)
-        known: dict[str, Any] = {**lists, **counts, "facts": self._facts, "memory": memory}
+        told = {"facts": self._facts, "salt": salt, "memory": memory}
+        known: dict[str, Any] = {**lists, **counts, **told}
         return Join(0, self.name, task=self._task, **known)
 
     def _own_classes(self) -> dict[str, tuple[str, ...]]:

@@ -3,14 +3,16 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import json
 
 import jax
 import numpy as np
 import pytest
 
-from f3ocus_jax.deployment import classes, facts, server_run, site_run, wire
+from f3ocus_jax.deployment import classes, exchange, facts, server_run, site_run, wire
 from f3ocus_jax.deployment.classes import Agreement
+from f3ocus_jax.deployment.courier import Courier
 from f3ocus_jax.deployment.joining import Joining
 from f3ocus_jax.deployment.joining_messages import NO_LAYOUT, Join, Ready
 from f3ocus_jax.deployment.threads import Threads
@@ -29,7 +31,9 @@ from tests.helpers.deployments import (
     of_site,
     write_hospitals,
 )
+from tests.helpers.paths import DATASETS
 from tests.helpers.protocol_runs import opened
+from tfds_medvqa.common.findings import FINDINGS
 
 WATCH = Watch()
 
@@ -68,6 +72,13 @@ def leaves(workdir):
     return saved.round, [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(saved.params)]
 
 
+def costs(workdir):
+    """Accuracies and counted costs of the final table, without what is measured by a clock."""
+    own = ("seconds", "majority")
+    rows = json.loads((workdir / "table.json").read_text())["clients"]
+    return [{key: row[key] for key in row if not key.startswith(own)} for row in rows]
+
+
 @pytest.mark.extended
 def test_sites_with_configs_of_their_own_and_a_server_without_data_are_the_simulator(
     root, sites, tmp_path
@@ -81,10 +92,7 @@ def test_sites_with_configs_of_their_own_and_a_server_without_data_are_the_simul
     assert all(
         client.train_loss > 0 and client.test["examples"] > 0 for client in found[-1].clients
     )
-    tables = [
-        json.loads((tmp_path / name / "table.json").read_text()) for name in ("server", "simulator")
-    ]
-    assert tables[0].keys() == tables[1].keys()
+    assert costs(tmp_path / "server") == costs(tmp_path / "simulator")
 
 
 @pytest.mark.extended
@@ -149,6 +157,34 @@ def test_a_site_maps_its_answers_to_the_agreed_hashes(root, sites):
     examples = site._federation(agreed).clients[0].train
     named = [agreed.answers[label] for label in examples.labels_N]
     assert named == [classes.hashed(agreed.salt, "answers", text) for text in examples.answers]
+
+
+@pytest.mark.slow
+def test_sites_of_both_tasks_agree_on_hashes_of_answers_and_findings(root, tmp_path):
+    made_up = {
+        "data__manual_dir": str(DATASETS),
+        "data__data_dir": str(tmp_path / "built"),
+        "data__partition": ("dataset",),
+        "data__datasets": ("open_i/reports",),
+        "data__max_unknown_share": 1.0,
+    }
+    configs = {"Oslo": of_site(root, "Oslo"), "Lab": of_site(root, "Lab", **made_up)}
+    with contextlib.ExitStack() as stack:
+        sites = {
+            name: stack.enter_context(site_run.open_site(config, tmp_path / name)).answer
+            for name, config in configs.items()
+        }
+        transport = stack.enter_context(Threads(sites))
+        config = of_server(root, tuple(sites), deployment__answers="", federated__rounds=1)
+        records = server_run.run(config, tmp_path / "server", transport, with_figures=False)
+    asker, finder = records[-1].clients
+    assert ("accuracy" in asker.test, "f1_micro" in finder.test) == (True, True)
+    run = read_run(tmp_path / "server")
+    assert len(finder.thresholds) == len(run.findings) == len(FINDINGS)
+    for names, texts in ((run.answers, ANSWERS), (run.findings, FINDINGS)):
+        assert names == sorted(names)
+        assert len(names) == len(texts)
+        assert all(name.startswith("sha256:") for name in names)
 
 
 def test_an_answer_that_is_rare_at_a_site_is_not_offered(root, tmp_path):
@@ -216,7 +252,7 @@ def test_a_site_that_differs_cannot_join_and_the_line_says_why(root, sites):
     joining = Joining(of_server(root).deployment, start_facts(of_server(root)))
     with pytest.raises(ProtocolError, match="it is no site of this federation"):
         joining.take("Rome", sites["Bern"].join())
-    joining.take("Bern", sites["Bern"].join())
+    joining.take("Bern", sites["Bern"].answer(joining.invite("Bern")))
     assert joining.missing == ["Oslo", "Kiel"]
 
 
@@ -225,6 +261,24 @@ def test_a_site_answers_any_task_with_its_join_until_it_knows_the_classes(root, 
         for data in (b"", b"nonsense", site.join()):
             answer = wire.decode(site.answer(data), NO_LAYOUT, wire.Expected((Join,), "Oslo", 0))
             assert (answer.answers, answer.memory) == ((), -1)
+
+
+def test_a_join_without_the_hashes_that_are_needed_is_answered_by_an_invitation(root, sites):
+    """As of a site that speaks first, or was started again before it could answer."""
+    config, speaks_first = of_server(root, deployment__answers=""), ["Oslo", "Kiel"]
+
+    def answer(name, task):
+        if name in speaks_first:
+            speaks_first.remove(name)
+            return sites[name].join()
+        return sites[name].answer(task)
+
+    joining = Joining(config.deployment, start_facts(config))
+    with Threads({name: functools.partial(answer, name) for name in sites}) as transport:
+        courier = Courier(transport, config.deployment, transport.clock)
+        exchange.collect_joins(courier, joining, config.deployment)
+    assert [len(joining.joined[name].answers) for name in HOSPITALS] == [len(ANSWERS)] * 3
+    assert not speaks_first
 
 
 def test_a_site_must_be_a_client_of_its_data_or_the_only_one(root, tmp_path):

@@ -21,6 +21,7 @@ from tests.helpers.deployments import (
     write_hospitals,
 )
 from tests.helpers.protocol_runs import closed, opened
+from tests.helpers.site_process import SiteProcess
 
 pytestmark = pytest.mark.extended
 VICTIM = "Bern"
@@ -181,6 +182,28 @@ def test_a_site_that_is_started_again_goes_on_as_if_nothing_had_happened(
         records = serve(root, tmp_path / "server", transport)
     victim.site.close()
     assert victim.restarts == 1
+    assert (without_times(records), parameters(tmp_path / "server")) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_process_of_a_site_that_is_killed_goes_on_in_another_one(
+    root, kept, tmp_path, undisturbed
+):
+    killed = []
+
+    def answer(task):
+        if kind_of(task) == ("train_task", 2) and not killed:
+            victim.send(task)
+            victim.restart()
+            killed.append(task)
+        return victim.answer(task)
+
+    with (
+        SiteProcess(root, VICTIM, tmp_path / "site") as victim,
+        Threads({**answers(kept), VICTIM: answer}) as transport,
+    ):
+        records = serve(root, tmp_path / "server", transport)
+    assert len(killed) == 1
     assert (without_times(records), parameters(tmp_path / "server")) == undisturbed
 
 

@@ -64,7 +64,7 @@ MESSAGES = {
     message.kind: message
     for message in (
         Invite(0, SITE, "5a" * 16, ("answers", "findings")),
-        Join(0, SITE, ("sha256:00",), (), "question answering", 29, 8, None, FACTS, NOTHING),
+        Join(0, SITE, ("sha256:00",), (), "question answering", 29, 8, None, FACTS, "5a", NOTHING),
         Setup(2, SITE, ("no", "yes «x»"), ("edema",), "5a", ("answers",)),
         Ready(2, SITE, "question answering", 29, 8, None, FACTS),
         Refusal(2, SITE, "the disk is full"),
