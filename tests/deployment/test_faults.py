@@ -15,6 +15,7 @@ from f3ocus_jax.federation.run_folder import load_model
 from tests.helpers.configs import without_times
 from tests.helpers.deployments import (
     HOSPITALS,
+    WITH_MEMORY,
     of_server,
     of_simulator,
     of_site,
@@ -27,9 +28,6 @@ pytestmark = pytest.mark.extended
 VICTIM = "Bern"
 LATE = 1e4
 """Seconds after which a late answer comes: later than a stage's deadline, within the second one."""
-
-OWN = {"training__optimizer_state": "kept", "training__head": "personal"}
-"""Settings with which a site has a memory to lose."""
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +43,16 @@ def kept(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("kept")
     with contextlib.ExitStack() as stack:
         opened_sites = {
-            name: stack.enter_context(site_run.open_site(of_site(root, name, **OWN), folder / name))
+            name: stack.enter_context(
+                site_run.open_site(of_site(root, name, **WITH_MEMORY), folder / name)
+            )
             for name in HOSPITALS
         }
         yield opened_sites
 
 
 def serve(root, workdir, transport, **settings):
-    config = of_server(root, **OWN, **settings)
+    config = of_server(root, **WITH_MEMORY, **settings)
     return server_run.run(config, workdir, transport, clock=transport.clock, with_figures=False)
 
 
@@ -156,7 +156,7 @@ class Restarted:
     """A site whose process is killed around one task, once, and started again."""
 
     def __init__(self, root, folder, kill, *, before, forgets):
-        self._config, self._folder = of_site(root, VICTIM, **OWN), folder
+        self._config, self._folder = of_site(root, VICTIM, **WITH_MEMORY), folder
         self._kill, self._before, self._forgets = kill, before, forgets
         self.site, self.restarts = site_run.open_site(self._config, folder / "0"), 0
 
@@ -308,5 +308,5 @@ def test_a_server_that_is_killed_goes_on_from_its_checkpoint_with_the_sites_that
 
 
 def test_the_undisturbed_run_is_the_simulator_s(root, kept, undisturbed, tmp_path):
-    expected = experiment.run(of_simulator(root, **OWN), tmp_path, with_figures=False)
+    expected = experiment.run(of_simulator(root, **WITH_MEMORY), tmp_path, with_figures=False)
     assert undisturbed[0] == without_times(expected)

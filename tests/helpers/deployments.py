@@ -17,6 +17,9 @@ HOSPITALS = ("Oslo", "Bern", "Kiel")
 ANSWERS = ("left", "no", "yes")
 """All answers of the made-up files, in the order of the simulator's classes."""
 
+WITH_MEMORY = {"training__optimizer_state": "kept", "training__head": "personal"}
+"""Settings with which a site has a memory to lose."""
+
 
 def write_hospitals(root: pathlib.Path, names: Sequence[str] = HOSPITALS) -> None:
     """Files of each hospital in a folder of its own, and the list of all answers."""

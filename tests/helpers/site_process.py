@@ -61,10 +61,9 @@ def main(root: str, name: str, folder: str) -> None:
     """Answers until the input ends; what a site prints goes to standard error."""
     output, sys.stdout = sys.stdout, sys.stderr
     from tests import conftest  # noqa: F401 (flags of XLA as in the tests)
-    from tests.deployment.test_faults import OWN
-    from tests.helpers.deployments import of_site
+    from tests.helpers.deployments import WITH_MEMORY, of_site
 
-    config = of_site(pathlib.Path(root), name, **OWN)
+    config = of_site(pathlib.Path(root), name, **WITH_MEMORY)
     with site_run.open_site(config, pathlib.Path(folder)) as site:
         while header := sys.stdin.buffer.read(LENGTH.size):
             answer = site.answer(sys.stdin.buffer.read(*LENGTH.unpack(header)))
