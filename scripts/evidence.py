@@ -36,6 +36,7 @@ SWEEPS = {
     "searches": "evidence:searches",
     "budgets": "evidence:budgets",
     "adapters": "evidence:adapters",
+    "federations_adapters": "evidence:federations_adapters",
     "features": "evidence:features",
     "weak_start": "evidence:weak_start",
     "relative": "evidence:relative",

@@ -3,8 +3,10 @@
 Variants:
   "": the paper's layer methods, and all layers, on six hospitals of one modality each.
   "confirmation": the methods of the questions on the six hospitals, ten further seeds.
-  "federations": the methods of the questions on the four other federations.
+  "federations": the paper's layer methods, and all layers, on the four other federations.
   "adapters": the same methods on adapters, and the paper's methods of one unit in all layers.
+  "federations_adapters": F³OCUS on adapters and the paper's methods of one unit in all layers, on
+    the four other federations, at one rate.
   "budgets": budgets of 4, and of 1 to 4, on the six hospitals.
   "ablations": F³OCUS with one setting changed at a time.
   "weak_start": the methods of the questions from an untrained vision side.
@@ -16,8 +18,8 @@ Variants:
   "albef": the methods of the questions on the six hospitals, from an ALBEF with MiniLM's layers;
     `make evidence` leaves it out, since its start alone takes hours.
   "tiny": two methods on made-up files, in seconds.
-But in "intervals" and "fidelity", the learning rate of every method and row is chosen from the same
-three on validation examples.
+But in "intervals", "fidelity" and "federations_adapters", the learning rate of every method and
+row is chosen from the same three on validation examples.
 """
 
 from typing import Any
@@ -33,6 +35,8 @@ QUESTIONED = ("f3ocus", "lntk", "fd", "last_k", "full")
 """Both criteria, importance alone, neither, depth alone, and all layers."""
 
 LAYER_METHODS = tuple(name for name in OWN_CHOICE_SCORES if name != "gradflow_preserve")
+PEFT_METHODS = ("adap", "lora", "bias", "ln", "feddat", "promptfl")
+FEDERATIONS = ("medmnist3_own_splits", "label_shift_strong", "label_shift", "task1")
 SEARCHES = ("nsga2", "abc", "aco", "sa", "mopso")
 LAST_POINT = 10**6
 """Beyond the end of every front, and so the most important point."""
@@ -46,6 +50,7 @@ ABLATIONS = (
     {"importance": {"lntk": {"kernel": "loss"}}},
     {"importance": {"probe_examples": 1, "probe_batches": 1}},
     {"importance": {"probe_examples": 16}},
+    {"importance": {"probe_examples": 64}},
     {"importance": {"score": "random"}, "selection": {"pick": "index", "index": {"position": 0}}},
 )
 """The flattest and the most important point of the front, scores of other layers, scores of every
@@ -66,15 +71,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "": {"methods": (*LAYER_METHODS, "f3ocus", "full")},
     "confirmation": {"methods": QUESTIONED, "seeds": tuple(range(5, 15))},
     "federations": {
-        "bases": tuple(
-            f"evidence:{name}"
-            for name in ("medmnist3_own_splits", "label_shift_strong", "label_shift", "task1")
-        ),
-        "methods": QUESTIONED,
+        "bases": tuple(f"evidence:{name}" for name in FEDERATIONS),
+        "methods": (*LAYER_METHODS, "f3ocus", "full"),
     },
     "adapters": {
         "bases": ("evidence:adapters",),
-        "methods": (*QUESTIONED[:-1], "adap", "lora", "bias", "ln", "feddat", "promptfl"),
+        "methods": (*QUESTIONED[:-1], *PEFT_METHODS),
+    },
+    "federations_adapters": {
+        "bases": tuple(f"evidence:{name}_adapters" for name in FEDERATIONS),
+        "methods": ("f3ocus", *PEFT_METHODS),
+        "settings": {"training": {"learning_rate": 3e-3}},
+        "tuning": {"search": "none"},
     },
     "budgets": {
         "methods": QUESTIONED[:-1],

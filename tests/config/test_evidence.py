@@ -2,6 +2,7 @@
 
 import pytest
 
+from configs.evidence import FEDERATIONS
 from configs.sweeps.evidence import VARIANTS
 from f3ocus_jax.config import parsing, shipped
 from f3ocus_jax.data.images import Canvas
@@ -57,7 +58,7 @@ def test_a_foundation_sees_none_of_the_hospitals_images(ending):
 
 @pytest.mark.parametrize("method", presets.METHODS)
 def test_every_method_has_the_adapters_that_its_unit_needs(method):
-    for variant in ("medmnist3", "albef", "adapters"):
+    for variant in ("medmnist3", "albef", "adapters", "task1_adapters"):
         config = read(f"{variant}_{method}")
         assert (config.model.adapter_size > 0) == (config.training.unit == "adapter")
 
@@ -66,6 +67,14 @@ def test_stronger_shift_has_the_smaller_concentration():
     mild, strong = read("label_shift").data, read("label_shift_strong").data
     assert strong.dirichlet_alpha < mild.dirichlet_alpha
     assert mild.partition == strong.partition == ("dirichlet",)
+
+
+@pytest.mark.parametrize("federation", FEDERATIONS)
+def test_a_federation_on_adapters_differs_in_the_unit_alone(federation):
+    blocks, adapters = read(federation), read(f"{federation}_adapters")
+    assert (adapters.training.unit, adapters.model.adapter_size) == ("adapter", 16)
+    assert adapters.data == blocks.data
+    assert adapters.federated == blocks.federated
 
 
 @pytest.mark.parametrize("variant", ["tiny_blip", "llava", "medmnist3_blip"])
