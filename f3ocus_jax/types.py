@@ -201,6 +201,8 @@ class ClientRecord:
         none is kept.
       kept_scores: True if values, residuals and scores are those of an earlier round, see
         `importance.every`.
+      epsilon: Epsilon of its data after the round, with the round's `delta`; None in a run without
+        differential privacy.
     """
 
     client: str
@@ -224,6 +226,7 @@ class ClientRecord:
     validation: Mapping[str, float] = dataclasses.field(default_factory=dict)
     correct: str = ""
     kept_scores: bool = False
+    epsilon: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,6 +272,9 @@ class RoundRecord:
         of all stages. In records from before it was measured the stages include it.
       validation: Mean of the main metric on validation, over the clients that have such examples;
         None if none has.
+      epsilon: Largest epsilon of any client after the round; None in a run without differential
+        privacy.
+      delta: Probability with which it need not hold; None likewise.
     """
 
     round: int
@@ -278,6 +284,8 @@ class RoundRecord:
     selection: SelectionRecord | None
     seconds: Mapping[str, float]
     validation: float | None = None
+    epsilon: float | None = None
+    delta: float | None = None
 
     @property
     def compiling_seconds(self) -> float:

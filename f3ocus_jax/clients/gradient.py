@@ -179,7 +179,7 @@ def make_forward(
         frozen: Params, rows_L: Rows, choice: Choice, trained: ClientParams, batch: Batch
     ) -> ActivationBuffer:
         network, hidden = stack(frozen, rows_L, choice, batch)
-        return _empty_buffer(network, trained[0], hidden)
+        return empty_buffer(network, trained[0], hidden)
 
     def run(
         frozen: Params,
@@ -207,7 +207,7 @@ def make_forward(
     return Forward(make_buffer, run)
 
 
-def _empty_buffer(network: Stack, rows_R: Rows, hidden: jax.Array) -> ActivationBuffer:
+def empty_buffer(network: Stack, rows_R: Rows, hidden: jax.Array) -> ActivationBuffer:
     """Returns zeros in the shape of all layers' residuals."""
     shapes = jax.eval_shape(
         lambda hidden: network.linearised(rows_R, jnp.int32(0), hidden)[1], hidden

@@ -18,6 +18,19 @@ from f3ocus_jax.types import Array, Batch, Params, Rows
 
 
 @struct.dataclass
+class LocalNoise:
+    """Noise of one client's gradients in one round.
+
+    Attributes:
+      key_data: Data of a typed random key of this client and round, which nobody else knows.
+      batch_size: float32 [], expected number of examples in a batch.
+    """
+
+    key_data: Array
+    batch_size: Array
+
+
+@struct.dataclass
 class LocalTask:
     """Input of one client's local training in one round.
 
@@ -28,6 +41,7 @@ class LocalTask:
       personal_L: Layers that are the client's own and never averaged; None without any.
       optimizer: State that the client's optimizer has kept, see `layer_optimizer`; None to start
         from a new one.
+      noise: Noise of its gradients, for training with differential privacy; None without.
       trains_head: False to keep the head as it is. Static: training without it is another program,
         which computes no gradient of the head.
     """
@@ -37,6 +51,7 @@ class LocalTask:
     steps: Array
     personal_L: Rows = None
     optimizer: Any = None
+    noise: LocalNoise | None = None
     trains_head: bool = struct.field(pytree_node=False, default=True)
 
 
@@ -115,16 +130,16 @@ def make_local_training(
         buffer = differentiate.make_buffer(frozen, rows_L, task.choice, start, first_batch(task))
         if not task.trains_head:
             run, start = _with_frozen_head(run, head), (start[0], {})
-        used, state = _start_optimizer(optimizer, start, task)
-        step = _make_step(run, used, proximal, start)
+        used, state = start_optimizer(optimizer, start, task)
+        step = make_step(run, used, proximal, start)
         (trained, state, _), losses_S = take_steps(step, (start, state, buffer), task)
         head = trained[1] if task.trains_head else head
-        return LocalUpdate(trained[0], head, losses_S, optimizer=_keep(state, task))
+        return LocalUpdate(trained[0], head, losses_S, optimizer=keep_optimizer(state, task))
 
     return train
 
 
-def _start_optimizer(
+def start_optimizer(
     optimizer: optax.GradientTransformation, start: ClientParams, task: LocalTask
 ) -> tuple[optax.GradientTransformation, Any]:
     """Returns the optimizer of a task, and its state before the first step."""
@@ -136,7 +151,7 @@ def _start_optimizer(
     return layer_optimizer.by_layer(optimizer), kept
 
 
-def _keep(state: Any, task: LocalTask) -> Any:
+def keep_optimizer(state: Any, task: LocalTask) -> Any:
     """Returns the state of all layers after a task; None if it kept none."""
     if task.optimizer is None:
         return None
@@ -156,13 +171,23 @@ def _with_frozen_head(run: Run, head: Params) -> Run:
     return run_rows
 
 
-def _make_step(
+def make_step(
     run: Run,
     optimizer: optax.GradientTransformation,
     proximal: float,
     start: ClientParams,
 ) -> Callable[[tuple, Batch], tuple[tuple, jax.Array]]:
-    """Makes one step: ((trained, optimizer state, buffer), batch) -> (the same, loss [])."""
+    """Makes one step.
+
+    Args:
+      run: Gradient of a batch.
+      optimizer: Optimizer of rows and head.
+      proximal: FedProx mu.
+      start: Parameters at the start of the round.
+
+    Returns:
+      ((trained, optimizer state, buffer), batch) -> (the same, loss []).
+    """
 
     def add_proximal(gradient: jax.Array, now: jax.Array, start: jax.Array) -> jax.Array:
         return gradient + proximal * (now - start)

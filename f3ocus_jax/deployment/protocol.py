@@ -90,7 +90,7 @@ def play(parts: Parts) -> tuple[ServerState, list[RoundRecord]]:
       RoundError: If too few sites are left, or a loss of a new model is not finite.
     """
     state, memory, records = parts.start, parts.memory, [experiment.evaluate_start(parts)]
-    while int(state.round) < parts.config.federated.rounds:
+    while int(state.round) < parts.last_round:
         state, memory, record = experiment.next_round(parts, state, memory)
         records.append(record)
     return state, records

@@ -114,7 +114,10 @@ class Server:
         """
         self.names = budgets.clients
         self.side = make_server_side(
-            budgets, selection=config.selection, aggregation=config.aggregation
+            budgets,
+            selection=config.selection,
+            aggregation=config.aggregation,
+            privacy=config.privacy,
         )
         self._config, self._budgets, self._facts = config, budgets, facts
         self._layout = make_layout(config, start.rows_L, start.head)

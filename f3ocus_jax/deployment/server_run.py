@@ -20,6 +20,7 @@ from f3ocus_jax.deployment.settings import DeployedConfig
 from f3ocus_jax.deployment.transport import Transport
 from f3ocus_jax.federation import admission, assembly, checkpoint, experiment, sealed_steps
 from f3ocus_jax.federation.assembly import Parts
+from f3ocus_jax.federation.privacy_plan import make_privacy_plan
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.models import units
 from f3ocus_jax.models.foundation import Foundation
@@ -94,7 +95,8 @@ def _assemble(
     stages = protocol.make_stages(server, exchange, config.federated.placement)
     bound = assembly.bound_settings(config, foundation, joining.names)
     given = (config, federation, foundation, budgets, stages, start)
-    return Parts(*given, memory=ClientMemory(), settings=bound)
+    plan = make_privacy_plan(config, clients, budgets)
+    return Parts(*given, memory=ClientMemory(), settings=bound, privacy=plan)
 
 
 def _load_model(config: ExperimentConfig, joining: Joining) -> tuple[Federation, Foundation]:

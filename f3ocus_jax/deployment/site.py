@@ -31,6 +31,8 @@ from f3ocus_jax.deployment.messages import (
 )
 from f3ocus_jax.evaluation.written_answers import make_answer_decoder
 from f3ocus_jax.federation import assembly
+from f3ocus_jax.federation.privacy_plan import make_account
+from f3ocus_jax.federation.private_runs import has_private_scores
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.federation.stages.client_axis import take_clients
 from f3ocus_jax.federation.stages.client_work import describe_clients, describe_failure
@@ -53,6 +55,8 @@ class Site:
     Attributes:
       name: Name of the site, as the server and the records have it.
       memory: State that it keeps from round to round, with a leading axis of one client.
+      account: Account of what it has released, for `account.spent`; None without differential
+        privacy of examples. A site that was started again needs that of before.
       tasks: Tasks that it takes.
     """
 
@@ -75,7 +79,8 @@ class Site:
         self._layout = make_layout(config, self._rows_L, self._head)
         self._facts_of_run = facts_lib.of_run(config, foundation)
         self._holds = self._scored = self._trained = self._evaluated = NOTHING
-        self._facts = describe_clients([client], config.training, config.seed)
+        self._facts = describe_clients([client], config.training, config.seed, config.privacy)
+        self.account = make_account(config, client)
         self._make_functions(foundation, frozen)
 
     def _make_functions(self, foundation: Foundation, frozen: Any) -> None:
@@ -87,7 +92,13 @@ class Site:
         clients = [self._client]
         predict = assembly.make_predict(config, foundation.model, clients, decoding)
         self._score = make_score_clients(
-            side, frozen, clients, importance=config.importance, seed=config.seed, **shared
+            side,
+            frozen,
+            clients,
+            importance=config.importance,
+            seed=config.seed,
+            privacy=config.privacy,
+            **shared,
         )
         self._train = make_train_clients(side, frozen, self._facts, KEEP_UPDATES, **shared)
         options = assembly.evaluation_options(config)
@@ -148,10 +159,13 @@ class Site:
     def score(self, task: ScoreTask) -> Scores | Failure:
         """Scores the layers of the model before a round."""
         self._check_new(task, self._scored)
+        noised = has_private_scores(self._config.privacy, self._config.importance)
+        self._check_budget(task, scores=int(noised))
         self._take_model(task)
         given = (self._rows_L, self._head, self.memory, task.round)
         answers, self.memory = self._score(*given, task.key_data[None], ALONE)
         self._scored = task.round
+        self._spend(scores=int(noised and not answers.kept_K[0]))
         if answers.reasons[0] is not None:
             return Failure(task.round, self.name, task.kind, answers.reasons[0])
         importance = take_clients(answers.importance, 0)
@@ -165,6 +179,7 @@ class Site:
         planned = int(self._facts.planned_K[0])
         if not 1 <= task.steps <= planned:
             self._refuse(task, f"steps = {task.steps}, must be 1 to {planned}")
+        self._check_budget(task, steps=task.steps)
         layers_KR = np.full((1, task.slots), self._layout.num_layers, np.int32)
         layers_KR[0, : len(task.chosen_R)] = task.chosen_R
         self._take_model(task)
@@ -173,6 +188,7 @@ class Site:
         given = (self._rows_L, self._head, self.memory)
         _, _, held, self.memory = self._train(*given, plan)
         self._trained = task.round
+        self._spend(steps=task.steps)
         return self._as_message(task, take_clients(held["update"], 0))
 
     def evaluate(self, task: EvaluateTask) -> Metrics:
@@ -213,6 +229,15 @@ class Site:
         self._rows_L = jax.tree.map(put, self._rows_L, sent.rows_R)
         self._head = {**self._head, **sent.head}
         self._holds = task.model_round
+
+    def _check_budget(self, task: Message, **releases: int) -> None:
+        if self.account is not None and not self.account.allows(**releases):
+            budget = self._config.privacy.epsilon
+            self._refuse(task, f"its answer would exceed config.privacy.epsilon = {budget}")
+
+    def _spend(self, **releases: int) -> None:
+        if self.account is not None:
+            self.account = self.account.add(**releases)
 
     def _check_new(self, task: Message, done: int) -> None:
         if task.round <= done:

@@ -14,7 +14,7 @@ from f3ocus_jax.data.reading import Federation
 from f3ocus_jax.data.table import Table
 from f3ocus_jax.data.targets import finding_names
 from f3ocus_jax.data.validation import VALIDATION
-from f3ocus_jax.deployment import classes, facts, halves, wire
+from f3ocus_jax.deployment import classes, facts, halves, site_account, wire
 from f3ocus_jax.deployment.classes import ANSWERS, FINDINGS, Agreement
 from f3ocus_jax.deployment.joining_messages import NO_LAYOUT, Invite, Join, Refusal, Setup
 from f3ocus_jax.deployment.messages import Message, ModelTask
@@ -131,6 +131,8 @@ class OpenSite:
         except ProtocolError:
             site.memory = memory
             raise
+        if site.account is not None:
+            site_account.write(self._folder, site.account)
         kept.keep(task, site.memory)
         return message
 
@@ -169,6 +171,8 @@ class OpenSite:
     def _build(self, agreement: Agreement) -> tuple[Site, SiteMemory]:
         federation, foundation, _ = assembly.load_model(self._config, self._federation(agreement))
         site = halves.make_site(self._config, foundation, federation.clients[0])
+        if site.account is not None:
+            site.account = site_account.read(self._folder, site.account)
         run = hashlib.sha256(json.dumps(site.ready().facts, sort_keys=True).encode()).hexdigest()
         return site, SiteMemory(self._folder / MEMORY, run, site.memory)
 

@@ -25,6 +25,7 @@ from f3ocus_jax.federation.budgets import Budgets
 from f3ocus_jax.federation.client_side import ClientSide, make_client_side, make_local_optimizer
 from f3ocus_jax.federation.layer_costs import layer_costs
 from f3ocus_jax.federation.participation import Participation
+from f3ocus_jax.federation.privacy_plan import PrivacyPlan, make_privacy_plan
 from f3ocus_jax.federation.round import Stages
 from f3ocus_jax.federation.server_side import make_server_side
 from f3ocus_jax.federation.settings import AT_MOST, ExperimentConfig
@@ -57,6 +58,7 @@ class Parts:
       start: State of the server before round 1.
       memory: Memories of the clients before round 1.
       settings: Settings that a checkpoint of this run is bound to.
+      privacy: Plan of what is released of every client's data; None without differential privacy.
     """
 
     config: ExperimentConfig
@@ -67,6 +69,13 @@ class Parts:
     start: ServerState
     memory: ClientMemory
     settings: Mapping[str, Any]
+    privacy: PrivacyPlan | None
+
+    @property
+    def last_round(self) -> int:
+        """Number of the last round, which the budget of privacy may bring forward."""
+        rounds = self.config.federated.rounds
+        return rounds if self.privacy is None else self.privacy.last_round(rounds)
 
     def params(self, state: ServerState) -> Params:
         """Returns all parameters of the shared model in a state."""
@@ -107,7 +116,8 @@ def assemble(config: ExperimentConfig) -> Parts:
     budgets = make_budgets(config, clients, foundation, start.rows_L)
     stages = make_stages(config, foundation.model, frozen, clients, budgets, decoding)
     settings = bound_settings(config, foundation, [client.name for client in clients])
-    return Parts(config, federation, foundation, budgets, stages, start, memory, settings)
+    plan = make_privacy_plan(config, clients, budgets)
+    return Parts(config, federation, foundation, budgets, stages, start, memory, settings, plan)
 
 
 def check_inputs(config: ExperimentConfig) -> tuple[Tokenizer, Canvas]:
@@ -186,18 +196,27 @@ def make_stages(
     federated, seed, participation = config.federated, config.seed, budgets.participation
     client_side = client_side_of(config, model)
     server_side = make_server_side(
-        budgets, selection=config.selection, aggregation=config.aggregation
+        budgets,
+        selection=config.selection,
+        aggregation=config.aggregation,
+        privacy=config.privacy,
     )
     frozen = placement.replicate(frozen, federated.placement)
     shared: dict[str, Any] = {"federated": federated, "seed": seed}
+    private = shared | {"privacy": config.privacy}
     settings, slots = config.training, budgets.slots
     every = (frozen, clients, participation)
     predict = make_predict(config, model, clients, decoding)
     return Stages(
-        score=make_score_stage(client_side, *every, importance=config.importance, **shared),
+        score=make_score_stage(client_side, *every, importance=config.importance, **private),
         select=make_select_stage(server_side),
         train=make_train_stage(
-            client_side, server_side, *every, training=settings, slots=slots, **shared
+            client_side,
+            server_side,
+            *every,
+            training=settings,
+            slots=slots,
+            **private,
         ),
         aggregate=make_aggregate_stage(server_side, placement_name=federated.placement),
         evaluate=make_evaluate_stage(
@@ -217,6 +236,7 @@ def client_side_of(config: ExperimentConfig, model: Model) -> ClientSide:
         training=config.training,
         loss=config.model.loss,
         skip_frozen=config.federated.clients_at_once == 1,
+        privacy=config.privacy,
     )
 
 

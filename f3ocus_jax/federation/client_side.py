@@ -19,9 +19,13 @@ from f3ocus_jax.clients import LocalTask, feddat, local
 from f3ocus_jax.clients.local import LocalUpdate
 from f3ocus_jax.clients.settings import DECAY_MATRICES, TrainingConfig
 from f3ocus_jax.config.kept import kept
+from f3ocus_jax.federation.private_runs import has_private_scores
 from f3ocus_jax.importance import Importance, ScoreContext
 from f3ocus_jax.importance.settings import ImportanceConfig
 from f3ocus_jax.models.base import Model
+from f3ocus_jax.privacy.scores import make_private_score
+from f3ocus_jax.privacy.settings import EXAMPLE, NOT_PRIVATE, PrivacyConfig
+from f3ocus_jax.privacy.training import make_private_training
 from f3ocus_jax.types import Array, Batch, ClientMemory, Params, Rows
 
 VECTORS = ("bias", "scale")
@@ -74,6 +78,7 @@ def make_client_side(
     training: TrainingConfig,
     loss: str,
     skip_frozen: bool,
+    privacy: PrivacyConfig = NOT_PRIVATE,
 ) -> ClientSide:
     """Makes the client's half of a round.
 
@@ -83,13 +88,15 @@ def make_client_side(
       training: Settings of local training.
       loss: A key of `losses.LOSSES`.
       skip_frozen: If True, frozen layers are skipped at run time, see `gradient.make_forward`.
+      privacy: Settings of differential privacy; for that of examples, the client clips the
+        gradient of every example and adds noise to their sum.
 
     Returns:
       The client's functions.
     """
     return ClientSide(
-        score=_make_score(model, importance, training, loss),
-        train=_make_train(model, training, loss, skip_frozen),
+        score=_make_score(model, importance, training, privacy, loss),
+        train=_make_train(model, training, privacy, loss, skip_frozen),
     )
 
 
@@ -124,10 +131,18 @@ def make_score_context(
 
 
 def _make_score(
-    model: Model, settings: ImportanceConfig, training: TrainingConfig, loss: str
+    model: Model,
+    settings: ImportanceConfig,
+    training: TrainingConfig,
+    privacy: PrivacyConfig,
+    loss: str,
 ) -> Score:
     context = make_score_context(model, settings, training, loss)
-    measure = settings.make("score", context)
+    if has_private_scores(privacy, settings):
+        clip, multiplier = privacy.score_clip, privacy.score_noise_multiplier
+        measure = make_private_score(context, clip=clip, noise_multiplier=multiplier)
+    else:
+        measure = settings.make("score", context)
 
     def score(
         shared: Shared, memory: ClientMemory, batch: Batch, key: jax.Array
@@ -153,24 +168,30 @@ def _own(made: LocalUpdate, memory: ClientMemory) -> dict[str, Any]:
     return {name: getattr(made, name) for name in names if getattr(memory, name) is not None}
 
 
-def _make_train(model: Model, settings: TrainingConfig, loss: str, skip_frozen: bool) -> Train:
+def _make_local(
+    model: Model, settings: TrainingConfig, privacy: PrivacyConfig, loss: str, skip_frozen: bool
+) -> local.Train:
+    """Makes local training as the settings say."""
     common: dict[str, Any] = {
         "loss": loss,
         "optimizer": make_local_optimizer(settings),
         "skip_frozen": skip_frozen,
-        "rematerialise": settings.rematerialise,
     }
     if settings.dual_adapters:
-        run = feddat.make_feddat_training(model, **common)
-    else:
-        run = local.make_local_training(
-            model,
-            unit=settings.unit,
-            accumulate=settings.accumulate,
-            precision=settings.precision,
-            proximal=settings.proximal,
-            **common,
-        )
+        remat = settings.rematerialise
+        return feddat.make_feddat_training(model, rematerialise=remat, **common)
+    common |= {name: getattr(settings, name) for name in ("unit", "accumulate", "proximal")}
+    if privacy.unit == EXAMPLE:
+        return make_private_training(model, privacy=privacy, **common)
+    return local.make_local_training(
+        model, rematerialise=settings.rematerialise, precision=settings.precision, **common
+    )
+
+
+def _make_train(
+    model: Model, settings: TrainingConfig, privacy: PrivacyConfig, loss: str, skip_frozen: bool
+) -> Train:
+    run = _make_local(model, settings, privacy, loss, skip_frozen)
 
     def train(
         shared: Shared, memory: ClientMemory, task: LocalTask

@@ -68,12 +68,13 @@ def run(
             outlets, notify = _open_outlets(parts, state, records, workdir, stack)
             if not records:
                 records.append(evaluate_start(parts, notify))
-                _keep(config, records, state, memory, checkpoints, outlets)
-            while int(state.round) < config.federated.rounds:
+                _keep(parts, records, state, memory, checkpoints, outlets)
+            while int(state.round) < parts.last_round:
                 state, memory, record = next_round(parts, state, memory, notify)
                 records.append(record)
                 check_ownership()
-                _keep(config, records, state, memory, checkpoints, outlets)
+                _keep(parts, records, state, memory, checkpoints, outlets)
+        _say_end(parts)
         results.write_results(parts, state, records, workdir, with_figures=with_figures)
     return records
 
@@ -110,7 +111,7 @@ def next_round(
     config, clients, number = parts.config, parts.federation.clients, int(state.round) + 1
     key = jax.random.fold_in(jax.random.key(config.seed), number)
     stages, seconds = observe(parts.stages, notify, number, len(clients))
-    evaluates = config.evaluation.is_due(number, config.federated.rounds)
+    evaluates = config.evaluation.is_due(number, parts.last_round)
     state, memory, outcome = run_round(stages, state, memory, number, key, evaluates=evaluates)
     record = make_round_record(
         number,
@@ -126,7 +127,7 @@ def next_round(
         algorithm=config.selection.algorithm,
         seconds=seconds,
     )
-    return state, memory, record
+    return state, memory, record if parts.privacy is None else parts.privacy.add_to(record)
 
 
 def _open_outlets(
@@ -149,16 +150,22 @@ def _open_outlets(
     write_scalars = stack.enter_context(
         scalars.make_scalar_writer(workdir / "tensorboard", records)
     )
-    display = stack.enter_context(
-        progress.show_progress(parts.config.federated.rounds, int(state.round))
-    )
+    display = stack.enter_context(progress.show_progress(parts.last_round, int(state.round)))
     stack.enter_context(compiling.announced(display.compiling))
     append = functools.partial(record_files.append_record, records_path)
     return (append, write_scalars, display.finish), display.stage
 
 
+def _say_end(parts: Parts) -> None:
+    """Says why a run ends before the last of its rounds, if it does."""
+    if parts.privacy is not None and hosts.is_first():
+        line = parts.privacy.describe_end(parts.last_round, parts.config.federated.rounds)
+        if line is not None:
+            print(line, flush=True)
+
+
 def _keep(
-    config: ExperimentConfig,
+    parts: Parts,
     records: list[RoundRecord],
     state: ServerState,
     memory: ClientMemory,
@@ -167,7 +174,7 @@ def _keep(
 ) -> None:
     """Saves a finished round: a checkpoint that is due first, since a resume depends on it."""
     with interrupts.postponed():
-        if config.checkpoint.is_due(records[-1].round, config.federated.rounds):
+        if parts.config.checkpoint.is_due(records[-1].round, parts.last_round):
             checkpoints.save(state, memory, records)
         if len(records) == 1:
             checkpoints.wait()  # Records without any checkpoint are those of a lost folder.

@@ -27,6 +27,8 @@ from f3ocus_jax.config.kept import kept
 from f3ocus_jax.federation.budgets import Budgets
 from f3ocus_jax.federation.client_side import ClientUpdate
 from f3ocus_jax.federation.settings import SelectionConfig
+from f3ocus_jax.privacy import noise, secret
+from f3ocus_jax.privacy.settings import CLIENT, NOT_PRIVATE, PrivacyConfig
 from f3ocus_jax.selection import Selection
 from f3ocus_jax.types import Array, Params, Rows, ServerState, UpdateNorms
 
@@ -99,7 +101,11 @@ class ServerSide:
 
 
 def make_server_side(
-    budgets: Budgets, *, selection: SelectionConfig, aggregation: AggregationConfig
+    budgets: Budgets,
+    *,
+    selection: SelectionConfig,
+    aggregation: AggregationConfig,
+    privacy: PrivacyConfig = NOT_PRIVATE,
 ) -> ServerSide:
     """Makes the server's half of a round.
 
@@ -107,13 +113,19 @@ def make_server_side(
       budgets: Limits of the run.
       selection: Settings of the choice of layers.
       aggregation: Settings of the rule that combines updates, and of the server's optimizer.
+      privacy: Settings of differential privacy; for that of clients, the server clips every update
+        and adds noise to their sum.
 
     Returns:
       The server's functions.
     """
+    is_private = privacy.unit == CLIENT
+    if is_private:
+        aggregation = dataclasses.replace(aggregation, clip_norm=privacy.clip)
     start, receive = make_receive(aggregation)
     weigh, judge = _make_weigh(aggregation), make_judge(aggregation)
-    step = _make_step(aggregation, budgets.participation.most)
+    most = budgets.participation.most
+    step = _with_noise(aggregation, privacy, most) if is_private else _make_step(aggregation, most)
     receive_all = _make_receive_all(aggregation)
     return ServerSide(
         choose=_make_choose(budgets, selection),
@@ -216,6 +228,49 @@ def _make_step(settings: AggregationConfig, most: int) -> Step:
     return make_server_step(settings, apply, most)
 
 
+def _with_noise(settings: AggregationConfig, privacy: PrivacyConfig, most: int) -> Step:
+    """Makes the step whose noise is drawn from a secret of this process."""
+    step, own = _make_noised_step(settings, privacy, most), secret.take_common(privacy.secret_seed)
+
+    def step_with_noise(
+        state: ServerState, total: WeightedSum, received_K: Any, trained_K: TrainedLayers
+    ) -> ServerState:
+        del received_K
+        trained = layerwise.map_heads(np.any, trained_K.heads)
+        return step(state, total, trained, own.key_data("aggregation", int(state.round) + 1))
+
+    return step_with_noise
+
+
+@kept
+def _make_noised_step(
+    settings: AggregationConfig, privacy: PrivacyConfig, most: int
+) -> Callable[[ServerState, WeightedSum, Any, Array], ServerState]:
+    _, apply = server_optimizer.make_server_optimizer(settings)
+
+    @jax.jit
+    def step(state: ServerState, total: WeightedSum, trained: Any, key_data: Any) -> ServerState:
+        update = noise.noised_mean(
+            total,
+            trained,
+            jax.random.wrap_key_data(key_data),
+            clip=privacy.clip,
+            multiplier=privacy.noise_multiplier,
+            clients=most,
+        )
+        return _apply_update(apply, state, update)
+
+    return step
+
+
+def _apply_update(
+    apply: server_optimizer.Apply, state: ServerState, update: AggregatedUpdate
+) -> ServerState:
+    rows_L, head, memory = apply(state.rows_L, state.head, state.optimizer, update)
+    done = state.round + 1
+    return dataclasses.replace(state, rows_L=rows_L, head=head, round=done, optimizer=memory)
+
+
 def make_server_step(settings: AggregationConfig, apply: server_optimizer.Apply, most: int) -> Step:
     """Makes the step of the server's model.
 
@@ -230,9 +285,7 @@ def make_server_step(settings: AggregationConfig, apply: server_optimizer.Apply,
 
     @jax.jit
     def apply_update(state: ServerState, update: AggregatedUpdate) -> ServerState:
-        rows_L, head, memory = apply(state.rows_L, state.head, state.optimizer, update)
-        done = state.round + 1
-        return dataclasses.replace(state, rows_L=rows_L, head=head, round=done, optimizer=memory)
+        return _apply_update(apply, state, update)
 
     @jax.jit
     def step_by_mean(state: ServerState, total: WeightedSum) -> ServerState:

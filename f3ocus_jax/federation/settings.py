@@ -11,11 +11,13 @@ from f3ocus_jax.clients.settings import EVERY_ROUND, TrainingConfig
 from f3ocus_jax.config import SEED, Component, Periodic, Section, paths, section, setting
 from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.evaluation.settings import EvaluationConfig
+from f3ocus_jax.federation import private_runs
 from f3ocus_jax.federation.layer_costs import BUDGET_UNITS
 from f3ocus_jax.hosts import DistributedConfig
 from f3ocus_jax.importance.settings import ImportanceConfig
 from f3ocus_jax.models.settings import ModelConfig
 from f3ocus_jax.models.spec import CLASSIFY, GENERATE
+from f3ocus_jax.privacy.settings import PrivacyConfig
 from f3ocus_jax.selection import PICKS, PUBLISHED, SELECTORS, VARIANTS
 
 
@@ -237,6 +239,7 @@ class ExperimentConfig(Section):
     training: TrainingConfig = section(TrainingConfig)
     federated: FederatedConfig = section(FederatedConfig)
     aggregation: AggregationConfig = section(AggregationConfig)
+    privacy: PrivacyConfig = section(PrivacyConfig)
     secure_aggregation: SecureAggregationConfig = section(SecureAggregationConfig)
     distributed: DistributedConfig = section(DistributedConfig)
     evaluation: EvaluationConfig = section(EvaluationConfig)
@@ -269,6 +272,8 @@ class ExperimentConfig(Section):
             size, is_trained = getattr(self.model, name), self.training.unit == unit
             allowed = f'> 0 where config.training.unit = "{unit}", and 0 elsewhere'
             self.require(is_trained == (size > 0), f"model.{name}", allowed)
+        for condition in private_runs.conditions(self):
+            self.require(*condition)
         if self.secure_aggregation.enabled:
             self._check_secure_aggregation()
 

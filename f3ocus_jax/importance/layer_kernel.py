@@ -99,7 +99,7 @@ def _factors(problem: Eigenproblem, layer: jax.Array, pulled: jax.Array) -> fact
 
     def of_example(hidden: jax.Array, context: Any, cotangents_C: jax.Array) -> factors.Factors:
         def output(row: Any) -> jax.Array:
-            single = _with_example_axis(context, axes)
+            single = with_example_axis(context, axes)
             return network.block(row, frozen_row, hidden[None], single)[0]
 
         return factors.factor_gradients(output, row, cotangents_C)
@@ -108,7 +108,9 @@ def _factors(problem: Eigenproblem, layer: jax.Array, pulled: jax.Array) -> fact
     return jax.vmap(of_example, in_axes=(0, axes, 1))(hidden, network.context, pulled)
 
 
-def _with_example_axis(context: Any, axes: Any) -> Any:
+def with_example_axis(context: Any, axes: Any) -> Any:
+    """Gives the context of one example a leading axis again, where it has examples."""
+
     def add(axis: int | None, part: Any) -> Any:
         return part if axis is None else jax.tree.map(lambda leaf: leaf[None], part)
 

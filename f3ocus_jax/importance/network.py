@@ -95,7 +95,7 @@ def make_network(
         frozen_L=units.frozen_rows(frozen),
         hidden=hidden.astype(jnp.float32),
         context=context,
-        context_axes=_example_axes(model, frozen["embeddings"], batch),
+        context_axes=example_axes(model, frozen["embeddings"], batch),
     )
 
 
@@ -128,7 +128,7 @@ def to_float32(tree: Any) -> Any:
     return jax.tree.map(cast, tree)
 
 
-def _example_axes(model: Model, embeddings: Params, batch: Batch) -> Any:
+def example_axes(model: Model, embeddings: Params, batch: Batch) -> Any:
     """Returns 0 for arrays of a model's context with examples on their first axis, else None.
 
     Arrays with examples are those that grow with the batch.

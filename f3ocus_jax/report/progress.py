@@ -80,6 +80,7 @@ def describe_round(record: RoundRecord, rounds: int, time_left: float | None) ->
         *([] if record.accuracy is None else [f"{metric} {record.accuracy:.1%}"]),
         *([] if record.validation is None else [f"validation {record.validation:.1%}"]),
         *([] if record.loss is None else [f"test loss {record.loss:.3f}"]),
+        *([] if record.epsilon is None else [f"epsilon {record.epsilon:.3g}"]),
     ]
     if losses:
         parts.append(f"train loss {sum(losses) / len(losses):.3f}")

@@ -38,11 +38,15 @@ COLUMNS = (
     ("s training", "seconds", 1, "{:.1f}"),
     ("s scoring", "seconds_scoring", 1, "{:.1f}"),
     ("s total", "seconds_total", 1, "{:.1f}"),
+    ("Epsilon", "epsilon", 1, "{:.4g}"),
 )
 """Heading, key in the summary, factor and format of every column after the client's name."""
 
 KINDS = ("closed", "open", "f1_micro", "f1_macro", "exact_match")
 """Metrics of the last round that are columns, where a client has them."""
+
+NO_MEAN = ("client", "oracle_round", "epsilon")
+"""Entries of a client that are not averaged over clients."""
 
 CUTS = ("MBit up", "GFLOP / example")
 """Columns before which a narrow terminal cuts the table: traffic, then computation."""
@@ -65,6 +69,11 @@ NOTE = (
     "time of a round is the mean over the rounds, of all stages without compiling."
 )
 
+PRIVACY_NOTE = (
+    "Epsilon is that of the client's training examples after the last round, with the delta above; "
+    "docs/privacy.md says what it covers."
+)
+
 
 def summarise_run(
     records: Sequence[RoundRecord],
@@ -83,7 +92,8 @@ def summarise_run(
       `rounds`; `chosen_round` and `choice`, the reason for it; `clients`, one dict per client with
       its name, `oracle_round` and the keys of `COLUMNS`; `mean`, the mean of every number that
       all clients have; `seconds`, the run's total by stage, with what each compiled apart;
-      `seconds_per_round`, the mean over the rounds without compiling, absent without any round. An
+      `seconds_per_round`, the mean over the rounds without compiling, absent without any round;
+      `epsilon`, the largest of any client, and `delta`, absent without differential privacy. An
       unknown number (no closed questions, no baseline) has no key.
 
     Raises:
@@ -103,6 +113,7 @@ def summarise_run(
         _accuracies(records, chosen, k)
         | {kind: values[name] for kind, values in baselines.items() if name in values}
         | _cost_columns(costs_by_client[name])
+        | _known(epsilon=records[-1].clients[k].epsilon)
         | {
             "seconds": seconds[k],
             "seconds_scoring": scoring,
@@ -117,7 +128,13 @@ def summarise_run(
         "clients": rows,
         "mean": _mean(rows),
         "seconds": _seconds_by_stage(records),
+        **_known(epsilon=records[-1].epsilon, delta=records[-1].delta),
     } | _seconds_per_round(records)
+
+
+def _known(**values: float | None) -> dict[str, float]:
+    """Returns the entries that have a value."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def print_table(summarised: Mapping[str, Any], console: Console | None = None) -> None:
@@ -171,6 +188,8 @@ def write_table(
     folder.mkdir(parents=True, exist_ok=True)
     markdown, data = folder / "table.md", folder / "table.json"
     text = f"{text_table.markdown(_cells(summarised))}\n\n{_totals(summarised)}\n\n{NOTE}\n"
+    if "epsilon" in summarised:
+        text += f"\n{PRIVACY_NOTE}\n"
     markdown.write_text(text, encoding="utf-8")
     data.write_text(json.dumps(summarised, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return [markdown, data]
@@ -249,7 +268,7 @@ def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     are this mean (PromptFL, F³OCUS), the others 1.0 to 2.3 above it.
     """
     shared = [key for key in rows[0] if all(key in row for row in rows)]
-    numbers = [key for key in shared if key not in ("client", "oracle_round")]
+    numbers = [key for key in shared if key not in NO_MEAN]
     return {"client": "mean"} | {key: float(np.mean([row[key] for row in rows])) for key in numbers}
 
 
@@ -288,5 +307,7 @@ def _totals(summarised: Mapping[str, Any]) -> str:
     parts = [f"{summarised['rounds']} rounds, {sum(seconds.values()):.1f} s in all: {listed}"]
     if "seconds_per_round" in summarised:
         parts.append(f"{summarised['seconds_per_round']:.3g} s / round without compiling")
+    if "epsilon" in summarised:
+        parts.append(f"epsilon {summarised['epsilon']:.4g} at delta {summarised['delta']:g}")
     parts.append(f"round {summarised['chosen_round']} is chosen, {summarised['choice']}")
     return "; ".join(parts)

@@ -36,13 +36,17 @@ EXTRA_REASONS = {
 }
 """Packages that no module imports, and why they are declared."""
 
+OPTIONAL = ("dicom", "flower", "privacy", "secure")
+"""Extras that a user may do without."""
+
 WHERE_INSTALLED = {
-    # Masks updates; draws t-SNE; starts jobs; reads torch's checkpoints; runs as an app of an engine.
+    # Masks updates; computes epsilon; draws t-SNE; starts jobs; reads torch; is an app.
     "f3ocus_jax": {
-        *("cryptography", "flwr", "scikit-learn", "submitit", "threadpoolctl", "torch"),
+        *("cryptography", "dp-accounting", "flwr"),
+        *("scikit-learn", "submitit", "threadpoolctl", "torch"),
     },
     "tfds_medvqa": {"pydicom"},  # reads DICOM files
-    "tests": {"flwr", "peft"},
+    "tests": {"flwr", "jax-privacy", "peft"},
     "benchmarks": {"cosmic-ray", "fedjax", "flwr", "torch"},
 }
 """Packages that are used where they are installed, and that are not needed otherwise."""
@@ -51,6 +55,7 @@ NOT_INSTALLED = {
     "cosmic_ray": "cosmic-ray",
     "fedjax": "fedjax",
     "flwr": "flwr",
+    "jax_privacy": "jax-privacy",
     "peft": "peft",
     "torch": "torch",
 }
@@ -117,7 +122,7 @@ def test_whatever_is_declared_for_run_time_is_imported_or_has_a_reason():
 
 @pytest.mark.parametrize(
     "extra",
-    ["dicom", "flower", "secure", "sweep", "tsne", "test", "parity", "docs", "release", "mutation"],
+    [*OPTIONAL, "sweep", "tsne", "test", "parity", "docs", "release", "mutation"],
 )
 def test_whatever_an_extra_declares_is_imported_or_has_a_reason(extra):
     used = imported("tests", "benchmarks") | EXTRA_REASONS.keys()
@@ -127,10 +132,7 @@ def test_whatever_an_extra_declares_is_imported_or_has_a_reason(extra):
 
 def test_every_extra_is_accounted_for():
     accelerators = {"cuda", "cuda12", "cuda13", "tpu"}  # of JAX, see tests/api/test_packaging.py
-    tested = {
-        *("dicom", "flower", "secure", "sweep", "tsne"),
-        *("test", "parity", "docs", "release", "mutation"),
-    }
+    tested = {*OPTIONAL, "sweep", "tsne", "test", "parity", "docs", "release", "mutation"}
     assert set(PROJECT["optional-dependencies"]) == accelerators | tested
     needed = set().union(*(declared(extra) for extra in tested))
     assert needed - imported("tests", "benchmarks") == EXTRA_REASONS.keys()

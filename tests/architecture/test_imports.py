@@ -18,6 +18,7 @@ ORDER = (
     "importance",
     "selection",
     "aggregation",
+    "privacy",
     "evaluation",
     "report",
     "federation",

@@ -200,6 +200,8 @@ def test_every_round_and_every_seed_has_a_key_of_its_own(monkeypatch):
             config=config,
             federation=types.SimpleNamespace(clients=[]),
             budgets=types.SimpleNamespace(budgets_K=None),
+            privacy=None,
+            last_round=30,
             stages=None,
         )
         *_, number = experiment.next_round(parts, STATE.replace(round=finished), None)

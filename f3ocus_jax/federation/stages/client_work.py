@@ -14,6 +14,9 @@ from f3ocus_jax.federation.participation import DROPPED_OUT
 from f3ocus_jax.federation.server_side import ReceivedUpdate
 from f3ocus_jax.federation.stages.client_axis import take_clients
 from f3ocus_jax.models import head as head_lib
+from f3ocus_jax.privacy import batches as private_batches
+from f3ocus_jax.privacy.batches import PrivateBatches
+from f3ocus_jax.privacy.settings import EXAMPLE, NOT_PRIVATE, PrivacyConfig
 from f3ocus_jax.types import ClientMemory, Params, TrainingOutcome, UpdateNorms
 
 
@@ -45,6 +48,7 @@ class TrainingClients:
       planned_K: int32, number of local steps in a round.
       heads_K: Name of the entry of the head that each client trains.
       weights_K: float32, number of training examples.
+      private: Batches and noise of training with differential privacy of examples; None without.
     """
 
     data: list[ClientData]
@@ -53,6 +57,7 @@ class TrainingClients:
     planned_K: np.ndarray
     heads_K: np.ndarray
     weights_K: np.ndarray
+    private: PrivateBatches | None = None
 
     def work(
         self,
@@ -65,22 +70,20 @@ class TrainingClients:
         heads: Params,
     ) -> ClientWork:
         """Gathers the input of some clients, in the same shapes for all of them."""
-        drawn = [
-            batches.draw_training_batches(
-                self.data[index],
-                seed=self.seed,
-                number=number,
-                steps=int(self.planned_K.max()),
-                batch_size=self.settings.batch_size,
-            )
-            for index in who
-        ]
+        private, steps = self.private, int(self.planned_K.max())
+        some = [self.data[index] for index in who]
+        if private is None:
+            given = {"seed": self.seed, "number": number, "batch_size": self.settings.batch_size}
+            drawn = [batches.draw_training_batches(one, steps=steps, **given) for one in some]
+        else:
+            drawn = private.draw(some, number, steps)
         return ClientWork(
             memory=take_clients(memory.of_training, who),
             task=LocalTask(
                 Choice(layers_KR[who]),
                 stack_batches(drawn),
                 steps_K[who],
+                noise=None if private is None else private.noise(some, number),
                 trains_head=self.settings.trains_head(number),
             ),
             trained=self.trained(number, who, layers_KR, heads),
@@ -120,9 +123,22 @@ class TrainingClients:
 
 
 def describe_clients(
-    clients: list[ClientData], settings: TrainingConfig, seed: int
+    clients: list[ClientData],
+    settings: TrainingConfig,
+    seed: int,
+    privacy: PrivacyConfig = NOT_PRIVATE,
 ) -> TrainingClients:
-    """Describes the clients of a run."""
+    """Describes the clients of a run.
+
+    Args:
+      clients: Data of the K clients.
+      settings: Settings of local training.
+      seed: Seed of the run.
+      privacy: Settings of differential privacy; with that of examples, the clients take a secret.
+    """
+    private = None
+    if privacy.unit == EXAMPLE:
+        private = private_batches.make_private_batches(clients, settings, seed, privacy)
     return TrainingClients(
         clients,
         settings,
@@ -130,6 +146,7 @@ def describe_clients(
         np.array([batches.count_local_steps(client, settings) for client in clients], np.int32),
         np.array([head_lib.OF_TASK[client.task] for client in clients]),
         np.array([len(client.train) for client in clients], np.float32),
+        private,
     )
 
 

@@ -13,11 +13,15 @@ from f3ocus_jax.config.kept import kept
 from f3ocus_jax.data.examples import ClientData, local_mask, stack_batches
 from f3ocus_jax.federation.client_side import ClientSide, Shared
 from f3ocus_jax.federation.participation import Participation, check_enough
+from f3ocus_jax.federation.private_runs import has_private_scores
 from f3ocus_jax.federation.settings import FederatedConfig
 from f3ocus_jax.federation.stages import last_scores, score_changes
 from f3ocus_jax.federation.stages.client_axis import put_clients, take_clients
 from f3ocus_jax.importance import Importance
 from f3ocus_jax.importance.settings import ImportanceConfig
+from f3ocus_jax.privacy import secret
+from f3ocus_jax.privacy.secret import Secret
+from f3ocus_jax.privacy.settings import NOT_PRIVATE, PrivacyConfig
 from f3ocus_jax.types import ClientMemory, Params, Rows, ServerState
 
 
@@ -78,6 +82,7 @@ def make_score_stage(
     importance: ImportanceConfig,
     federated: FederatedConfig,
     seed: int,
+    privacy: PrivacyConfig = NOT_PRIVATE,
 ) -> ScoreStage:
     """Makes the stage that scores the layers of all clients that take part.
 
@@ -89,12 +94,14 @@ def make_score_stage(
       importance: Settings of the score.
       federated: Settings of the placement, and the smallest number of clients.
       seed: Seed of the run.
+      privacy: Settings of differential privacy.
 
     Returns:
       The stage. It raises RoundError if fewer than `federated.min_clients` scores are usable.
     """
     shared: dict[str, Any] = {"importance": importance, "federated": federated, "seed": seed}
-    ask = make_score_clients(client_side, frozen, clients, most=participation.most, **shared)
+    most = participation.most
+    ask = make_score_clients(client_side, frozen, clients, most=most, privacy=privacy, **shared)
     names = [client.name for client in clients]
     take = make_take_scores(names, participation, **shared)
 
@@ -123,6 +130,7 @@ def make_score_clients(
     importance: ImportanceConfig,
     federated: FederatedConfig,
     seed: int,
+    privacy: PrivacyConfig = NOT_PRIVATE,
 ) -> ScoreClients:
     """Makes the clients' part of the stage: those that are asked score their layers.
 
@@ -134,10 +142,13 @@ def make_score_clients(
       importance: Settings of the score.
       federated: Settings of the placement.
       seed: Seed of the run.
+      privacy: Settings of differential privacy; noised scores take keys that nobody else knows.
 
     Returns:
       The function.
     """
+    is_private = has_private_scores(privacy, importance)
+    own_secret = secret.take(privacy.secret_seed) if is_private else None
     local_K = local_mask(clients)
     score_clients = placement.stream(
         _make_score_one(client_side),
@@ -164,7 +175,10 @@ def make_score_clients(
             who = own[some]
             probes = [_probe(clients[index], importance, seed, drawn_in) for index in who]
             own_memory = ClientMemory(vectors_LNC=memory.vectors_LNC, head=memory.head)
-            return take_clients(own_memory, who), stack_batches(probes), keys_K[who]
+            keys = keys_K[who]
+            if own_secret is not None:
+                keys = _secret_keys(own_secret, [clients[index] for index in who], seed, number)
+            return take_clients(own_memory, who), stack_batches(probes), keys
 
         _, made = score_clients((frozen, rows_L, head), len(own), gather)
         indices, found = hosts.gather_clients(own, made)
@@ -174,6 +188,11 @@ def make_score_clients(
         return ScoreAnswers(scored, reasons, kept_K), memory
 
     return ask
+
+
+def _secret_keys(own: Secret, clients: list[ClientData], seed: int, number: int) -> np.ndarray:
+    """Returns the data of keys that take the place of those that the server has sent."""
+    return np.stack([own.key_data("scores", seed, number, client.name) for client in clients])
 
 
 def make_take_scores(

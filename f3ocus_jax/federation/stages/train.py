@@ -24,6 +24,7 @@ from f3ocus_jax.federation.stages.client_work import (
     TrainingClients,
     describe_clients,
 )
+from f3ocus_jax.privacy.settings import NOT_PRIVATE, PrivacyConfig
 from f3ocus_jax.types import Array, ClientMemory, Params, Rows, ServerState, TrainingOutcome
 
 
@@ -166,6 +167,7 @@ def make_train_stage(
     federated: FederatedConfig,
     slots: int,
     seed: int,
+    privacy: PrivacyConfig = NOT_PRIVATE,
 ) -> TrainStage:
     """Makes the stage that trains the clients that take part.
 
@@ -179,11 +181,12 @@ def make_train_stage(
       federated: Settings of the placement, and the smallest number of clients.
       slots: R, largest number of layers of one client.
       seed: Seed of the run.
+      privacy: Settings of differential privacy.
 
     Returns:
       The stage. It raises RoundError if fewer than `federated.min_clients` updates are usable.
     """
-    facts = describe_clients(clients, training, seed)
+    facts = describe_clients(clients, training, seed, privacy)
     server = TrainingServer(server_side, facts, participation, federated.min_clients, slots)
     fold = make_fold(server_side.start, server_side.receive)
     most = participation.most

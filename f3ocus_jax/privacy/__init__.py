@@ -1,0 +1,1 @@
+"""Differential privacy: clipping, noise, and the accountant that turns them into epsilon."""
