@@ -1,11 +1,14 @@
-"""Commands of deployments: f3ocus deployment flower ACTION --config CONFIG."""
+"""Commands of deployments: f3ocus deployment site|flower|nvflare [ACTION] --config CONFIG."""
 
 import importlib
 import sys
 
 from f3ocus_jax import _command_line
 
-ACTIONS = {"flower": "f3ocus_jax.deployment.flower.command"}
+ACTIONS = {
+    "site": "f3ocus_jax.deployment.site_command",
+    "flower": "f3ocus_jax.deployment.flower.command",
+}
 """First argument to the module whose `run` reads the others."""
 
 

@@ -18,6 +18,7 @@ from f3ocus_jax.deployment import classes, facts, halves, site_account, wire
 from f3ocus_jax.deployment.classes import ANSWERS, FINDINGS, Agreement
 from f3ocus_jax.deployment.joining_messages import NO_LAYOUT, Invite, Join, Refusal, Setup
 from f3ocus_jax.deployment.messages import Message, ModelTask
+from f3ocus_jax.deployment.outbound import OutboundLog
 from f3ocus_jax.deployment.settings import DeployedConfig
 from f3ocus_jax.deployment.site import Site
 from f3ocus_jax.deployment.site_memory import SiteMemory, newest_round
@@ -43,6 +44,8 @@ class OpenSite:
 
     Attributes:
       name: Name of the site, `config.deployment.site`.
+      splits: Name of a split to its examples.
+      facts: What all members must have in common, see `facts.of_start`.
     """
 
     def __init__(self, config: DeployedConfig, folder: pathlib.Path) -> None:
@@ -52,13 +55,14 @@ class OpenSite:
         self._held = contextlib.ExitStack()
         self._tokenizer, canvas = assembly.check_inputs(self._config)
         clients, self._summary = reading.read_tables(self._config.data, canvas)
-        self._splits = _own_splits(clients, self.name)
-        (self._task,) = partition.client_tasks([self._splits])
-        self._facts = facts.of_start(self._config, self._tokenizer)
+        self.splits = _own_splits(clients, self.name)
+        (self._task,) = partition.client_tasks([self.splits])
+        self.facts = facts.of_start(self._config, self._tokenizer)
         self._agreement: Agreement | None = None
         self._site: Site | None = None
         self._memory: SiteMemory | None = None
-        self._last: tuple[bytes, bytes] | None = None
+        self._last: tuple[bytes, Message, bytes] | None = None
+        self._log = OutboundLog(folder)
 
     def __enter__(self) -> "OpenSite":
         return self
@@ -89,9 +93,14 @@ class OpenSite:
 
         Returns:
           The answer.
+
+        Raises:
+          OSError: If the log of what leaves cannot be written; the answer stays here.
         """
         if self._last is not None and self._last[0] == data:
-            return self._last[1]
+            _, message, answer = self._last
+            self._log.note(message, answer, again=True)
+            return answer
         try:
             message = self._respond(data)
         except ProtocolError as problem:
@@ -102,12 +111,14 @@ class OpenSite:
             logger.error("%s", problem)
             message = Refusal(0, self.name, f"a {type(problem).__name__}, which its log explains")
         answer = self._leave(message)
-        self._last = (data, answer)
+        self._last = (data, message, answer)
         return answer
 
     def _leave(self, message: Message) -> bytes:
-        """Returns the bytes of a message; nothing leaves the site but through this function."""
-        return wire.encode(message)
+        """Returns the bytes of a message, once the log has them: the only way out of the site."""
+        data = wire.encode(message)
+        self._log.note(message, data)
+        return data
 
     def _respond(self, data: bytes) -> Message:
         kind = wire.kind_of(data)
@@ -142,11 +153,11 @@ class OpenSite:
         lists = {
             name: classes.hashes(salt, name, own[name]) if name in wanted else () for name in own
         }
-        sizes = {split: len(table) for split, table in self._splits.items() if len(table)}
+        sizes = {split: len(table) for split, table in self.splits.items() if len(table)}
         test = sizes.get("test") if self._config.evaluation.test else None
         counts = {"train": sizes["train"], "test": test, "validation": sizes.get(VALIDATION)}
         memory = newest_round(self._folder / MEMORY)
-        told = {"facts": self._facts, "salt": salt, "memory": memory}
+        told = {"facts": self.facts, "salt": salt, "memory": memory}
         known: dict[str, Any] = {**lists, **counts, **told}
         return Join(0, self.name, task=self._task, **known)
 
@@ -155,9 +166,9 @@ class OpenSite:
         least = self._config.data.minimum_answer_count
         answers: tuple[str, ...] = ()
         if self._task == QUESTION_ANSWERING:
-            counts = count_answers([self._splits["train"].texts("answer")])
+            counts = count_answers([self.splits["train"].texts("answer")])
             answers = tuple(text for text, count in counts.items() if count >= least)
-        return {ANSWERS: answers, FINDINGS: finding_names([self._splits])}
+        return {ANSWERS: answers, FINDINGS: finding_names([self.splits])}
 
     def _set_up(self, setup: Setup) -> Message:
         """Builds the model of the agreed classes, unless it is there; goes back to a round."""
@@ -181,7 +192,7 @@ class OpenSite:
         own = self._own_classes()
         federation = reading.make_federation(
             self._config.data,
-            {self.name: self._splits},
+            {self.name: self.splits},
             self._summary,
             tokenizer=self._tokenizer,
             vocabulary=AnswerVocabulary(agreement.known(ANSWERS, own[ANSWERS])),
