@@ -7,6 +7,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from f3ocus_jax.cost import least_memory
 from f3ocus_jax.deployment import server_run, site_run, wire
@@ -88,8 +89,8 @@ def trial_settings(config: DeployedConfig) -> DeployedConfig:
         config.limits, forbidden={}, minimum_coverage=0, maximum_coverage=0, minimum_sharers=1
     )
     names = ("join", *STAGES.values())
-    unlimited = {f"{name}_seconds": NO_DEADLINE for name in names}
-    alone = {"sites": (config.deployment.site,), "site": ""}
+    unlimited: dict[str, Any] = {f"{name}_seconds": NO_DEADLINE for name in names}
+    alone: dict[str, Any] = {"sites": (config.deployment.site,), "site": ""}
     deployment = dataclasses.replace(config.deployment, **alone, **unlimited)
     return dataclasses.replace(config, federated=federated, limits=limits, deployment=deployment)
 
