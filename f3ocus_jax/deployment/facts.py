@@ -11,7 +11,7 @@ from f3ocus_jax.config import parsing
 from f3ocus_jax.data.tokenizer import Tokenizer
 from f3ocus_jax.federation import checkpoint
 from f3ocus_jax.federation.settings import ExperimentConfig
-from f3ocus_jax.models import foundation as foundation_lib
+from f3ocus_jax.models import foundation as foundation_lib, units
 from f3ocus_jax.models.foundation import Foundation
 from f3ocus_jax.models.huggingface.extra_files import FILES as EXTRA_FILES
 from f3ocus_jax.models.huggingface.seal import WEIGHT_FILES
@@ -84,10 +84,12 @@ def of_run(config: ExperimentConfig, foundation: Foundation) -> dict[str, str]:
       config: Settings.
       foundation: The model, its classes, and the weights that the run starts from.
     """
+    frozen, _, _ = units.split(foundation.params, config.training.unit)
     return of_settings(config) | {
         "answers": _hash(foundation.answers),
         "findings": _hash(foundation.findings),
-        "start weights": _hash(foundation.fingerprint),
+        # All others come from the server. Drawn ones differ in their last bits between machines.
+        "frozen weights": foundation_lib.fingerprint(frozen),
     }
 
 

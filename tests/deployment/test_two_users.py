@@ -4,11 +4,13 @@ import dataclasses
 import json
 import os
 import pathlib
+import pwd
 import shutil
 import subprocess
 import sys
 import sysconfig
 
+import jax
 import pytest
 
 from f3ocus_jax.deployment import server_run
@@ -17,11 +19,14 @@ from tests.helpers.deployments import Watch, of_server, of_site, write_hospitals
 from tests.helpers.watched_site import OPENED, read_frame, write_frame
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
-USERS = {"Oslo": 61001, "Bern": 61002}
+OTHERS = sorted(each.pw_uid for each in pwd.getpwall() if each.pw_uid > 0)
+USERS = dict(zip(("Oslo", "Bern"), OTHERS, strict=False))
+"""Two users that have names, as etils asks of the owner of a file."""
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of other users"),
+    pytest.mark.skipif(len(OTHERS) < 2, reason="this machine has no two other users"),
 ]
 
 
@@ -39,6 +44,7 @@ def as_user(user, root, arguments, **pipes):
     python = root / "interpreter"
     environment = {
         "HOME": str(root),
+        "JAX_NUM_CPU_DEVICES": str(jax.device_count()),  # drawn weights depend on it
         "LD_LIBRARY_PATH": str(python / "lib"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHOME": str(python),
@@ -96,7 +102,9 @@ def test_no_site_opens_a_file_of_the_other_and_the_server_none_of_either(root, t
     def answer_of(process):
         def answer(task):
             write_frame(process.stdin, task)
-            return read_frame(process.stdout)
+            answered = read_frame(process.stdout)
+            assert answered is not None, "the process of the site has ended"
+            return answered
 
         return answer
 
