@@ -13,6 +13,7 @@ import numpy as np
 
 from f3ocus_jax.deployment.messages import Message, Update
 from f3ocus_jax.errors import DamagedError
+from f3ocus_jax.privacy.account import Spent
 
 FILE = "outbound.jsonl"
 """Name of the log in the folder of a site."""
@@ -39,6 +40,8 @@ class Departure:
       layers: Indices of the layers whose parameters it holds.
       head: Entries of the head that it holds.
       again: True if the same bytes have left before.
+      privacy: Epsilon and delta of all that the site has released of its examples, this message
+        included; None without differential privacy of examples.
     """
 
     time: str
@@ -51,6 +54,7 @@ class Departure:
     layers: list[int]
     head: list[str]
     again: bool
+    privacy: dict[str, float] | None
 
 
 class OutboundLog:
@@ -67,19 +71,27 @@ class OutboundLog:
         self._path, self._now = folder / FILE, now or _utc
         _cut(self._path)
 
-    def note(self, message: Message, data: bytes, *, again: bool = False) -> None:
+    def note(
+        self, message: Message, data: bytes, spent: Spent | None = None, *, again: bool = False
+    ) -> None:
         """Adds a line, and returns when it is on disk.
 
         Args:
           message: The message.
           data: Its bytes.
+          spent: Privacy that the site has spent, this message included; None without an account.
           again: True if the same bytes have left before.
 
         Raises:
           OSError: If it cannot be written; the message must not leave then.
         """
-        departure = _describe(message, data, self._now().isoformat(timespec="seconds"), again)
-        line = json.dumps(dataclasses.asdict(departure))
+        told = {
+            "time": self._now().isoformat(timespec="seconds"),
+            **_describe(message, data),
+            "again": again,
+            "privacy": None if spent is None else dataclasses.asdict(spent),
+        }
+        line = json.dumps(dataclasses.asdict(Departure(**told)))
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
             file.flush()
@@ -106,20 +118,19 @@ def read(folder: pathlib.Path) -> list[Departure]:
     return departures
 
 
-def _describe(message: Message, data: bytes, time: str, again: bool) -> Departure:
+def _describe(message: Message, data: bytes) -> dict[str, Any]:
+    """Returns what a line says of the message itself."""
     sent = message.parameters if isinstance(message, Update) else None
-    return Departure(
-        time=time,
-        round=message.round,
-        kind=message.kind,
-        bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        fields={name: _short(value) for name, value in message.fields().items()},
-        arrays={name: list(np.shape(array)) for name, array in message.tensors().items()},
-        layers=[] if sent is None else sent.layers_R.tolist(),
-        head=[] if sent is None else sorted(sent.head),
-        again=again,
-    )
+    return {
+        "round": message.round,
+        "kind": message.kind,
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "fields": {name: _short(value) for name, value in message.fields().items()},
+        "arrays": {name: list(np.shape(array)) for name, array in message.tensors().items()},
+        "layers": [] if sent is None else sent.layers_R.tolist(),
+        "head": [] if sent is None else sorted(sent.head),
+    }
 
 
 def _short(value: Any) -> Any:

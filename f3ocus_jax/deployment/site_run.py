@@ -25,6 +25,7 @@ from f3ocus_jax.deployment.site_memory import SiteMemory, newest_round
 from f3ocus_jax.errors import ConfigError, DataError, ProtocolError, WeightsError
 from f3ocus_jax.federation import assembly, run_lock
 from f3ocus_jax.models.spec import GENERATE
+from f3ocus_jax.privacy.account import Spent
 from tfds_medvqa.common.features import QUESTION_ANSWERING
 from tfds_medvqa.common.printable import printable
 
@@ -99,7 +100,7 @@ class OpenSite:
         """
         if self._last is not None and self._last[0] == data:
             _, message, answer = self._last
-            self._log.note(message, answer, again=True)
+            self._log.note(message, answer, self._spent, again=True)
             return answer
         try:
             message = self._respond(data)
@@ -117,8 +118,13 @@ class OpenSite:
     def _leave(self, message: Message) -> bytes:
         """Returns the bytes of a message, once the log has them: the only way out of the site."""
         data = wire.encode(message)
-        self._log.note(message, data)
+        self._log.note(message, data, self._spent)
         return data
+
+    @property
+    def _spent(self) -> Spent | None:
+        account = None if self._site is None else self._site.account
+        return None if account is None else account.spent
 
     def _respond(self, data: bytes) -> Message:
         kind = wire.kind_of(data)

@@ -12,6 +12,7 @@ from f3ocus_jax.deployment.messages import Update
 from f3ocus_jax.deployment.outbound import OutboundLog
 from f3ocus_jax.deployment.parameters import Parameters
 from f3ocus_jax.errors import DamagedError
+from f3ocus_jax.privacy.account import Spent
 
 TIME = datetime.datetime(2026, 3, 1, 12, 30, 5, tzinfo=datetime.UTC)
 
@@ -40,6 +41,14 @@ def test_a_line_says_what_left_when_how_large_and_of_which_layers(tmp_path):
         "losses": [3],
     }
     assert line.fields == {"layers": 2, "heads": ["answers"], "steps": 3, "examples": 10}
+
+
+def test_a_line_has_the_privacy_that_is_spent(tmp_path):
+    log = open_log(tmp_path)
+    log.note(an_update(), b"1")
+    log.note(an_update(), b"2", Spent(epsilon=1.5, delta=1e-5))
+    expected = [None, {"epsilon": 1.5, "delta": 1e-5}]
+    assert [line.privacy for line in outbound.read(tmp_path)] == expected
 
 
 def test_lines_are_added_in_order_and_over_restarts(tmp_path):
