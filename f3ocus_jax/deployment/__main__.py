@@ -8,6 +8,7 @@ from f3ocus_jax import _command_line
 ACTIONS = {
     "site": "f3ocus_jax.deployment.site_command",
     "flower": "f3ocus_jax.deployment.flower.command",
+    "nvflare": "f3ocus_jax.deployment.nvflare.command",
 }
 """First argument to the module whose `run` reads the others."""
 

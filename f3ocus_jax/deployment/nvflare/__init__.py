@@ -1,0 +1,1 @@
+"""NVFlare as the engine: a job without code, its two applications, and their transport."""
