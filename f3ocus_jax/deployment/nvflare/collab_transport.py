@@ -7,6 +7,7 @@ from concurrent import futures
 from typing import Any, Self
 
 from nvflare.collab import CollabCallError
+from nvflare.collab.api.exceptions import RunAborted
 
 from f3ocus_jax.errors import HostError
 
@@ -86,7 +87,7 @@ class CollabTransport:
     def _call(self, site: str, task: bytes) -> None:
         try:
             answer = self._proxies[site](timeout=self._seconds).answer(task)
-        except CollabCallError as error:
+        except (CollabCallError, RunAborted) as error:
             logger.warning("site %s: %s", site, error)
         else:
             self._received.put((site, answer))
