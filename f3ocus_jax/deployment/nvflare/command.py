@@ -25,7 +25,10 @@ def _write(raw: ml_collections.ConfigDict) -> None:
     folder = _command_line.prepare_workdir()
     job.write_job(config, folder)
     print(f"job: {folder}")
-    print(f"simulate: nvflare simulator {folder} -c {','.join(config.deployment.sites)} -w FOLDER")
+    sites = config.deployment.sites
+    # With fewer threads than sites the simulator stops a site between its tasks.
+    threads = f"-t {len(sites)}"
+    print(f"simulate: nvflare simulator {folder} -c {','.join(sites)} {threads} -w FOLDER")
     print(f"submit:   nvflare job submit -j {folder}")
 
 
