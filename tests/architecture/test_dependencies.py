@@ -36,17 +36,17 @@ EXTRA_REASONS = {
 }
 """Packages that no module imports, and why they are declared."""
 
-OPTIONAL = ("dicom", "flower", "privacy", "secure")
+OPTIONAL = ("dicom", "flower", "nvflare", "privacy", "secure")
 """Extras that a user may do without."""
 
 WHERE_INSTALLED = {
     # Masks updates; computes epsilon; draws t-SNE; starts jobs; reads torch; is an app.
     "f3ocus_jax": {
-        *("cryptography", "dp-accounting", "flwr"),
+        *("cryptography", "dp-accounting", "flwr", "nvflare"),
         *("scikit-learn", "submitit", "threadpoolctl", "torch"),
     },
     "tfds_medvqa": {"pydicom"},  # reads DICOM files
-    "tests": {"flwr", "jax-privacy", "peft"},
+    "tests": {"flwr", "jax-privacy", "nvflare", "peft"},
     "benchmarks": {"cosmic-ray", "fedjax", "flwr", "torch"},
 }
 """Packages that are used where they are installed, and that are not needed otherwise."""

@@ -1,6 +1,8 @@
 """Small deployments: hospitals with files of their own, a server without any, and their configs."""
 
 import contextlib
+import dataclasses
+import json
 import pathlib
 import sys
 import threading
@@ -69,6 +71,32 @@ def of_simulator(
         "data__data_dir": str(root / "all"),
     }
     return deployed(variant, **{**every, **settings}).experiment
+
+
+CONFIG = """\
+import json
+import pathlib
+
+import ml_collections
+
+
+def get_config():
+    settings = pathlib.Path(__file__).with_suffix(".json").read_text()
+    return ml_collections.ConfigDict(json.loads(settings))
+"""
+
+
+def write_config(path: pathlib.Path, config: DeployedConfig) -> None:
+    """A config file with all settings of a member."""
+    settings = json.dumps(dataclasses.asdict(config))
+    path.with_suffix(".json").write_text(settings, encoding="utf-8")
+    path.write_text(CONFIG, encoding="utf-8")
+
+
+def rounds_of(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """Records without what no two runs share."""
+    lines = (workdir / "records.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{**json.loads(line), "seconds": None} for line in lines]
 
 
 class Watch:

@@ -1,52 +1,33 @@
 """A federation over Flower's own processes, on loopback, with TLS and the keys of SuperNodes."""
 
-import dataclasses
-import json
-
 import pytest
 
 from f3ocus_jax.federation import experiment
-from tests.helpers.deployments import HOSPITALS, of_server, of_simulator, of_site, write_hospitals
+from tests.helpers.deployments import (
+    HOSPITALS,
+    of_server,
+    of_simulator,
+    of_site,
+    rounds_of,
+    write_config,
+    write_hospitals,
+)
 from tests.helpers.flower_network import network, until
 
 SITES = HOSPITALS[:2]
 STRANGER = HOSPITALS[2]
 
-CONFIG = """\
-import json
-import pathlib
-
-import ml_collections
-
-
-def get_config():
-    settings = pathlib.Path(__file__).with_suffix(".json").read_text()
-    return ml_collections.ConfigDict(json.loads(settings))
-"""
-
-
-def write_config(path, config):
-    """A config file with all settings of a member."""
-    path.with_suffix(".json").write_text(json.dumps(dataclasses.asdict(config)))
-    path.write_text(CONFIG)
-    return f"--config={path}"
-
 
 def command(action, root, member, config):
-    given = write_config(root / f"{member}.py", config)
+    path = root / f"{member}.py"
+    write_config(path, config)
     action = ("-m", "f3ocus_jax.deployment", "flower", action)
-    return ("python", *action, given, f"--workdir={root / member}")
+    return ("python", *action, f"--config={path}", f"--workdir={root / member}")
 
 
 def start_site(net, root, name):
     given = command("site", root, name, of_site(root, name))
     net.start(f"site_{name}", *given, home=f"home_{name}")
-
-
-def rounds_of(workdir):
-    """Records without what no two runs share."""
-    lines = (workdir / "records.jsonl").read_text().splitlines()
-    return [{**json.loads(line), "seconds": None} for line in lines]
 
 
 @pytest.mark.slow
