@@ -17,6 +17,7 @@ from tests.helpers.flower_network import free_port
 from tests.helpers.paths import REPOSITORY
 
 ADMIN, SERVER = "admin@example.org", "localhost"
+CLI = "nvflare.cli"
 SECONDS = 1800.0
 BUILDERS: Sequence[tuple[str, Mapping[str, Any]]] = (
     ("workspace.WorkspaceBuilder", {"template_file": ["master_template.yml"]}),
@@ -33,12 +34,11 @@ def environment(site_configs: pathlib.Path) -> dict[str, str]:
     return {**os.environ, **settings, "PATH": programs, "PYTHONPATH": str(REPOSITORY)}
 
 
-def run_nvflare(folder: pathlib.Path, *arguments: object, **variables: str) -> str:
-    """Runs one of NVFlare's commands; returns what it prints."""
-    command = [sys.executable, "-m", "nvflare.cli", *map(str, arguments)]
+def run_module(folder: pathlib.Path, module: str, *arguments: object) -> str:
+    """Runs a module, such as NVFlare's command line; returns what it prints."""
     done = subprocess.run(
-        command,
-        env={**environment(folder), **variables},
+        [sys.executable, "-m", module, *map(str, arguments)],
+        env=environment(folder),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -71,7 +71,7 @@ def provision(folder: pathlib.Path, name: str, sites: Sequence[str]) -> pathlib.
     }
     file = folder / f"{name}.yml"
     file.write_text(yaml.safe_dump(project), encoding="utf-8")
-    run_nvflare(folder, "provision", "-p", file, "-w", folder / "kits", "--force")
+    run_module(folder, CLI, "provision", "-p", file, "-w", folder / "kits", "--force")
     kits = folder / "kits" / name / "prod_00"
     for member in (SERVER, *sites):
         job.allow(kits / member)
@@ -111,6 +111,12 @@ class Members:
             process.wait()
 
 
+def submit(folder: pathlib.Path, kits: pathlib.Path, job_folder: pathlib.Path) -> str:
+    """Submits a job and waits for its end; returns its status."""
+    given = (ADMIN, kits / ADMIN, job_folder)
+    return run_module(folder, "tests.helpers.nvflare_submit", *given).split()[-1]
+
+
 @contextlib.contextmanager
 def members(folder: pathlib.Path) -> Iterator[Members]:
     """Starts and stops members."""
@@ -126,5 +132,5 @@ def simulate(folder: pathlib.Path, job_folder: pathlib.Path, sites: Sequence[str
     workspace = folder / "simulated"
     job.allow(workspace)
     names, threads = ",".join(sites), str(len(sites))
-    run_nvflare(folder, "simulator", job_folder, "-w", workspace, "-c", names, "-t", threads)
+    run_module(folder, CLI, "simulator", job_folder, "-w", workspace, "-c", names, "-t", threads)
     return workspace / "server"

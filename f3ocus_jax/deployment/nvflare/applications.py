@@ -77,6 +77,12 @@ class FederationSite:
         config = site_config(collab.site_name, _root())
         self._site = site_run.open_site(config, _root() / FOLDER / self.job)
 
+    @collab.final
+    def close(self) -> None:
+        """Lets another process open the site."""
+        if self._site is not None:
+            self._site.close()
+
     @collab.publish
     def answer(self, task: bytes) -> bytes:
         """Answers one task of the server.

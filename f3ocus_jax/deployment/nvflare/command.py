@@ -3,6 +3,7 @@
 import sys
 
 import ml_collections
+from absl import flags
 
 from f3ocus_jax import _command_line
 from f3ocus_jax.config import parsing, paths
@@ -17,13 +18,15 @@ def run() -> None:
         sys.argv.pop(1)
         _command_line.run_with_arguments(_allow)
     else:
+        text = "absolute path of the run's folder at the server; one in its workspace if empty"
+        flags.DEFINE_string("server_workdir", "", text)
         _command_line.run_with_config(_write, lambda: DeployedConfig)
 
 
 def _write(raw: ml_collections.ConfigDict) -> None:
     config = parsing.parse(DeployedConfig, raw)
     folder = _command_line.prepare_workdir()
-    job.write_job(config, folder)
+    job.write_job(config, folder, workdir=flags.FLAGS.server_workdir)
     print(f"job: {folder}")
     sites = config.deployment.sites
     # With fewer threads than sites the simulator stops a site between its tasks.

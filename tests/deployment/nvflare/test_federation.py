@@ -6,8 +6,6 @@ import pytest
 
 pytest.importorskip("nvflare")
 
-from nvflare.fuel.flare_api.flare_api import new_secure_session
-
 from f3ocus_jax.deployment.nvflare import job
 from f3ocus_jax.federation import experiment
 from tests.helpers.deployments import (
@@ -20,9 +18,10 @@ from tests.helpers.deployments import (
     write_hospitals,
 )
 from tests.helpers.flower_network import until
-from tests.helpers.nvflare_network import ADMIN, SERVER, members, provision, simulate
+from tests.helpers.nvflare_network import SERVER, members, provision, simulate, submit
 
 SITES = HOSPITALS[:2]
+REFUSED, REGISTERED = "CERTIFICATE_VERIFY_FAILED", "Successfully registered client"
 
 
 @pytest.fixture
@@ -49,44 +48,28 @@ def test_the_simulator_of_nvflare_runs_a_federation(root):
     assert all(client["layers"] for client in records[-1]["clients"])
 
 
-def submit(kits, folder):
-    """Submits a job, waits for its end and returns its status."""
-    session = new_secure_session(ADMIN, str(kits / ADMIN))
-    try:
-        number = session.submit_job(str(folder))
-        session.monitor_job(number, timeout=1800)
-        return session.get_job_meta(number)["status"]
-    finally:
-        session.close()
-
-
 @pytest.mark.slow
 def test_hospitals_with_certificates_run_what_the_simulator_runs(root):
-    kits = provision(root, "hospitals", SITES)
-    foreign = provision(root, "others", SITES)
+    kits, foreign = provision(root, "hospitals", SITES), provision(root, "others", SITES)
+    give_address(foreign / SITES[0], kits / SITES[0])
     with members(root) as started:
         started.start(kits / SERVER, "server")
-        until(lambda: "Server started" in started.said("server") or _is_up(kits), "the server")
-        stranger = _with_address_of(foreign / SITES[0], kits / SITES[0])
-        started.start(stranger, "stranger")
-        until(lambda: "CERTIFICATE_VERIFY_FAILED" in started.said("stranger"), "a refusal")
+        until((kits / SERVER / "log.txt").is_file, "the server")
+        started.start(foreign / SITES[0], "stranger")
+        until(lambda: REFUSED in started.said("stranger"), "a refusal of a foreign certificate")
         for name in SITES:
             started.start(kits / name, name)
-        assert submit(kits, write_job(root)) == "FINISHED:COMPLETED"
+            until(lambda name=name: REGISTERED in started.said(name), f"{name} at the server")
+        assert submit(root, kits, write_job(root)) == "FINISHED:COMPLETED"
+        assert REGISTERED not in started.said("stranger")
     found = rounds_of(root / "run")
     experiment.run(of_simulator(root, SITES), root / "simulator", with_figures=False)
     assert found == rounds_of(root / "simulator")
 
 
-def _is_up(kits):
-    return (kits / SERVER / "log.txt").is_file()
-
-
-def _with_address_of(kit, other):
-    """A kit of another project that connects to this one's server."""
-    for path in (kit / "startup").glob("fed_client.json"):
-        own = json.loads(path.read_text())
-        given = json.loads((other / "startup" / path.name).read_text())
-        own["servers"] = given["servers"]
-        path.write_text(json.dumps(own))
-    return kit
+def give_address(kit, other):
+    """Lets the member of a kit connect to the server of another project."""
+    path = kit / "startup" / "fed_client.json"
+    own = json.loads(path.read_text())
+    given = json.loads((other / "startup" / path.name).read_text())
+    path.write_text(json.dumps({**own, "servers": given["servers"]}))
