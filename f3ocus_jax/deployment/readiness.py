@@ -38,9 +38,9 @@ class Check:
     """One thing that was checked.
 
     Attributes:
-      name: What was checked.
+      name: Part of the site that was checked.
       is_good: False if the site must not join like this.
-      result: What was found, in one line.
+      result: The finding, in one line.
     """
 
     name: str

@@ -46,7 +46,7 @@ class OpenSite:
     Attributes:
       name: Name of the site, `config.deployment.site`.
       splits: Name of a split to its examples.
-      facts: What all members must have in common, see `facts.of_start`.
+      facts: Hashes of all that members must have in common, see `facts.of_start`.
     """
 
     def __init__(self, config: DeployedConfig, folder: pathlib.Path) -> None:

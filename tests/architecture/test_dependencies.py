@@ -56,6 +56,7 @@ NOT_INSTALLED = {
     "fedjax": "fedjax",
     "flwr": "flwr",
     "jax_privacy": "jax-privacy",
+    "nvflare": "nvflare",
     "peft": "peft",
     "torch": "torch",
 }

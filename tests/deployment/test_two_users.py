@@ -10,7 +10,6 @@ import subprocess
 import sys
 import sysconfig
 
-import jax
 import pytest
 
 from f3ocus_jax.deployment import server_run
@@ -44,10 +43,10 @@ def as_user(user, root, arguments, **pipes):
     python = root / "interpreter"
     environment = {
         "HOME": str(root),
-        "JAX_NUM_CPU_DEVICES": str(jax.device_count()),  # drawn weights depend on it
         "LD_LIBRARY_PATH": str(python / "lib"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHOME": str(python),
+        "XLA_FLAGS": os.environ["XLA_FLAGS"],  # The last bits of drawn weights depend on them.
         "PYTHONPATH": os.pathsep.join([str(CHECKOUT), sysconfig.get_path("purelib")]),
     }
     return subprocess.Popen(

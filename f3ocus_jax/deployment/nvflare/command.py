@@ -1,6 +1,7 @@
 """Commands for NVFlare: write the job of a deployment, and let a participant run it."""
 
 import sys
+from collections.abc import Sequence
 
 import ml_collections
 from absl import flags
@@ -35,7 +36,7 @@ def _write(raw: ml_collections.ConfigDict) -> None:
     print(f"submit:   nvflare job submit -j {folder}")
 
 
-def _allow(folders: list[str]) -> None:
+def _allow(folders: Sequence[str]) -> None:
     if not folders:
         raise ConfigError("nvflare allow takes the folders of startup kits, and got none")
     for folder in folders:

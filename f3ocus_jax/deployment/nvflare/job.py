@@ -61,7 +61,7 @@ def allow(workspace: pathlib.Path) -> pathlib.Path:
     local = workspace / "local"
     file, default = local / RESOURCES, local / DEFAULT_RESOURCES
     there = file if file.is_file() else default
-    resources = _read(there) if there.is_file() else {"format_version": 2}
+    resources: dict[str, Any] = _read(there) if there.is_file() else {"format_version": 2}
     listed = resources.get(ALLOWED, [])
     resources[ALLOWED] = [*listed, *(name for name in CLASSES if name not in listed)]
     local.mkdir(parents=True, exist_ok=True)
