@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from f3ocus_jax.deployment.nvflare import applications, job
+from f3ocus_jax.deployment.nvflare import job, site_settings
 from tests.helpers.flower_network import free_port
 from tests.helpers.paths import REPOSITORY
 
@@ -30,7 +30,7 @@ BUILDERS: Sequence[tuple[str, Mapping[str, Any]]] = (
 def environment(site_configs: pathlib.Path) -> dict[str, str]:
     """Variables of NVFlare's processes, whose `python3` is this one."""
     programs = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
-    settings = {applications.SITE_CONFIG: str(site_configs / "{site}.py")}
+    settings = {site_settings.SITE_CONFIG: str(site_configs / "{site}.py")}
     return {**os.environ, **settings, "PATH": programs, "PYTHONPATH": str(REPOSITORY)}
 
 

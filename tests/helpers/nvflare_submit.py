@@ -5,11 +5,11 @@ usage: python -m tests.helpers.nvflare_submit USER KIT JOB
 
 import sys
 
-from nvflare.fuel.flare_api.flare_api import new_secure_session
-
 
 def main(user: str, kit: str, job: str) -> None:
     """Submits and waits."""
+    from nvflare.fuel.flare_api.flare_api import new_secure_session  # It need not be installed.
+
     session = new_secure_session(user, kit)
     try:
         number = session.submit_job(job)

@@ -5,7 +5,6 @@ the server. A site's settings are its own: the job cannot name a file, a folder 
 site.
 """
 
-import os
 import pathlib
 import threading
 from collections.abc import Mapping
@@ -13,17 +12,12 @@ from typing import Any
 
 from nvflare.collab import collab
 
-from f3ocus_jax.config import parsing, shipped
+from f3ocus_jax.config import parsing
 from f3ocus_jax.deployment import server_run, site_run
 from f3ocus_jax.deployment.nvflare.collab_transport import CollabTransport
+from f3ocus_jax.deployment.nvflare.site_settings import site_config
 from f3ocus_jax.deployment.settings import DeployedConfig
 from f3ocus_jax.errors import ConfigError
-
-SITE_CONFIG = "F3OCUS_SITE_CONFIG"
-"""Environment variable of a site: its config, `FILE[:VARIANT]`; "{site}" stands for its name."""
-
-SITE_FILE = "f3ocus_site.py"
-"""Config of a site in the folder `local` of its startup kit, if the variable is not set."""
 
 FOLDER = "f3ocus"
 """Folder below an NVFlare workspace that keeps runs and memories from job to job."""
@@ -97,29 +91,6 @@ class FederationSite:
             if self._site is None:
                 raise ConfigError("the site is not open")
             return self._site.answer(task)
-
-
-def site_config(site: str, root: pathlib.Path) -> DeployedConfig:
-    """Reads a site's own settings.
-
-    Args:
-      site: Name of the site in NVFlare, which `config.deployment.site` gets if it is "".
-      root: The site's workspace.
-
-    Raises:
-      ConfigError: If there is no config, a setting is impossible, or it is that of another site.
-    """
-    given = os.environ.get(SITE_CONFIG, "").replace("{site}", site)
-    file = root / "local" / SITE_FILE
-    if not given and not file.is_file():
-        raise ConfigError(f"site {site} has no settings: neither {file} nor ${SITE_CONFIG}")
-    raw = shipped.read(given or file)
-    raw.deployment.site = raw.deployment.site or site
-    config = parsing.parse(DeployedConfig, raw)
-    if config.deployment.site != site:
-        named = config.deployment.site
-        raise ConfigError(f"config.deployment.site is {named}, but NVFlare knows it as {site}")
-    return config
 
 
 def _root() -> pathlib.Path:
