@@ -89,7 +89,7 @@ def of_run(config: ExperimentConfig, foundation: Foundation) -> dict[str, str]:
         "answers": _hash(foundation.answers),
         "findings": _hash(foundation.findings),
         # All others come from the server. Drawn ones differ in their last bits between machines.
-        "frozen weights": foundation_lib.fingerprint(frozen),
+        "frozen weights": _hash(foundation_lib.fingerprint(frozen)),
     }
 
 

@@ -190,7 +190,7 @@ def test_sites_of_both_tasks_agree_on_hashes_of_answers_and_findings(root, tmp_p
 def test_an_answer_that_is_rare_at_a_site_is_not_offered(root, tmp_path):
     config = of_site(root, "Oslo", data__minimum_answer_count=6)
     with site_run.open_site(config, tmp_path) as site:
-        counts = collections.Counter(site._splits["train"].texts("answer"))
+        counts = collections.Counter(site.splits["train"].texts("answer"))
         offered = site._own_classes()["answers"]
     assert set(offered) == {text for text, count in counts.items() if count >= 6}
     assert set(offered) < set(counts)

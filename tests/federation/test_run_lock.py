@@ -28,14 +28,13 @@ def test_a_second_run_in_a_folder_is_refused_before_it_reads_anything(tmp_path, 
     assert str(tmp_path) in str(caught.value)
 
 
-def test_a_run_holds_the_lock_from_its_start_and_releases_it_on_an_error(tmp_path, monkeypatch):
+def test_a_run_holds_the_lock_from_its_start_and_releases_it_on_an_error(tmp_path):
     def fail(config):
         assert (tmp_path / run_lock.LOCK).is_file()
         raise OSError("no data")
 
-    monkeypatch.setattr(experiment, "assemble", fail)
     with pytest.raises(OSError, match="no data"):
-        runs.run(read_config("tiny", tmp_path / "data"), tmp_path)
+        experiment.run(read_config("tiny", tmp_path / "data"), tmp_path, make_parts=fail)
     assert not list(tmp_path.iterdir())
 
 
