@@ -2,8 +2,8 @@
 
     python -m benchmarks.deployment [--sites 2 4 8] [--rounds N] [--json FILE]
 
-The tiny model and phantoms of `configs/deployment.py`, dealt to the sites, on one device. Each case
-runs in the simulator, as threads that exchange messages in one process, and, if NVFlare is
+The tiny model of `configs/deployment.py` and made-up pictures, on one device. Each case runs in the
+simulator, as threads that exchange messages in one process, and, if NVFlare is
 installed, in NVFlare's simulator, whose server and sites are processes; in turn. Seconds are the
 median over the rounds from the second on. Bytes are of whole messages, per site and round.
 """
@@ -25,6 +25,7 @@ from collections.abc import Callable
 from importlib import metadata
 
 import numpy as np
+from PIL import Image
 
 from benchmarks import reporting
 from f3ocus_jax.config import parsing, shipped
@@ -37,6 +38,7 @@ from f3ocus_jax.federation import experiment
 Member = Callable[..., DeployedConfig]
 """Returns the config of the server, or of the site that is named."""
 
+PICTURES = 40
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -52,6 +54,8 @@ def main() -> None:
         engines["NVFlare"] = fly
     rows = []
     with tempfile.TemporaryDirectory() as folder:
+        for index in range(max(given.sites)):
+            write_site(pathlib.Path(folder, f"site_{index}", "files"), index)
         for count in given.sites:
             for name, run in engines.items():
                 workdir = pathlib.Path(folder, f"{name}-{count}")
@@ -73,14 +77,32 @@ def main() -> None:
 
 
 def settings(folder: str, count: int, rounds: int, site: str = "") -> DeployedConfig:
-    """The config of a member: of the server, or of a site."""
+    """The config of a site, or that of the server and of the simulator, which has all clients."""
+    names = [f"site_{index}" for index in range(count)]
     raw = shipped.read("deployment:tiny")
-    raw.data.data_dir = str(pathlib.Path(folder, "data"))
-    raw.data.partition, raw.data.clients_per_dataset = ("shards",), count
-    raw.deployment.sites = tuple(f"tiny_{index}" for index in range(count))
-    raw.deployment.site = site
+    raw.data.data_dir = str(pathlib.Path(folder, site or f"all_{count}", "built"))
+    raw.data.datasets = tuple(
+        f"files:{pathlib.Path(folder, name, 'files')}" for name in ([site] if site else names)
+    )
+    raw.data.partition = ("hospital",)
+    raw.deployment.sites, raw.deployment.site = () if site else tuple(names), site
     raw.federated.rounds, raw.federated.placement = rounds, "map"
     return parsing.parse(DeployedConfig, raw)
+
+
+def write_site(folder: pathlib.Path, seed: int) -> None:
+    """Writes made-up pictures of noise with two questions each, of one hospital."""
+    (folder / "images").mkdir(parents=True)
+    generator = np.random.default_rng(seed)
+    lines = ["image,question,answer,hospital,patient"]
+    for number in range(PICTURES):
+        pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        path = folder / "images" / f"{number}.png"
+        Image.fromarray(pixels).save(path)
+        for question, answer in (("which side?", "left"), ("effusion?", ("no", "yes")[number % 2])):
+            row = (f"images/{number}.png", question, answer, folder.parent.name, f"p{number}")
+            lines.append(",".join(row))
+    (folder / "questions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def simulate(workdir: pathlib.Path, member: Member) -> dict[str, float]:
