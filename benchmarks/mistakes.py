@@ -78,8 +78,8 @@ MISTAKES = [
             "the server's optimizer is bypassed: the mean change is added as it is",
             "rows_L, head, memory = apply(state.rows_L, state.head, state.optimizer, update)",
             "_, _, memory = apply(state.rows_L, state.head, state.optimizer, update)\n"
-            "        rows_L = jax.tree.map(jnp.add, state.rows_L, update.change.rows)\n"
-            "        head = jax.tree.map(jnp.add, state.head, update.change.heads)",
+            "    rows_L = jax.tree.map(jnp.add, state.rows_L, update.change.rows)\n"
+            "    head = jax.tree.map(jnp.add, state.head, update.change.heads)",
         ),
         (
             "the state of the server's optimizer starts again every round",
