@@ -132,7 +132,11 @@ MISTAKES = [
             "path[-1].key not in VECTORS",
             'path[-1].key != "scale"',
         ),
-        ("FedProx's pull is dropped", "proximal=settings.proximal,", "proximal=0.0,"),
+        (
+            "FedProx's pull is dropped",
+            '("unit", "accumulate", "proximal")}',
+            '("unit", "accumulate")}',
+        ),
         (
             "a client's eigenvectors are not kept",
             "memory = dataclasses.replace(memory, vectors_LNC=found.vectors_LNC)",
