@@ -14,6 +14,7 @@ from f3ocus_jax.data.partition import example_labels
 from f3ocus_jax.data.table import Table
 from f3ocus_jax.data.text_report import TextReport
 from f3ocus_jax.errors import ConfigError, DamagedError
+from tfds_medvqa.common import whole_file
 from tfds_medvqa.common.printable import printable
 
 PARTITION_FILE = "partition.json"
@@ -153,11 +154,7 @@ class Summary:
                 )
             return
         workdir.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(
-            json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8"
-        )
-        temporary.replace(path)
+        whole_file.write(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
 
 def _read_hash(path: pathlib.Path) -> str:

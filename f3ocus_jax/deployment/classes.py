@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Mapping
 
 from f3ocus_jax.errors import ConfigError, DamagedError
+from tfds_medvqa.common import whole_file
 from tfds_medvqa.common.answers import normalise
 
 ANSWERS, FINDINGS = "answers", "findings"
@@ -55,9 +56,7 @@ class Agreement:
 
     def write(self, path: pathlib.Path) -> None:
         """Writes a file in one step."""
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(dataclasses.asdict(self)) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        whole_file.write(path, json.dumps(dataclasses.asdict(self)) + "\n")
 
     @classmethod
     def read(cls, path: pathlib.Path) -> "Agreement":

@@ -5,6 +5,7 @@ import pathlib
 
 from f3ocus_jax.errors import DataError
 from f3ocus_jax.privacy.account import Account
+from tfds_medvqa.common import whole_file
 
 FILE = "account.json"
 
@@ -43,7 +44,5 @@ def write(folder: pathlib.Path, account: Account) -> None:
       folder: Folder of the site.
       account: Its account.
     """
-    partial = folder / f"{FILE}.partial"
     counts = {"scores": account.scores, "steps": account.steps}
-    partial.write_text(json.dumps(counts), encoding="utf-8")
-    partial.replace(folder / FILE)
+    whole_file.write(folder / FILE, json.dumps(counts))

@@ -13,6 +13,7 @@ from f3ocus_jax.deployment import readiness
 from f3ocus_jax.deployment.readiness import Check
 from f3ocus_jax.deployment.settings import DeployedConfig
 from f3ocus_jax.errors import DataError
+from tfds_medvqa.common import whole_file
 from tfds_medvqa.common.printable import printable
 
 FILE = "readiness.json"
@@ -27,10 +28,8 @@ def _check(raw: ml_collections.ConfigDict) -> None:
     config = parsing.parse(DeployedConfig, raw)
     workdir = _command_line.prepare_workdir()
     checks = readiness.check_site(config)
-    (workdir / FILE).write_text(
-        json.dumps([dataclasses.asdict(check) for check in checks], indent=2) + "\n",
-        encoding="utf-8",
-    )
+    found = [dataclasses.asdict(check) for check in checks]
+    whole_file.write(workdir / FILE, json.dumps(found, indent=2) + "\n")
     rich.print(_as_table(checks))
     bad = [check for check in checks if not check.is_good]
     if bad:

@@ -20,6 +20,7 @@ from f3ocus_jax.federation.stages.client_axis import by_client
 from f3ocus_jax.models import foundation as foundation_lib, units
 from f3ocus_jax.models.foundation import Foundation
 from f3ocus_jax.types import ClientMemory, Params, ServerState
+from tfds_medvqa.common import whole_file
 
 RUN_FILE = "run.json"
 RUN_FILE_OF_HOST = "run_of_host_{}.json"
@@ -102,9 +103,7 @@ def write_run(parts: Parts, workdir: pathlib.Path) -> None:
         "findings": list(parts.federation.findings),
         "has_memories": bool(jax.tree.leaves(parts.memory)),
     }
-    temporary = workdir / f"{name}.tmp"
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(workdir / name)
+    whole_file.write(workdir / name, json.dumps(content, indent=2) + "\n")
 
 
 def load_state(

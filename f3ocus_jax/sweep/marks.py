@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from f3ocus_jax.sweep.planned import PlannedRun
+from tfds_medvqa.common import whole_file
 
 FINISHED, FAILED = "finished.json", "failed.json"
 LEASES = "leases"
@@ -32,9 +33,7 @@ def state_of(run: PlannedRun, workdir: pathlib.Path) -> State:
 def write(folder: pathlib.Path, name: str, content: Mapping[str, Any]) -> None:
     """Writes a mark in one step: a reader finds all of it or none."""
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{name}.tmp"
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(folder / name)
+    whole_file.write(folder / name, json.dumps(content, indent=2) + "\n")
 
 
 def read(run: PlannedRun, workdir: pathlib.Path, name: str) -> dict[str, Any]:

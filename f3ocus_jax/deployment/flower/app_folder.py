@@ -11,6 +11,7 @@ import f3ocus_jax
 from f3ocus_jax.config import parsing
 from f3ocus_jax.deployment.settings import DeployedConfig
 from f3ocus_jax.errors import ConfigError
+from tfds_medvqa.common import whole_file
 
 SETTINGS = "deployment.json"
 """File of the settings in the folder of the run, which the SuperLink's machine keeps."""
@@ -84,6 +85,4 @@ def read_settings(workdir: pathlib.Path) -> DeployedConfig:
 def _write(path: pathlib.Path, text: str) -> None:
     """Writes a file in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    whole_file.write(path, text)

@@ -13,6 +13,7 @@ from typing import Any
 
 from f3ocus_jax.deployment.settings import DeployedConfig
 from f3ocus_jax.errors import ConfigError
+from tfds_medvqa.common import whole_file
 
 APPLICATIONS = "f3ocus_jax.deployment.nvflare.applications"
 SERVER, SITE = f"{APPLICATIONS}.FederationServer", f"{APPLICATIONS}.FederationSite"
@@ -114,7 +115,4 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _write(path: pathlib.Path, content: Mapping[str, Any]) -> None:
-    """Writes a file in one step."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    whole_file.write(path, json.dumps(content, indent=2) + "\n")
