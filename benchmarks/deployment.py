@@ -30,7 +30,7 @@ from PIL import Image
 from benchmarks import reporting
 from f3ocus_jax.config import parsing, shipped
 from f3ocus_jax.deployment import server_run, site_run
-from f3ocus_jax.deployment.nvflare import job
+from f3ocus_jax.deployment.nvflare import job, site_settings
 from f3ocus_jax.deployment.settings import DeployedConfig
 from f3ocus_jax.deployment.threads import Threads
 from f3ocus_jax.federation import experiment
@@ -145,7 +145,10 @@ def fly(workdir: pathlib.Path, member: Member) -> dict[str, float]:
     job.allow(workdir / "workspace")
     command = [sys.executable, "-m", "nvflare.cli", "simulator", "job", "-w", "workspace"]
     command += ["-c", ",".join(names), "-t", str(len(names))]
-    variables = {"F3OCUS_SITE_CONFIG": str(workdir / "{site}.py"), "PYTHONPATH": str(REPOSITORY)}
+    variables = {
+        site_settings.SITE_CONFIG: str(workdir / "{site}.py"),
+        "PYTHONPATH": str(REPOSITORY),
+    }
     with (workdir / "log.txt").open("wb") as log:
         subprocess.run(
             command,

@@ -40,7 +40,9 @@ def test_what_needs_single_updates_or_shows_one_is_refused(name, value, problem)
 
 
 def test_one_sharer_is_allowed_where_that_is_said():
-    read_config("tiny", secure_aggregation__enabled=True, secure_aggregation__single_sharers=True)
+    settings = {"secure_aggregation__enabled": True, "secure_aggregation__single_sharers": True}
+    config = read_config("tiny", **settings)
+    assert (config.secure_aggregation.enabled, config.limits.minimum_sharers) == (True, 1)
 
 
 def test_the_members_must_have_the_settings_of_masks_in_common_but_not_their_own_keys():
