@@ -63,6 +63,9 @@ def check_site(config: DeployedConfig) -> list[Check]:
       BuildError, ConfigError, DataError, WeightsError: If data, settings or weights cannot be used.
       RoundError: If the rounds of the trial fail.
     """
+    # Masks need other sites.
+    in_the_open = dataclasses.replace(config.secure_aggregation, enabled=False)
+    config = dataclasses.replace(config, secure_aggregation=in_the_open)
     with tempfile.TemporaryDirectory(prefix="f3ocus-trial-") as folder:
         root = pathlib.Path(folder)
         with site_run.open_site(config, root / "site") as site:

@@ -42,7 +42,8 @@ def test_a_site_whose_data_are_absent_is_not_ready(root, tmp_path):
 
 @pytest.mark.extended
 def test_a_site_plays_rounds_of_its_own_and_is_measured(root):
-    config = of_site(root, "Bern")
+    masks = {"secure_aggregation__enabled": True, "limits__minimum_sharers": 2}
+    config = of_site(root, "Bern", **masks)
     checks = {check.name: check for check in readiness.check_site(config)}
     assert "train" in checks["data"].result
     assert {"tokenizer", "architecture of the model", "files of the start weights"} <= set(checks)
