@@ -211,9 +211,11 @@ def _found_or_built(
         if damage is None:
             return _opened(make)
         _remove_unfinished(folder)
+        _remove_abandoned_downloads(folder)
         if folder.exists():
             _say(f"{damage}; the dataset is built again")
             stack.enter_context(sealed_build.set_aside(folder, damage))
+        stack.callback(_remove_unfinished, folder)  # TFDS leaves it if stopped as it makes it
         return _built(folder, make(), manual_dir, options)
 
 
@@ -274,12 +276,13 @@ def _say(line: str) -> None:
 
 
 def _remove_unfinished(folder: pathlib.Path) -> None:
-    """Removes what killed builds of a dataset left beside its folder; needs its lock.
-
-    Downloads are shared by all datasets, and those of another process are still written to.
-    """
+    """Removes what stopped builds of a dataset left beside its folder; needs its lock."""
     for path in folder.parent.glob(f"incomplete.*_{glob.escape(folder.name)}"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_abandoned_downloads(folder: pathlib.Path) -> None:
+    """Removes downloads of killed builds; they are shared, others may still be written to."""
     downloads = folder.parents[2] / "downloads"
     for path in downloads.glob("*.tmp.*"):
         if _age(path) > ABANDONED:

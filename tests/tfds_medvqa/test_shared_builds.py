@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from tensorflow_datasets.core.utils import gcs_utils
 from tests.helpers.paths import REPOSITORY
 from tests.tfds_medvqa.dummy_builds import build_dummy, builder_class, dummy_folder
 from tfds_medvqa.build import BUILDERS, prepare
-from tfds_medvqa.common import owner_lock
+from tfds_medvqa.common import interrupts, owner_lock
 from tfds_medvqa.common.local_builder import LocalBuilder
 
 NAME = "vqa_rad/released"
@@ -106,6 +107,19 @@ def test_unfinished_builds_of_the_same_dataset_are_removed(tmp_path):
         (path / "part").touch()
     build_dummy(NAME, tmp_path)
     assert {path.name for path in folder.parent.iterdir()} == {folder.name, other.name}
+
+
+def test_a_build_that_is_stopped_as_tfds_makes_its_folder_leaves_none(tmp_path, monkeypatch):
+    builder = make_builder(tmp_path)
+
+    def make_folder_and_stop(*args, **kwargs):
+        (builder.data_path.parent / f"incomplete.ABCDEF_{builder.data_path.name}").mkdir()
+        raise interrupts.Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(builder, "download_and_prepare", make_folder_and_stop)
+    with pytest.raises(interrupts.Interrupted):
+        prepare(builder)
+    assert not list(builder.data_path.parent.iterdir())
 
 
 @pytest.mark.extended
