@@ -119,7 +119,9 @@ def pareto_front(records: Sequence[RoundRecord]) -> Figure:
       records: Records of a run; at least one round with a front.
 
     Returns:
-      A figure with one panel; better is up and to the left, earlier fronts are faint.
+      A figure with one panel; better is up and to the left, earlier fronts are faint. The title says
+      how much of the importance of the clients' own choices the front reaches: the rest is what
+      limits cost, such as a least number of sharers.
     """
     shown = with_front(records)
     figure = style.new_figure(6.8, 3.8)
@@ -143,11 +145,19 @@ def pareto_front(records: Sequence[RoundRecord]) -> Figure:
     axes.plot(*pick, "*", color=red, markersize=15, markeredgecolor="white", label="the pick")
     axes.set_xlabel("variance of the layer picks (clients², smaller is better)")
     axes.set_ylabel("importance Σ S (larger is better)")
-    axes.set_title(f"{last.algorithm}, hypervolume {last.hypervolume:.3f}", loc="left")
+    reached = f"{_reached(last):.1%} of own importance"
+    title = f"{last.algorithm}, hypervolume {last.hypervolume:.3f}, up to {reached}"
+    axes.set_title(title, loc="left")
     axes.margins(0.06)
     axes.grid()
     figure.legend(loc="outside right upper")
     return figure
+
+
+def _reached(selection: SelectionRecord) -> float:
+    """Returns the largest importance of a front over that of the clients' own choices."""
+    own, _ = selection.own_point
+    return max(importance for importance, _ in selection.front) / own if own > 0 else 1.0
 
 
 def _variance_and_importance(

@@ -5,54 +5,43 @@ import contextlib
 import jax
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from f3ocus_jax.deployment import server_run, site_run
-from f3ocus_jax.deployment.secure.keys import Identity
 from f3ocus_jax.deployment.threads import Threads
 from f3ocus_jax.federation import experiment
 from f3ocus_jax.federation.run_folder import load_model
 from tests.helpers.configs import without_times
 from tests.helpers.deployments import (
     HOSPITALS,
+    SHARED_LAYERS,
     of_server,
     of_simulator,
     of_site,
+    with_identity,
+    with_masks,
     write_hospitals,
+    write_identities,
 )
 from tests.helpers.protocol_runs import opened
 
 pytestmark = pytest.mark.extended
 VICTIM, LATE = "Bern", 1e4
-SHARED = {
-    "limits__minimum_sharers": 2,
-    "selection__algorithm": "nsga2",
-    "training__optimizer_state": "kept",
-}
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hospitals")
     write_hospitals(folder)
-    for name in HOSPITALS:
-        pem = Ed25519PrivateKey.generate().private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        (folder / f"{name}.pem").write_bytes(pem)
+    write_identities(folder)
     return folder
 
 
 def secure(root):
-    keys = {name: Identity.read(str(root / f"{name}.pem")).public.hex() for name in HOSPITALS}
-    return {**SHARED, "secure_aggregation__enabled": True, "secure_aggregation__keys": keys}
+    return {**SHARED_LAYERS, **with_masks(root)}
 
 
 def open_site(root, name, folder, key=None):
-    own = {"secure_aggregation__identity": str(root / f"{key or name}.pem")}
+    own = with_identity(root, key or name)
     return site_run.open_site(of_site(root, name, **secure(root), **own), folder)
 
 
@@ -91,7 +80,7 @@ def undisturbed(root, kept, tmp_path_factory):
 
 
 def test_the_run_is_the_simulator_s_up_to_rounding(root, undisturbed, tmp_path):
-    expected = experiment.run(of_simulator(root, **SHARED), tmp_path, with_figures=False)
+    expected = experiment.run(of_simulator(root, **SHARED_LAYERS), tmp_path, with_figures=False)
     for one, other in zip(undisturbed[1], parameters(tmp_path), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
     for found, plain in zip(undisturbed[0], expected, strict=True):

@@ -9,7 +9,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from f3ocus_jax.config import parsing
+from f3ocus_jax.deployment.secure.keys import Identity
 from f3ocus_jax.deployment.settings import DeployedConfig
 from f3ocus_jax.federation.settings import ExperimentConfig
 from tests.helpers.configs import raw_config
@@ -18,6 +22,13 @@ from tests.helpers.own_files import write_folder
 HOSPITALS = ("Oslo", "Bern", "Kiel")
 ANSWERS = ("left", "no", "yes")
 """All answers of the made-up files, in the order of the simulator's classes."""
+
+SHARED_LAYERS = {
+    "limits__minimum_sharers": 2,
+    "selection__algorithm": "nsga2",
+    "training__optimizer_state": "kept",
+}
+"""Settings with which no layer is trained by one site alone."""
 
 WITH_MEMORY = {"training__optimizer_state": "kept", "training__head": "personal"}
 """Settings with which a site has a memory to lose."""
@@ -28,6 +39,28 @@ def write_hospitals(root: pathlib.Path, names: Sequence[str] = HOSPITALS) -> Non
     for index, name in enumerate(names):
         write_folder(root / name / "files", 10 + 2 * index, (name,), first=100 * index)
     (root / "answers.txt").write_text("\n".join(ANSWERS) + "\n", encoding="utf-8")
+
+
+def write_identities(root: pathlib.Path, names: Sequence[str] = HOSPITALS) -> None:
+    """A signing key for each hospital, NAME.pem."""
+    for name in names:
+        pem = Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        (root / f"{name}.pem").write_bytes(pem)
+
+
+def with_masks(root: pathlib.Path, names: Sequence[str] = HOSPITALS) -> dict[str, Any]:
+    """Settings of secure aggregation with the keys of `write_identities`."""
+    keys = {name: Identity.read(str(root / f"{name}.pem")).public.hex() for name in names}
+    return {"secure_aggregation__enabled": True, "secure_aggregation__keys": keys}
+
+
+def with_identity(root: pathlib.Path, name: str) -> dict[str, Any]:
+    """The setting of a site's own key."""
+    return {"secure_aggregation__identity": str(root / f"{name}.pem")}
 
 
 def deployed(variant: str = "tiny_fd", **settings: Any) -> DeployedConfig:

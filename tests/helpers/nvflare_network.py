@@ -27,11 +27,24 @@ BUILDERS: Sequence[tuple[str, Mapping[str, Any]]] = (
 )
 
 
-def environment(site_configs: pathlib.Path) -> dict[str, str]:
-    """Variables of NVFlare's processes, whose `python3` is this one."""
+def environment(folder: pathlib.Path) -> dict[str, str]:
+    """Variables of NVFlare's processes, whose `python3` is this one, with their files in a folder.
+
+    Args:
+      folder: Folder of the sites' configs, of a POC's workspace and of NVFlare's own settings.
+
+    Returns:
+      The variables.
+    """
     programs = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
-    settings = {site_settings.SITE_CONFIG: str(site_configs / "{site}.py")}
-    return {**os.environ, **settings, "PATH": programs, "PYTHONPATH": str(REPOSITORY)}
+    return {
+        **os.environ,
+        site_settings.SITE_CONFIG: str(folder / "{site}.py"),
+        "NVFLARE_POC_WORKSPACE": str(folder / "poc"),
+        "HOME": str(folder),
+        "PATH": programs,
+        "PYTHONPATH": str(REPOSITORY),
+    }
 
 
 def run_module(folder: pathlib.Path, module: str, *arguments: object) -> str:
@@ -50,8 +63,8 @@ def run_module(folder: pathlib.Path, module: str, *arguments: object) -> str:
     return done.stdout
 
 
-def provision(folder: pathlib.Path, name: str, sites: Sequence[str]) -> pathlib.Path:
-    """Makes the startup kits of a project; returns the folder that holds them."""
+def write_project(folder: pathlib.Path, name: str, sites: Sequence[str]) -> pathlib.Path:
+    """Writes the file of a project whose server listens on free ports; returns its path."""
     port, admin_port = free_port(), free_port()
     ports = {"fed_learn_port": port, "admin_port": admin_port}
     participants = [
@@ -71,11 +84,35 @@ def provision(folder: pathlib.Path, name: str, sites: Sequence[str]) -> pathlib.
     }
     file = folder / f"{name}.yml"
     file.write_text(yaml.safe_dump(project), encoding="utf-8")
+    return file
+
+
+def provision(folder: pathlib.Path, name: str, sites: Sequence[str]) -> pathlib.Path:
+    """Makes the startup kits of a project; returns the folder that holds them."""
+    file = write_project(folder, name, sites)
     run_module(folder, CLI, "provision", "-p", file, "-w", folder / "kits", "--force")
-    kits = folder / "kits" / name / "prod_00"
+    return _allowed(folder / "kits" / name / "prod_00", sites)
+
+
+def _allowed(kits: pathlib.Path, sites: Sequence[str]) -> pathlib.Path:
     for member in (SERVER, *sites):
         job.allow(kits / member)
     return kits
+
+
+@contextlib.contextmanager
+def proof_of_concept(
+    folder: pathlib.Path, name: str, sites: Sequence[str]
+) -> Iterator[pathlib.Path]:
+    """Starts NVFlare's POC mode, all members on one machine; yields the folder of their kits."""
+    project = write_project(folder, name, sites)
+    run_module(folder, CLI, "poc", "prepare", "-i", project, "--force")
+    kits = _allowed(folder / "poc" / name / "prod_00", sites)
+    try:
+        run_module(folder, CLI, "poc", "start")
+        yield kits
+    finally:
+        run_module(folder, CLI, "poc", "stop")
 
 
 class Members:
@@ -129,8 +166,30 @@ def members(folder: pathlib.Path) -> Iterator[Members]:
 
 def simulate(folder: pathlib.Path, job_folder: pathlib.Path, sites: Sequence[str]) -> pathlib.Path:
     """Runs a job in NVFlare's simulator; returns the server's workspace."""
+    run_module(folder, *_simulation(folder, job_folder, sites))
+    return folder / "simulated" / "server"
+
+
+def start_simulator(
+    folder: pathlib.Path, job_folder: pathlib.Path, sites: Sequence[str]
+) -> subprocess.Popen[bytes]:
+    """Starts a job in NVFlare's simulator, in a group of processes of its own."""
+    with (folder / "simulator.log").open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", *map(str, _simulation(folder, job_folder, sites))],
+            env=environment(folder),
+            cwd=folder,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _simulation(
+    folder: pathlib.Path, job_folder: pathlib.Path, sites: Sequence[str]
+) -> list[object]:
+    """Arguments of Python for NVFlare's simulator, whose workspace is `simulated`."""
     workspace = folder / "simulated"
     job.allow(workspace)
     names, threads = ",".join(sites), str(len(sites))
-    run_module(folder, CLI, "simulator", job_folder, "-w", workspace, "-c", names, "-t", threads)
-    return workspace / "server"
+    return [CLI, "simulator", job_folder, "-w", workspace, "-c", names, "-t", threads]

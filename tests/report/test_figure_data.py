@@ -242,7 +242,9 @@ def check_pareto_front(figure, records):
     ]
     shown = [line.get_label() for line in (earlier[0], front, own, pick)]
     assert shown == list(legend(figure))
-    assert axes.get_title(loc="left") == f"nsga2, hypervolume {last.hypervolume:.3f}"
+    reached = max(importance for importance, _ in last.front) / last.own_point[0]
+    title = f"nsga2, hypervolume {last.hypervolume:.3f}, up to {reached:.1%} of own importance"
+    assert axes.get_title(loc="left") == title
     assert axes.get_xlabel().startswith("variance")
     assert axes.get_ylabel().startswith("importance")
     assert not axes.xaxis_inverted()

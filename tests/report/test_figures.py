@@ -177,6 +177,16 @@ def test_pareto_front_marks_the_pick_and_the_clients_own_point(make_records):
     assert (own.get_ydata()[0], own.get_xdata()[0]) == selection.own_point
 
 
+def test_pareto_front_says_what_limits_cost_in_importance(make_records):
+    records = make_records()
+    limited = dataclasses.replace(
+        records[-1].selection, front=[(1.5, 1.0), (1.2, 0.5)], pick=1, own_point=(2.0, 3.0)
+    )
+    records[-1] = dataclasses.replace(records[-1], selection=limited)
+    title = figures.pareto_front(records).axes[0].get_title(loc="left")
+    assert title.endswith("up to 75.0% of own importance")
+
+
 def test_a_client_that_missed_a_round_has_no_ranks_there(make_records):
     """The client is absent from the last of four rounds, the others are not."""
     records = make_records(clients=3, layers=6, rounds=4, budget=2)
