@@ -119,9 +119,9 @@ def pareto_front(records: Sequence[RoundRecord]) -> Figure:
       records: Records of a run; at least one round with a front.
 
     Returns:
-      A figure with one panel; better is up and to the left, earlier fronts are faint. The title says
-      how much of the importance of the clients' own choices the front reaches: the rest is what
-      limits cost, such as a least number of sharers.
+      A figure with one panel; better is up and to the left, earlier fronts are faint. The title
+      says how much of the importance of the clients' own choices the front reaches: the rest is
+      what limits cost, such as a least number of sharers.
     """
     shown = with_front(records)
     figure = style.new_figure(6.8, 3.8)
