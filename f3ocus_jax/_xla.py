@@ -9,6 +9,7 @@ numbers (it is right up to 280 000). The flag and the fusion exist for CPUs alon
 This module must not import JAX: `import f3ocus_jax` imports it.
 """
 
+import fcntl
 import functools
 import importlib.metadata
 import os
@@ -18,6 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from f3ocus_jax.errors import CompilerError, ConfigError
+from tfds_medvqa.common.printable import printable
 
 FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 WITHOUT_SUMS = f"{FLAG}=-reduce"
@@ -26,11 +28,21 @@ WITHOUT_SUMS = f"{FLAG}=-reduce"
 CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 """JAX's own variable for the folder of compiled programs."""
 
-MAX_CACHE_BYTES = 4 << 30
-"""Size of that folder beyond which the programs that were used longest ago are deleted."""
+MAX_CACHE_BYTES = 1 << 30
+"""Size of that folder beyond which the programs that were used longest ago are deleted.
+
+JAX looks at every program of the folder when it adds one, 0.05 ms each: a larger folder would cost
+more than it saves. The limit needs the package filelock, which huggingface_hub brings.
+"""
 
 MIN_COMPILE_SECONDS = 0.2
 """Time of compiling from which on a program is kept."""
+
+PROGRAM, LAST_USE = "-cache", "-atime"
+"""Ends of the names of JAX's two files of a program, of which it writes the second last."""
+
+LOCK = ".lockfile"
+"""Name of the file that JAX locks while it reads or writes a program."""
 
 
 def set_flags() -> None:
@@ -56,22 +68,31 @@ def add_flags(flags: Sequence[str], *, of_affected: Sequence[str]) -> None:
 def keep_programs(folder: str) -> None:
     """Makes JAX keep compiled programs in a folder, for this process and later ones.
 
-    Whoever can write there can make this user run any program: nobody else may.
+    Whoever can write there can make this user run any program: nobody else may. Without a folder
+    of this user's own that can be used, one line says why, and no program is kept.
 
     Args:
       folder: Folder, made if absent; "" for that of `$JAX_COMPILATION_CACHE_DIR`, or else one of
         this user's own; "off" to keep none.
 
     Raises:
-      ConfigError: If the folder belongs to another user, or others can write to it.
-      OSError: If it cannot be made.
+      ConfigError: If a folder that is given belongs to another user, or others can write to it.
+      OSError: If it cannot be made or written to.
     """
     if folder == "off":
         _configure({"jax_enable_compilation_cache": False})
-        return
-    if not folder and os.environ.get(CACHE_VARIABLE):
-        return
-    path = pathlib.Path(folder).expanduser().absolute() if folder else own_folder()
+    elif folder:
+        _keep_in(pathlib.Path(folder).expanduser().absolute())
+    elif not os.environ.get(CACHE_VARIABLE):
+        try:
+            _keep_in(own_folder())
+        except (ConfigError, OSError, RuntimeError) as error:  # the last without any home
+            line = f"compiled programs are not kept for later processes: {error}"
+            print(printable(line), file=sys.stderr, flush=True)
+
+
+def _keep_in(path: pathlib.Path) -> None:
+    """Makes JAX keep programs in a folder that is this user's alone."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = path.stat()
     if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -79,6 +100,7 @@ def keep_programs(folder: str) -> None:
             f"--compilation_cache: {path} belongs to another user, or others can write to it, and "
             "programs that are kept there are run: choose a folder of your own, or off"
         )
+    _delete_partial_programs(path)
     _configure(
         {
             CACHE_VARIABLE.lower(): str(path),
@@ -86,6 +108,30 @@ def keep_programs(folder: str) -> None:
             "jax_persistent_cache_min_compile_time_secs": MIN_COMPILE_SECONDS,
         }
     )
+
+
+def _delete_partial_programs(path: pathlib.Path) -> None:
+    """Deletes what processes left that were killed, or found the disk full, while they wrote.
+
+    JAX would read such a program in vain each time, and could not delete any old one beside it.
+
+    Raises:
+      OSError: If nothing can be written or locked there; JAX would warn of every program.
+    """
+    probe = path / f".writable-{os.getpid()}"
+    try:
+        probe.write_bytes(bytes(4096))
+    finally:
+        probe.unlink(missing_ok=True)
+    with (path / LOCK).open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # Another process is at work, and has looked before.
+            return
+        names = set(os.listdir(path))
+        for name in names:
+            if name.endswith(PROGRAM) and name.removesuffix(PROGRAM) + LAST_USE not in names:
+                (path / name).unlink()
 
 
 def _configure(options: Mapping[str, str | float | bool]) -> None:
@@ -97,9 +143,14 @@ def _configure(options: Mapping[str, str | float | bool]) -> None:
 
 
 def own_folder() -> pathlib.Path:
-    """Returns the folder of this user's compiled programs."""
-    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(root) / "f3ocus_jax" / "programs"
+    """Returns the folder of this user's compiled programs.
+
+    Raises:
+      RuntimeError: If this user has no home.
+    """
+    given = pathlib.Path(os.environ.get("XDG_CACHE_HOME", ""))
+    root = given if given.is_absolute() else pathlib.Path.home() / ".cache"
+    return root / "f3ocus_jax" / "programs"
 
 
 @functools.cache

@@ -15,10 +15,14 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # workers and commands inherit it
     # A font list in the home folder may be of an environment that is gone, and lack its fonts.
     os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="matplotlib")
     atexit.register(shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True)
+    # Tests compile the same tiny programs often, and must not fill the folder of this user's runs.
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled")
+        atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from f3ocus_jax import _xla
 
@@ -66,18 +70,6 @@ def full_precision() -> Iterator[None]:
     """Matrix products in float32, as torch's are: without it a GPU rounds their factors."""
     with jax.default_matmul_precision("highest"):
         yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keeps all that is compiled on disk: tests compile the same tiny programs often."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # of all workers
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    compilation_cache.reset_cache()  # files that compiled while they were collected found none
 
 
 @pytest.fixture(scope="module", autouse=True)

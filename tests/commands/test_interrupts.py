@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 
-import jax
 import pytest
 
 from f3ocus_jax import interrupts
@@ -19,16 +18,11 @@ ROUNDS = 4
 
 
 def start(workdir, data):
-    environment = os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
     arguments = ("--config=configs/phantom.py:tiny_last_k", f"--workdir={workdir}")
     settings = (f"--config.data.data_dir={data}", f"--config.federated.rounds={ROUNDS}")
     return subprocess.Popen(
         [sys.executable, "-u", "-m", "f3ocus_jax.train", *arguments, *settings],
         cwd=REPOSITORY,
-        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO
 
-import jax
 import pytest
 
 from tests.helpers.paths import REPOSITORY
@@ -178,8 +177,6 @@ class Network:
         folder.mkdir(exist_ok=True)
         path = f"{self._bin}{os.pathsep}{os.environ['PATH']}"
         own = {"FLWR_HOME": str(folder), "PYTHONPATH": str(REPOSITORY), "PATH": path}
-        if (compiled := jax.config.jax_compilation_cache_dir) is not None:
-            own["JAX_COMPILATION_CACHE_DIR"] = compiled
         return os.environ | QUIET | own | {"PYTHONUNBUFFERED": "1"}
 
 

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-import jax
-
 from tests.helpers.paths import REPOSITORY
 
 DEVICES = "--xla_force_host_platform_device_count="
@@ -55,8 +53,6 @@ def start(
     others = re.sub(rf"{DEVICES}\d+", "", os.environ.get("XLA_FLAGS", ""))
     flags = f"{others} {DEVICES}{devices}"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    if (compiled := jax.config.jax_compilation_cache_dir) is not None:  # by `tests/conftest.py`
-        environment["JAX_COMPILATION_CACHE_DIR"] = compiled
     return [
         subprocess.Popen(
             [sys.executable, *command_of(host, address)],

@@ -12,6 +12,7 @@ from typing import Any
 
 from nvflare.collab import collab
 
+from f3ocus_jax import _xla
 from f3ocus_jax.config import parsing
 from f3ocus_jax.deployment import server_run, site_run
 from f3ocus_jax.deployment.nvflare.collab_transport import CollabTransport
@@ -41,6 +42,7 @@ class FederationServer:
     @collab.main
     def run(self) -> None:
         """Runs the federation to its last round."""
+        _xla.keep_programs("")
         config = parsing.parse(DeployedConfig, self.settings or {})
         workdir = pathlib.Path(self.workdir or _root() / FOLDER / self.job)
         workdir.mkdir(parents=True, exist_ok=True)
@@ -68,6 +70,7 @@ class FederationSite:
     @collab.init
     def open(self) -> None:
         """Opens the site: its own settings, its data, and what it remembers."""
+        _xla.keep_programs("")
         config = site_config(collab.site_name, _root())
         self._site = site_run.open_site(config, _root() / FOLDER / self.job)
 
