@@ -1,5 +1,6 @@
 import hashlib
 import json
+import pwd
 import random
 
 import pytest
@@ -27,6 +28,17 @@ def test_a_manifest_lists_every_file_with_its_size_and_checksum(folder):
     expected = {"bytes": len(content), "xxh3_128": xxhash.xxh3_128(content).hexdigest()}
     assert files["deep/er/b.bin"] == expected
     check_manifest(folder)
+
+
+def test_a_manifest_is_written_and_checked_for_a_user_without_a_name(folder, monkeypatch):
+    """As in containers that run under a number that the system's list of users has not."""
+
+    def unknown(number):
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    write_manifest(folder)
+    assert check_manifest(folder)["a.txt"]["bytes"] == len("text")
 
 
 def test_a_manifest_of_another_algorithm_is_still_checked(folder, monkeypatch):

@@ -5,6 +5,7 @@ The checksums find damage, not intent: whoever can change a file can change the 
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -73,7 +74,7 @@ def check_manifest(folder: epath.PathLike, names: Iterable[str] | None = None) -
         path = folder / name
         if not path.is_file():
             raise DamagedError(f"{path} is missing, which {MANIFEST} lists")
-        if (size := path.stat().length) != entry["bytes"]:
+        if (size := _size(path)) != entry["bytes"]:
             raise DamagedError(f"{path} is damaged: {size} bytes instead of {entry['bytes']}")
     for name in entries if names is None else names:
         if name in entries and not _has_checksum(folder / name, entries[name]):
@@ -107,7 +108,13 @@ def checksum(path: epath.PathLike, algorithm: str = ALGORITHM) -> str:
 
 
 def _entry(path: epath.Path) -> dict[str, Any]:
-    return {"bytes": path.stat().length, ALGORITHM: checksum(path, ALGORITHM)}
+    return {"bytes": _size(path), ALGORITHM: checksum(path, ALGORITHM)}
+
+
+def _size(path: epath.Path) -> int:
+    """Returns the bytes of a file; epath's own `stat` fails for an owner who has no name."""
+    is_remote = "://" in os.fspath(path)
+    return path.stat().length if is_remote else os.stat(path).st_size
 
 
 def _has_checksum(path: epath.Path, entry: Mapping[str, Any]) -> bool:
