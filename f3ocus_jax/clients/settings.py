@@ -11,6 +11,7 @@ DECAY_ALL, DECAY_MATRICES = "all", "matrices"
 EVERY_ROUND, FIRST_ROUNDS, FROZEN = "every_round", "first_rounds", "frozen"
 PERSONAL = "personal"
 RESET, KEPT = "reset", "kept"
+ADAMW, SGD = "adamw", "sgd"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +25,14 @@ class TrainingConfig(Section):
         '"prompt" there is one layer, the learned tokens in front of the stack.',
         choices=units.TRAINED_UNITS,
     )
+    optimizer: str = setting(
+        ADAMW,
+        'Optimizer of layers and head: "adamw", or "sgd" without momentum and weight decay, which '
+        "needs a much larger learning rate.",
+        choices=(ADAMW, SGD),
+    )
     learning_rate: float = setting(
-        1e-3, "Learning rate of AdamW, for layers and head.", above=0, at_most=100
+        1e-3, "Learning rate of the optimizer, for layers and head.", above=0, at_most=100
     )
     weight_decay: float = setting(0.01, "Weight decay of AdamW.", at_least=0, at_most=1000)
     decay: str = setting(
@@ -94,6 +101,9 @@ class TrainingConfig(Section):
         divides = self.accumulate >= 1 and self.batch_size % self.accumulate == 0
         allowed = f"a divisor of config.training.batch_size = {self.batch_size}"
         self.require(divides, "accumulate", allowed)
+        fits = self.optimizer == ADAMW or self.optimizer_state == RESET
+        allowed = f"{RESET!r} where optimizer = {self.optimizer!r}, which has no moments"
+        self.require(fits, "optimizer_state", allowed)
         plain: dict[str, Any] = {"unit": "adapter", "precision": "float32", "accumulate": 1}
         plain |= {"proximal": 0, "optimizer_state": RESET}
         for name, needed in plain.items() if self.dual_adapters else ():

@@ -17,7 +17,7 @@ from flax import struct
 from f3ocus_jax.aggregation.layerwise import is_finite
 from f3ocus_jax.clients import LocalTask, feddat, local
 from f3ocus_jax.clients.local import LocalUpdate
-from f3ocus_jax.clients.settings import DECAY_MATRICES, TrainingConfig
+from f3ocus_jax.clients.settings import DECAY_MATRICES, SGD, TrainingConfig
 from f3ocus_jax.config.kept import kept
 from f3ocus_jax.federation.private_runs import has_private_scores
 from f3ocus_jax.importance import Importance, ScoreContext
@@ -102,6 +102,8 @@ def make_client_side(
 
 def make_local_optimizer(settings: TrainingConfig) -> optax.GradientTransformation:
     """Makes the optimizer of local training."""
+    if settings.optimizer == SGD:
+        return optax.sgd(settings.learning_rate)
     mask = _is_matrix if settings.decay == DECAY_MATRICES else None
     return optax.adamw(settings.learning_rate, weight_decay=settings.weight_decay, mask=mask)
 

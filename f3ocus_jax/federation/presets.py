@@ -3,10 +3,13 @@
 import difflib
 import itertools
 import pathlib
+from typing import Any
 
 import ml_collections
 
 import tfds_medvqa
+from f3ocus_jax.aggregation.weights import STEPS
+from f3ocus_jax.clients.settings import SGD
 from f3ocus_jax.config import defaults
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.importance import SCORES
@@ -29,8 +32,16 @@ PEFT_UNITS = {
 }
 """Methods in which every client trains all layers, with the unit that is trained."""
 
-METHODS = (*OWN_CHOICE_SCORES, *PEFT_UNITS, "f3ocus")
-"""Methods of the paper's two tables, and GradFlow's variant."""
+FULL_BY_SGD: dict[str, dict[str, dict[str, Any]]] = {
+    "fednova": {"aggregation": {"weights": STEPS}},
+}
+"""Methods after the paper in which every client trains all blocks by SGD, with their settings."""
+
+METHODS = (*OWN_CHOICE_SCORES, *PEFT_UNITS, "f3ocus", *FULL_BY_SGD)
+"""Methods of the paper's two tables, GradFlow's variant, and methods after the paper."""
+
+SGD_LEARNING_RATE = 0.05
+"""A start for the search of a better one; no learning rate of AdamW suits SGD."""
 
 LORA_RANK = 16
 PROMPT_LENGTH = 16
@@ -42,7 +53,7 @@ def get_base() -> ml_collections.ConfigDict:
 
 
 def set_method(config: ml_collections.ConfigDict, method: str) -> None:
-    """Makes a federated run follow a method of the paper's tables.
+    """Makes a federated run follow a method of the paper's tables, or one after the paper.
 
     Args:
       config: Configuration, changed in place; everything else is set before.
@@ -51,6 +62,11 @@ def set_method(config: ml_collections.ConfigDict, method: str) -> None:
     if method in PEFT_UNITS:
         _train_all_layers(config, PEFT_UNITS[method])
         config.training.dual_adapters = method == "feddat"
+        return
+    if method in FULL_BY_SGD:
+        _train_all_layers(config, "block")
+        config.training.update(optimizer=SGD, learning_rate=SGD_LEARNING_RATE)
+        config.update(FULL_BY_SGD[method])
         return
     searched = method == "f3ocus"
     config.importance.score = "lntk" if searched else OWN_CHOICE_SCORES[method]

@@ -27,10 +27,11 @@ TITLES = {
     "bias": "Bias",
     "promptfl": "PromptFL",
     "f3ocus": "F³OCUS",
+    "fednova": "FedNova",
 }
-"""Methods as the paper writes them, in its order."""
+"""Methods as the paper writes them, in its order, then those after the paper."""
 
-PEFT = ("full", "adap", "feddat", "ln", "lora", "bias", "promptfl")
+PEFT = ("full", "adap", "feddat", "ln", "lora", "bias", "promptfl", "fednova")
 """Methods that train all layers, in a unit of their own."""
 
 

@@ -49,6 +49,13 @@ def test_every_method_of_the_paper_is_a_score_and_a_choice(method):
     assert config.federated.rounds == phantom.get_config("tiny").federated.rounds
 
 
+def test_fednova_trains_all_blocks_by_sgd_and_normalises_steps():
+    config = parsing.parse(ExperimentConfig, phantom.get_config("tiny_fednova"))
+    assert (config.training.unit, config.federated.budgets) == ("block", ())
+    assert (config.training.optimizer, config.training.learning_rate) == ("sgd", 0.05)
+    assert config.aggregation.weights == "steps"
+
+
 def test_every_score_is_a_method():
     scores = {phantom.get_config(method).importance.score for method in presets.METHODS}
     assert scores == set(importance.SCORES)

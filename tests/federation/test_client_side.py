@@ -11,6 +11,7 @@ import pytest
 from f3ocus_jax.clients import LocalTask, feddat, local
 from f3ocus_jax.clients.local import LocalUpdate
 from f3ocus_jax.clients.settings import TrainingConfig
+from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import client_side
 from f3ocus_jax.importance import Importance
 from f3ocus_jax.models.blocks import lora
@@ -33,6 +34,21 @@ def test_local_training_takes_steps_of_adamw():
         change, state = optimizer.update(slope, state, weights)
         np.testing.assert_allclose(change, -rate * (moved + decay * weights), rtol=1e-3)
         weights = weights + np.asarray(change)
+
+
+def test_local_training_may_take_plain_steps_of_sgd():
+    settings = TrainingConfig(optimizer="sgd", learning_rate=0.5, weight_decay=0.2)
+    optimizer = client_side.make_local_optimizer(settings)
+    weights, slope = np.array([2.0, -1.0], np.float32), np.array([0.5, -2.0], np.float32)
+    state = optimizer.init(weights)
+    for _ in range(2):
+        change, state = optimizer.update(slope, state, weights)
+        np.testing.assert_array_equal(change, -0.5 * slope)
+
+
+def test_sgd_has_no_moments_to_keep():
+    with pytest.raises(ConfigError, match=r"optimizer_state = 'kept', must be 'reset' where .*sgd"):
+        TrainingConfig(optimizer="sgd", optimizer_state="kept")
 
 
 @pytest.mark.parametrize(
