@@ -17,7 +17,7 @@ from f3ocus_jax.models.huggingface.extra_files import FILES as EXTRA_FILES
 from f3ocus_jax.models.huggingface.seal import WEIGHT_FILES
 from tfds_medvqa.common import integrity
 
-SECTIONS = ("aggregation.", "checkpoint.", "federated.", "limits.", "selection.")
+SECTIONS = ("aggregation.", "checkpoint.", "federated.", "limits.", "profile.", "selection.")
 """Beginnings of settings that the server alone uses, or each member for itself."""
 
 OF_MASKING = ("aggregation.clip_norm", "aggregation.weights", "limits.minimum_sharers")

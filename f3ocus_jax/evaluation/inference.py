@@ -81,7 +81,8 @@ def make_batched_predict(
     Returns:
       (params, examples) -> Outputs, as NumPy arrays.
     """
-    over_batches = placement.make_map(predict_batch, placement=placement_name)
+    named = jax.named_scope("evaluate")(predict_batch)
+    over_batches = placement.make_map(named, placement=placement_name)
 
     def predict(params: Params, examples: Examples) -> Outputs:
         count = len(examples)

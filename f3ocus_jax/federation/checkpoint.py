@@ -38,8 +38,10 @@ MAY_DIFFER = (
     "federated.clients_in_memory",
     "federated.placement",
     "federated.rounds",
+    "profile.rounds",
 )
-"""Settings that a resumed run may change: paths, placement, kept features, number of rounds."""
+"""Settings that a resumed run may change: paths, placement, rounds, and what it leaves beside its
+records."""
 
 OF_OWN_DATA = (
     "data.answer_separator",

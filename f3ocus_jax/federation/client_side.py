@@ -146,6 +146,7 @@ def _make_score(
     else:
         measure = settings.make("score", context)
 
+    @jax.named_scope("score")
     def score(
         shared: Shared, memory: ClientMemory, batch: Batch, key: jax.Array
     ) -> tuple[Importance, ClientMemory]:
@@ -195,6 +196,7 @@ def _make_train(
 ) -> Train:
     run = _make_local(model, settings, privacy, loss, skip_frozen)
 
+    @jax.named_scope("train")
     def train(
         shared: Shared, memory: ClientMemory, task: LocalTask
     ) -> tuple[ClientUpdate, ClientMemory]:

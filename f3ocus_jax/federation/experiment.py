@@ -12,6 +12,7 @@ from f3ocus_jax.federation import (
     agreement,
     checkpoint,
     compiling,
+    profiling,
     results,
     resuming,
     run_folder,
@@ -40,7 +41,7 @@ def run(
     Args:
       config: Settings of the run.
       workdir: Absolute path of a folder for checkpoints/, records.jsonl, tensorboard/, figures/,
-        the final table and the final model.
+        profile/, the final table and the final model.
       with_figures: False to leave the figures out, which take seconds.
       make_parts: Builds the parts of the run, once no other process can write to the workdir.
 
@@ -70,7 +71,8 @@ def run(
                 records.append(evaluate_start(parts, notify))
                 _keep(parts, records, state, memory, checkpoints, outlets)
             while int(state.round) < parts.last_round:
-                state, memory, record = next_round(parts, state, memory, notify)
+                with profiling.profiled(config.profile, workdir, int(state.round) + 1):
+                    state, memory, record = next_round(parts, state, memory, notify)
                 records.append(record)
                 check_ownership()
                 _keep(parts, records, state, memory, checkpoints, outlets)

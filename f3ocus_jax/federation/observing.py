@@ -1,8 +1,13 @@
-"""Timing and progress of a round's stages, added from outside; compiling is timed apart."""
+"""Timing, progress and marks in a profile of a round's stages, added from outside.
+
+Compiling is timed apart.
+"""
 
 import time
 from collections.abc import Callable
 from typing import Any
+
+import jax
 
 from f3ocus_jax.federation import compiling
 from f3ocus_jax.federation.round import Stages
@@ -43,12 +48,14 @@ def observe(
     def add(name: str, taken: float) -> None:
         seconds[name] = round(seconds.get(name, 0.0) + taken, 4)
 
-    def watched(stage: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def watched(field: str, name: str) -> Callable[..., Any]:
+        stage = getattr(stages, field)
+
         def run(*inputs: Any) -> Any:
             if name not in seconds:
                 notify(number, name, 0, clients)
             start = time.perf_counter()
-            with compiling.recorded() as spans:
+            with compiling.recorded() as spans, jax.profiler.TraceAnnotation(field):
                 result = stage(*inputs)
             taken = time.perf_counter() - start
             compiled = min(taken, compiling.total_seconds(spans))
@@ -59,5 +66,5 @@ def observe(
 
         return run
 
-    wrapped = {field: watched(getattr(stages, field), name) for field, name in STAGE_NAMES.items()}
+    wrapped = {field: watched(field, name) for field, name in STAGE_NAMES.items()}
     return Stages(**wrapped), seconds

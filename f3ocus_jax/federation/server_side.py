@@ -175,6 +175,7 @@ def make_receive(
     def start(rows_L: Rows, head: Params) -> Total:
         return layerwise.make_empty_sum(rows_L, head) if streams else ()
 
+    @jax.named_scope("aggregate")
     def receive(
         total: Any,
         rows_L: Rows,
@@ -249,6 +250,7 @@ def _make_noised_step(
     _, apply = server_optimizer.make_server_optimizer(settings)
 
     @jax.jit
+    @jax.named_scope("aggregate")
     def step(state: ServerState, total: WeightedSum, trained: Any, key_data: Any) -> ServerState:
         update = noise.noised_mean(
             total,
@@ -284,10 +286,12 @@ def make_server_step(settings: AggregationConfig, apply: server_optimizer.Apply,
     """
 
     @jax.jit
+    @jax.named_scope("aggregate")
     def apply_update(state: ServerState, update: AggregatedUpdate) -> ServerState:
         return _apply_update(apply, state, update)
 
     @jax.jit
+    @jax.named_scope("aggregate")
     def step_by_mean(state: ServerState, total: WeightedSum) -> ServerState:
         return apply_update(state, layerwise.weighted_mean(total))
 

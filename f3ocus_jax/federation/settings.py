@@ -227,6 +227,19 @@ class CheckpointConfig(Periodic, Section):
 
 
 @dataclasses.dataclass(frozen=True)
+class ProfileConfig(Section):
+    """Rounds whose time is looked at in detail."""
+
+    rounds: tuple[int, ...] = setting(
+        (),
+        "Rounds of which a trace is written to profile/ of the workdir, for XProf and Perfetto; "
+        "round 1 is mostly compiling. Empty for none.",
+        at_least=1,
+        bits=64,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class ExperimentConfig(Section):
     """One federated run: everything `f3ocus_jax.train` needs to know."""
 
@@ -244,6 +257,7 @@ class ExperimentConfig(Section):
     distributed: DistributedConfig = section(DistributedConfig)
     evaluation: EvaluationConfig = section(EvaluationConfig)
     checkpoint: CheckpointConfig = section(CheckpointConfig)
+    profile: ProfileConfig = section(ProfileConfig)
 
     def __post_init__(self) -> None:
         """Checks conditions on several sections."""
@@ -268,6 +282,9 @@ class ExperimentConfig(Section):
         allowed = "0 with config.distributed.own_data: features of examples stay on their host"
         shared = not self.distributed.own_data
         self.require(not kept or shared, "evaluation.features", allowed)
+        last = self.federated.rounds
+        allowed = f"rounds from 1 to config.federated.rounds = {last}"
+        self.require(max(self.profile.rounds, default=0) <= last, "profile.rounds", allowed)
         for unit, name in (("lora", "lora_rank"), ("prompt", "prompt_length")):
             size, is_trained = getattr(self.model, name), self.training.unit == unit
             allowed = f'> 0 where config.training.unit = "{unit}", and 0 elsewhere'

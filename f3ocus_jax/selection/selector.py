@@ -116,6 +116,7 @@ def make_select(find: Find, options: SelectorOptions) -> Select:
     """
 
     @jax.jit
+    @jax.named_scope("select")
     def select(
         key: jax.Array,
         scores_KL: jax.Array,
