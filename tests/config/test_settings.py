@@ -76,7 +76,7 @@ def test_defaults_are_possible_and_parse_to_themselves(kind):
 def test_a_bound_holds_at_its_edge(kind, name, bound):
     row = DECLARED[kind, name]
     is_tuple = isinstance(row.default, tuple)
-    number = type(row.default[0] if is_tuple else row.default)
+    number = type(next(iter(row.default), 0) if is_tuple else row.default)
     edge = number(getattr(row.setting, bound))
     possible, impossible = (beside(edge, bound, inside=inside) for inside in (True, False))
     assert row.setting.problem((possible,) if is_tuple else possible) is None
