@@ -58,6 +58,19 @@ class Batch:
 
 
 @struct.dataclass
+class Controls:
+    """Control variates of SCAFFOLD, estimates of a mean gradient.
+
+    Attributes:
+      rows: Pytree of the layers, with leading axis L, or R for chosen ones.
+      head: Pytree of the head.
+    """
+
+    rows: Rows
+    head: Params
+
+
+@struct.dataclass
 class ServerState:
     """Everything the server keeps from round to round.
 
@@ -68,6 +81,7 @@ class ServerState:
       front_mask_PKL: bool, layer choices of the last Pareto front, which seed the next search;
         unused rows are all False.
       optimizer: State of the server's optimizer, for every layer and for the head.
+      controls: The server's `Controls`; None without `training.controls`.
     """
 
     rows_L: Rows
@@ -75,6 +89,7 @@ class ServerState:
     round: Array
     front_mask_PKL: Array
     optimizer: Any = ()
+    controls: Controls | None = None
 
 
 @struct.dataclass
@@ -93,6 +108,7 @@ class ClientMemory:
       optimizer: State of the client's optimizer for every layer and for the head, see
         `clients.layer_optimizer`; None unless `training.optimizer_state` is "kept".
       head: The client's own answer head; None unless `training.head` is "personal".
+      controls: The client's `Controls` of all layers; None without `training.controls`.
     """
 
     vectors_LNC: Array | None = None
@@ -101,11 +117,13 @@ class ClientMemory:
     scored_in: Array | None = None
     optimizer: Any = None
     head: Params = None
+    controls: Controls | None = None
 
     @property
     def of_training(self) -> "ClientMemory":
         """What local training reads and changes, without the rest."""
-        return ClientMemory(personal_L=self.personal_L, optimizer=self.optimizer, head=self.head)
+        names = ("personal_L", "optimizer", "head", "controls")
+        return ClientMemory(**{name: getattr(self, name) for name in names})
 
 
 @dataclasses.dataclass(frozen=True)

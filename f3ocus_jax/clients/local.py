@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from f3ocus_jax.clients import gradient, layer_optimizer
+from f3ocus_jax.clients import controls, gradient, layer_optimizer
 from f3ocus_jax.clients.gradient import ActivationBuffer, ClientParams
 from f3ocus_jax.clients.passes import Choice
 from f3ocus_jax.models import base, units
 from f3ocus_jax.models.base import Model
-from f3ocus_jax.types import Array, Batch, Params, Rows
+from f3ocus_jax.types import Array, Batch, Controls, Params, Rows
 
 
 @struct.dataclass
@@ -42,6 +42,8 @@ class LocalTask:
       optimizer: State that the client's optimizer has kept, see `layer_optimizer`; None to start
         from a new one.
       noise: Noise of its gradients, for training with differential privacy; None without.
+      controls: The server's controls of the chosen layers and of the head; None without any.
+      own_controls: The client's controls of all layers, likewise.
       trains_head: False to keep the head as it is. Static: training without it is another program,
         which computes no gradient of the head.
     """
@@ -52,6 +54,8 @@ class LocalTask:
     personal_L: Rows = None
     optimizer: Any = None
     noise: LocalNoise | None = None
+    controls: Controls | None = None
+    own_controls: Controls | None = None
     trains_head: bool = struct.field(pytree_node=False, default=True)
 
 
@@ -131,7 +135,7 @@ def make_local_training(
         if not task.trains_head:
             run, start = _with_frozen_head(run, head), (start[0], {})
         used, state = start_optimizer(optimizer, start, task)
-        step = make_step(run, used, proximal, start)
+        step = make_step(run, used, proximal, start, _correction(task))
         (trained, state, _), losses_S = take_steps(step, (start, state, buffer), task)
         head = trained[1] if task.trains_head else head
         return LocalUpdate(trained[0], head, losses_S, optimizer=keep_optimizer(state, task))
@@ -159,6 +163,15 @@ def keep_optimizer(state: Any, task: LocalTask) -> Any:
     return layer_optimizer.put(task.optimizer, task.choice, trained)
 
 
+def _correction(task: LocalTask) -> ClientParams | None:
+    """Returns what the control variates add to every gradient of a task; None without any."""
+    if task.controls is None or task.own_controls is None:
+        return None
+    own = controls.take(task.own_controls, task.choice)
+    rows_R, head = controls.correction(task.controls, own)
+    return rows_R, head if task.trains_head else {}
+
+
 def _with_frozen_head(run: Run, head: Params) -> Run:
     """Makes the gradient of the rows alone; that of the head is dead code, which XLA removes."""
 
@@ -176,6 +189,7 @@ def make_step(
     optimizer: optax.GradientTransformation,
     proximal: float,
     start: ClientParams,
+    correction: ClientParams | None = None,
 ) -> Callable[[tuple, Batch], tuple[tuple, jax.Array]]:
     """Makes one step.
 
@@ -184,6 +198,7 @@ def make_step(
       optimizer: Optimizer of rows and head.
       proximal: FedProx mu.
       start: Parameters at the start of the round.
+      correction: Added to every gradient; None for nothing.
 
     Returns:
       ((trained, optimizer state, buffer), batch) -> (the same, loss []).
@@ -197,6 +212,8 @@ def make_step(
         value, gradients, buffer = run(trained, batch, buffer)
         if proximal:
             gradients = jax.tree.map(add_proximal, gradients, trained, start)
+        if correction is not None:
+            gradients = jax.tree.map(jnp.add, gradients, correction)
         updates, state = optimizer.update(gradients, state, trained)
         return (optax.apply_updates(trained, updates), state, buffer), value
 

@@ -89,6 +89,11 @@ class TrainingConfig(Section):
         at_least=0,
         at_most=1e6,
     )
+    controls: bool = setting(
+        False,
+        "If True, server and clients keep control variates, which take the clients' drift out of "
+        'their steps, as in SCAFFOLD. Needs optimizer = "sgd"; not for deployments.',
+    )
     dual_adapters: bool = setting(
         False,
         "If True, every client has adapters of its own beside the shared ones, and both teach each "
@@ -104,6 +109,11 @@ class TrainingConfig(Section):
         fits = self.optimizer == ADAMW or self.optimizer_state == RESET
         allowed = f"{RESET!r} where optimizer = {self.optimizer!r}, which has no moments"
         self.require(fits, "optimizer_state", allowed)
+        exact = {"optimizer": SGD, "proximal": 0, "dual_adapters": False}
+        for name, needed in exact.items() if self.controls else ():
+            self.require(getattr(self, name) == needed, name, f"{needed!r} with training.controls")
+        allowed = "that of all clients with training.controls"
+        self.require(not self.controls or self.head != PERSONAL, "head", allowed)
         plain: dict[str, Any] = {"unit": "adapter", "precision": "float32", "accumulate": 1}
         plain |= {"proximal": 0, "optimizer_state": RESET}
         for name, needed in plain.items() if self.dual_adapters else ():

@@ -81,6 +81,9 @@ class DeployedConfig(ExperimentConfig):
         classifies = self.model.answering == CLASSIFY
         allowed = f"a file where config.model.answering = {self.model.answering!r}"
         require(classifies or bool(answers), "deployment.answers", answers, allowed)
+        allowed = "False: messages have no place for controls"
+        has_controls = self.training.controls
+        require(not has_controls, "training.controls", has_controls, allowed)
         kept, allowed = self.evaluation.features, "0: features of examples stay at their site"
         require(kept == 0, "evaluation.features", kept, allowed)
 

@@ -69,6 +69,8 @@ def check_state(config: ExperimentConfig, rows_L: Rows, head: Params, clients: i
         needs["config.training.dual_adapters = True"] = clients * rows
     if config.training.optimizer_state == KEPT:
         needs[f'config.training.optimizer_state = "{KEPT}"'] = 2 * clients * (rows + own_head)
+    if config.training.controls:
+        needs["config.training.controls = True"] = clients * (rows + own_head)
     if config.training.head == PERSONAL:
         needs[f'config.training.head = "{PERSONAL}"'] = clients * own_head
     least_memory.require_room(needs)

@@ -10,7 +10,7 @@ import numpy as np
 
 from f3ocus_jax import _xla, hosts
 from f3ocus_jax.aggregation import server_optimizer
-from f3ocus_jax.clients import layer_optimizer, placement
+from f3ocus_jax.clients import controls, layer_optimizer, placement
 from f3ocus_jax.clients.settings import KEPT, PERSONAL, TrainingConfig
 from f3ocus_jax.data import own_data
 from f3ocus_jax.data.examples import ClientData
@@ -262,12 +262,14 @@ def make_start(
         round=jnp.int32(0),
         front_mask_PKL=np.zeros((config.selection.population, clients, layers), bool),
         optimizer=init(rows_L, head),
+        controls=controls.make_controls(rows_L, head) if config.training.controls else None,
     )
     memory = ClientMemory(
         vectors_LNC=_no_vectors(config.importance, head, clients, layers),
         personal_L=repeat_for_clients(rows_L, clients) if config.training.dual_adapters else None,
         optimizer=_no_moments(config.training, rows_L, head, clients),
         head=repeat_for_clients(head, clients) if config.training.head == PERSONAL else None,
+        controls=None if state.controls is None else repeat_for_clients(state.controls, clients),
         **_no_scores(config.importance, clients, layers),
     )
     return frozen, state, memory

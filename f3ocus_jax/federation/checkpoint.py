@@ -1,5 +1,6 @@
 """Checkpoints of a run: one Orbax step per kept round, and the settings it is bound to."""
 
+import dataclasses
 import functools
 import hashlib
 import importlib.metadata
@@ -355,14 +356,16 @@ def _to_item(state: ServerState, memory: ClientMemory) -> dict[str, Any]:
         item |= {"importance_KL": memory.importance_L, "scored_in_K": memory.scored_in}
     # Only where there are any: an item of None would be missing in earlier checkpoints.
     own = {"local_optimizer_K": memory.optimizer, "head_K": memory.head}
+    own |= {"controls": state.controls, "controls_K": memory.controls}
     return item | {name: value for name, value in own.items() if value is not None}
 
 
 def _from_item(item: Mapping[str, Any]) -> tuple[ServerState, ClientMemory]:
     names = ("rows_L", "head", "round", "front_mask_PKL", "optimizer")
     state = ServerState(**{name: item[name] for name in names})
-    kept = map(item.get, ("importance_KL", "scored_in_K", "local_optimizer_K", "head_K"))
-    return state, ClientMemory(item["vectors_KLNC"], item["personal_KL"], *kept)
+    own = ("importance_KL", "scored_in_K", "local_optimizer_K", "head_K", "controls_K")
+    memory = ClientMemory(item["vectors_KLNC"], item["personal_KL"], *map(item.get, own))
+    return dataclasses.replace(state, controls=item.get("controls")), memory
 
 
 @functools.cache

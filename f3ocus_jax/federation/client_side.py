@@ -15,7 +15,7 @@ import optax
 from flax import struct
 
 from f3ocus_jax.aggregation.layerwise import is_finite
-from f3ocus_jax.clients import LocalTask, feddat, local
+from f3ocus_jax.clients import LocalTask, controls, feddat, local
 from f3ocus_jax.clients.local import LocalUpdate
 from f3ocus_jax.clients.settings import DECAY_MATRICES, SGD, TrainingConfig
 from f3ocus_jax.config.kept import kept
@@ -26,7 +26,7 @@ from f3ocus_jax.models.base import Model
 from f3ocus_jax.privacy.scores import make_private_score
 from f3ocus_jax.privacy.settings import EXAMPLE, NOT_PRIVATE, PrivacyConfig
 from f3ocus_jax.privacy.training import make_private_training
-from f3ocus_jax.types import Array, Batch, ClientMemory, Params, Rows
+from f3ocus_jax.types import Array, Batch, ClientMemory, Controls, Params, Rows
 
 VECTORS = ("bias", "scale")
 """Names of the parameters that are no matrices, in every family, adapter and head."""
@@ -45,12 +45,15 @@ class ClientUpdate:
         nothing that a client would send.
       losses_S: float32, loss of every step before it is taken; 0 for a step that was skipped.
       finite: bool [], False if personal layers became NaN or infinite, which the server cannot see.
+      controls: Change of the client's controls of the chosen layers and of the head; None without
+        any.
     """
 
     rows_R: Rows
     head: Params
     losses_S: Array
     finite: Array
+    controls: Controls | None = None
 
 
 Score = Callable[[Shared, ClientMemory, Batch, jax.Array], tuple[Importance, ClientMemory]]
@@ -171,6 +174,25 @@ def _own(made: LocalUpdate, memory: ClientMemory) -> dict[str, Any]:
     return {name: getattr(made, name) for name in names if getattr(memory, name) is not None}
 
 
+def _control_change(
+    shared: Shared, task: LocalTask, made: LocalUpdate, rate: float
+) -> Controls | None:
+    """Returns the change of a client's controls by a task; None in a run without controls."""
+    if task.controls is None:
+        return None
+    planned = task.batches_S.labels_B.shape[0]
+    change = controls.control_change(
+        task.controls,
+        (task.choice.take(shared[1]), shared[2]),
+        (made.rows_R, made.head),
+        steps=jnp.minimum(task.steps, planned),
+        rate=rate,
+    )
+    if task.trains_head:
+        return change
+    return dataclasses.replace(change, head=jax.tree.map(jnp.zeros_like, change.head))
+
+
 def _make_local(
     model: Model, settings: TrainingConfig, privacy: PrivacyConfig, loss: str, skip_frozen: bool
 ) -> local.Train:
@@ -201,8 +223,13 @@ def _make_train(
         shared: Shared, memory: ClientMemory, task: LocalTask
     ) -> tuple[ClientUpdate, ClientMemory]:
         given = {"personal_L": memory.personal_L, "optimizer": memory.optimizer}
-        made = run(*_with_own_head(shared, memory), dataclasses.replace(task, **given))
+        task = dataclasses.replace(task, **given, own_controls=memory.controls)
+        made = run(*_with_own_head(shared, memory), task)
         kept = _own(made, memory)
+        change = _control_change(shared, task, made, settings.learning_rate)
+        if change is not None and memory.controls is not None:
+            layers_R = task.choice.layers_R
+            kept["controls"] = controls.add_rows(memory.controls, change, layers_R, 1.0)
         if not kept:
             return ClientUpdate(made.rows_R, made.head, made.losses_S, jnp.bool_(True)), memory
         finite = is_finite(made)
@@ -210,7 +237,7 @@ def _make_train(
             before = getattr(memory, name)
             kept[name] = jax.tree.map(functools.partial(jnp.where, finite), after, before)
         head = made.head if memory.head is None else shared[2]
-        update = ClientUpdate(made.rows_R, head, made.losses_S, finite)
+        update = ClientUpdate(made.rows_R, head, made.losses_S, finite, change)
         return update, dataclasses.replace(memory, **kept)
 
     return train

@@ -8,7 +8,7 @@ from typing import Any
 import ml_collections
 
 import tfds_medvqa
-from f3ocus_jax.aggregation.weights import STEPS
+from f3ocus_jax.aggregation.weights import EQUAL, STEPS
 from f3ocus_jax.clients.settings import SGD
 from f3ocus_jax.config import defaults
 from f3ocus_jax.federation.settings import ExperimentConfig
@@ -34,6 +34,7 @@ PEFT_UNITS = {
 
 FULL_BY_SGD: dict[str, dict[str, dict[str, Any]]] = {
     "fednova": {"aggregation": {"weights": STEPS}},
+    "scaffold": {"training": {"controls": True}, "aggregation": {"weights": EQUAL}},
 }
 """Methods after the paper in which every client trains all blocks by SGD, with their settings."""
 

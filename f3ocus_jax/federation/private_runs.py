@@ -23,6 +23,9 @@ def conditions(config: Any) -> Iterator[Condition]:
     Args:
       config: An `ExperimentConfig`.
     """
+    if config.privacy.unit in (EXAMPLE, CLIENT):
+        allowed = f"False with config.privacy.unit = {config.privacy.unit!r}: no noise covers them"
+        yield not config.training.controls, "training.controls", allowed
     if config.privacy.unit == EXAMPLE:
         yield from _of_examples(config)
     if config.privacy.unit == CLIENT:

@@ -22,7 +22,7 @@ from f3ocus_jax.aggregation.layerwise import (
     WeightedSum,
 )
 from f3ocus_jax.aggregation.settings import AggregationConfig
-from f3ocus_jax.clients import placement
+from f3ocus_jax.clients import controls, placement
 from f3ocus_jax.config.kept import kept
 from f3ocus_jax.federation.budgets import Budgets
 from f3ocus_jax.federation.client_side import ClientUpdate
@@ -30,7 +30,7 @@ from f3ocus_jax.federation.settings import SelectionConfig
 from f3ocus_jax.privacy import noise, secret
 from f3ocus_jax.privacy.settings import CLIENT, NOT_PRIVATE, PrivacyConfig
 from f3ocus_jax.selection import Selection
-from f3ocus_jax.types import Array, Params, Rows, ServerState, UpdateNorms
+from f3ocus_jax.types import Array, Controls, Params, Rows, ServerState, UpdateNorms
 
 Total = WeightedSum | tuple[()]
 """Running sum of the updates received so far; empty for rules that need all updates at once."""
@@ -46,6 +46,7 @@ class ReceivedUpdate:
       norm: float32 [], norm of the change before any clipping.
       change: Change of the parameters, if all clients' changes are needed at once; None otherwise.
       weight: Weight of the client in the mean, with the change.
+      controls: Change of the client's controls; None in a run without any.
     """
 
     losses_S: Array
@@ -53,6 +54,7 @@ class ReceivedUpdate:
     norm: Array
     change: Change | None
     weight: Any
+    controls: Controls | None = None
 
 
 Start = Callable[[Rows, Params], Total]
@@ -126,6 +128,7 @@ def make_server_side(
     weigh, judge = _make_weigh(aggregation), make_judge(aggregation)
     most = budgets.participation.most
     step = _with_noise(aggregation, privacy, most) if is_private else _make_step(aggregation, most)
+    step = _with_controls(step, judge, len(budgets.budgets_K))
     receive_all = _make_receive_all(aggregation)
     return ServerSide(
         choose=_make_choose(budgets, selection),
@@ -189,10 +192,11 @@ def make_receive(
         norm = layerwise.global_norm(change)
         change = layerwise.clip_to_norm(change, settings.clip_norm)
         if not streams:
-            return total, ReceivedUpdate(update.losses_S, finite, norm, change, weight)
+            held = (change, weight, update.controls)
+            return total, ReceivedUpdate(update.losses_S, finite, norm, *held)
         counted = jax.tree.map(lambda leaf: leaf * finite, weight)
         total = layerwise.add_update(total, change, trained, counted)
-        return total, ReceivedUpdate(update.losses_S, finite, norm, None, None)
+        return total, ReceivedUpdate(update.losses_S, finite, norm, None, None, update.controls)
 
     return start, receive
 
@@ -263,6 +267,22 @@ def _make_noised_step(
         return _apply_update(apply, state, update)
 
     return step
+
+
+def _with_controls(step: Step, judge: Judge, clients: int) -> Step:
+    """Makes a step that also updates the server's controls, in a run that has them."""
+
+    def step_all(
+        state: ServerState, total: Any, received_K: Any, trained_K: TrainedLayers
+    ) -> ServerState:
+        after = step(state, total, received_K, trained_K)
+        if state.controls is None:
+            return after
+        used_K, layers_KR = judge(received_K).accepted_K, trained_K.layers_R
+        given = (received_K.controls, layers_KR, used_K, clients)
+        return dataclasses.replace(after, controls=controls.add_changes(state.controls, *given))
+
+    return step_all
 
 
 def _apply_update(

@@ -28,10 +28,11 @@ TITLES = {
     "promptfl": "PromptFL",
     "f3ocus": "F³OCUS",
     "fednova": "FedNova",
+    "scaffold": "SCAFFOLD",
 }
 """Methods as the paper writes them, in its order, then those after the paper."""
 
-PEFT = ("full", "adap", "feddat", "ln", "lora", "bias", "promptfl", "fednova")
+PEFT = ("full", "adap", "feddat", "ln", "lora", "bias", "promptfl", "fednova", "scaffold")
 """Methods that train all layers, in a unit of their own."""
 
 

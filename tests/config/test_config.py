@@ -56,6 +56,13 @@ def test_fednova_trains_all_blocks_by_sgd_and_normalises_steps():
     assert config.aggregation.weights == "steps"
 
 
+def test_scaffold_trains_all_blocks_by_sgd_with_controls_and_counts_clients_equally():
+    config = parsing.parse(ExperimentConfig, phantom.get_config("tiny_scaffold"))
+    assert (config.training.unit, config.federated.budgets) == ("block", ())
+    assert (config.training.optimizer, config.training.controls) == ("sgd", True)
+    assert config.aggregation.weights == "equal"
+
+
 def test_every_score_is_a_method():
     scores = {phantom.get_config(method).importance.score for method in presets.METHODS}
     assert scores == set(importance.SCORES)

@@ -129,6 +129,10 @@ def test_a_run_folder_gets_the_settings_of_a_federated_run():
         ({"deployment__sites": ()}, r"deployment\.sites = \(\), must be"),
         ({"deployment__sites": ("a", "a")}, r"deployment\.sites = .*, each once"),
         (
+            {"training__optimizer": "sgd", "training__controls": True},
+            r"training\.controls = True, must be False: messages",
+        ),
+        (
             {"distributed__own_data": False, "evaluation__features": 3},
             r"evaluation\.features = 3, must be 0",
         ),

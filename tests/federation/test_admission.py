@@ -127,8 +127,9 @@ def test_the_memory_of_this_machine_is_that_of_the_host_or_less_in_a_container(
     [
         ({"training__optimizer_state": "kept"}, 2 * (4 * 300 + 50)),
         ({"training__head": "personal"}, 50),
+        ({"training__controls": True, "training__optimizer": "sgd"}, 4 * 300 + 50),
     ],
-    ids=["moments", "heads"],
+    ids=["moments", "heads", "controls"],
 )
 def test_what_clients_keep_counts_with_clients(settings, held, monkeypatch):
     config = read_config("tiny", **settings, selection__population=2)
@@ -136,7 +137,8 @@ def test_what_clients_keep_counts_with_clients(settings, held, monkeypatch):
     head = {"weight": jax.ShapeDtypeStruct((50,), "float32")}
     monkeypatch.setattr(least_memory, "machine_bytes", lambda: 9 * (4 * held + 2 * 4))
     admission.check_state(config, rows_L, head, 9)
-    ((name, value),) = settings.items()
-    wanted = f'config.{name.replace("__", ".")} = "{value}"'
+    name, value = next(iter(settings.items()))
+    quoted = f'"{value}"' if isinstance(value, str) else value
+    wanted = f"config.{name.replace('__', '.')} = {quoted}"
     with pytest.raises(ConfigError, match=re.escape(wanted)):
         admission.check_state(config, rows_L, head, 10)

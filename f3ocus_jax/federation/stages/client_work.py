@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 from flax import struct
 
@@ -12,12 +13,12 @@ from f3ocus_jax.clients.settings import TrainingConfig
 from f3ocus_jax.data.examples import ClientData, stack_batches
 from f3ocus_jax.federation.participation import DROPPED_OUT
 from f3ocus_jax.federation.server_side import ReceivedUpdate
-from f3ocus_jax.federation.stages.client_axis import take_clients
+from f3ocus_jax.federation.stages.client_axis import repeat_for_clients, take_clients
 from f3ocus_jax.models import head as head_lib
 from f3ocus_jax.privacy import batches as private_batches
 from f3ocus_jax.privacy.batches import PrivateBatches
 from f3ocus_jax.privacy.settings import EXAMPLE, NOT_PRIVATE, PrivacyConfig
-from f3ocus_jax.types import ClientMemory, Params, TrainingOutcome, UpdateNorms
+from f3ocus_jax.types import ClientMemory, Controls, Params, TrainingOutcome, UpdateNorms
 
 
 @struct.dataclass
@@ -68,6 +69,7 @@ class TrainingClients:
         weights_K: LayerWeights | None,
         memory: ClientMemory,
         heads: Params,
+        controls: Controls | None = None,
     ) -> ClientWork:
         """Gathers the input of some clients, in the same shapes for all of them."""
         private, steps = self.private, int(self.planned_K.max())
@@ -84,6 +86,7 @@ class TrainingClients:
                 stack_batches(drawn),
                 steps_K[who],
                 noise=None if private is None else private.noise(some, number),
+                controls=None if controls is None else _controls_of(controls, layers_KR[who]),
                 trains_head=self.settings.trains_head(number),
             ),
             trained=self.trained(number, who, layers_KR, heads),
@@ -120,6 +123,15 @@ class TrainingClients:
         steps_K = steps_K * trained_K
         straggled_K = trained_K & (steps_K < self.planned_K)
         return TrainingOutcome(left_out, losses_KS, steps_K, straggled_K, norms)
+
+
+def _controls_of(controls: Controls, layers_KR: np.ndarray) -> Controls:
+    """Returns the server's controls of each client's layers, with a leading axis of the clients."""
+    controls = jax.device_get(controls)
+    rows_KR = jax.tree.map(
+        lambda leaf: np.take(leaf, layers_KR, axis=0, mode="clip"), controls.rows
+    )
+    return Controls(rows_KR, repeat_for_clients(controls.head, len(layers_KR)))
 
 
 def describe_clients(

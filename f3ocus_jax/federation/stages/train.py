@@ -25,7 +25,15 @@ from f3ocus_jax.federation.stages.client_work import (
     describe_clients,
 )
 from f3ocus_jax.privacy.settings import NOT_PRIVATE, PrivacyConfig
-from f3ocus_jax.types import Array, ClientMemory, Params, Rows, ServerState, TrainingOutcome
+from f3ocus_jax.types import (
+    Array,
+    ClientMemory,
+    Controls,
+    Params,
+    Rows,
+    ServerState,
+    TrainingOutcome,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +66,7 @@ class TrainingPlan:
       steps_K: int32, local steps of each client.
       weights_K: Weights of all clients, 0 for those that do not train; None at a site, which does
         not know them.
+      controls: The server's controls; None in a run without any.
     """
 
     number: int
@@ -67,6 +76,7 @@ class TrainingPlan:
     layers_KR: np.ndarray
     steps_K: np.ndarray
     weights_K: LayerWeights | None
+    controls: Controls | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,6 +210,7 @@ def make_train_stage(
         present_K: np.ndarray,
     ) -> tuple[ReceivedUpdates, ClientMemory]:
         plan = server.plan(number, mask_KL, present_K, state.head)
+        plan = dataclasses.replace(plan, controls=state.controls)
         total, indices, held, memory = run(state.rows_L, state.head, memory, plan)
         received_K = None if held is None else _received(held["received"])
         return server.conclude(plan, indices, total, received_K, state.head), memory
@@ -246,7 +257,7 @@ def make_train_clients(
 
         def gather(some: np.ndarray) -> ClientWork:
             given = (plan.layers_KR, plan.steps_K, plan.weights_K, memory, head)
-            return facts.work(plan.number, own[some], *given)
+            return facts.work(plan.number, own[some], *given, controls=plan.controls)
 
         total, made = train_clients((frozen, rows_L, head), len(own), gather)
         indices, held = hosts.gather_clients(own, made)
@@ -301,7 +312,9 @@ def _received(received: Mapping[str, Any]) -> ReceivedUpdate:
     change = None if received["change"] is None else Change(**received["change"])
     weight = None if received["weight"] is None else LayerWeights(**received["weight"])
     known = (received["losses_S"], received["finite"], received["norm"])
-    return ReceivedUpdate(*known, change, weight)
+    changed = received["controls"]
+    controls = None if changed is None else Controls(**changed)
+    return ReceivedUpdate(*known, change, weight, controls)
 
 
 def _remember(memory: ClientMemory, indices: np.ndarray, kept: dict[str, Any]) -> ClientMemory:
