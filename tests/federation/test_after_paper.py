@@ -17,7 +17,7 @@ from f3ocus_jax.errors import ConfigError
 from f3ocus_jax.federation import client_side, experiment, server_side
 from f3ocus_jax.federation.checkpoint import Checkpoints
 from f3ocus_jax.federation.client_side import ClientUpdate
-from f3ocus_jax.federation.settings import CheckpointConfig, SelectionConfig
+from f3ocus_jax.federation.settings import SelectionConfig
 from f3ocus_jax.types import Batch, ClientMemory, ServerState
 from tests.helpers.configs import read_config, without_times
 
@@ -246,21 +246,6 @@ def test_controls_are_not_covered_by_the_noise_of_differential_privacy(unit):
         read_config("tiny_scaffold", **private)
 
 
-def test_controls_come_back_from_a_checkpoint_bit_for_bit(tmp_path):
-    empty, memories = with_head()
-    empty = dataclasses.replace(empty, front_mask_PKL=np.zeros((1, 3, 2), bool))
-    kept = jax.tree.map(lambda leaf: leaf + 0.1, empty.controls)
-    state = dataclasses.replace(empty, controls=kept)
-    memory = ClientMemory(controls=jax.tree.map(lambda leaf: -3 * leaf, kept))
-    with Checkpoints(tmp_path, CheckpointConfig(), {}) as checkpoints:
-        checkpoints.save(state, memory, [])
-        *found, _ = checkpoints.restore(empty, memories[0])
-    assert jax.tree.structure(found) == jax.tree.structure([state, memory])
-    pairs = zip(jax.tree.leaves(found), jax.tree.leaves([state, memory]), strict=True)
-    for one, other in pairs:
-        np.testing.assert_array_equal(one, other)
-
-
 @pytest.mark.slow
 def test_a_run_of_scaffold_resumes_bit_for_bit_and_its_control_is_the_mean(data_dir, tmp_path):
     for name in ("whole", "parts"):
@@ -276,8 +261,7 @@ def test_a_run_of_scaffold_resumes_bit_for_bit_and_its_control_is_the_mean(data_
         tmp_path / "parts/checkpoints", whole.checkpoint, parts.settings
     ) as checkpoints:
         state, memory, _ = checkpoints.restore(parts.start, parts.memory)
-    for mean, own_K in zip(
-        jax.tree.leaves(state.controls), jax.tree.leaves(memory.controls), strict=True
-    ):
+    pairs = zip(*(jax.tree.leaves(each.controls) for each in (state, memory)), strict=True)
+    for mean, own_K in pairs:
         np.testing.assert_allclose(mean, np.mean(own_K, axis=0), atol=1e-5)
-        assert np.any(own_K)
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(state.controls))

@@ -1,3 +1,4 @@
+import dataclasses
 import types
 
 import jax
@@ -12,7 +13,7 @@ from f3ocus_jax.federation import assembly, checkpoint, sealed_steps
 from f3ocus_jax.federation.checkpoint import Checkpoints, check_settings, directory
 from f3ocus_jax.federation.settings import CheckpointConfig
 from f3ocus_jax.models import foundation as foundation_lib
-from f3ocus_jax.types import ClientMemory, ClientRecord, RoundRecord, ServerState
+from f3ocus_jax.types import ClientMemory, ClientRecord, Controls, RoundRecord, ServerState
 from tests.helpers.configs import read_config
 
 MEMORY = ClientMemory(np.arange(6, dtype=np.float32).reshape(1, 3, 2, 1), {"bias": np.ones((1, 3))})
@@ -59,6 +60,24 @@ def test_a_round_comes_back_bit_for_bit_with_all_records(tmp_path):
         np.testing.assert_array_equal(leaf, expected)
         assert leaf.dtype == expected.dtype
     assert records == [record(number, 0.1 * (number + 1)) for number in range(2)] + [record(2, 0.3)]
+
+
+def test_controls_come_back_bit_for_bit(tmp_path):
+    def with_controls(value):
+        own = Controls({"kernel": jnp.full((3, 2), value)}, {"kernel": jnp.full(2, -value)})
+        memory = dataclasses.replace(
+            MEMORY, controls=jax.tree.map(lambda leaf: 3 * leaf[None], own)
+        )
+        return dataclasses.replace(state(1), controls=own), memory
+
+    config, expected = CheckpointConfig(), with_controls(0.1)
+    with Checkpoints(tmp_path, config, SETTINGS) as checkpoints:
+        checkpoints.save(*expected, [record(1, 0.5)])
+    with Checkpoints(tmp_path, config, SETTINGS) as checkpoints:
+        *found, _ = checkpoints.restore(*with_controls(0.0))
+    assert jax.tree.structure(tuple(found)) == jax.tree.structure(expected)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(

@@ -312,7 +312,7 @@ def _received(received: Mapping[str, Any]) -> ReceivedUpdate:
     change = None if received["change"] is None else Change(**received["change"])
     weight = None if received["weight"] is None else LayerWeights(**received["weight"])
     known = (received["losses_S"], received["finite"], received["norm"])
-    changed = received["controls"]
+    changed = received.get("controls")
     controls = None if changed is None else Controls(**changed)
     return ReceivedUpdate(*known, change, weight, controls)
 
