@@ -171,15 +171,19 @@ def _check_names(setting: str, given: Mapping[str, object], names: Sequence[str]
 
 def _check_algorithm(algorithm: str, wanted: selection.Requirements, picks: int) -> None:
     """Refuses limits that an algorithm does not respect."""
-    if algorithm == "own" and (wanted.least_L is not None or wanted.most_L is not None):
+    free = {
+        "own": "lets every client choose by itself and ",
+        "regularised": "lets clients choose in turn and ",
+    }
+    if algorithm in free and (wanted.least_L is not None or wanted.most_L is not None):
         raise ConfigError(
-            f"config.selection.algorithm = {algorithm!r} lets every client choose by itself and "
+            f"config.selection.algorithm = {algorithm!r} {free[algorithm]}"
             "keeps no config.limits.minimum_coverage or maximum_coverage; set them to 0 or choose "
             "a search such as nsga2"
         )
-    if algorithm == "own" and wanted.sharers is not None:
+    if algorithm in free and wanted.sharers is not None:
         raise ConfigError(
-            f"config.selection.algorithm = {algorithm!r} lets every client choose by itself and "
+            f"config.selection.algorithm = {algorithm!r} {free[algorithm]}"
             f"keeps no config.limits.minimum_sharers = {wanted.sharers}; set it to 1 or choose a "
             "search such as nsga2"
         )

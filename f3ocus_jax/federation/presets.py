@@ -18,7 +18,15 @@ from f3ocus_jax.models import FAMILIES, TINY
 PAPER_NAMES = {"random": "fd", "last": "last_k"}
 """Names of methods that differ from those of their scores."""
 
-OWN_CHOICE_SCORES = {PAPER_NAMES.get(score, score): score for score in SCORES}
+CHOICES = {"f3ocus": ("lntk", "nsga2"), "selective": ("squared_gradient", "regularised")}
+"""Methods in which the server chooses, with the clients' score and the server's algorithm."""
+
+SINCE_PAPER = ("squared_gradient",)
+"""Scores of methods after the paper, which are no methods by themselves."""
+
+OWN_CHOICE_SCORES = {
+    PAPER_NAMES.get(score, score): score for score in SCORES if score not in SINCE_PAPER
+}
 """Methods in which every client trains the layers it scores highest, with their scores."""
 
 PEFT_UNITS = {
@@ -38,7 +46,7 @@ FULL_BY_SGD: dict[str, dict[str, dict[str, Any]]] = {
 }
 """Methods after the paper in which every client trains all blocks by SGD, with their settings."""
 
-METHODS = (*OWN_CHOICE_SCORES, *PEFT_UNITS, "f3ocus", *FULL_BY_SGD)
+METHODS = (*OWN_CHOICE_SCORES, *PEFT_UNITS, *CHOICES, *FULL_BY_SGD)
 """Methods of the paper's two tables, GradFlow's variant, and methods after the paper."""
 
 SGD_LEARNING_RATE = 0.05
@@ -69,9 +77,8 @@ def set_method(config: ml_collections.ConfigDict, method: str) -> None:
         config.training.update(optimizer=SGD, learning_rate=SGD_LEARNING_RATE)
         config.update(FULL_BY_SGD[method])
         return
-    searched = method == "f3ocus"
-    config.importance.score = "lntk" if searched else OWN_CHOICE_SCORES[method]
-    config.selection.algorithm = "nsga2" if searched else "own"
+    score, algorithm = CHOICES.get(method) or (OWN_CHOICE_SCORES[method], "own")
+    config.importance.score, config.selection.algorithm = score, algorithm
 
 
 def read_variant(

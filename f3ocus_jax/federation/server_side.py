@@ -165,6 +165,7 @@ def _make_selector(settings: SelectionConfig) -> selection.Select:
         variant=settings.variant,
         pick=settings.pick,
         pick_value=settings.make("pick"),
+        disagreement_cost=settings.disagreement_cost,
     )
 
 

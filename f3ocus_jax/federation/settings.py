@@ -80,6 +80,13 @@ class SelectionConfig(Section):
         at_most=1_000_000,
         because="every round waits for all of them",
     )
+    disagreement_cost: float = setting(
+        0.01,
+        'Cost of a layer that one of two clients trains and the other does not, for "regularised" '
+        "(Sun et al., 2024); all layers of a client have an importance of 1 together.",
+        at_least=0,
+        at_most=1e6,
+    )
     pick: str = setting("knee", "Rule that picks one point of the front.", choices=PICK_VALUES)
 
     def __post_init__(self) -> None:

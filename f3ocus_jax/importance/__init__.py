@@ -25,6 +25,7 @@ SCORES = {
     "gradflow": Component(None, partial(probe.make_probe, saliency.gradflow)),
     "gradflow_preserve": Component(None, partial(probe.make_probe, saliency.gradflow_preserve)),
     "fishmask": Component(None, partial(probe.make_probe, saliency.fishmask)),
+    "squared_gradient": Component(None, partial(probe.make_probe, saliency.squared_gradient)),
     "rgn": Component(None, partial(probe.make_probe, saliency.rgn)),
     "spt": Component(SptOptions, make_spt),
     "fedselect": Component(FedSelectOptions, make_fedselect),

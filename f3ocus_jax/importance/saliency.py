@@ -54,6 +54,18 @@ def gradflow(probe: Probe) -> jax.Array:
     return norms(probe.gradient(probe.batch), probe.reduction)
 
 
+def squared_gradient(probe: Probe) -> jax.Array:
+    """Returns ‖ḡ_l‖₂², the gain of a small step of the layer (Sun et al. 2024).
+
+    Args:
+      probe: Layers and probe examples of one client.
+
+    Returns:
+      values_L, >= 0.
+    """
+    return per_layer(squares(probe.gradient(probe.batch)), probe.reduction)
+
+
 def gradflow_preserve(probe: Probe) -> jax.Array:
     """Returns |Σ θ · (H ḡ)|, the change of gradient flow in either direction.
 

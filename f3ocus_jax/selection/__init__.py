@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from f3ocus_jax.selection import exact, limits, own, random_keys, search
+from f3ocus_jax.selection import exact, limits, own, random_keys, regularised, search
 from f3ocus_jax.selection.annealing import Annealing
 from f3ocus_jax.selection.ant_colony import AntColony
 from f3ocus_jax.selection.bee_colony import BeeColony
@@ -29,6 +29,7 @@ algorithms' own publications describe them."""
 SELECTORS: dict[str, Callable[[SelectorOptions], Select]] = {
     "own": own.make_own_selector,
     "exact": exact.make_exact_selector,
+    "regularised": regularised.make_regularised_selector,
     **{
         name: partial(search.make_search, algorithm, explores=True)
         for name, algorithm in METAHEURISTICS.items()
@@ -38,7 +39,8 @@ SELECTORS: dict[str, Callable[[SelectorOptions], Select]] = {
         for name in random_keys.ALGORITHMS
     },
 }
-"""Selectors by name: own choices, the exact front, the paper's metaheuristics and evosax's."""
+"""Selectors by name: own choices, the exact front, choices that agree across clients, the paper's
+metaheuristics and evosax's."""
 
 
 def make_selector(
@@ -49,6 +51,7 @@ def make_selector(
     variant: str = "memetic",
     pick: str = "knee",
     pick_value: float = 0.0,
+    disagreement_cost: float = 0.01,
 ) -> Select:
     """Makes a selector, the server's choice of layers.
 
@@ -61,6 +64,8 @@ def make_selector(
       pick: Rule that picks one point of the front, a key of `PICKS`.
       pick_value: Largest variance allowed for "importance"; index on the front, counted from the
         least important point, for "index".
+      disagreement_cost: Cost of a layer that one of two clients trains and the other does not, for
+        "regularised".
 
     Returns:
       A `Select`, compiled once per number of clients and layers.
@@ -74,7 +79,7 @@ def make_selector(
         raise ValueError(f"selection pick {pick!r}: choose one of {sorted(PICKS)}")
     if variant not in VARIANTS:
         raise ValueError(f"selection variant {variant!r}: choose one of {sorted(VARIANTS)}")
-    options = SelectorOptions(population, generations, pick, pick_value)
+    options = SelectorOptions(population, generations, pick, pick_value, disagreement_cost)
     if variant == "memetic":
         return SELECTORS[algorithm](options)
     if algorithm not in PUBLISHED:

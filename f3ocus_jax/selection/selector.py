@@ -67,12 +67,14 @@ class SelectorOptions:
       generations: Number of generations per round.
       pick: Rule that picks one point of the front, a key of `PICKS`.
       pick_value: Argument of the pick.
+      disagreement_cost: λ of the selector "regularised".
     """
 
     population: int
     generations: int
     pick: str = "knee"
     pick_value: float = 0.0
+    disagreement_cost: float = 0.01
 
 
 class Select(Protocol):

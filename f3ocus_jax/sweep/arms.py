@@ -27,6 +27,7 @@ TITLES = {
     "bias": "Bias",
     "promptfl": "PromptFL",
     "f3ocus": "F³OCUS",
+    "selective": "Selective (Sun et al.)",
     "fednova": "FedNova",
     "scaffold": "SCAFFOLD",
 }

@@ -45,7 +45,8 @@ def test_unknown_variant_lists_the_known_ones(name):
 def test_every_method_of_the_paper_is_a_score_and_a_choice(method):
     config = parsing.parse(ExperimentConfig, phantom.get_config(f"tiny_{method}"))
     assert config.importance.score in importance.SCORES
-    assert config.selection.algorithm == ("nsga2" if method == "f3ocus" else "own")
+    of_server = {"f3ocus": "nsga2", "selective": "regularised"}
+    assert config.selection.algorithm == of_server.get(method, "own")
     assert config.federated.rounds == phantom.get_config("tiny").federated.rounds
 
 

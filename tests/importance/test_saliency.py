@@ -100,6 +100,7 @@ DEFINITIONS = {
     "snip": lambda dense: np.abs(by_layer(dense.theta * dense.gradient())).sum(axis=1),
     "grasp": grasp,
     "gradflow": lambda dense: norm(dense.gradient()),
+    "squared_gradient": lambda dense: norm(dense.gradient()) ** 2,
     "gradflow_preserve": lambda dense: np.abs(grasp(dense)),
     "fishmask": fishmask,
     "rgn": rgn,
@@ -127,7 +128,15 @@ def test_the_dense_hessian_is_the_slope_of_the_gradient():
 
 
 @pytest.mark.parametrize(
-    ("name", "power"), [("snip", 1), ("grasp", 1), ("fishmask", 1), ("gradflow", 0.5), ("rgn", 0)]
+    ("name", "power"),
+    [
+        ("snip", 1),
+        ("grasp", 1),
+        ("fishmask", 1),
+        ("gradflow", 0.5),
+        ("rgn", 0),
+        ("squared_gradient", 1),
+    ],
 )
 def test_mean_divides_by_the_elements_of_a_layer(name, power):
     """A norm becomes a root mean square, and a ratio of norms stays."""

@@ -11,7 +11,7 @@ POPULATION = 16
 SHIPPED = ("SimpleGA", "PSO", "SimulatedAnnealing", "DifferentialEvolution", "CMA_ES")
 """Of evosax's own; the others go the same way."""
 
-NAMES = ("own", "exact", *selection.METAHEURISTICS, *SHIPPED)
+NAMES = ("own", "exact", "regularised", *selection.METAHEURISTICS, *SHIPPED)
 every_selector = pytest.mark.parametrize(
     "name",
     marked(NAMES, ("PSO", "SimulatedAnnealing", "DifferentialEvolution"), extended=("CMA_ES",)),
