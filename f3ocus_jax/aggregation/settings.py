@@ -5,9 +5,10 @@ import re
 from collections.abc import Mapping
 
 from f3ocus_jax.aggregation import MEAN, RULES
+from f3ocus_jax.aggregation.low_rank import FACTORS, LOW_RANK, PRODUCT
 from f3ocus_jax.aggregation.optimizers import OPTIMIZERS
 from f3ocus_jax.aggregation.outliers import OUTLIERS, REPORT
-from f3ocus_jax.aggregation.weights import EXAMPLES, WEIGHTS
+from f3ocus_jax.aggregation.weights import EQUAL, EXAMPLES, STEPS, WEIGHTS
 from f3ocus_jax.config import Section, paths, setting
 
 
@@ -27,6 +28,13 @@ class AggregationConfig(Section):
         'Weight of a client in the mean of a layer: "examples" (training examples), "equal", or '
         '"steps" (examples, with changes divided by the local steps, as in FedNova).',
         choices=WEIGHTS,
+    )
+    low_rank: str = setting(
+        FACTORS,
+        'Mean of low-rank changes, for `training.unit` = "lora": "factors" (each map by itself, '
+        'which is not the mean change) or "product" (the mean change, by singular values; all '
+        "updates of a round are held in memory).",
+        choices=LOW_RANK,
     )
     clip_norm: float = setting(
         0.0,
@@ -67,11 +75,23 @@ class AggregationConfig(Section):
         fits = self.weights == EXAMPLES or self.rule == MEAN
         allowed = f"{EXAMPLES!r} where rule = {self.rule!r}, which has one vote per client"
         self.require(fits, "weights", allowed)
+        if self.low_rank == PRODUCT:
+            self._check_product()
+
+    def _check_product(self) -> None:
+        """Refuses what works on each map by itself."""
+        given = f"with low_rank = {PRODUCT!r}"
+        for name, only in (("rule", MEAN), ("optimizer", "fedavg")):
+            self.require(getattr(self, name) == only, name, f"{only!r} {given}")
+        self.require(self.weights != STEPS, "weights", f"{EXAMPLES!r} or {EQUAL!r} {given}")
+        rate = getattr(self, self.optimizer).learning_rate
+        self.require(rate == 1, "fedavg.learning_rate", f"1 {given}, whose maps are replaced")
 
     @property
     def streams(self) -> bool:
         """True if updates are added up as they come in, and none is kept."""
-        return self.rule == MEAN and self.outliers == REPORT
+        at_once = self.low_rank == PRODUCT or self.outliers != REPORT
+        return self.rule == MEAN and not at_once
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from f3ocus_jax.aggregation import MEAN
+from f3ocus_jax.aggregation.low_rank import FACTORS
 from f3ocus_jax.aggregation.outliers import REPORT
 from f3ocus_jax.aggregation.weights import EQUAL
 from f3ocus_jax.importance.lntk import LOSS
@@ -68,6 +69,8 @@ def _of_sums(settings: Any) -> Iterator[Condition]:
     yield settings.weights == EQUAL, "aggregation.weights", allowed
     allowed = f"{REPORT!r} {why}: a limit from the median of all norms depends on every client"
     yield settings.outliers == REPORT, "aggregation.outliers", allowed
+    allowed = f"{FACTORS!r} {why}: the noise is that of a sum, not of a product"
+    yield settings.low_rank == FACTORS, "aggregation.low_rank", allowed
     allowed = f"1 {why}: every client counts once"
     yield settings.max_weight_share == 1, "aggregation.max_weight_share", allowed
     allowed = f"0 {why}: config.privacy.clip is the limit"

@@ -13,7 +13,7 @@ import numpy as np
 from flax import struct
 
 from f3ocus_jax import selection
-from f3ocus_jax.aggregation import layerwise, outliers, robust, server_optimizer, weights
+from f3ocus_jax.aggregation import layerwise, low_rank, outliers, robust, server_optimizer, weights
 from f3ocus_jax.aggregation.layerwise import (
     AggregatedUpdate,
     Change,
@@ -316,6 +316,13 @@ def make_server_step(settings: AggregationConfig, apply: server_optimizer.Apply,
     def step_by_mean(state: ServerState, total: WeightedSum) -> ServerState:
         return apply_update(state, layerwise.weighted_mean(total))
 
+    @jax.jit
+    def step_by_products(state: ServerState, total: WeightedSum, held_K: Any) -> ServerState:
+        update = layerwise.weighted_mean(total)
+        rows = low_rank.mean_products(state.rows_L, *held_K)
+        change = dataclasses.replace(update.change, rows=rows)
+        return apply_update(state, dataclasses.replace(update, change=change))
+
     def step_by_all(
         state: ServerState, total: Any, received_K: ReceivedUpdate, trained_K: TrainedLayers
     ) -> ServerState:
@@ -325,8 +332,12 @@ def make_server_step(settings: AggregationConfig, apply: server_optimizer.Apply,
         if settings.outliers == outliers.CLIP:
             changes_K = outliers.clip_outliers(changes_K, norms, settings.clip_norm)
         if rule is None:
-            held_K = (changes_K, trained_K, received_K.weight)
-            return step_by_mean(state, sum_held(state, held_K, norms.accepted_K))
+            weights_K = received_K.weight
+            total = sum_held(state, (changes_K, trained_K, weights_K), norms.accepted_K)
+            if settings.low_rank != low_rank.PRODUCT:
+                return step_by_mean(state, total)
+            held_K = (changes_K.rows, trained_K.layers_R, weights_K.rows_R, norms.accepted_K)
+            return step_by_products(state, total, _pad(held_K, most))
         return apply_update(state, combine(state, changes_K, trained_K, norms.accepted_K))
 
     rule, judge = settings.make("rule"), make_judge(settings)
@@ -357,13 +368,16 @@ def _make_combine(
     def combine(
         state: ServerState, changes_K: Change, trained_K: TrainedLayers, counted_K: Array
     ) -> AggregatedUpdate:
-        padded = jax.tree.map(
-            lambda leaf: placement.pad_leading_axis(leaf, most), (changes_K, trained_K, counted_K)
-        )
+        padded = _pad((changes_K, trained_K, counted_K), most)
         num_layers = jax.tree.leaves(state.rows_L)[0].shape[0]
         return robust.combine(rule, *padded, num_layers=num_layers, outlier_ratio=outlier_ratio)
 
     return combine
+
+
+def _pad(held_K: Any, most: int) -> Any:
+    """Pads what was received to the largest number of clients, so that no round compiles again."""
+    return jax.tree.map(lambda leaf: placement.pad_leading_axis(leaf, most), held_K)
 
 
 @kept

@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 
 from f3ocus_jax.aggregation import MEAN
+from f3ocus_jax.aggregation.low_rank import FACTORS, PRODUCT
 from f3ocus_jax.aggregation.outliers import REPORT
 from f3ocus_jax.aggregation.settings import AggregationConfig, SecureAggregationConfig
 from f3ocus_jax.clients.backends import BACKENDS
-from f3ocus_jax.clients.settings import EVERY_ROUND, TrainingConfig
+from f3ocus_jax.clients.settings import EVERY_ROUND, RESET, TrainingConfig
 from f3ocus_jax.config import SEED, Component, Periodic, Section, paths, section, setting
 from f3ocus_jax.data.settings import DataConfig
 from f3ocus_jax.evaluation.settings import EvaluationConfig
@@ -296,16 +297,27 @@ class ExperimentConfig(Section):
             size, is_trained = getattr(self.model, name), self.training.unit == unit
             allowed = f'> 0 where config.training.unit = "{unit}", and 0 elsewhere'
             self.require(is_trained == (size > 0), f"model.{name}", allowed)
+        if self.aggregation.low_rank == PRODUCT:
+            self._check_product()
         for condition in private_runs.conditions(self):
             self.require(*condition)
         if self.secure_aggregation.enabled:
             self._check_secure_aggregation()
+
+    def _check_product(self) -> None:
+        """Refuses the mean of products where there are none, and moments of maps that it turns."""
+        given = f"with config.aggregation.low_rank = {PRODUCT!r}"
+        self.require(self.training.unit == "lora", "training.unit", f"'lora' {given}")
+        fresh = self.training.optimizer_state == RESET
+        self.require(fresh, "training.optimizer_state", f"{RESET!r} {given}, which turns the maps")
 
     def _check_secure_aggregation(self) -> None:
         """Refuses what needs single updates, and sums over one site."""
         given = "with config.secure_aggregation.enabled"
         allowed = f"{MEAN!r} {given}, since other rules compare single updates"
         self.require(self.aggregation.rule == MEAN, "aggregation.rule", allowed)
+        allowed = f"{FACTORS!r} {given}, since the mean of products needs single updates"
+        self.require(self.aggregation.low_rank == FACTORS, "aggregation.low_rank", allowed)
         allowed = f"{REPORT!r} {given}, since others compare single updates; none is reported"
         self.require(self.aggregation.outliers == REPORT, "aggregation.outliers", allowed)
         allowed = f"1 {given}, since a site cannot check a weight that depends on the others'"

@@ -34,6 +34,23 @@ def test_a_round_trains_its_unit_in_every_layer_and_nothing_else(method, data_di
 
 
 @pytest.mark.extended
+def test_two_rounds_of_products_equal_a_run_that_is_resumed_after_the_first(data_dir, tmp_path):
+    settings = {"aggregation__low_rank": "product", "federated__placement": "map"}
+    config = read_config("tiny_lora", data_dir, **settings)
+    whole = experiment.run(config, tmp_path / "whole", with_figures=False)
+    half = read_config("tiny_lora", data_dir, federated__rounds=1, **settings)
+    for each in (half, config):
+        records = experiment.run(each, tmp_path / "parts", with_figures=False)
+    assert without_times(records) == without_times(whole)
+    assert all(np.isfinite(client.train_loss) for client in records[-1].clients)
+    rows = run_folder.load_model(tmp_path / "whole", 2).params["lora"]
+    for path, leaf in traverse_util.flatten_dict(rows).items():
+        if path[-1] == "down":  # the maps of a factorised product
+            grams = np.einsum("ldr,lds->lrs", leaf, leaf)
+            np.testing.assert_allclose(grams, np.broadcast_to(np.eye(16), grams.shape), atol=1e-4)
+
+
+@pytest.mark.extended
 def test_adapters_of_a_client_are_its_own_and_stay_when_it_misses_a_round(data_dir):
     config = read_config("tiny_feddat", data_dir, federated__absent={"fundus": (2,)})
     parts = experiment.assemble(config)
@@ -124,6 +141,12 @@ def check_the_exported_model(workdir, params, data_dir, variant):
     [
         ("tiny_lora", {"model__lora_rank": 0}, "lora_rank = 0, must be > 0 where"),
         ("tiny_ln", {"model__lora_rank": 4}, "lora_rank = 4, must be > 0 where.*0 elsewhere"),
+        ("tiny", {"aggregation__low_rank": "product"}, "unit = 'adapter', must be 'lora' with"),
+        (
+            "tiny_lora",
+            {"aggregation__low_rank": "product", "training__optimizer_state": "kept"},
+            "optimizer_state = 'kept', must be 'reset' with",
+        ),
         ("tiny", {"training__unit": "head"}, "unit = 'head', must be one of"),
         ("tiny_promptfl", {"model__prompt_length": 0}, "prompt_length = 0, must be > 0 where"),
         ("tiny", {"training__accumulate": 3}, "accumulate = 3, must be a divisor of .* = 8"),

@@ -72,6 +72,40 @@ def test_clients_that_take_equally_many_steps_are_averaged_by_examples():
     assert take_up(make(weights="steps"), *updates)[0] == take_up(make(), *updates)[0]
 
 
+LOW_RANK = {
+    "down": np.array([[[1.0], [0.0]]], np.float32),
+    "up": np.array([[[1.0, 0.0]]], np.float32),
+}
+"""One layer, whose change of rank 1 is the matrix of one entry, 1."""
+
+
+def sent_product(down, up, examples):
+    """The update of a client whose change of rank 1 is the outer product of two vectors."""
+    maps = {"down": np.float32(down).reshape(1, 2, 1), "up": np.float32(up).reshape(1, 1, 2)}
+    trained = TrainedLayers(np.array([0], np.int32), {})
+    return trained, examples, 1, ClientUpdate(maps, {}, np.ones(1, np.float32), np.bool_(True))
+
+
+def after(low_rank, *updates):
+    settings = {"low_rank": low_rank}
+    init, _ = server_side.server_optimizer.make_server_optimizer(AggregationConfig(**settings))
+    state = ServerState(LOW_RANK, {}, np.int32(0), None, init(LOW_RANK, {}))
+    rows_L = make(**settings).take_up(state, updates)[0].rows_L
+    return np.asarray(rows_L["down"][0] @ rows_L["up"][0])
+
+
+def test_the_mean_of_products_is_what_the_clients_trained_and_that_of_factors_is_not():
+    """Two clients whose products agree, with maps of opposite signs: the factors cancel."""
+    updates = sent_product([2, 0], [3, 0], 5), sent_product([-2, 0], [-3, 0], 5)
+    np.testing.assert_allclose(after("product", *updates), [[6, 0], [0, 0]], atol=1e-5)
+    np.testing.assert_allclose(after("factors", *updates), np.zeros((2, 2)), atol=1e-5)
+
+
+def test_the_mean_of_products_is_weighted_and_cut_to_the_rank_of_the_maps():
+    updates = sent_product([1, 0], [4, 0], 3), sent_product([0, 1], [0, 2], 1)
+    np.testing.assert_allclose(after("product", *updates), [[3, 0], [0, 0]], atol=1e-5)
+
+
 @pytest.mark.parametrize("weights", ["equal", "steps"])
 def test_a_rule_with_a_vote_per_client_takes_no_weights(weights):
     with pytest.raises(ConfigError, match=f"weights = '{weights}', must be 'examples'"):
