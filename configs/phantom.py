@@ -1,9 +1,9 @@
 """Nine hospitals with one modality each, from the embedded phantoms: `make demo`.
 
 The foundation model comes from `configs/pretrain.py`. Variants: "", and "tiny" (a ViLT),
-"tiny_albef", "tiny_blip", "tiny_llava" and "tiny_blip2_opt", "_t5" and "_llama", which start from
-random weights and end in seconds; each with a method of `presets.METHODS`, as in "snip" or
-"tiny_fd".
+"tiny_albef", "tiny_blip", "tiny_llava", "tiny_smolvlm" and "tiny_blip2_opt", "_t5" and "_llama",
+which start from random weights and end in seconds; each with a method of `presets.METHODS`, as in
+"snip" or "tiny_fd".
 """
 
 import ml_collections

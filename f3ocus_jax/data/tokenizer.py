@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import tokenizers
-from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers import decoders, pre_tokenizers
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 IMAGE_TOKEN = "<image>"
@@ -28,6 +28,9 @@ TOKENIZER_FILES = (
     "chat_template.json",
 )
 """Files of a tokenizer that transformers may read."""
+
+
+_BYTE_LEVEL = (pre_tokenizers.ByteLevel, decoders.ByteLevel)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +161,8 @@ class Tokenizer:
           The token ids of each answer.
         """
         # Byte-level pieces contain the space before a word; others do not.
-        space = " " if isinstance(self.pieces.pre_tokenizer, ByteLevel) else ""
+        parts = self.pieces.pre_tokenizer, self.pieces.decoder
+        space = " " if any(isinstance(part, _BYTE_LEVEL) for part in parts) else ""
         encoded = self.pieces.encode_batch([space + a for a in answers], add_special_tokens=False)
         return [one.ids for one in encoded]
 

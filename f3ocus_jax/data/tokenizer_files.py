@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import pathlib
+import re
+from typing import Any
 
 import tokenizers
 from tokenizers.decoders import WordPiece as WordPieceDecoder
@@ -16,6 +18,7 @@ from f3ocus_jax.data.tokenizer import (
     LLAMA_TOKENS,
     QUESTION,
     SPECIAL_TOKENS,
+    SpecialTokens,
     Tokenizer,
 )
 from f3ocus_jax.errors import ConfigError
@@ -23,6 +26,9 @@ from f3ocus_jax.errors import ConfigError
 EMBEDDED_VOCABULARY = pathlib.Path(__file__).with_name("vocab.txt")
 """English function words, words of radiology and microscopy, and every printable ASCII character,
 so that any English question can be written without [UNK]."""
+
+
+_NAMED_TOKEN = re.compile(r"<[\w-]+>")
 
 
 def load_tokenizer(
@@ -33,8 +39,8 @@ def load_tokenizer(
     Args:
       directory: Folder of a checkpoint, with tokenizer.json or vocab.txt; None for the vocabulary
         that comes with this package.
-      prompt: Text around a question, with {question} in it. An `<image>` in it is one token, which
-        is appended to this package's vocabulary.
+      prompt: Text around a question, with {question} in it. Every `<name>` in it is one token of
+        this package's vocabulary, to which it is appended; a checkpoint's must have `<image>`.
 
     Returns:
       The tokenizer.
@@ -45,8 +51,7 @@ def load_tokenizer(
     """
     if directory is None:
         tokenizer = _from_vocabulary(EMBEDDED_VOCABULARY, lower_case=True)
-        if IMAGE_TOKEN in prompt:
-            tokenizer.pieces.add_special_tokens([IMAGE_TOKEN])
+        tokenizer.pieces.add_special_tokens(list(dict.fromkeys(_NAMED_TOKEN.findall(prompt))))
         return dataclasses.replace(tokenizer, prompt=prompt)
     folder = pathlib.Path(directory)
     if (folder / "tokenizer.json").is_file():
@@ -105,18 +110,39 @@ def _checked(pieces: tokenizers.Tokenizer, path: pathlib.Path) -> Tokenizer:
             return Tokenizer(pieces, tokens)
     missing = [token for token in SPECIAL_TOKENS if pieces.token_to_id(token) is None]
     if missing:
+        named = _named_tokens(path.parent)
+        if named and {named.start, named.padding} <= vocabulary.keys():
+            return Tokenizer(pieces, named)
         raise ConfigError(f"{path} lacks {', '.join(missing)}: it is not a BERT vocabulary")
     if pieces.get_vocab_size() == len(SPECIAL_TOKENS):
         raise ConfigError(f"{path} holds special tokens only, every word would become [UNK]")
     return Tokenizer(pieces)
 
 
+def _named_tokens(folder: pathlib.Path) -> SpecialTokens | None:
+    """Returns the special tokens that tokenizer_config.json names, as SmolLM2's does, if any."""
+    content = _settings(folder)
+    start, padding = (
+        token.get("content") if isinstance(token, dict) else token
+        for token in (content.get("bos_token"), content.get("pad_token"))
+    )
+    return SpecialTokens(start, "", padding) if start and padding else None
+
+
 def _lower_case(folder: pathlib.Path) -> bool:
     """Returns True if a checkpoint's text is lower-cased, from tokenizer_config.json if present."""
+    return bool(_settings(folder).get("do_lower_case", True))
+
+
+def _settings(folder: pathlib.Path) -> dict[str, Any]:
+    """Returns the content of a folder's tokenizer_config.json; empty without the file."""
     path = folder / "tokenizer_config.json"
     if not path.is_file():
-        return True
+        return {}
     try:
-        return bool(json.loads(path.read_text(encoding="utf-8")).get("do_lower_case", True))
-    except (ValueError, AttributeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ConfigError(f"{path} is not a JSON object: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} is not a JSON object: it holds a {type(content).__name__}")
+    return content

@@ -171,7 +171,7 @@ def use_published_sizes(config: ml_collections.ConfigDict, family: str) -> None:
     """Gives a run the sizes of a published model; `config.model.weights` takes its weights instead.
 
     ViLT-B/32 at 384 px, BLIP's and ALBEF's base models for question answering at 384 px,
-    BLIP-2 with OPT-2.7b at 224 px, and LLaVA-1.5-7B at 336 px.
+    BLIP-2 with OPT-2.7b at 224 px, LLaVA-1.5-7B at 336 px, and SmolVLM-256M at 512 px.
 
     Args:
       config: Configuration, changed in place.

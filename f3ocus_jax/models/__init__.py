@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from f3ocus_jax.models import blip, blip2, llava, vilt
+from f3ocus_jax.models import blip, blip2, llava, smolvlm, vilt
 from f3ocus_jax.models.blip import albef
 from f3ocus_jax.models.family import Family
 from f3ocus_jax.models.spec import ModelSpec
 
 FAMILIES: dict[str, Family] = {
-    module.FAMILY.name: module.FAMILY for module in (albef, blip, blip2, llava, vilt)
+    module.FAMILY.name: module.FAMILY for module in (albef, blip, blip2, llava, smolvlm, vilt)
 }
 """The model families, by the name that `config.model.family` has for them."""
 

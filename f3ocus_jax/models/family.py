@@ -72,6 +72,8 @@ class Family:
         token.
       module_name: Maps the name of a block's tensor in a checkpoint to its name in a running model
         of transformers; None if transformers lacks the model.
+      further_types: Further values of `model_type` for the same model to their classes of
+        transformers; the sizes then have a field `model_type`.
       answerings: Supported ways to answer, some of `ANSWERING`.
       image_mean: Default mean of the pixels, as in `Setup`.
       image_std: Default standard deviation of the pixels.
@@ -95,9 +97,15 @@ class Family:
     standardise: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     prompt: str = "{question}"
     module_name: Callable[[str], str] | None = str
+    further_types: Mapping[str, str] = dataclasses.field(default_factory=dict)
     answerings: tuple[str, ...] = ANSWERING
     image_mean: tuple[float, ...] = clip.MEAN
     image_std: tuple[float, ...] = clip.STD
+
+    @property
+    def architectures(self) -> dict[str, str]:
+        """Every value of `model_type` to the class of transformers that reads such a directory."""
+        return {self.model_type: self.architecture, **self.further_types}
 
     @property
     def stacks(self) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ SIDES = ("image_size", "patch_size")
 """Sizes that config.json may hold as [height, width]."""
 LARGEST_SIZE = 2**31 - 1
 """Largest integer of a model's sizes, which index arrays by 32 bits."""
+GENERATION = "generation_config"
+"""Entry beside the sizes of a config.json that holds a directory's generation_config.json."""
 KINDS = "kinds"
 """Metadata of a field that is one of several dataclasses: `model_type` to dataclass."""
 
@@ -150,6 +152,20 @@ def rope(text: Mapping[str, Any]) -> dict[str, Any]:
     theta = found.get("rope_theta", text.get("rope_theta", 10000.0))
     kind = found.get("rope_type", found.get("type", "default"))
     return {"rope_theta": float(theta), "rope_type": kind}
+
+
+def end_token(generation: Mapping[str, Any]) -> dict[str, int]:
+    """Returns the end of an answer as a size of a language model.
+
+    Args:
+      generation: Content of a generation_config.json, which has precedence in transformers.
+
+    Returns:
+      `eos_token_id`, the first one if there are several; empty if none is named.
+    """
+    found = generation.get("eos_token_id")
+    first = found[0] if isinstance(found, list) and found else found
+    return {"eos_token_id": first} if isinstance(first, int) else {}
 
 
 def tiny_image(image_size: int) -> dict[str, int]:

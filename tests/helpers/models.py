@@ -21,6 +21,7 @@ from f3ocus_jax.models.blocks.bert import TextConfig
 from f3ocus_jax.models.blocks.clip import ClipConfig
 from f3ocus_jax.models.blocks.llama_config import LlamaConfig
 from f3ocus_jax.models.blocks.opt import OptConfig
+from f3ocus_jax.models.blocks.siglip import SiglipConfig
 from f3ocus_jax.models.blocks.t5_config import T5Config
 from f3ocus_jax.models.blocks.vision import VisionConfig
 from f3ocus_jax.models.encoders import EncodersConfig
@@ -126,6 +127,21 @@ def tiny_llava(**changes: Any) -> ModelSpec[Any]:
     return make_spec("llava", {**sizes, "image_token_index": 39}, changes)
 
 
+def tiny_smolvlm(**changes: Any) -> ModelSpec[Any]:
+    """A SmolVLM of four image tokens, whose stacks differ in every size."""
+    image = SiglipConfig(
+        hidden_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=20,
+        image_size=16,
+        patch_size=4,
+    )
+    text = tiny_llava().config.text_config
+    sizes = {"vision_config": image, "text_config": text, "image_token_id": 39}
+    return make_spec("smolvlm", sizes, changes)
+
+
 TINY_LANGUAGES = {
     "opt": OptConfig(
         vocab_size=40,
@@ -192,6 +208,7 @@ ODD_SIZES = {
     "albef": tiny_albef,
     "blip": tiny_blip,
     "llava": tiny_llava,
+    "smolvlm": tiny_smolvlm,
     "vilt": tiny_vilt,
 } | {f"blip2_{name}": functools.partial(tiny_blip2, name) for name in TINY_LANGUAGES}
 TINY = {name: ODD_SIZES.get(name, functools.partial(tiny_own, name)) for name in models.TINY}

@@ -8,6 +8,7 @@ import pytest
 from f3ocus_jax.importance import linearised_network, network as network_lib
 from f3ocus_jax.importance.methods import METHODS
 from f3ocus_jax.models import base, units
+from tests.helpers.families import made
 from tests.helpers.marking import marked
 from tests.helpers.oracles import dense_kernel, toy_batch, toy_model
 from tests.helpers.scores import make_score
@@ -62,6 +63,16 @@ def test_every_method_agrees_with_eigvalsh_of_the_dense_kernel(method, kernel, u
     np.testing.assert_allclose(result.values_L, expected, rtol=1e-4)
     np.testing.assert_allclose(result.scores_L, expected / np.sum(expected), rtol=1e-4)
     assert np.all(result.residuals_L <= 1e-5)
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("unit", UNITS)
+def test_layers_of_a_smolvlm_have_the_eigenvalues_of_the_dense_kernel(unit):
+    model, params, batch = made("smolvlm", "language")
+    expected = largest(layer_kernels(model, params, batch, unit)[0])
+    result = scored(model, params, batch, unit)
+    np.testing.assert_allclose(result.values_L, expected, rtol=1e-4)
+    np.testing.assert_allclose(result.scores_L, expected / np.sum(expected), rtol=1e-4)
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -14,7 +14,7 @@ from tests.helpers.marking import marked
 from tests.helpers.models import tiny_vilt
 
 NORM_LEAVES, BIASED = ("scale", "bias"), ("query", "key", "value", "attention_output")
-UNBIASED = [(name, "language") for name in ("blip2_llama", "blip2_t5", "llava")]
+UNBIASED = [(name, "language") for name in ("blip2_llama", "blip2_t5", "llava", "smolvlm")]
 
 
 @pytest.mark.parametrize(("name", "stack"), CASES)

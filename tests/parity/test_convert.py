@@ -10,13 +10,14 @@ from f3ocus_jax import convert
 from f3ocus_jax.data.tokenizer_files import load_tokenizer
 from f3ocus_jax.models import FAMILIES
 from f3ocus_jax.models.huggingface import directory as huggingface, sources
-from tests.parity import torch_blip, torch_llava, torch_vilt
+from tests.parity import torch_blip, torch_llava, torch_smolvlm, torch_vilt
 
 pytestmark = pytest.mark.parity
 
 MODELS = {
     "blip": lambda: torch_blip.random_model(torch_blip.CASES["plain"]),
     "llava": lambda: torch_llava.random_model(torch_llava.CASES["plain"]),
+    "smolvlm": lambda: torch_smolvlm.random_model(torch_smolvlm.CASES["plain"]),
     "vilt": lambda: torch_vilt.random_model(torch_vilt.CASES["plain"]),
 }
 

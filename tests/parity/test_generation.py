@@ -20,8 +20,10 @@ from tests.parity import (
     torch_blip2,
     torch_generation,
     torch_llava,
+    torch_smolvlm,
     write_fixtures,
 )
+from tests.parity.torch_smolvlm import CASES, LARGER_CASES
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("full_precision")]
 
@@ -68,6 +70,20 @@ def llava(folder):
     return theirs, batch
 
 
+def smolvlm(name):
+    def make(folder):
+        case = dataclasses.replace((CASES | LARGER_CASES)[name], deviation=0.3)
+        write_fixtures.save_smolvlm(folder, case)
+        model, batch = torch_smolvlm.random_model(case), torch_smolvlm.random_batch(case)
+
+        def theirs(**settings):
+            return torch_generation.of_smolvlm(case, model, batch, **settings)
+
+        return theirs, batch
+
+    return make
+
+
 def blip2(language):
     def make(folder):
         case = dataclasses.replace(torch_blip2.CASES[language], deviation=0.3)
@@ -82,9 +98,13 @@ def blip2(language):
     return make
 
 
-MODELS = {"albef": albef, "blip": blip, "llava": llava} | {
-    f"blip2-{language}": blip2(language) for language in ("opt", "t5", "llama")
-}
+MODELS = {
+    "albef": albef,
+    "blip": blip,
+    "llava": llava,
+    "smolvlm": smolvlm("plain"),
+    "smolvlm-tied": smolvlm("tied"),
+} | {f"blip2-{language}": blip2(language) for language in ("opt", "t5", "llama")}
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -15,7 +15,7 @@ from f3ocus_jax.models import FAMILIES, sizes
 from f3ocus_jax.models.blocks.llama_config import LlamaConfig
 from f3ocus_jax.models.huggingface import directory as huggingface, layout, tensor_files
 from f3ocus_jax.models.llava.config import LlavaConfig
-from tests.models.llava import llava_oracle
+from tests.models import image_tokens_oracle
 from tests.parity import torch_llava, write_fixtures
 from tests.parity.torch_llava import CASES, LARGER_CASES, Case
 
@@ -45,7 +45,7 @@ def test_states_scores_and_every_gradient_equal_torch(case, stack, tmp_path):
     theirs = torch_llava.run(case, torch_llava.random_model(case), batch)
     write_fixtures.save_llava(tmp_path, case)
     weights = huggingface.load(tmp_path, key=jax.random.key(0), selectable=stack)
-    ours = llava_oracle.run(weights.spec, weights.params, batch)
+    ours = image_tokens_oracle.run(weights.spec, weights.params, batch)
     compared = {published(name): value for name, value in theirs.items()}
     for name, value in compared.items():
         atol = 1e-4 if name.startswith("gradient.") else 1e-5
@@ -90,8 +90,10 @@ def test_torch_reads_what_we_write(tmp_path):
     batch = torch_llava.random_batch(case)
     with torch.no_grad():
         theirs = model.eval()(**torch_llava.inputs(case, batch)).logits.numpy()
-    ours = llava_oracle.run(spec, params, batch)["logits_BTV"]
-    mask_BT = llava_oracle.expand(batch, spec.config.image_token_index, spec.config.num_patches)[1]
+    ours = image_tokens_oracle.run(spec, params, batch)["logits_BTV"]
+    mask_BT = image_tokens_oracle.expand(
+        batch, spec.config.image_token_index, spec.config.num_patches
+    )[1]
     np.testing.assert_allclose(ours, theirs * mask_BT[..., None], atol=1e-5)
 
 

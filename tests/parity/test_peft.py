@@ -18,7 +18,14 @@ from f3ocus_jax.models.blocks import lora
 from f3ocus_jax.models.foundation import Foundation
 from f3ocus_jax.models.huggingface import directory as huggingface, peft_layout
 from f3ocus_jax.types import Batch
-from tests.parity import torch_blip, torch_blip2, torch_llava, torch_vilt, write_fixtures
+from tests.parity import (
+    torch_blip,
+    torch_blip2,
+    torch_llava,
+    torch_smolvlm,
+    torch_vilt,
+    write_fixtures,
+)
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("full_precision")]
 
@@ -98,6 +105,18 @@ def llava():
     )
 
 
+def smolvlm():
+    case = torch_smolvlm.CASES["plain"]
+    case = dataclasses.replace(case, text={**case.text, **WORDS}, **LOUD)
+    return Reference(
+        "language",
+        lambda: torch_smolvlm.random_model(case),
+        lambda: torch_smolvlm.random_batch(case),
+        lambda folder: write_fixtures.save_smolvlm(folder, case),
+        lambda model, batch: torch_smolvlm.run(case, model, batch)["logits_BC"],
+    )
+
+
 REFERENCES: dict[str, Callable[[], Reference]] = {
     "vilt": vilt,
     "blip": blip,
@@ -107,6 +126,8 @@ REFERENCES: dict[str, Callable[[], Reference]] = {
     "blip2-qformer": lambda: dataclasses.replace(blip2(), stack="qformer"),
     "llava": llava,
     "llava-vision": lambda: dataclasses.replace(llava(), stack="vision"),
+    "smolvlm": smolvlm,
+    "smolvlm-vision": lambda: dataclasses.replace(smolvlm(), stack="vision"),
 }
 
 

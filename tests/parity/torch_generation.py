@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from f3ocus_jax.types import Batch
-from tests.parity import torch_blip, torch_blip2, torch_llava
+from tests.parity import torch_blip, torch_blip2, torch_llava, torch_smolvlm
 
 PADDING = 1
 """Behind an answer's end; with 0, beam search fills up with the end instead."""
@@ -43,6 +43,16 @@ def of_llava(
 ) -> np.ndarray:
     """Writes with a LLaVA; its questions are padded on the left, as generation needs them."""
     inputs = _padded_left(torch_llava.inputs(case, batch))
+    with torch.no_grad():
+        written = model.generate(**inputs, **_settings(end, length, beams))
+    return _padded(written[:, inputs["input_ids"].shape[1] :], length)
+
+
+def of_smolvlm(
+    case: torch_smolvlm.Case, model: Any, batch: Batch, *, end: int, length: int, beams: int
+) -> np.ndarray:
+    """Writes with a SmolVLM, as `of_llava` does."""
+    inputs = _padded_left(torch_smolvlm.inputs(case, batch))
     with torch.no_grad():
         written = model.generate(**inputs, **_settings(end, length, beams))
     return _padded(written[:, inputs["input_ids"].shape[1] :], length)

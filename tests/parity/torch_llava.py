@@ -7,7 +7,7 @@ import torch
 import transformers
 
 from f3ocus_jax.types import Batch
-from tests.models.llava import llava_oracle
+from tests.models import image_tokens_oracle
 from tests.parity import torch_blip
 from tests.parity.torch_blip import Case
 
@@ -126,7 +126,7 @@ def random_batch(case: Case, seed: int = 0) -> Batch:
 
 def inputs(case: Case, batch: Batch) -> dict[str, torch.Tensor]:
     """Returns a batch as torch's model takes it."""
-    ids_BT, mask_BT = llava_oracle.expand(batch, image_token(case), patches(case))
+    ids_BT, mask_BT = image_tokens_oracle.expand(batch, image_token(case), patches(case))
     expanded = batch.replace(input_ids_BT=ids_BT, attention_mask_BT=mask_BT)
     return torch_blip.tensors(expanded)
 
@@ -143,17 +143,23 @@ def run(case: Case, model: Any, batch: Batch) -> dict[str, np.ndarray]:
       hidden_BTD and logits_BTV, 0 at padding, logits_BC, the loss (answer head's plus that of the
       question's own words), and its gradient for every parameter that has one as "gradient.NAME".
     """
+    return scored(model, inputs(case, batch), batch.labels_B, image_token(case))
+
+
+def scored(
+    model: Any, given: dict[str, torch.Tensor], labels_B: Any, image: int
+) -> dict[str, np.ndarray]:
+    """Returns the results of `run` for inputs of a model whose `image` token stands for images."""
     model.zero_grad()
-    given = inputs(case, batch)
     mask = given["attention_mask"]
     hidden = model.model(**given).last_hidden_state
     scores = model.lm_head(hidden)
     logits = model.answer_head(hidden[torch.arange(len(mask)), mask.sum(1) - 1])
-    labels = torch.from_numpy(np.asarray(batch.labels_B)).long()
+    labels = torch.from_numpy(np.asarray(labels_B)).long()
     targets = torch.nn.functional.one_hot(labels, logits.shape[-1]).float()
     of_head = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets)
     words = given["input_ids"].masked_fill(mask == 0, -100)
-    words = words.masked_fill(words == image_token(case), -100)
+    words = words.masked_fill(words == image, -100)
     of_text = torch.nn.functional.cross_entropy(
         scores[:, :-1].flatten(0, 1), words[:, 1:].flatten()
     )

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from safetensors.numpy import save_file
 from f3ocus_jax.models.huggingface import directory as huggingface, extra_files
 from f3ocus_jax.types import Batch
 from tests.helpers.paths import MODEL_FIXTURES
-from tests.parity import torch_blip, torch_blip2, torch_llava, torch_vilt
+from tests.parity import torch_blip, torch_blip2, torch_llava, torch_smolvlm, torch_vilt
 
 FIXTURES = MODEL_FIXTURES
 
@@ -45,6 +46,16 @@ LLAVA_GRADIENTS = (
     "model.language_model.norm.weight",
 )
 
+SMOLVLM_GRADIENTS = (
+    "model.vision_model.embeddings.position_embedding.weight",
+    "model.vision_model.encoder.layers.1.self_attn.q_proj.weight",
+    "model.vision_model.post_layernorm.weight",
+    "model.connector.modality_projection.proj.weight",
+    "model.text_model.embed_tokens.weight",
+    "model.text_model.layers.0.self_attn.k_proj.weight",
+    "lm_head.weight",
+)
+
 
 def expected_vilt(case: torch_vilt.Case) -> dict[str, np.ndarray]:
     """Returns a case's inputs, logits and gradients by name."""
@@ -68,14 +79,30 @@ def expected_llava(case: torch_blip.Case) -> dict[str, np.ndarray]:
     """Returns a case's inputs, hidden states, scores, logits, loss and gradients by name."""
     batch = torch_llava.random_batch(case)
     results = torch_llava.run(case, torch_llava.random_model(case), batch)
-    kept = {name: results[name] for name in ("hidden_BTD", "logits_BTV", "logits_BC", "loss")}
-    gradients = {f"gradient.{n}": results[f"gradient.{n}"] for n in LLAVA_GRADIENTS}
-    return {**_inputs(batch), **kept, **gradients}
+    return {**_inputs(batch), **_kept(results, LLAVA_GRADIENTS)}
+
+
+def expected_smolvlm(case: torch_smolvlm.Case) -> dict[str, np.ndarray]:
+    """Returns a case's inputs, hidden states, scores, logits, loss and gradients by name."""
+    batch = torch_smolvlm.random_batch(case)
+    results = torch_smolvlm.run(case, torch_smolvlm.random_model(case), batch)
+    return {**_inputs(batch), **_kept(results, SMOLVLM_GRADIENTS)}
+
+
+def _kept(results: dict[str, np.ndarray], gradients: Sequence[str]) -> dict[str, np.ndarray]:
+    names = ["hidden_BTD", "logits_BTV", "logits_BC", "loss"]
+    names += [f"gradient.{name}" for name in gradients]
+    return {name: results[name] for name in names}
 
 
 def save_llava(folder: pathlib.Path, case: torch_blip.Case) -> None:
     """Writes a case's model as a directory of ours, with an answer head."""
     _save_with_head(folder, torch_llava.random_model(case), case)
+
+
+def save_smolvlm(folder: pathlib.Path, case: torch_smolvlm.Case) -> None:
+    """Writes a case's model as a directory of ours, with an answer head."""
+    _save_with_head(folder, torch_smolvlm.random_model(case), case)
 
 
 def save_blip2(folder: pathlib.Path, case: torch_blip2.Case) -> None:
@@ -111,6 +138,10 @@ def main() -> None:
     for name, llava_case in torch_llava.CASES.items():
         save_llava(FIXTURES / "llava" / name, llava_case)
         save_file(expected_llava(llava_case), FIXTURES / "llava" / name / "expected.safetensors")
+    for name, smolvlm_case in torch_smolvlm.CASES.items():
+        folder = FIXTURES / "smolvlm" / name
+        save_smolvlm(folder, smolvlm_case)
+        save_file(expected_smolvlm(smolvlm_case), folder / "expected.safetensors")
 
 
 def _inputs(batch: Batch) -> dict[str, np.ndarray]:

@@ -44,13 +44,14 @@ def quick_gelu(inputs: jax.Array) -> jax.Array:
 
 
 def gelu_new(inputs: jax.Array) -> jax.Array:
-    """Returns the tanh approximation of the gelu, which T5 and GPT were trained with."""
+    """Returns the tanh approximation of the gelu, which T5, GPT and SigLIP were trained with."""
     return jax.nn.gelu(inputs, approximate=True)
 
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": gelu,
     "gelu_new": gelu_new,
+    "gelu_pytorch_tanh": gelu_new,
     "quick_gelu": quick_gelu,
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,

@@ -166,21 +166,27 @@ def init_block(config: LlamaConfig, key: jax.Array) -> Rows:
     return modules.init(LlamaBlock(config), key, hidden_BTD, attention_inputs, identity)
 
 
-def init(config: LlamaConfig, key: jax.Array) -> dict[str, Params]:
-    """Initialises all parts of a model."""
+def init(config: LlamaConfig, key: jax.Array, *, tied: bool = False) -> dict[str, Params]:
+    """Initialises all parts of a model; see `make_language_model`."""
     words_key, blocks_key, norm_key, head_key = jax.random.split(key, 4)
     hidden_BTD = jnp.zeros((1, 1, config.hidden_size))
     init_one = functools.partial(init_block, config)
+    scores = {} if tied else {"scores": {"kernel": init_words(config, head_key)["word"].T}}
     return {
         "words": init_words(config, words_key),
         "language_blocks": stacks.draw(init_one, blocks_key, config.num_hidden_layers),
         "language_norm": modules.init(RmsNorm(config.rms_norm_eps), norm_key, hidden_BTD),
-        "scores": {"kernel": init_words(config, head_key)["word"].T},
+        **scores,
     }
 
 
-def make_language_model(config: LlamaConfig) -> LanguageModel:
-    """Makes the language model as functions of its parts."""
+def make_language_model(config: LlamaConfig, *, tied: bool = False) -> LanguageModel:
+    """Makes the language model as functions of its parts.
+
+    Args:
+      config: Sizes.
+      tied: True if the output weights are the word embeddings.
+    """
 
     def block(
         row: Rows,
@@ -195,13 +201,13 @@ def make_language_model(config: LlamaConfig) -> LanguageModel:
         return modules.apply(RmsNorm(config.rms_norm_eps), params, hidden_BTD)
 
     def logits(words: Params, above: Params, hidden_BTD: jax.Array) -> jax.Array:
-        del words
-        return (hidden_BTD @ above["scores"]["kernel"]).astype(jnp.float32)
+        kernel_DV = words["word"].T if tied else above["scores"]["kernel"]
+        return (hidden_BTD @ kernel_DV).astype(jnp.float32)
 
     return LanguageModel(
         width=config.hidden_size,
-        above=("language_norm", "scores"),
-        init=functools.partial(init, config),
+        above=("language_norm",) if tied else ("language_norm", "scores"),
+        init=functools.partial(init, config, tied=tied),
         add_positions=lambda words, hidden_BTD, positions_BT: hidden_BTD,
         make_attention_inputs=functools.partial(make_attention_inputs, config),
         block=block,

@@ -1,5 +1,6 @@
 """Resampling of the learned position embeddings of an image's patches to another image size."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -14,23 +15,24 @@ def resize(position_PD: np.ndarray, side: int, method: str) -> np.ndarray:
     """Resamples the position embeddings of a square grid of patches.
 
     Args:
-      position_PD: float32, the embedding of the class token, then those of a square grid of patches
-        in row-major order.
+      position_PD: float32, the embedding of the class token, if there is one, then those of a
+        square grid of patches in row-major order.
       side: Patches along an edge of the new grid.
       method: Key of `METHODS`.
 
     Returns:
-      float32 [1 + side · side, D]: the class token's embedding unchanged, and those of the new
-      grid.
+      float32 [side · side, D], or one more: the class token's embedding unchanged, and those of
+      the new grid.
     """
-    old = round((len(position_PD) - 1) ** 0.5)
+    old = math.isqrt(len(position_PD))
+    first = len(position_PD) - old**2  # 1 with a class token
     if old == side:
         return position_PD
     weights = METHODS[method](old, side)
-    grid = position_PD[1:].astype(np.float64).reshape(old, old, -1)
+    grid = position_PD[first:].astype(np.float64).reshape(old, old, -1)
     grid = np.einsum("ia,jb,abd->ijd", weights, weights, grid)
     resized = grid.reshape(side * side, -1).astype(np.float32)
-    return np.concatenate([position_PD[:1], resized])
+    return np.concatenate([position_PD[:first], resized])
 
 
 def resize_batch(position_PD: jax.Array, grid_B2: jax.Array, shape: tuple[int, int]) -> jax.Array:

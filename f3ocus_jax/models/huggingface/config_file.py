@@ -6,10 +6,12 @@ from typing import Any
 
 from f3ocus_jax.errors import ConfigError, WeightsError
 from f3ocus_jax.models import FAMILIES, family_of, head as head_lib, sizes
+from f3ocus_jax.models.family import Family
 from f3ocus_jax.models.huggingface import extra_files, preprocessor, tensor_files
 from f3ocus_jax.models.spec import ModelSpec
 
 CONFIG_FILE = "config.json"
+GENERATION_FILE = "generation_config.json"
 
 
 def read(
@@ -31,12 +33,9 @@ def read(
     """
     path = folder / CONFIG_FILE
     content = tensor_files.read_json(path)
-    families = {family.model_type: family for family in FAMILIES.values()}
-    if content.get("model_type") not in families:
-        raise WeightsError(
-            f"{path}: model_type = {content.get('model_type')!r}, must be one of {sorted(families)}"
-        )
-    family = families[content["model_type"]]
+    family = _family(path, content)
+    if (folder / GENERATION_FILE).is_file():
+        content[sizes.GENERATION] = tensor_files.read_json(folder / GENERATION_FILE)
     # The labels of transformers for a config without labels.
     labels = content.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
     try:
@@ -53,6 +52,17 @@ def read(
         raise WeightsError(f"{path}: id2label lacks {error}, must count from 0") from error
     except ConfigError as error:
         raise WeightsError(f"{path}: {error}") from error
+
+
+def _family(path: pathlib.Path, content: Mapping[str, Any]) -> Family:
+    families = {kind: family for family in FAMILIES.values() for kind in family.architectures}
+    given = content.get("model_type")
+    if given not in families:
+        raise WeightsError(
+            f"{path}: model_type = {given!r}, must be one of {sorted(families)}; "
+            "docs/contributing.md describes how to add a family"
+        )
+    return families[given]
 
 
 def architecture(checkpoint: pathlib.Path) -> str:
@@ -73,9 +83,10 @@ def content(
       dtype: Name of the dtype of most parameters.
     """
     family = family_of(spec)
+    kind = getattr(spec.config, "model_type", family.model_type)
     found = {
-        "architectures": [family.architecture],
-        "model_type": family.model_type,
+        "architectures": [family.architectures[kind]],
+        "model_type": kind,
         "dtype": dtype,
         **sizes.names(spec.config),
     }

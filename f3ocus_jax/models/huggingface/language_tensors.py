@@ -11,9 +11,19 @@ from f3ocus_jax.models.huggingface.layout import Path, TensorMapping
 BLOCKS: Path = ("language_blocks",)
 
 
-def llama(config: LlamaConfig) -> list[TensorMapping]:
-    """Returns the tensor mappings of a LlamaForCausalLM."""
-    model, layers = "language_model.model", range(config.num_hidden_layers)
+def llama(
+    config: LlamaConfig,
+    model: str = "language_model.model",
+    scores: str = "language_model.lm_head",
+) -> list[TensorMapping]:
+    """Returns the tensor mappings of a LlamaForCausalLM.
+
+    Args:
+      config: Sizes.
+      model: Prefix of the model without its output weights.
+      scores: Prefix of the output weights; "" if they are the word embeddings.
+    """
+    layers = range(config.num_hidden_layers)
     block = f"{model}.layers.{{layer}}"
     attention = {
         "query": "self_attn.q_proj",
@@ -29,7 +39,7 @@ def llama(config: LlamaConfig) -> list[TensorMapping]:
         *_linears(BLOCKS, block, attention, layers, use_bias=config.attention_bias),
         *_linears(BLOCKS, block, feed_forward, layers, use_bias=config.mlp_bias),
         layout.identical(("language_norm", "scale"), f"{model}.norm.weight"),
-        *layout.linear(("scores",), "language_model.lm_head", use_bias=False),
+        *(layout.linear(("scores",), scores, use_bias=False) if scores else []),
     ]
 
 

@@ -9,8 +9,7 @@ from f3ocus_jax.models import sizes
 from f3ocus_jax.models.blocks.activations import ACTIVATIONS
 from f3ocus_jax.models.blocks.clip import ClipConfig
 from f3ocus_jax.models.blocks.llama_config import LlamaConfig
-from f3ocus_jax.models.encoders import EncodersConfig
-from f3ocus_jax.models.spec import Stack
+from f3ocus_jax.models.encoders import ImageTokensConfig
 
 LARGE_VISION = {
     "hidden_size": 1024,
@@ -29,7 +28,7 @@ def _large_vision() -> ClipConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class LlavaConfig(EncodersConfig):
+class LlavaConfig(ImageTokensConfig):
     """Sizes of a LLaVA-1.5 by their Hugging Face names.
 
     The defaults are those that transformers has for what a config.json does not name.
@@ -72,30 +71,17 @@ class LlavaConfig(EncodersConfig):
         if self.vision_feature_layer > -1:
             given = f"LLaVA vision_feature_layer = {self.vision_feature_layer}"
             raise ConfigError(f"{given}, must be negative: it counts from the last block")
-        if self.num_patches >= self.text_config.max_position_embeddings:
-            raise ConfigError(
-                f"LLaVA has {self.num_patches} image tokens, must be below "
-                f"max_position_embeddings = {self.text_config.max_position_embeddings}"
-            )
+        self.check_room()
 
     @property
-    def max_position_embeddings(self) -> int:
-        """Longest question, in tokens; the image counts as one token."""
-        return self.text_config.max_position_embeddings - self.num_patches + 1
+    def image_token(self) -> int:
+        """Token id that stands for the image in a question."""
+        return self.image_token_index
 
     @property
     def vision_layers(self) -> int:
         """Number of image blocks whose output is used; later ones have no gradient."""
         return self.vision_config.num_hidden_layers + self.vision_feature_layer + 1
-
-    @property
-    def stacks(self) -> dict[str, Stack]:
-        """Blocks of the language model, and the image blocks whose output is used."""
-        text, image = self.text_config, self.vision_config
-        return {
-            "language": Stack("language_blocks", text.num_hidden_layers, text.hidden_size),
-            "vision": Stack("vision_blocks", self.vision_layers, image.hidden_size),
-        }
 
 
 def standardise(named: Mapping[str, Any]) -> dict[str, Any]:

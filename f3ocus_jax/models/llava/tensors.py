@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 
 from f3ocus_jax.models.blocks.vision import CHANNELS
-from f3ocus_jax.models.huggingface import language_tensors, layout
-from f3ocus_jax.models.huggingface.layout import Path, TensorMapping
+from f3ocus_jax.models.huggingface import language_tensors, layout, vision_tensors
+from f3ocus_jax.models.huggingface.layout import TensorMapping
 from f3ocus_jax.models.llava.config import LlavaConfig
 
 _VISION, _LANGUAGE = "vision_tower.vision_model", "language_model.model"
@@ -36,14 +36,14 @@ def tensors(config: LlavaConfig) -> list[TensorMapping]:
     use_bias = config.multimodal_projector_bias
     mappings = [
         *_vision_embeddings(config),
-        *_vision_blocks(("vision_blocks",), range(used)),
+        *vision_tensors.blocks(("vision_blocks",), _VISION, range(used)),
         *layout.norm(("vision_unused", "norm"), f"{_VISION}.post_layernorm"),
         *layout.linear(("projector", "first"), f"{_PROJECTOR}.linear_1", use_bias=use_bias),
         *layout.linear(("projector", "second"), f"{_PROJECTOR}.linear_2", use_bias=use_bias),
         *language_tensors.llama(config.text_config),
     ]
     if used < depth:
-        mappings += _vision_blocks(("vision_unused", "blocks"), range(used, depth))
+        mappings += vision_tensors.blocks(("vision_unused", "blocks"), _VISION, range(used, depth))
     return mappings
 
 
@@ -66,23 +66,6 @@ def _vision_embeddings(config: LlavaConfig) -> list[TensorMapping]:
         patch[0],  # without a bias in CLIP
         *layout.norm((*path, "norm"), f"{_VISION}.pre_layrnorm"),  # spelt so by transformers
     ]
-
-
-def _vision_blocks(path: Path, layers: range) -> list[TensorMapping]:
-    names = f"{_VISION}.encoder.layers.{{layer}}"
-    maps = {
-        "query": "self_attn.q_proj",
-        "key": "self_attn.k_proj",
-        "value": "self_attn.v_proj",
-        "attention_output": "self_attn.out_proj",
-        "intermediate": "mlp.fc1",
-        "output": "mlp.fc2",
-    }
-    mappings = layout.norm((*path, "attention_norm"), f"{names}.layer_norm1", layers)
-    mappings += layout.norm((*path, "feed_forward_norm"), f"{names}.layer_norm2", layers)
-    for name, tensor_name in maps.items():
-        mappings += layout.linear((*path, name), f"{names}.{tensor_name}", layers)
-    return mappings
 
 
 def rename(names: Sequence[str]) -> dict[str, str]:

@@ -29,6 +29,14 @@ def test_the_class_token_stays_and_a_constant_grid_stays_constant(method, side):
     np.testing.assert_allclose(new[1:], 0.7, rtol=1e-6)
 
 
+@pytest.mark.parametrize("method", sorted(positions.METHODS))
+@pytest.mark.parametrize("side", [1, 3, 8])
+def test_a_grid_without_a_class_token_is_resized_as_one_with_it(method, side):
+    old = grid(4)
+    expected = positions.resize(old, side, method)[1:]
+    np.testing.assert_array_equal(positions.resize(old[1:], side, method), expected)
+
+
 @pytest.mark.parametrize("side", [2, 3, 7, 9])
 def test_bilinear_equals_scipy_with_the_corners_aligned(side):
     old = grid(4)

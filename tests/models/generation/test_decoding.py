@@ -18,6 +18,7 @@ from tests.helpers.models import (
     tiny_blip,
     tiny_blip2,
     tiny_llava,
+    tiny_smolvlm,
 )
 
 LENGTH = 3
@@ -31,10 +32,12 @@ CASES = {
     "blip2-llama-qformer": functools.partial(tiny_blip2, "llama", selectable="qformer"),
     "llava": tiny_llava,
     "llava-vision": functools.partial(tiny_llava, selectable="vision"),
+    "smolvlm": tiny_smolvlm,
+    "smolvlm-tied": functools.partial(tiny_smolvlm, tie_word_embeddings=True),
 }
 
 EXTENDED = {"blip-vision", "albef-text", "blip2-opt", "blip2-t5", "llava"}
-SLOW = {"blip2-opt-vision", "blip2-llama-qformer", "llava-vision"}
+SLOW = {"blip2-opt-vision", "blip2-llama-qformer", "llava-vision", "smolvlm", "smolvlm-tied"}
 """Their language models and stacks are those of others here, in another pair."""
 
 
@@ -44,9 +47,9 @@ def model_of(name):
     spec = CASES[name](answering="generate")
     model = family_of(spec).make_model(spec)
     batch = tiny_batch(spec, examples=3, tokens=6)
-    image_token = getattr(spec.config, "image_token_index", -1)
+    image_token = getattr(spec.config, "image_token", -1)
     ids_BT = np.where(batch.input_ids_BT == image_token, 5, batch.input_ids_BT)
-    if name.startswith("llava"):
+    if image_token >= 0:
         ids_BT[:, 0] = image_token
     params = jax.tree_util.tree_map_with_path(_livelier, random_params(model))
     return model, params, batch.replace(input_ids_BT=ids_BT)

@@ -27,6 +27,8 @@ NAMES = {
     ("blip2_t5", "qformer"): "qformer.encoder.layer.{}.attention.attention.value",
     ("llava", "language"): "model.language_model.layers.{}.self_attn.v_proj",
     ("llava", "vision"): "model.vision_tower.encoder.layers.{}.self_attn.q_proj",
+    ("smolvlm", "language"): "model.text_model.layers.{}.self_attn.v_proj",
+    ("smolvlm", "vision"): "model.vision_model.encoder.layers.{}.self_attn.q_proj",
     ("vilt", "blocks"): "vilt.encoder.layer.{}.attention.attention.query",
 }
 """One changed module of each stack, from `named_modules` of transformers 5.23."""

@@ -7,18 +7,17 @@ import pytest
 from safetensors.numpy import load_file
 
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.models import FAMILIES, base, sizes
+from f3ocus_jax.models import FAMILIES, base, image_tokens, sizes
 from f3ocus_jax.models.blocks import llama
 from f3ocus_jax.models.blocks.clip import ClipConfig
 from f3ocus_jax.models.blocks.llama_config import LlamaConfig, RopeConfig
 from f3ocus_jax.models.huggingface import directory as huggingface
-from f3ocus_jax.models.llava import model as llava
 from f3ocus_jax.models.llava.config import LlavaConfig, standardise
 from f3ocus_jax.types import Batch
 from tests.helpers.marking import marked
 from tests.helpers.models import random_params, tiny_batch, tiny_llava
 from tests.helpers.paths import MODEL_FIXTURES
-from tests.models.llava import llava_oracle
+from tests.models import image_tokens_oracle
 
 pytestmark = pytest.mark.usefixtures("full_precision")
 
@@ -35,7 +34,7 @@ def test_states_scores_and_gradients_equal_those_of_torch(stack):
     batch = Batch(
         **{n.removeprefix("batch."): expected[n] for n in expected if n.startswith("batch.")}
     )
-    ours = llava_oracle.run(weights.spec, weights.params, batch)
+    ours = image_tokens_oracle.run(weights.spec, weights.params, batch)
     gradients = [n.removeprefix("gradient.") for n in expected if n.startswith("gradient.")]
     assert len(gradients) == 7
     for name, published in FAMILY.rename(gradients).items():
@@ -78,7 +77,7 @@ def test_an_image_takes_the_place_of_its_token():
     text_BTD = draw.normal(size=(3, 5, 2)).astype(np.float32)
     image_BPD = draw.normal(size=(3, 4, 2)).astype(np.float32)
     place_B = np.array([0, 2, 4])
-    joined = llava.insert_image(*map(jnp.asarray, (text_BTD, image_BPD, place_B)))
+    joined = image_tokens.insert_image(*map(jnp.asarray, (text_BTD, image_BPD, place_B)))
     for example, place in enumerate(place_B):
         text_TD = text_BTD[example]
         expected = np.concatenate([text_TD[:place], image_BPD[example], text_TD[place + 1 :]])
