@@ -76,7 +76,8 @@ def keep_programs(folder: str) -> None:
         this user's own; "off" to keep none.
 
     Raises:
-      ConfigError: If a folder that is given belongs to another user, or others can write to it.
+      ConfigError: If a folder that is given belongs to another user or to one without a name, or
+        others can write to it.
       OSError: If it cannot be made or written to.
     """
     if folder == "off":
@@ -100,6 +101,7 @@ def _keep_in(path: pathlib.Path) -> None:
             f"--compilation_cache: {path} belongs to another user, or others can write to it, and "
             "programs that are kept there are run: choose a folder of your own, or off"
         )
+    _check_names(path)
     _delete_partial_programs(path)
     _configure(
         {
@@ -108,6 +110,17 @@ def _keep_in(path: pathlib.Path) -> None:
             "jax_persistent_cache_min_compile_time_secs": MIN_COMPILE_SECONDS,
         }
     )
+
+
+def _check_names(path: pathlib.Path) -> None:
+    """Raises ConfigError without names of user and group, which JAX looks up to limit a folder."""
+    try:
+        path.owner(), path.group()
+    except KeyError as error:
+        raise ConfigError(
+            f"--compilation_cache: JAX cannot limit the size of {path}, as the number of its owner "
+            f"or group has no name: choose off, or set ${CACHE_VARIABLE}, which has no limit"
+        ) from error
 
 
 def _delete_partial_programs(path: pathlib.Path) -> None:

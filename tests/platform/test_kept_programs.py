@@ -1,7 +1,9 @@
 """Compiled programs on disk: whose folder is used, when none is, and what is found there later."""
 
 import errno
+import grp
 import pathlib
+import pwd
 import stat
 import warnings
 
@@ -112,6 +114,20 @@ def test_a_home_that_cannot_be_used_is_announced_and_stops_nothing(
     assert options == {}
     with pytest.raises(OSError, match="No "):
         _xla.keep_programs(str(own))
+
+
+def no_name(*_):
+    raise KeyError("getpwuid(): uid not found: 54321")
+
+
+@pytest.mark.parametrize(("module", "function"), [(pwd, "getpwuid"), (grp, "getgrgid")])
+def test_neither_does_a_user_without_a_name_whose_programs_jax_cannot_limit(
+    own, options, monkeypatch, capsys, module, function
+):
+    monkeypatch.setattr(module, function, no_name)
+    _xla.keep_programs("")
+    assert "or group has no name: choose off, or set $JAX_" in capsys.readouterr().err
+    assert options == {}
 
 
 @pytest.mark.parametrize("relative", ["", "cache"])
