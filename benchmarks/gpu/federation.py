@@ -3,10 +3,9 @@
 import pathlib
 import tempfile
 
-import f3ocus_jax
 from benchmarks.gpu import lines
 from f3ocus_jax.config import parsing, shipped
-from f3ocus_jax.federation import presets
+from f3ocus_jax.federation import experiment, presets
 from f3ocus_jax.federation.settings import ExperimentConfig
 
 ROUNDS = 3
@@ -33,7 +32,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         config = settings(folder, tiny=given.tiny)
-        records = f3ocus_jax.run(config, folder / "run", with_figures=False)
+        records = experiment.run(config, folder / "run", with_figures=False)
     for record in records:
         row = {"tiny": given.tiny, "round": record.round, "seconds": record.seconds}
         lines.write(
