@@ -33,6 +33,7 @@ SWEEPS = {
     "intervals": "evidence:intervals",
     "ablations": "evidence:ablations",
     "federations": "evidence:federations",
+    "other_scores": "evidence:other_scores",
     "searches": "evidence:searches",
     "budgets": "evidence:budgets",
     "adapters": "evidence:adapters",

@@ -9,6 +9,7 @@ Variants:
     the four other federations, at one rate.
   "budgets": budgets of 4, and of 1 to 4, on the six hospitals.
   "ablations": F³OCUS with one setting changed at a time.
+  "other_scores": F³OCUS with the scores of GraSP and of magnitude, on all five federations.
   "weak_start": the methods of the questions from an untrained vision side.
   "relative": F³OCUS and LNTK with scores divided by their mean over the clients.
   "fidelity": what the paper leaves open, one setting changed at a time, at one rate.
@@ -89,6 +90,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "rows": tuple({"federated": {"budgets": each}} for each in ((4,), (1, 1, 2, 2, 3, 4))),
     },
     "ablations": {"rows": ({}, *ABLATIONS)},
+    "other_scores": {
+        "bases": ("evidence", *(f"evidence:{name}" for name in FEDERATIONS)),
+        "rows": ({}, *({"importance": {"score": name}} for name in ("grasp", "magnitude"))),
+    },
     "weak_start": {
         "methods": QUESTIONED,
         "settings": {"model": {"weights": "runs/text_start"}},
