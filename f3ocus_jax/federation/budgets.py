@@ -173,6 +173,7 @@ def _check_algorithm(algorithm: str, wanted: selection.Requirements, picks: int)
     """Refuses limits that an algorithm does not respect."""
     free = {
         "own": "lets every client choose by itself and ",
+        "allocated": "allocates layers by budgets alone and ",
         "regularised": "lets clients choose in turn and ",
     }
     if algorithm in free and (wanted.least_L is not None or wanted.most_L is not None):

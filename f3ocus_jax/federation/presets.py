@@ -21,6 +21,16 @@ PAPER_NAMES = {"random": "fd", "last": "last_k"}
 CHOICES = {"f3ocus": ("lntk", "nsga2"), "selective": ("squared_gradient", "regularised")}
 """Methods in which the server chooses, with the clients' score and the server's algorithm."""
 
+ALLOCATIONS = {
+    "fedhello_triangle": ("triangle", False),
+    "fedhello_inverted_triangle": ("inverted_triangle", False),
+    "fedhello_bottleneck": ("bottleneck", False),
+    "fedhello_uniform": ("uniform", False),
+    "fedhello_random_bottleneck": ("bottleneck", True),
+    "fedhello_fisher": ("fisher", True),
+}
+"""Allocations of Fed-HeLLo, each with its shape, and whether layers are drawn."""
+
 SINCE_PAPER = ("squared_gradient",)
 """Scores of methods after the paper, which are no methods by themselves."""
 
@@ -46,7 +56,7 @@ FULL_BY_SGD: dict[str, dict[str, dict[str, Any]]] = {
 }
 """Methods after the paper in which every client trains all blocks by SGD, with their settings."""
 
-METHODS = (*OWN_CHOICE_SCORES, *PEFT_UNITS, *CHOICES, *FULL_BY_SGD)
+METHODS = (*OWN_CHOICE_SCORES, *PEFT_UNITS, *CHOICES, *ALLOCATIONS, *FULL_BY_SGD)
 """Methods of the paper's two tables, GradFlow's variant, and methods after the paper."""
 
 SGD_LEARNING_RATE = 0.05
@@ -76,6 +86,11 @@ def set_method(config: ml_collections.ConfigDict, method: str) -> None:
         _train_all_layers(config, "block")
         config.training.update(optimizer=SGD, learning_rate=SGD_LEARNING_RATE)
         config.update(FULL_BY_SGD[method])
+        return
+    if method in ALLOCATIONS:
+        shape, randomised = ALLOCATIONS[method]
+        config.importance.score = "fishmask" if shape == "fisher" else "last"
+        config.selection.update(algorithm="allocated", shape=shape, randomised=randomised)
         return
     score, algorithm = CHOICES.get(method) or (OWN_CHOICE_SCORES[method], "own")
     config.importance.score, config.selection.algorithm = score, algorithm

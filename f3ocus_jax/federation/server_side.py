@@ -166,6 +166,8 @@ def _make_selector(settings: SelectionConfig) -> selection.Select:
         pick=settings.pick,
         pick_value=settings.make("pick"),
         disagreement_cost=settings.disagreement_cost,
+        shape=settings.shape,
+        randomised=settings.randomised,
     )
 
 

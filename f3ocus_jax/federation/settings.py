@@ -19,7 +19,7 @@ from f3ocus_jax.importance.settings import ImportanceConfig
 from f3ocus_jax.models.settings import ModelConfig
 from f3ocus_jax.models.spec import CLASSIFY, GENERATE
 from f3ocus_jax.privacy.settings import PrivacyConfig
-from f3ocus_jax.selection import PICKS, PUBLISHED, SELECTORS, VARIANTS
+from f3ocus_jax.selection import PICKS, PUBLISHED, SELECTORS, SHAPES, VARIANTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +87,18 @@ class SelectionConfig(Section):
         "(Sun et al., 2024); all layers of a client have an importance of 1 together.",
         at_least=0,
         at_most=1e6,
+    )
+    shape: str = setting(
+        "triangle",
+        'Shape in which clients train layers together, for "allocated" (Fed-HeLLo): "triangle", '
+        'mostly those of the input, "inverted_triangle", mostly those of the output, "bottleneck", '
+        'mostly those of both ends, "uniform", or "fisher", drawn by the clients\' scores.',
+        choices=SHAPES,
+    )
+    randomised: bool = setting(
+        False,
+        'Whether "allocated" draws the layers of every client in every round, by weights of that '
+        'shape; "fisher" always does.',
     )
     pick: str = setting("knee", "Rule that picks one point of the front.", choices=PICK_VALUES)
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from functools import partial
 
-from f3ocus_jax.selection import exact, limits, own, random_keys, regularised, search
+from f3ocus_jax.selection import allocated, exact, limits, own, random_keys, regularised, search
+from f3ocus_jax.selection.allocated import SHAPES
 from f3ocus_jax.selection.annealing import Annealing
 from f3ocus_jax.selection.ant_colony import AntColony
 from f3ocus_jax.selection.bee_colony import BeeColony
@@ -29,6 +30,7 @@ algorithms' own publications describe them."""
 SELECTORS: dict[str, Callable[[SelectorOptions], Select]] = {
     "own": own.make_own_selector,
     "exact": exact.make_exact_selector,
+    "allocated": allocated.make_allocated_selector,
     "regularised": regularised.make_regularised_selector,
     **{
         name: partial(search.make_search, algorithm, explores=True)
@@ -39,8 +41,8 @@ SELECTORS: dict[str, Callable[[SelectorOptions], Select]] = {
         for name in random_keys.ALGORITHMS
     },
 }
-"""Selectors by name: own choices, the exact front, choices that agree across clients, the paper's
-metaheuristics and evosax's."""
+"""Selectors by name: own choices, the exact front, allocations, choices that agree across
+clients, the paper's metaheuristics and evosax's."""
 
 
 def make_selector(
@@ -52,6 +54,8 @@ def make_selector(
     pick: str = "knee",
     pick_value: float = 0.0,
     disagreement_cost: float = 0.01,
+    shape: str = "triangle",
+    randomised: bool = False,
 ) -> Select:
     """Makes a selector, the server's choice of layers.
 
@@ -66,12 +70,14 @@ def make_selector(
         least important point, for "index".
       disagreement_cost: Cost of a layer that one of two clients trains and the other does not, for
         "regularised".
+      shape: Shape of the layers that clients train, one of `SHAPES`, for "allocated".
+      randomised: True if "allocated" draws every client's layers in every round.
 
     Returns:
       A `Select`, compiled once per number of clients and layers.
 
     Raises:
-      ValueError: If the algorithm, the variant or the pick is unknown.
+      ValueError: If the algorithm, the variant, the pick or the shape is unknown.
     """
     if algorithm not in SELECTORS:
         raise ValueError(f"selection algorithm {algorithm!r}: choose one of {sorted(SELECTORS)}")
@@ -79,7 +85,10 @@ def make_selector(
         raise ValueError(f"selection pick {pick!r}: choose one of {sorted(PICKS)}")
     if variant not in VARIANTS:
         raise ValueError(f"selection variant {variant!r}: choose one of {sorted(VARIANTS)}")
-    options = SelectorOptions(population, generations, pick, pick_value, disagreement_cost)
+    if shape not in SHAPES:
+        raise ValueError(f"selection shape {shape!r}: choose one of {sorted(SHAPES)}")
+    given = (disagreement_cost, shape, randomised)
+    options = SelectorOptions(population, generations, pick, pick_value, *given)
     if variant == "memetic":
         return SELECTORS[algorithm](options)
     if algorithm not in PUBLISHED:
@@ -95,6 +104,7 @@ __all__ = [
     "PICKS",
     "PUBLISHED",
     "SELECTORS",
+    "SHAPES",
     "VARIANTS",
     "InfeasibleError",
     "Requirements",

@@ -68,6 +68,8 @@ class SelectorOptions:
       pick: Rule that picks one point of the front, a key of `PICKS`.
       pick_value: Argument of the pick.
       disagreement_cost: λ of the selector "regularised".
+      shape: Shape of the selector "allocated", one of `allocated.SHAPES`.
+      randomised: True if "allocated" draws layers in every round.
     """
 
     population: int
@@ -75,6 +77,8 @@ class SelectorOptions:
     pick: str = "knee"
     pick_value: float = 0.0
     disagreement_cost: float = 0.01
+    shape: str = "triangle"
+    randomised: bool = False
 
 
 class Select(Protocol):

@@ -28,6 +28,12 @@ TITLES = {
     "promptfl": "PromptFL",
     "f3ocus": "F³OCUS",
     "selective": "Selective (Sun et al.)",
+    "fedhello_triangle": "Fed-HeLLo (triangle)",
+    "fedhello_inverted_triangle": "Fed-HeLLo (inverted triangle)",
+    "fedhello_bottleneck": "Fed-HeLLo (bottleneck)",
+    "fedhello_uniform": "Fed-HeLLo (uniform)",
+    "fedhello_random_bottleneck": "Fed-HeLLo (random bottleneck)",
+    "fedhello_fisher": "Fed-HeLLo (Fisher)",
     "fednova": "FedNova",
     "scaffold": "SCAFFOLD",
 }

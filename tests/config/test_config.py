@@ -46,8 +46,18 @@ def test_every_method_of_the_paper_is_a_score_and_a_choice(method):
     config = parsing.parse(ExperimentConfig, phantom.get_config(f"tiny_{method}"))
     assert config.importance.score in importance.SCORES
     of_server = {"f3ocus": "nsga2", "selective": "regularised"}
+    of_server |= dict.fromkeys(presets.ALLOCATIONS, "allocated")
     assert config.selection.algorithm == of_server.get(method, "own")
     assert config.federated.rounds == phantom.get_config("tiny").federated.rounds
+
+
+@pytest.mark.parametrize("method", presets.ALLOCATIONS)
+def test_an_allocation_reads_data_for_fisher_scores_alone(method):
+    config = parsing.parse(ExperimentConfig, phantom.get_config(f"tiny_{method}"))
+    assert config.selection.shape == method.removeprefix("fedhello_").removeprefix("random_")
+    assert config.selection.randomised == (method.split("_")[1] in ("random", "fisher"))
+    scored = config.importance.score
+    assert scored == ("fishmask" if config.selection.shape == "fisher" else "last")
 
 
 def test_fednova_trains_all_blocks_by_sgd_and_normalises_steps():

@@ -11,7 +11,7 @@ POPULATION = 16
 SHIPPED = ("SimpleGA", "PSO", "SimulatedAnnealing", "DifferentialEvolution", "CMA_ES")
 """Of evosax's own; the others go the same way."""
 
-NAMES = ("own", "exact", "regularised", *selection.METAHEURISTICS, *SHIPPED)
+NAMES = ("own", "exact", "regularised", "allocated", *selection.METAHEURISTICS, *SHIPPED)
 every_selector = pytest.mark.parametrize(
     "name",
     marked(NAMES, ("PSO", "SimulatedAnnealing", "DifferentialEvolution"), extended=("CMA_ES",)),
@@ -192,6 +192,8 @@ def test_unknown_names_list_the_choices():
         selection.make_selector("nsga3", population=4, generations=1)
     with pytest.raises(ValueError, match=r"'best': choose one of .*'knee'"):
         selection.make_selector("nsga2", population=4, generations=1, pick="best")
+    with pytest.raises(ValueError, match=r"shape 'square': choose one of .*triangle"):
+        selection.make_selector("allocated", population=4, generations=1, shape="square")
 
 
 def test_the_refined_ranking_puts_picks_first_then_votes_then_scores(selectors):
