@@ -102,9 +102,9 @@ def level_weights(values_L: jax.Array) -> jax.Array:
     """
     layers = len(values_L)
     ascending_L = jnp.sort(values_L)
-    # From the last on, so that of equally good clusterings the least layers have a high level.
-    pairs = [(i, j) for i in range(layers + 1) for j in range(i, layers + 1)]
-    cuts_N2 = jnp.array(pairs[::-1])
+    # In this order, equally good clusterings part the weights of two kinds of values as 1 and 3.
+    cuts = ((low, high) for low in range(layers, -1, -1) for high in range(low, layers + 1))
+    cuts_N2 = jnp.array(list(cuts))
     place_L = jnp.arange(layers)
 
     def spread(cut_2: jax.Array) -> jax.Array:
@@ -114,7 +114,8 @@ def level_weights(values_L: jax.Array) -> jax.Array:
         means_3 = jnp.sum(jnp.where(members_3L, ascending_L[None], 0.0), axis=1) / counts_3
         return jnp.sum(jnp.square(ascending_L - means_3[level_L]))
 
-    best_2 = cuts_N2[jnp.argmin(jax.lax.map(spread, cuts_N2))]
+    spreads_N = jax.lax.map(spread, cuts_N2)
+    best_2 = cuts_N2[jnp.argmax(spreads_N <= jnp.min(spreads_N) + 1e-6 * jnp.max(spreads_N))]
     # Equal values have one level, whichever of them a cut would part.
     bounds_2 = jnp.append(ascending_L, jnp.inf)[best_2]
     return 1.0 + jnp.sum(values_L[:, None] >= bounds_2[None], axis=1, dtype=jnp.float32)

@@ -110,12 +110,14 @@ def test_levels_are_the_three_clusters_of_least_squared_distance(seed):
 
 
 def test_layers_of_equal_scores_have_one_weight():
-    assert len(set(np.asarray(allocated.level_weights(np.full(6, 0.25, np.float32))).tolist())) == 1
+    assert np.asarray(allocated.level_weights(np.full(6, 0.25, np.float32))).tolist() == [1] * 6
+    two = np.float32([0.1, 0.9, 0.1, 0.1])
+    assert np.asarray(allocated.level_weights(two)).tolist() == [1, 3, 1, 1]
 
 
 def test_fisher_draws_by_the_mean_scores_of_the_clients_that_are_present():
-    scores_KL = np.full((3, LAYERS), 0.01, np.float32)
-    scores_KL[:2, 3], scores_KL[2, 7] = 0.89, 0.89
+    scores_KL = np.full((3, LAYERS), 0.03, np.float32)
+    scores_KL[:2, 3], scores_KL[:2, 5], scores_KL[2, 7] = 0.5, 0.2, 0.67
     present = Requirements(present_K=np.array([True, True, False]))
     drawn = np.stack(
         [choose("fisher", seed=seed, scores_KL=scores_KL, wanted=present) for seed in range(60)]
