@@ -3,7 +3,15 @@
 from collections.abc import Callable
 from functools import partial
 
-from f3ocus_jax.selection import allocated, exact, limits, own, random_keys, regularised, search
+from f3ocus_jax.selection import (
+    allocated,
+    exact,
+    limits,
+    own,
+    random_keys,
+    regularised,
+    search,
+)
 from f3ocus_jax.selection.allocated import SHAPES
 from f3ocus_jax.selection.annealing import Annealing
 from f3ocus_jax.selection.ant_colony import AntColony

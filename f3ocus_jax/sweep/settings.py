@@ -72,7 +72,7 @@ class SweepConfig(Section):
         (), f"Families of models, of {', '.join(FAMILIES)}; empty for that of the config."
     )
     methods: tuple[str, ...] = setting(
-        ("f3ocus",), f"Methods of the paper's tables, of {', '.join(METHODS)}."
+        ("f3ocus",), f"Methods of the paper's tables or after the paper, of {', '.join(METHODS)}."
     )
     seeds: tuple[int, ...] = setting((0,), "Seeds of the runs.", at_least=0, **SEED)
     settings: Mapping[str, Any] = setting(
