@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from f3ocus_jax.evaluation import accuracy as metrics, round_choice
-from f3ocus_jax.report import layer_figures, style
+from f3ocus_jax.report import layer_data, layer_figures, style
 from f3ocus_jax.types import RoundRecord, SelectionRecord
 from tfds_medvqa.common.printable import printable
 
@@ -244,9 +244,9 @@ def _mean_without_nan(values_RK: np.ndarray) -> list[float]:
 FIGURES: dict[str, tuple[Callable[[Sequence[RoundRecord]], Figure], Callable[..., object]]] = {
     "accuracy": (accuracy, list),
     "loss": (loss, list),
-    "layer_ranks": (layer_figures.layer_ranks, layer_figures.with_scores),
-    "layer_picks": (layer_figures.layer_picks, layer_figures.with_training),
-    "layer_values": (layer_figures.layer_values, layer_figures.with_values),
+    "layer_ranks": (layer_figures.layer_ranks, layer_data.with_scores),
+    "layer_picks": (layer_figures.layer_picks, layer_data.with_training),
+    "layer_values": (layer_figures.layer_values, layer_data.with_values),
     "pareto_front": (pareto_front, with_front),
 }
 """Maps a file name to (drawing function, function that returns the rounds it can draw)."""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from f3ocus_jax.report import style
+from f3ocus_jax.report import layer_data, style
 from f3ocus_jax.types import ClientRecord, RoundRecord
 
 RANK_COLOURS = "cividis_r"
@@ -25,38 +25,6 @@ VALUE_LABELS = {"lntk": "eigenvalue λ₁ of the layer's NTK"}
 
 LARGEST_LINEAR_RATIO = 50.0
 """Largest ratio of the highest to the lowest bar on a linear scale; above it the scale is log."""
-
-
-def with_scores(records: Sequence[RoundRecord]) -> list[RoundRecord]:
-    """Returns the rounds in which any client scored its layers."""
-    return [record for record in records if any(client.scores for client in record.clients)]
-
-
-def with_training(records: Sequence[RoundRecord]) -> list[RoundRecord]:
-    """Returns the rounds in which any client trained a layer."""
-    return [record for record in records if any(client.layers for client in record.clients)]
-
-
-def with_values(records: Sequence[RoundRecord]) -> list[RoundRecord]:
-    """Returns the rounds in which any client has raw scores of its layers."""
-    return [record for record in records if any(client.values for client in record.clients)]
-
-
-def ranks(scores_L: Sequence[float], chosen: Sequence[int] = ()) -> np.ndarray:
-    """Ranks layers: the chosen before the others, and by importance among themselves.
-
-    Args:
-      scores_L: Importance, larger is better; equal scores rank by depth, the first block first.
-      chosen: Indices of the layers to rank first.
-
-    Returns:
-      int64 [L], 1 for the first.
-    """
-    is_other_L = ~np.isin(np.arange(len(scores_L)), list(chosen))
-    order = np.lexsort((-np.asarray(scores_L), is_other_L))
-    ranks_L = np.empty(len(scores_L), np.int64)
-    ranks_L[order] = np.arange(1, len(scores_L) + 1)
-    return ranks_L
 
 
 @style.styled
@@ -73,9 +41,9 @@ def layer_ranks(records: Sequence[RoundRecord]) -> Figure:
     Returns:
       A figure with a pair of heatmaps per client.
     """
-    shown = with_scores(records)
+    shown = layer_data.with_scores(records)
     names = style.client_names(shown)
-    num_layers = _num_layers(shown)
+    num_layers = layer_data.num_layers(shown)
     rows, columns = style.panel_grid(min(len(names), style.MAX_PANELS))
     width = float(np.clip(0.06 * len(shown), 1.2, 2.0))
     height = float(np.clip(0.11 * num_layers, 1.4, 4.2))
@@ -109,12 +77,16 @@ def layer_picks(records: Sequence[RoundRecord]) -> Figure:
     Returns:
       A figure with two histograms over the layers.
     """
-    shown = with_training(records)
-    num_layers = _num_layers(shown)
+    shown = layer_data.with_training(records)
+    num_layers = layer_data.num_layers(shown)
     figure = style.new_figure(float(np.clip(0.22 * num_layers + 1.5, 5, 11)), 4.4)
     panels = figure.subplots(2, sharex=True, sharey=True)
-    before_RL = _picks([[client.own_layers for client in r.clients] for r in shown], num_layers)
-    after_RL = _picks([[client.layers for client in r.clients] for r in shown], num_layers)
+    before_RL = layer_data.picks(
+        [[client.own_layers for client in r.clients] for r in shown], num_layers
+    )
+    after_RL = layer_data.picks(
+        [[client.layers for client in r.clients] for r in shown], num_layers
+    )
     for axes, name, picks_RL, colour in (
         (panels[0], "Before: each client's own choice", before_RL, style.CLIENT_COLOURS[0]),
         (panels[1], "After: the server's refinement", after_RL, style.CHOSEN),
@@ -141,9 +113,9 @@ def layer_values(records: Sequence[RoundRecord]) -> Figure:
     Returns:
       A figure with one bar chart per client on a shared axis.
     """
-    record = with_values(records)[-1]
+    record = layer_data.with_values(records)[-1]
     names = style.client_names([record])
-    num_layers = _num_layers([record])
+    num_layers = layer_data.num_layers([record])
     panels = min(len(names), style.MAX_PANELS)
     rows, columns = style.panel_grid(panels)
     width = float(np.clip(0.12 * num_layers, 2.2, 4.2))
@@ -190,12 +162,7 @@ def _draw_ranks(
 ) -> None:
     """Draws one heatmap, layers over rounds, and marks the chosen layers."""
     chosen = [client.layers if refined else client.own_layers for client in clients]
-    ranks_LR = np.full((num_layers, len(clients)), np.nan)
-    for ranks_L, client, layers in zip(ranks_LR.T, clients, chosen, strict=True):
-        if refined and client.ranks:
-            ranks_L[:] = np.array(client.ranks) + 1
-        elif client.scores:
-            ranks_L[:] = ranks(client.scores, layers if refined else ())
+    ranks_LR = layer_data.ranks_by_round(clients, num_layers, refined=refined)
     colours = Normalize(1, num_layers)
     axes.imshow(ranks_LR, cmap=RANK_COLOURS, norm=colours, aspect="auto", origin="lower")
     width = 0.4 if len(clients) <= MAX_SEPARATE_MARKS else 1.0
@@ -215,28 +182,6 @@ def _draw_colour_bar(page: SubFigure, colours: Normalize) -> None:
     bar.ax.invert_yaxis()
     bar.ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     bar.ax.set_title("■ chosen")
-
-
-def _picks(layers_RK: Sequence[Sequence[Sequence[int]]], num_layers: int) -> np.ndarray:
-    """Counts n_l in every round: int64 [rounds, L]."""
-    return np.stack(
-        [
-            np.bincount(
-                np.array([layer for layers in layers_K for layer in layers], np.int64),
-                minlength=num_layers,
-            )
-            for layers_K in layers_RK
-        ]
-    )
-
-
-def _num_layers(records: Sequence[RoundRecord]) -> int:
-    """Returns L: the number of scores or, without scores, the deepest trained layer plus one."""
-    clients = [client for record in records for client in record.clients]
-    deepest = max(
-        (layer for client in clients for layer in [*client.layers, *client.own_layers]), default=-1
-    )
-    return max(deepest + 1, *(len(client.scores) for client in clients))
 
 
 def _scale_bars(axes: Axes, values: Sequence[float]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from f3ocus_jax.report import layer_figures
+from f3ocus_jax.report import layer_data
 from f3ocus_jax.types import ClientRecord, RoundRecord
 
 
@@ -67,13 +67,13 @@ def mean(uses: Sequence[LayerUse]) -> LayerUse | None:
 
 
 def _own_ranks(client: ClientRecord) -> np.ndarray:
-    return layer_figures.ranks(client.scores)
+    return layer_data.ranks(client.scores)
 
 
 def _refined_ranks(client: ClientRecord) -> np.ndarray:
     if client.ranks:
         return np.array(client.ranks) + 1
-    return layer_figures.ranks(client.scores, client.layers)
+    return layer_data.ranks(client.scores, client.layers)
 
 
 def _own(client: ClientRecord) -> np.ndarray:

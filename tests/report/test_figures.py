@@ -11,7 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.text import Text
 from PIL import Image
 
-from f3ocus_jax.report import figures, layer_figures, style
+from f3ocus_jax.report import figures, layer_data, layer_figures, style
 from f3ocus_jax.types import RoundRecord
 from tests.helpers.marking import marked
 
@@ -131,9 +131,9 @@ def test_a_client_that_was_not_measured_leaves_a_gap(make_records):
 
 def test_ranks_put_the_chosen_layers_first_and_order_by_score():
     scores_L = [0.1, 0.4, 0.2, 0.3]
-    assert layer_figures.ranks(scores_L).tolist() == [4, 1, 3, 2]
-    assert layer_figures.ranks(scores_L, chosen=[0, 2]).tolist() == [2, 3, 1, 4]
-    assert layer_figures.ranks([0.5, 0.5]).tolist() == [1, 2]
+    assert layer_data.ranks(scores_L).tolist() == [4, 1, 3, 2]
+    assert layer_data.ranks(scores_L, chosen=[0, 2]).tolist() == [2, 3, 1, 4]
+    assert layer_data.ranks([0.5, 0.5]).tolist() == [1, 2]
 
 
 def test_layer_ranks_after_refinement_are_the_servers(make_records):
