@@ -11,7 +11,7 @@ from f3ocus_jax import interrupts
 
 COMMANDS = (
     *("train", "evaluate", "predict", "pretrain", "initialise", "convert", "inspect_data"),
-    *("compare", "sweep", "deployment"),
+    *("report", "compare", "sweep", "deployment"),
 )
 """Modules of this package that run as commands, in the order of the help text."""
 

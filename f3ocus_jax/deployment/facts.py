@@ -40,7 +40,7 @@ OF_SOURCES = (
 
 OF_A_MEMBER = {
     *(*OF_MACHINE, *OF_FOLDERS, *OF_SOURCES),
-    *("evaluation.features", "secure_aggregation.identity"),
+    *("evaluation.features", "report.page_every", "secure_aggregation.identity"),
 }
 """Settings that each member has for itself; every other one must be the same."""
 

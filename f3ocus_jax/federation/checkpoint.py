@@ -40,6 +40,7 @@ MAY_DIFFER = (
     "federated.placement",
     "federated.rounds",
     "profile.rounds",
+    "report.page_every",
 )
 """Settings that a resumed run may change: paths, placement, rounds, and what it leaves beside its
 records."""

@@ -17,6 +17,7 @@ from f3ocus_jax.federation import (
     resuming,
     run_folder,
     run_lock,
+    run_page,
 )
 from f3ocus_jax.federation.assembly import Parts, assemble
 from f3ocus_jax.federation.observing import Notify, observe
@@ -78,6 +79,7 @@ def run(
                 _keep(parts, records, state, memory, checkpoints, outlets)
         _say_end(parts)
         results.write_results(parts, state, records, workdir, with_figures=with_figures)
+        _write_last_page(parts, records, workdir)
     return records
 
 
@@ -155,7 +157,25 @@ def _open_outlets(
     display = stack.enter_context(progress.show_progress(parts.last_round, int(state.round)))
     stack.enter_context(compiling.announced(display.compiling))
     append = functools.partial(record_files.append_record, records_path)
-    return (append, write_scalars, display.finish), display.stage
+    write_page = functools.partial(_write_page, parts, records, workdir)
+    return (append, write_scalars, display.finish, write_page), display.stage
+
+
+def _write_page(
+    parts: Parts, records: Sequence[RoundRecord], workdir: pathlib.Path, record: RoundRecord
+) -> None:
+    """Writes the page of a run that goes on, every few rounds."""
+    every = parts.config.report.page_every
+    if every and record.round % every == 0 and record.round < parts.last_round:
+        run_page.write_or_warn(workdir, records)
+
+
+def _write_last_page(parts: Parts, records: Sequence[RoundRecord], workdir: pathlib.Path) -> None:
+    """Writes the page of a run that has ended, from its final table too."""
+    if parts.config.report.page_every and hosts.is_first():
+        path = run_page.write_or_warn(workdir, records)
+        if path is not None:
+            print(f"report: {path}", flush=True)
 
 
 def _say_end(parts: Parts) -> None:

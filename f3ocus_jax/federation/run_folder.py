@@ -13,7 +13,7 @@ from f3ocus_jax import hosts
 from f3ocus_jax.clients.settings import PERSONAL
 from f3ocus_jax.config import parsing
 from f3ocus_jax.errors import ConfigError, DamagedError
-from f3ocus_jax.federation import assembly, checkpoint
+from f3ocus_jax.federation import assembly, checkpoint, environment
 from f3ocus_jax.federation.assembly import Parts
 from f3ocus_jax.federation.settings import ExperimentConfig
 from f3ocus_jax.federation.stages.client_axis import by_client
@@ -37,6 +37,8 @@ class RunFile:
       findings: Names of the findings; empty if no client finds diseases.
       has_memories: True if checkpoints hold the memories of clients, if these have any; False for a
         run of a server whose sites keep theirs.
+      environment: Versions and hardware of the process that last started the run, see
+        `environment.describe`; empty in files from before it was kept.
     """
 
     config: ExperimentConfig
@@ -44,6 +46,7 @@ class RunFile:
     answers: list[str]
     findings: list[str]
     has_memories: bool = True
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def read_run(workdir: pathlib.Path, file: pathlib.Path | None = None) -> RunFile:
@@ -75,7 +78,9 @@ def read_run(workdir: pathlib.Path, file: pathlib.Path | None = None) -> RunFile
         )
     clients, answers, findings = lists
     has_memories = bool(content.get("has_memories", True))
-    return RunFile(config, clients, answers, findings, has_memories)
+    kept = content.get("environment", {})
+    made_with = {str(name): str(text) for name, text in kept.items()} if kept else {}
+    return RunFile(config, clients, answers, findings, has_memories, made_with)
 
 
 def checkpoints_of(config: ExperimentConfig, workdir: pathlib.Path) -> epath.Path:
@@ -102,6 +107,7 @@ def write_run(parts: Parts, workdir: pathlib.Path) -> None:
         "answers": list(parts.federation.vocabulary.answers),
         "findings": list(parts.federation.findings),
         "has_memories": bool(jax.tree.leaves(parts.memory)),
+        "environment": environment.describe(),
     }
     whole_file.write(workdir / name, json.dumps(content, indent=2) + "\n")
 

@@ -19,6 +19,7 @@ from f3ocus_jax.importance.settings import ImportanceConfig
 from f3ocus_jax.models.settings import ModelConfig
 from f3ocus_jax.models.spec import CLASSIFY, GENERATE
 from f3ocus_jax.privacy.settings import PrivacyConfig
+from f3ocus_jax.report.settings import ReportConfig
 from f3ocus_jax.selection import PICKS, PUBLISHED, SELECTORS, SHAPES, VARIANTS
 
 
@@ -278,6 +279,7 @@ class ExperimentConfig(Section):
     evaluation: EvaluationConfig = section(EvaluationConfig)
     checkpoint: CheckpointConfig = section(CheckpointConfig)
     profile: ProfileConfig = section(ProfileConfig)
+    report: ReportConfig = section(ReportConfig)
 
     def __post_init__(self) -> None:
         """Checks conditions on several sections."""

@@ -23,6 +23,7 @@ BESIDE_RESULTS = (
     "checkpoint.keep_best",
     "checkpoint.keep_last",
     "evaluation.features",
+    "report.page_every",
 )
 """Settings of what a run keeps beside its results."""
 
