@@ -1,1 +1,1 @@
-"""What a run shows: records on disk, a progress display, scalars, the final table and figures."""
+"""Records, tables, figures and the page of a run, written again by f3ocus report runs/x."""

@@ -100,7 +100,7 @@ def draw(
     """Draws a chart.
 
     Args:
-      series: What to draw, the last on top.
+      series: The series, the last on top.
       form: Form of the chart.
       label: Text that stands for the chart where it cannot be seen.
       x_range: Values at both ends of the horizontal axis; those of the data if None.
