@@ -158,7 +158,7 @@ MACHINES = (
     "federated.placement",
 )
 LENGTHS = ("checkpoint.keep_best", "checkpoint.keep_last", "checkpoint.every", "federated.rounds")
-BESIDE_RESULTS = ("evaluation.features", "report.page_every")
+BESIDE_RESULTS = ("evaluation.features", "profile.rounds", "report.page_every")
 FREE = {*PLACES, *MACHINES, *LENGTHS, *BESIDE_RESULTS}
 """What does not change the numbers of a round."""
 
