@@ -52,11 +52,12 @@ class Eigenproblem:
       starts_MNC: float32, random start vectors of the M eigenvalues, masked.
       random_NC: float32, vector drawn independently of them, masked.
       warm_LNC: float32, vectors near every layer's top eigenvector, 0 where none is known; or None.
-      tolerance: Relative residual at which an eigenvalue is accepted.
+      tolerance: Relative residual, or estimated error, at which an eigenvalue is accepted.
       max_iterations: Maximum number of kernel products for one eigenvalue.
       vectors_at_once: Number of cotangents of the whole batch that are pulled back side by side.
       explicit_bytes: Memory for the gradients of one layer, beyond which Gram matrices are computed
         from activations and output gradients.
+      accept: One of `lanczos.ACCEPTS`.
     """
 
     linearised: Any
@@ -68,6 +69,7 @@ class Eigenproblem:
     max_iterations: int
     vectors_at_once: int
     explicit_bytes: float
+    accept: str = lanczos.RESIDUAL
 
     @property
     def layers(self) -> jax.Array:
@@ -109,6 +111,7 @@ class Eigenproblem:
             random,
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
+            accept=self.accept,
         )
 
     def solve_matrix(

@@ -7,6 +7,16 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+RESIDUAL, ESTIMATE = "residual", "estimate"
+ACCEPTS = (RESIDUAL, ESTIMATE)
+"""Errors by which an eigenvalue is accepted: a bound of it, or an estimate that is smaller."""
+
+LARGEST_RESIDUAL = 1e-2
+"""Relative residual above which nothing is estimated from it."""
+
+SETTLED = 0.1
+"""Change of the gap between two products, relative to itself, up to which it counts as known."""
+
 SQUARINGS = 20
 """Squarings of a tridiagonal matrix, which resolve a gap of 1e-6, the rounding of float32."""
 
@@ -23,7 +33,8 @@ class Eigenpair:
       vector: float32, Ritz vector of unit length, shaped as the start vector; 0 for a zero
         operator.
       residual: float32 [], relative residual |A v − λ v| / λ_1. An eigenvalue of A lies within this
-        distance, relative to the largest one.
+        distance, relative to the largest one. With `ESTIMATE`, the estimated relative error where
+        there is one.
       iterations: int32 [], products with A that were computed.
     """
 
@@ -87,6 +98,12 @@ class KrylovSpace:
         beyond = self.off_diagonal_M[self.steps - 1] * weights_M[self.steps - 1]
         return value, weights_M, jnp.hypot(within, beyond)
 
+    def ritz_gap(self, value: jax.Array, weights_M: jax.Array) -> jax.Array:
+        """Returns the difference between the largest Ritz value and the second; 0 without one."""
+        matrix = self.projection - value * jnp.outer(weights_M, weights_M)
+        second_M = _top_vector_of_leading(matrix, self.steps)
+        return jnp.where(self.steps > 1, value - second_M @ matrix @ second_M, 0.0)
+
 
 def largest_eigenvalue(
     product: Callable[[jax.Array], jax.Array],
@@ -94,6 +111,7 @@ def largest_eigenvalue(
     *,
     tolerance: float,
     max_iterations: int,
+    accept: str = RESIDUAL,
     largest: jax.Array | float = 0.0,
 ) -> tuple[Eigenpair, KrylovSpace]:
     """Runs Lanczos with full reorthogonalisation until the top Ritz pair has converged.
@@ -104,8 +122,10 @@ def largest_eigenvalue(
     Args:
       product: Maps v to A v for a symmetric positive semi-definite A; `v` is shaped as `start`.
       start: float32 start vector with a component along the top eigenvector, of any length.
-      tolerance: Relative residual at which to stop.
+      tolerance: Relative residual, or estimated error, at which to stop.
       max_iterations: Maximum number of products; the dimension of A is enough.
+      accept: One of `ACCEPTS`. An estimate is wrong as long as an eigenvector near the first one
+        has not appeared, see `_estimated_error`.
       largest: λ_1 if A has been deflated, and its own largest eigenvalue may be rounding.
 
     Returns:
@@ -113,23 +133,51 @@ def largest_eigenvalue(
     """
     size = min(max_iterations, start.size)
 
-    def is_unconverged(state: tuple[KrylovSpace, Any, jax.Array]) -> jax.Array:
-        krylov, _, residual = state
-        return (krylov.steps < size) & (residual > tolerance)
+    def is_unconverged(state: tuple[KrylovSpace, Any, jax.Array, Any]) -> jax.Array:
+        krylov, _, error, _ = state
+        return (krylov.steps < size) & (error > tolerance)
 
-    def extend(state: tuple[KrylovSpace, Any, jax.Array]) -> tuple[KrylovSpace, Any, jax.Array]:
-        krylov = state[0]
+    def extend(
+        state: tuple[KrylovSpace, Any, jax.Array, Any],
+    ) -> tuple[KrylovSpace, Any, jax.Array, Any]:
+        krylov, _, _, gap = state
         image = product(krylov.basis[krylov.steps].reshape(start.shape))
         krylov = krylov.extend(image.reshape(-1).astype(jnp.float32))
         value, weights_M, distance = krylov.top_ritz_pair()
         scale = jnp.maximum(value, largest)
-        return krylov, (value, weights_M), distance / jnp.where(scale > 0, scale, 1.0)
+        scale = jnp.where(scale > 0, scale, 1.0)
+        error = distance / scale
+        if accept == ESTIMATE:
+            before, gap = gap, krylov.ritz_gap(value, weights_M) / scale
+            error = _estimated_error(error, gap, before)
+        return krylov, (value, weights_M), error, gap
 
     krylov = _start_krylov_space(start, size)
-    state = (krylov, (jnp.float32(0.0), krylov.diagonal_M), jnp.float32(jnp.inf))
-    krylov, (value, weights_M), residual = jax.lax.while_loop(is_unconverged, extend, state)
+    no_gap = jnp.float32(0.0) if accept == ESTIMATE else ()
+    first = (jnp.float32(0.0), krylov.diagonal_M)
+    state = (krylov, first, jnp.float32(jnp.inf), no_gap)
+    krylov, (value, weights_M), residual, _ = jax.lax.while_loop(is_unconverged, extend, state)
     vector = (weights_M @ krylov.basis[:-1]).reshape(start.shape)
     return Eigenpair(value, vector, residual, krylov.steps), krylov
+
+
+def _estimated_error(residual: jax.Array, gap: jax.Array, before: jax.Array) -> jax.Array:
+    """Estimates the relative error of a Ritz value by residual² / gap (Parlett 1998, section 11.7).
+
+    The true gap would make it a bound; that of the Ritz values is too large until an eigenvector of
+    the second eigenvalue has appeared.
+
+    Args:
+      residual: Relative residual of the top Ritz pair.
+      gap: Difference to the second Ritz value, relative to the first one.
+      before: The same of one product less; 0 for none.
+
+    Returns:
+      The estimate if the residual is small and the gap has settled; the residual otherwise.
+    """
+    settled = (before > 0) & (jnp.abs(gap - before) <= SETTLED * gap)
+    known = settled & (residual <= LARGEST_RESIDUAL)
+    return jnp.where(known, jnp.minimum(residual, _divide(residual**2, gap)), residual)
 
 
 def top_eigenpairs(
@@ -139,6 +187,7 @@ def top_eigenpairs(
     *,
     tolerance: float,
     max_iterations: int,
+    accept: str = RESIDUAL,
 ) -> tuple[Eigenpair, jax.Array]:
     """Finds the largest eigenvalues one after the other by deflation.
 
@@ -149,8 +198,9 @@ def top_eigenpairs(
       product: Maps v to A v as in `largest_eigenvalue`.
       starts_M: Start vector of each of the M eigenvalues wanted.
       random: Vector drawn independently of the start vectors.
-      tolerance: Relative residual at which to stop.
+      tolerance: Relative residual, or estimated error, at which to stop.
       max_iterations: Maximum number of products for each eigenvalue.
+      accept: One of `ACCEPTS`.
 
     Returns:
       (eigenpairs with a leading axis M, descending except for those that have not converged;
@@ -170,6 +220,7 @@ def top_eigenpairs(
             deflate(known_MD, start),
             tolerance=tolerance,
             max_iterations=max_iterations,
+            accept=accept,
             largest=largest,
         )
         known_MD = known_MD.at[index].set(pair.vector.reshape(-1))

@@ -6,6 +6,7 @@ import jax
 
 from f3ocus_jax.config import Section, setting
 from f3ocus_jax.importance import network as network_lib
+from f3ocus_jax.importance.lanczos import ACCEPTS, RESIDUAL
 from f3ocus_jax.importance.methods import METHODS
 from f3ocus_jax.importance.plan import AUTO
 from f3ocus_jax.importance.score import Importance, Score, ScoreContext, fractions
@@ -42,6 +43,13 @@ class LntkOptions(Section):
     )
     tolerance: float = setting(
         1e-4, "Relative Lanczos residual at which an eigenvalue is accepted.", above=0, below=1
+    )
+    accept: str = setting(
+        RESIDUAL,
+        'Error that the tolerance applies to: "residual", a bound, or "estimate", residual² over '
+        "the gap to the second Ritz value, with fewer products; wrong where a second eigenvector "
+        "appears late (docs/importance.md). Records hold it as the residual.",
+        choices=ACCEPTS,
     )
     max_iterations: int = setting(
         64,
@@ -95,6 +103,7 @@ def make_lntk(context: ScoreContext, options: LntkOptions) -> Score:
             memory_limit=options.memory_limit,
             tolerance=options.tolerance,
             max_iterations=options.max_iterations,
+            accept=options.accept,
             key=key,
             warm_LNC=warm_LNC,
         )

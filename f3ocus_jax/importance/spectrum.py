@@ -4,6 +4,7 @@ For layer l with Jacobian J_l = ∂f/∂θ_l over N examples and C outputs each,
 Θ_l = J_l J_lᵀ, [N·C, N·C], or [N, N] if f is the loss of each example.
 """
 
+import dataclasses
 import math
 from typing import Any
 
@@ -13,7 +14,7 @@ from flax import struct
 
 from f3ocus_jax.importance import layer_kernel, plan as plan_lib
 from f3ocus_jax.importance.eigenproblem import Eigenproblem, NeighbourStart
-from f3ocus_jax.importance.lanczos import Eigenpair
+from f3ocus_jax.importance.lanczos import ACCEPTS, RESIDUAL, Eigenpair
 from f3ocus_jax.importance.layer_sweep import sweep_layers
 from f3ocus_jax.importance.linearised_network import LinearisedNetwork
 from f3ocus_jax.importance.methods import METHODS
@@ -31,7 +32,7 @@ class Spectrum:
     Attributes:
       values_LM: float32, eigenvalues >= 0, descending.
       residuals_LM: float32, relative residuals |Θ v − λ v| / λ_1. An eigenvalue lies within this
-        distance, relative to the layer's largest.
+        distance, relative to the layer's largest. With accept="estimate", the estimated errors.
       iterations_LM: int32, kernel products computed; 0 if the kernel was decomposed.
       vectors_LMNC: float32, eigenvectors of unit length, outputs flattened per example; 0 for an
         eigenvalue of 0.
@@ -56,6 +57,7 @@ def layerwise_ntk(
     max_iterations: int = 64,
     key: jax.Array | None = None,
     warm_LNC: jax.Array | None = None,
+    accept: str = RESIDUAL,
 ) -> Spectrum:
     """Computes the top eigenvalues of every layer's kernel (F³OCUS, section 3.2); it jits.
 
@@ -76,13 +78,16 @@ def layerwise_ntk(
       key: Typed random key of the start vectors; `jax.random.key(0)` if None.
       warm_LNC: float32, earlier eigenvectors of the same examples to start from; 0 for an unknown
         one. Random starts if None.
+      accept: What the tolerance applies to: "residual", a bound of the error, or "estimate",
+        residual² over the gap to the second Ritz value where that has settled, which ends three to
+        five products earlier and can be wrong (docs/importance.md).
 
     Returns:
       Eigenvalues of all layers, float32. An eigenvalue that has not converged is marked in
       `converged_LM`, never raised.
 
     Raises:
-      ValueError: If the method is unknown, or `count` is not between 1 and N·C.
+      ValueError: If method or accept are unknown, or `count` is not between 1 and N·C.
     """
     # Kernel products with fewer digits than float32 has would end Lanczos at a wrong residual.
     with jax.default_matmul_precision("highest"):
@@ -92,7 +97,10 @@ def layerwise_ntk(
         if method not in (AUTO, *METHODS):
             choices = ", ".join(sorted((AUTO, *METHODS)))
             raise ValueError(f"method {method!r} is unknown; choose {choices}")
+        if accept not in ACCEPTS:
+            raise ValueError(f"accept {accept!r} is unknown; choose {', '.join(ACCEPTS)}")
         plan = plan_lib.choose_method(problem, method=method, memory_limit=memory_limit)
+        problem = dataclasses.replace(problem, accept=accept)
         planned = plan_lib.apply_plan(problem, plan, memory_limit)
         return make_spectrum(METHODS[plan.method](planned), tolerance)
 

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 
 from configs import phantom
+from f3ocus_jax.importance import lanczos
 from f3ocus_jax.importance.lanczos import eigenpairs_of_matrix, largest_eigenvalue
 from tests.helpers.oracles import kernel_with
 
 
-def solve(matrix, tolerance=1e-5, max_iterations=32):
-    return solve_in(matrix, tolerance, max_iterations)[0]
+def solve(matrix, tolerance=1e-5, max_iterations=32, accept=lanczos.RESIDUAL):
+    return solve_in(matrix, tolerance, max_iterations, accept)[0]
 
 
-def solve_in(matrix, tolerance, max_iterations):
+def solve_in(matrix, tolerance, max_iterations, accept=lanczos.RESIDUAL):
     """The pair and the Krylov space."""
     start = jax.random.normal(jax.random.key(1), (len(matrix),))
     operator = jnp.asarray(matrix, jnp.float32)
@@ -24,6 +25,7 @@ def solve_in(matrix, tolerance, max_iterations):
             start,
             tolerance=tolerance,
             max_iterations=max_iterations,
+            accept=accept,
         )
 
     return run(operator, start)
@@ -134,3 +136,35 @@ def test_eigenvectors_of_a_dense_matrix_belong_to_their_values():
     images_MD = np.asarray(found.vector) @ matrix_DD
     expected_MD = found.value[:, None] * found.vector
     np.testing.assert_allclose(images_MD, expected_MD, atol=1e-5)
+
+
+@pytest.mark.parametrize("second", [0.5, 0.8, 0.9])
+def test_an_estimate_saves_products_and_is_no_less_than_the_error_of_a_lone_eigenvalue(second):
+    """A spectrum without a second eigenvalue near the first: the Ritz gap is the true one."""
+    values = np.concatenate([[1.0, second], second * 0.5 * 0.8 ** np.arange(40)])
+    bound, estimate = (solve(kernel_with(values), 1e-4, accept=each) for each in lanczos.ACCEPTS)
+    assert estimate.iterations < bound.iterations
+    assert estimate.residual <= 1e-4
+    assert 1 - estimate.value <= estimate.residual + 1e-6
+
+
+def test_nothing_is_estimated_without_a_gap_that_is_known_or_from_a_large_residual():
+    estimated = lanczos._estimated_error
+    cases = {  # residual, gap, gap before
+        (1e-3, 0.5, 0.5): 2e-6,
+        (1e-3, 0.5, 0.46): 2e-6,
+        (1e-3, 0.5, 0.44): 1e-3,
+        (1e-3, 0.5, 0.0): 1e-3,
+        (1e-3, 0.0, 0.0): 1e-3,
+        (1e-3, 1e-4, 1e-4): 1e-3,
+        (2e-2, 0.5, 0.5): 2e-2,
+    }
+    for inputs, expected in cases.items():
+        np.testing.assert_allclose(estimated(*map(jnp.float32, inputs)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0, 0.0], [2.0, 0.0, 0.0, 0.0], [3.0, 3.0, 3.0], [1.5]])
+def test_an_estimate_is_right_where_the_space_is_exhausted(values):
+    pair = solve(kernel_with(values), 1e-4, accept=lanczos.ESTIMATE)
+    np.testing.assert_allclose(pair.value, values[0], rtol=1e-5)
+    assert pair.residual <= 1e-4

@@ -149,6 +149,7 @@ def test_the_plan_follows_memory():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"accept": "hope"}, "'hope' is unknown; choose residual, estimate"),
         ({"method": "magic"}, "'magic' is unknown; choose auto, gram, lanczos"),
         ({"count": 0}, "count is 0; it must be between 1 and 40"),
     ],
