@@ -78,7 +78,7 @@ def layerwise_ntk(
       key: Typed random key of the start vectors; `jax.random.key(0)` if None.
       warm_LNC: float32, earlier eigenvectors of the same examples to start from; 0 for an unknown
         one. Random starts if None.
-      accept: What the tolerance applies to: "residual", a bound of the error, or "estimate",
+      accept: Error that the tolerance applies to: "residual", a bound of the error, or "estimate",
         residual² over the gap to the second Ritz value where that has settled, which ends three to
         five products earlier and can be wrong (docs/importance.md).
 

@@ -61,6 +61,14 @@ def test_the_top_eigenvalues_and_their_vectors(method):
     np.testing.assert_allclose(inner, np.tile(np.eye(3), (LAYERS, 1, 1)), atol=1e-3)
 
 
+def test_an_estimated_error_ends_the_search_earlier():
+    bound, estimate = (found(method="lanczos", accept=each) for each in ("residual", "estimate"))
+    np.testing.assert_allclose(estimate.values_LM, dense_spectra()[:, :1], rtol=1e-4)
+    assert (estimate.iterations_LM <= bound.iterations_LM).all()
+    assert estimate.iterations_LM.sum() < bound.iterations_LM.sum()
+    assert estimate.converged_LM.all()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_masked_tokens_and_answers_do_not_count(method):
     """Outputs of another rank than two; the mask closes tokens, answers and one example."""
