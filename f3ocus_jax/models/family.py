@@ -38,6 +38,12 @@ def keep_names(names: list[str]) -> Mapping[str, str]:
     return {name: name for name in names}
 
 
+def no_processor(config: Any) -> Mapping[str, Any]:
+    """Returns the empty processor_config.json of a family whose processor needs no sizes."""
+    del config
+    return {}
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
     """One architecture and its Hugging Face directory.
@@ -72,6 +78,8 @@ class Family:
         token.
       module_name: Maps the name of a block's tensor in a checkpoint to its name in a running model
         of transformers; None if transformers lacks the model.
+      processor: Maps sizes to processor_config.json: the name of transformers' class, and what it
+        needs of the sizes; empty for a class that needs nothing.
       further_types: Further values of `model_type` for the same model to their classes of
         transformers; the sizes then have a field `model_type`.
       answerings: Supported ways to answer, some of `ANSWERING`.
@@ -97,6 +105,7 @@ class Family:
     standardise: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     prompt: str = "{question}"
     module_name: Callable[[str], str] | None = str
+    processor: Callable[[Any], Mapping[str, Any]] = no_processor
     further_types: Mapping[str, str] = dataclasses.field(default_factory=dict)
     answerings: tuple[str, ...] = ANSWERING
     image_mean: tuple[float, ...] = clip.MEAN

@@ -74,6 +74,10 @@ def _vocabulary_sizes(entries: int, token_id: Callable[[str], int]) -> Mapping[s
     }
 
 
+def _processor(config: Blip2Config) -> Mapping[str, Any]:
+    return {"processor_class": "Blip2Processor", "num_query_tokens": config.num_query_tokens}
+
+
 FAMILY = Family(
     name="blip2",
     config=Blip2Config,
@@ -82,6 +86,7 @@ FAMILY = Family(
     model_type="blip-2",
     architecture="Blip2ForConditionalGeneration",
     image_processor=blip_tensors.image_processor,
+    processor=_processor,
     position_embeddings=blip_tensors.POSITION_EMBEDDINGS,
     vocabulary_sizes=_vocabulary_sizes,
     tiny={name: functools.partial(_tiny, name) for name in _TINY_LANGUAGES},

@@ -20,7 +20,7 @@ def read(
     """Reads the specification of a directory's model, and the classes that its heads would have.
 
     Args:
-      folder: Directory with config.json, and preprocessor_config.json if there is one.
+      folder: Directory with config.json, and processor files if there are any.
       selectable: Name of the selectable stack; "" for that of the directory's adapters, or the
         family's first.
 

@@ -1,9 +1,10 @@
 """Models in local Hugging Face directories: read, checked and written.
 
 Such a directory holds config.json, model.safetensors (or shards with an index), the tokenizer's
-files and preprocessor_config.json. Exported models may also have adapters.safetensors,
-findings.safetensors, and head.safetensors if the class of transformers has no answer head, all of
-which transformers ignores; config.json then lists the findings.
+files, preprocessor_config.json and, in some families, processor_config.json. Exported models may
+also have adapters.safetensors, findings.safetensors, and head.safetensors if the class of
+transformers has no answer head, all of which transformers ignores; config.json then lists the
+findings.
 config.json is written last and removed first: a directory that has it is complete. A manifest of
 all these files follows it, which transformers ignores, too; see `seal`.
 """
@@ -226,6 +227,7 @@ def write(
         (folder / name).unlink(missing_ok=True)
     tokenizer.save(folder)
     preprocessor.write(folder, spec.setup, family_of(spec).image_processor(spec.config))
+    preprocessor.write_processor(folder, family_of(spec).processor(spec.config))
     bytes_of: collections.Counter[str] = collections.Counter()
     shards.write(folder, _counted(tensors, bytes_of), shard_bytes=shard_bytes)
     for name, params in (heads or {}).items():

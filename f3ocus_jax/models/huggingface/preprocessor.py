@@ -1,5 +1,12 @@
-"""Scaling of a checkpoint's pixels, in its preprocessor_config.json."""
+"""Processor files of a checkpoint: scaling of its pixels, and what a processor needs of its sizes.
 
+transformers 4 keeps the former in preprocessor_config.json and the latter in processor_config.json;
+version 5 writes both into processor_config.json. Both forms are read. Written is that of version 4,
+which both versions read.
+"""
+
+import functools
+import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +16,12 @@ from f3ocus_jax.models.blocks.vision import CHANNELS
 from f3ocus_jax.models.huggingface import tensor_files
 from f3ocus_jax.models.spec import Setup
 
+logger = logging.getLogger(__name__)
+
 FILE = "preprocessor_config.json"
+PROCESSOR_FILE = "processor_config.json"
+IMAGE_PROCESSOR = "image_processor"
+"""Section of processor_config.json that is the content of the other file."""
 BYTE = 1 / 255
 
 
@@ -20,16 +32,16 @@ def read_pixels(folder: pathlib.Path) -> dict[str, tuple[float, ...]]:
       folder: Folder of the checkpoint.
 
     Returns:
-      The fields image_mean and image_std of `Setup`, without those that the file does not hold;
-      `{}` without a file.
+      The fields image_mean and image_std of `Setup`, without those that the files do not hold;
+      `{}` without a file, which is announced.
 
     Raises:
       WeightsError: For a file that cannot be read, or another scaling than any family here has.
     """
-    path = folder / FILE
-    if not path.is_file():
+    path, content = _scaling(folder)
+    if content is None:
+        _announce(folder)
         return {}
-    content = tensor_files.read_json(path)
     factor = content.get("rescale_factor", BYTE)
     if not content.get("do_rescale", True) or abs(factor - BYTE) > 1e-9:
         raise WeightsError(f"{path}: rescale_factor = {factor}, must be 1/255, and do_rescale true")
@@ -37,6 +49,30 @@ def read_pixels(folder: pathlib.Path) -> dict[str, tuple[float, ...]]:
         return {"image_mean": (0.0,), "image_std": (1.0,)}
     names = ("image_mean", "image_std")
     return {name: _numbers(path, name, content[name]) for name in names if name in content}
+
+
+def _scaling(folder: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any] | None]:
+    """Returns the file with the scaling, as transformers chooses it, and its content, if any."""
+    path = folder / PROCESSOR_FILE
+    nested = tensor_files.read_json(path).get(IMAGE_PROCESSOR) if path.is_file() else None
+    if isinstance(nested, dict):
+        return path, nested
+    if nested is not None:
+        raise WeightsError(f"{path}: {IMAGE_PROCESSOR} = {nested!r}, must be a section")
+    path = folder / FILE
+    return path, tensor_files.read_json(path) if path.is_file() else None
+
+
+@functools.cache
+def _announce(folder: pathlib.Path) -> None:
+    logger.warning(
+        "%s has neither %s nor %s with the section %s: pixels are scaled as in the family's "
+        "published models",
+        folder,
+        FILE,
+        PROCESSOR_FILE,
+        IMAGE_PROCESSOR,
+    )
 
 
 def write(folder: pathlib.Path, setup: Setup, image_processor: Mapping[str, Any]) -> None:
@@ -59,6 +95,19 @@ def write(folder: pathlib.Path, setup: Setup, image_processor: Mapping[str, Any]
         "image_std": _per_channel(setup.image_std),
     }
     tensor_files.write_json(folder / FILE, content)
+
+
+def write_processor(folder: pathlib.Path, processor: Mapping[str, Any]) -> None:
+    """Writes what transformers' processor needs of a model's sizes, and removes an older file.
+
+    Args:
+      folder: Folder of the checkpoint.
+      processor: Entries of the family, see `Family.processor`; empty for no file.
+    """
+    path = folder / PROCESSOR_FILE
+    path.unlink(missing_ok=True)
+    if processor:
+        tensor_files.write_json(path, dict(processor))
 
 
 def _numbers(path: pathlib.Path, name: str, value: Any) -> tuple[float, ...]:

@@ -15,6 +15,7 @@ WEIGHT_FILES = "*.safetensors"
 PATTERNS = (
     CONFIG_FILE,
     preprocessor.FILE,
+    preprocessor.PROCESSOR_FILE,
     *TOKENIZER_FILES,
     *extra_files.FILES,
     tensor_files.WEIGHTS_FILE,

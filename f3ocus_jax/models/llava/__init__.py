@@ -44,6 +44,16 @@ def _image_processor(config: LlavaConfig) -> Mapping[str, Any]:
     return {"image_processor_type": "CLIPImageProcessor", "size": size, "do_center_crop": False}
 
 
+def _processor(config: LlavaConfig) -> Mapping[str, Any]:
+    return {
+        "processor_class": "LlavaProcessor",
+        "image_token": IMAGE_TOKEN,
+        "num_additional_image_tokens": 1,  # the class token, which the strategy drops
+        "patch_size": config.vision_config.patch_size,
+        "vision_feature_select_strategy": config.vision_feature_select_strategy,
+    }
+
+
 FAMILY = Family(
     name="llava",
     config=LlavaConfig,
@@ -52,6 +62,7 @@ FAMILY = Family(
     model_type="llava",
     architecture="LlavaForConditionalGeneration",
     image_processor=_image_processor,
+    processor=_processor,
     position_embeddings=(("vision_embeddings", "position"), "bicubic"),
     vocabulary_sizes=_vocabulary_sizes,
     tiny={"": sizes.tiny_encoders},

@@ -107,6 +107,11 @@ def _image_processor(config: SmolVlmConfig) -> Mapping[str, Any]:
     }
 
 
+def _processor(config: SmolVlmConfig) -> Mapping[str, Any]:
+    kind = "Idefics3Processor" if config.model_type == "idefics3" else "SmolVLMProcessor"
+    return {"processor_class": kind, "image_seq_len": config.image_tokens}
+
+
 FAMILY = Family(
     name="smolvlm",
     config=SmolVlmConfig,
@@ -116,6 +121,7 @@ FAMILY = Family(
     architecture="SmolVLMForConditionalGeneration",
     further_types={"idefics3": "Idefics3ForConditionalGeneration"},
     image_processor=_image_processor,
+    processor=_processor,
     position_embeddings=(("vision_embeddings", "position"), "bicubic"),
     vocabulary_sizes=_vocabulary_sizes,
     tiny={"": sizes.tiny_encoders},

@@ -1,5 +1,6 @@
 """Mean and deviation of pixels, as a checkpoint's own preprocessor_config.json has them."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -18,7 +19,7 @@ from f3ocus_jax.errors import WeightsError
 from f3ocus_jax.models import FAMILIES
 from f3ocus_jax.models.blocks import clip, vision
 from f3ocus_jax.models.huggingface import directory as huggingface, preprocessor
-from tests.helpers.models import first_tiny, random_params, tiny_vilt
+from tests.helpers.models import TINY, first_tiny, random_params, tiny_vilt, with_vocabulary
 from tests.helpers.paths import MODEL_FIXTURES
 
 FIXTURE = MODEL_FIXTURES / "blip" / "plain"
@@ -57,6 +58,89 @@ def test_without_normalisation_pixels_are_shares(tmp_path):
 def test_what_no_family_does_is_refused(tmp_path, content, message):
     with pytest.raises(WeightsError, match=message):
         preprocessor.read_pixels(write(tmp_path, **content))
+
+
+def test_what_transformers_5_writes_is_read(tmp_path):
+    theirs = transformers.CLIPImageProcessorPil(image_mean=[0.1, 0.2, 0.3], image_std=[0.5] * 3)
+    words = transformers.BertTokenizer(vocab={"[UNK]": 0, "<image>": 1})
+    transformers.LlavaProcessor(theirs, words, patch_size=8).save_pretrained(tmp_path)
+    assert not (tmp_path / preprocessor.FILE).exists()
+    expected = {"image_mean": (0.1, 0.2, 0.3), "image_std": (0.5,)}
+    assert preprocessor.read_pixels(tmp_path) == expected
+    write(tmp_path, image_mean=[0.9] * 3)
+    assert preprocessor.read_pixels(tmp_path) == expected, "transformers takes the section first"
+
+
+def test_a_processor_file_without_pixels_leaves_them_to_the_other_file(tmp_path, caplog):
+    (tmp_path / preprocessor.PROCESSOR_FILE).write_text('{"patch_size": 14}')
+    assert preprocessor.read_pixels(write(tmp_path, image_mean=0.2)) == {"image_mean": (0.2,)}
+    assert not caplog.messages
+
+
+def test_a_directory_without_either_file_is_announced_once(tmp_path, caplog):
+    assert [preprocessor.read_pixels(tmp_path) for _ in range(2)] == [{}, {}]
+    (message,) = caplog.messages
+    assert f"{tmp_path} has neither preprocessor_config.json nor processor_config.json" in message
+
+
+def test_a_section_that_is_none_is_refused(tmp_path):
+    (tmp_path / preprocessor.PROCESSOR_FILE).write_text('{"image_processor": "CLIP"}')
+    with pytest.raises(WeightsError, match="image_processor = 'CLIP', must be a section"):
+        preprocessor.read_pixels(tmp_path)
+
+
+QUESTION = "is there a lung?"
+WORDS = load_tokenizer(prompt=FAMILIES["smolvlm"].prompt)
+"""A vocabulary with <image> in it."""
+SHOWN = {
+    "llava": "USER: <image>\n{} ASSISTANT:",
+    "blip2_opt": "Question: {} Answer:",
+} | dict.fromkeys(("smolvlm", "idefics3"), "User:<image>{}<end_of_utterance>\nAssistant:")
+"""Tiny model to a question as its processor takes it."""
+
+
+def exported(name, folder):
+    """Writes a tiny model whose image token is <image>; returns its specification."""
+    spec = with_vocabulary(
+        TINY["smolvlm" if name == "idefics3" else name](), len(WORDS.pieces.get_vocab())
+    )
+    changes = {
+        "image_token_index": WORDS.token_id("<image>"),
+        "image_token_id": WORDS.token_id("<image>"),
+    }
+    changes |= {"model_type": name}
+    known = {f.name for f in dataclasses.fields(spec.config)}
+    config = dataclasses.replace(spec.config, **{n: v for n, v in changes.items() if n in known})
+    spec = dataclasses.replace(spec, config=config)
+    params = random_params(FAMILIES[spec.family].make_model(spec))
+    huggingface.save(folder, spec, params, ["no", "yes", "a", "b", "c"], WORDS)
+    return spec
+
+
+@pytest.mark.parametrize("name", [n for n in SHOWN if n != "smolvlm"])  # needs num2words
+def test_auto_processor_of_an_export_makes_our_tokens(name, tmp_path):
+    spec = exported(name, tmp_path)
+    processor = transformers.AutoProcessor.from_pretrained(tmp_path)
+    found = processor(
+        images=[noise(20, 30)], text=SHOWN[name].format(QUESTION), return_tensors="np"
+    )
+    image, (theirs_T,) = WORDS.token_id("<image>"), found["input_ids"]
+    prompted = load_tokenizer(tmp_path, FAMILIES[spec.family].prompt)
+    ids_BT, mask_BT = prompted.encode([QUESTION], 60)
+    ours_T = ids_BT[0][mask_BT[0] > 0]
+    if name == "blip2_opt":  # the queries precede the question, without a token of ours
+        expected_T = np.concatenate([[image] * spec.config.num_query_tokens, ours_T])
+    else:
+        expected_T = np.repeat(ours_T, np.where(ours_T == image, spec.config.image_tokens, 1))
+    np.testing.assert_array_equal(theirs_T, expected_T)
+
+
+def test_an_export_of_another_family_leaves_no_older_processor_file(tmp_path):
+    exported("smolvlm", tmp_path)
+    content = json.loads((tmp_path / preprocessor.PROCESSOR_FILE).read_text())
+    assert content == {"processor_class": "SmolVLMProcessor", "image_seq_len": 4}
+    preprocessor.write_processor(tmp_path, FAMILIES["vilt"].processor(None))
+    assert not (tmp_path / preprocessor.PROCESSOR_FILE).exists()
 
 
 SQUARE = sorted(name for name, family in FAMILIES.items() if family.edges is None)
