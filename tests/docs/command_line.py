@@ -29,8 +29,9 @@ def parse(module: str, arguments: Sequence[str], folder: pathlib.Path) -> None:
 
     before, argv, here = set(flags.FLAGS), sys.argv, pathlib.Path.cwd()
     workdir = flags.FLAGS["workdir"]
-    # runpy warns of a module that another test has imported.
-    imported = sys.modules.pop(module, None)
+    # runpy warns of a module that another test has imported; a package's is its __main__.
+    names = [name for name in (module, f"{module}.__main__") if name in sys.modules]
+    imported = {name: sys.modules.pop(name) for name in names}
     try:
         sys.argv = [module, *arguments]
         os.chdir(folder)
@@ -39,8 +40,7 @@ def parse(module: str, arguments: Sequence[str], folder: pathlib.Path) -> None:
     finally:
         os.chdir(here)
         sys.argv = argv
-        if imported is not None:
-            sys.modules[module] = imported
+        sys.modules.update(imported)
         for name in set(flags.FLAGS) - before:
             delattr(flags.FLAGS, name)
         if "workdir" not in flags.FLAGS:  # a command that takes arguments has none
