@@ -14,8 +14,8 @@ from tfds_medvqa.common.printable import printable
 Cells = Sequence[Sequence[str]]
 """Rows of text, the heading first; the first column is the name of a row."""
 
-SHORT_NAME = 10
-"""Names are wrapped to this many characters on narrow terminals."""
+SHORT_NAME = 16
+"""Characters of a name on narrow terminals; the middle of a longer one is left out."""
 
 LONGEST_NAME = 60
 """Characters of a cell on a terminal; the middle of a longer one is left out."""
@@ -30,18 +30,16 @@ def print_cells(cells: Cells, console: Console, cuts: Sequence[int] = ()) -> Non
     Args:
       cells: Table to print.
       console: Console to print to.
-      cuts: Indices of the columns before which the table may be split, in ascending order; the
-        first is used first, and every piece has the names.
+      cuts: Indices of the columns before which the table may be split, the most useful cut first;
+        every piece has the names.
     """
     cells = [[printable(cell, LONGEST_NAME) for cell in row] for row in cells]
-    pieces: list[Cells] = [cells]
-    layouts: list[tuple[list[Cells], int | None]] = [(pieces, None)]
-    for used in range(1, len(cuts) + 1):
-        pieces = _split(cells, cuts[:used])
-        layouts.append((pieces, None))
-    layouts.append((pieces, SHORT_NAME))
-    for pieces, name_width in layouts:
-        tables = [_rich_table(piece, name_width) for piece in pieces]
+    short = [[printable(row[0], SHORT_NAME), *row[1:]] for row in cells]
+    layouts = [_split(cells, cuts[:used]) for used in range(len(cuts) + 1)]
+    if len({row[0] for row in short}) == len({row[0] for row in cells}):
+        layouts.append(_split(short, cuts))
+    for pieces in layouts:
+        tables = [_rich_table(piece) for piece in pieces]
         if all(_least_width(table, console) <= console.width for table in tables):
             console.print(*tables, sep="\n")
             return
@@ -50,7 +48,7 @@ def print_cells(cells: Cells, console: Console, cuts: Sequence[int] = ()) -> Non
 
 def _split(cells: Cells, cuts: Sequence[int]) -> list[Cells]:
     """Splits a table before some of its columns and repeats the names."""
-    edges = [1, *cuts, len(cells[0])]
+    edges = [1, *sorted(cuts), len(cells[0])]
     return [
         [[row[0], *row[start:end]] for row in cells] for start, end in itertools.pairwise(edges)
     ]
@@ -69,10 +67,10 @@ def escape_markdown(cell: str) -> str:
     return _MARKED_UP.sub(r"\\\g<0>", printable(cell))
 
 
-def _rich_table(cells: Cells, name_width: int | None) -> Table:
-    """Makes a table in which only the names may be wrapped."""
+def _rich_table(cells: Cells) -> Table:
+    """Makes a table of which no cell is wrapped, and every word of a heading has its own line."""
     table = Table()
-    table.add_column(Text(cells[0][0]), overflow="fold", max_width=name_width)
+    table.add_column(Text(cells[0][0]), no_wrap=True)
     for heading in cells[0][1:]:
         table.add_column(Text(heading.replace(" ", "\n")), justify="right", no_wrap=True)
     for row in cells[1:]:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from f3ocus_jax.cost.traffic import ClientCost
 from f3ocus_jax.evaluation import round_choice
-from f3ocus_jax.report import table
+from f3ocus_jax.report import table, text_table
 from f3ocus_jax.types import RoundRecord
 
 MakeRecords = Callable[..., list[RoundRecord]]
@@ -218,6 +218,34 @@ def test_every_number_is_printed_whole_at_any_width(make_records, width):
     for row in summarised["clients"]:
         assert f"{100 * row['accuracy_final']:.1f}" in printed
     assert ("┃" in output.getvalue()) == (width >= 80)
+
+
+def test_every_column_fits_eighty_characters_with_one_line_per_client(make_records):
+    records = make_records(clients=9)
+    shares = {client.client: 0.5 for client in records[0].clients}
+    baselines = {"majority_answer": shares, "majority_per_question": shares}
+    summarised = table.summarise_run(records, costs_of(records), baselines)
+    for row in [*summarised["clients"], summarised["mean"]]:
+        row.update(f1_micro=0.5, f1_macro=0.5, exact_match=0.5)
+    output = io.StringIO()
+    table.print_table(summarised, Console(file=output, width=80))
+    rows = [line for line in output.getvalue().splitlines() if line.startswith("│")]
+    assert len(rows) % 10 == 0
+    assert max(map(len, output.getvalue().splitlines())) <= 80
+    names = [row.split("│")[1].strip() for row in rows[:10]]
+    assert names[0] == "chest_xray"
+    assert names[7] == "kidney_c…roscope"
+    assert names[9] == "mean"
+    printed = sum(row.count("│") - 2 for row in rows[::10])
+    assert printed == len(table.COLUMNS) - 1  # without differential privacy
+
+
+def test_names_that_would_look_alike_are_not_shortened(make_records):
+    names = ["ward_0123456789_a_b_c_d", "ward_0123456780_a_b_c_d"]
+    cells = [["Client", "Accuracy"], *([name, "50.0"] for name in names)]
+    output = io.StringIO()
+    text_table.print_cells(cells, Console(file=output, width=35))
+    assert all(f"Client: {name}" in output.getvalue() for name in names)
 
 
 @pytest.mark.parametrize("width", [30, 120])
