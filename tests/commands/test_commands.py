@@ -147,6 +147,20 @@ def test_predict_prints_the_top_answers_with_probabilities(run, finished):
     assert str(workdir) in source
 
 
+@pytest.mark.extended
+def test_predict_answers_a_file_of_questions_as_json(run, finished, tmp_path):
+    _, workdir = finished
+    picture = next((workdir / "figures").glob("*.png"))
+    (tmp_path / "questions.csv").write_text(f"question,image\nwhich organ?,{picture}\nb?,\n")
+    arguments = (f"--image={picture}", "--question=a?", f"--questions={tmp_path / 'questions.csv'}")
+    process = run("predict", f"--workdir={workdir}", *arguments, "--format=json", "--top=2")
+    assert process.returncode == 0, process.stderr
+    answered = json.loads(process.stdout)
+    assert [one["question"] for one in answered] == ["a?", "which organ?", "b?"]
+    assert all(len(one["probabilities"]) == 2 for one in answered)
+    assert str(workdir) in process.stderr
+
+
 WRONG = {
     "old name": (
         ["--config.importance.spt_share=1"],

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from f3ocus_jax import predict
 from f3ocus_jax.errors import ConfigError
+from f3ocus_jax.evaluation import answer_formats
 from f3ocus_jax.federation import experiment, run_folder, runs
 from f3ocus_jax.models import FAMILIES, TINY, base
 from f3ocus_jax.models.huggingface import directory as huggingface
@@ -104,7 +104,7 @@ def test_a_federation_whose_model_writes_its_answers(family, data_dir, tmp_path)
     pixels_HWC = np.full((32, 32, 3), 128, np.uint8)
     (answer,) = finished.answer(pixels_HWC, "which organ is shown?", top=2)
     assert finished.answer(pixels_HWC, "which organ is shown?", top=0)[0].text == answer.text
-    lines = list(predict.describe(answer, finished.decoding))
+    lines = list(answer_formats.describe(answer, finished.decoding))
     assert len(lines) == 3
     assert lines[0].startswith(f"{WRITING[family]}: ")
     assert lines[1].split("%  ")[1] in foundation.answers

@@ -8,9 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from f3ocus_jax import predict
 from f3ocus_jax.errors import ConfigError
-from f3ocus_jax.evaluation import answering, findings_f1
+from f3ocus_jax.evaluation import answer_formats, answering, findings_f1
 from f3ocus_jax.evaluation.answering import Answer
 from f3ocus_jax.federation import experiment, run_folder, runs
 from f3ocus_jax.models import base
@@ -164,7 +163,7 @@ def test_prediction_says_what_is_present_by_a_client_s_thresholds(mixed):
         assert next(iter(answer.probabilities)) == answer.text
     probabilities_F = jax.nn.sigmoid(np.array([0.0, 2.0, -2.0]))
     found = answering.find(np.asarray(probabilities_F), "abc", np.array([0.5, 0.9, 0.1]))
-    lines = list(predict.describe(Answer("", {}, *found), decoding=""))
+    lines = list(answer_formats.describe(Answer("", {}, *found), decoding=""))
     assert [line.split() for line in lines] == [
         ["88.1%", "absent", "b"],
         ["50.0%", "present", "a"],
