@@ -23,7 +23,7 @@ class Answered(NamedTuple):
     Attributes:
       image: Name of the image.
       question: Text of the question.
-      answer: What the model says.
+      answer: Answer of the model.
     """
 
     image: str

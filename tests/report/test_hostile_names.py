@@ -13,8 +13,8 @@ from f3ocus_jax import _command_line
 from f3ocus_jax.cost.traffic import ClientCost
 from f3ocus_jax.data.summary import ClientSummary, Summary
 from f3ocus_jax.errors import RoundError
-from f3ocus_jax.evaluation.answering import Answer
 from f3ocus_jax.evaluation.answer_formats import describe
+from f3ocus_jax.evaluation.answering import Answer
 from f3ocus_jax.report import figures, progress, record_files, scalars, style, table
 from tests.helpers.hostile import NAMES, is_harmless
 from tfds_medvqa.common.printable import printable
