@@ -363,13 +363,13 @@ MISTAKES = [
         "federation/test_checkpoint.py federation/test_damage.py",
         (
             "a run may be resumed with another batch size",
-            '    "federated.rounds",\n)',
-            '    "federated.rounds",\n    "training.batch_size",\n)',
+            '    "report.page_every",\n)',
+            '    "report.page_every",\n    "training.batch_size",\n)',
         ),
         (
             "a run may be resumed with another partition of the data",
-            '    "federated.rounds",\n)',
-            '    "federated.rounds",\n    "data.partition_seed",\n)',
+            '    "report.page_every",\n)',
+            '    "report.page_every",\n    "data.partition_seed",\n)',
         ),
         (
             "as many of the best rounds are kept as of the newest",
@@ -652,8 +652,8 @@ MISTAKES = [
         "config/test_config.py config/test_tasks.py federation/test_peft_runs.py",
         (
             "F³OCUS lets every client choose by itself",
-            '"nsga2" if searched else "own"',
-            '"own" if searched else "nsga2"',
+            '"f3ocus": ("lntk", "nsga2")',
+            '"f3ocus": ("lntk", "own")',
         ),
         (
             "two of the paper's methods have each other's scores",
