@@ -235,6 +235,28 @@ def weighted_mean(sums: WeightedSum) -> AggregatedUpdate:
     return AggregatedUpdate(Change(rows_L, heads), sums.weight_L > 0, trained)
 
 
+def of_layer(
+    tree_KR: Any, layers_KR: Array, counted_K: Array, layer: jax.Array
+) -> tuple[Any, jax.Array]:
+    """Returns what the clients hold of one layer.
+
+    Args:
+      tree_KR: Pytree with leading axes K and R, as the rows of changes.
+      layers_KR: int32, layer of each row; L for an unused slot.
+      counted_K: bool, True for clients that count.
+      layer: int32 [], index of the layer.
+
+    Returns:
+      (the pytree with leading axis K, bool [K] that is True for counted clients that trained the
+      layer); values of the others may be anything.
+    """
+    here_KR = layers_KR == layer
+    slot_K = jnp.argmax(here_KR, axis=1)
+    clients_K = jnp.arange(len(slot_K))
+    own_K = jax.tree.map(lambda leaf_KR: leaf_KR[clients_K, slot_K], tree_KR)
+    return own_K, jnp.any(here_KR, axis=1) & counted_K
+
+
 def align(values: Array, like: Array) -> Array:
     """Reshapes a vector along the leading axis of `like` so that it broadcasts against it."""
     return values.reshape(-1, *(1,) * (like.ndim - 1))

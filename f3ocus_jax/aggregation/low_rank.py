@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
-from f3ocus_jax.aggregation.layerwise import align
+from f3ocus_jax.aggregation.layerwise import align, of_layer
 from f3ocus_jax.types import Array, Rows
 
 FACTORS, PRODUCT = "factors", "product"
@@ -64,16 +64,14 @@ def mean_products(
     """
     before, changes = traverse_util.flatten_dict(rows_L), traverse_util.flatten_dict(changes_K)
 
-    def of_layer(layer: jax.Array) -> dict[Any, jax.Array]:
-        here_KR = layers_KR == layer
-        by_K = jnp.any(here_KR, axis=1) & counted_K
-        slot_K = jnp.argmax(here_KR, axis=1)
-        clients_K = jnp.arange(len(slot_K))
-        weight_K = jnp.where(by_K, weights_KR[clients_K, slot_K], 0.0)
+    def mean_of_layer(layer: jax.Array) -> dict[Any, jax.Array]:
+        held_KR = (changes, jnp.asarray(weights_KR))
+        (own_K, own_weight_K), by_K = of_layer(held_KR, layers_KR, counted_K, layer)
+        weight_K = jnp.where(by_K, own_weight_K, 0.0)
         share_K = weight_K / jnp.maximum(jnp.sum(weight_K), 1e-30)
 
         def of_clients(path: tuple[str, ...]) -> jax.Array:
-            change_K = changes[path][clients_K, slot_K]
+            change_K = own_K[path]
             return before[path][layer][None] + jnp.where(align(by_K, change_K), change_K, 0.0)
 
         found = {}
@@ -85,7 +83,7 @@ def mean_products(
         return found
 
     num_layers = jax.tree.leaves(rows_L)[0].shape[0]
-    return traverse_util.unflatten_dict(jax.lax.map(of_layer, jnp.arange(num_layers)))
+    return traverse_util.unflatten_dict(jax.lax.map(mean_of_layer, jnp.arange(num_layers)))
 
 
 def _mean_product(

@@ -22,6 +22,7 @@ from f3ocus_jax.aggregation.layerwise import (
     TrainedLayers,
     align,
     map_heads,
+    of_layer,
 )
 from f3ocus_jax.config import Section, setting
 from f3ocus_jax.types import Array, Params
@@ -133,21 +134,15 @@ def combine(
         changes_K, rows=limit(changes_K.rows, trained_K.layers_R, counted_K, num_layers)
     )
 
-    def of_layer(layer: jax.Array) -> tuple[Change, jax.Array]:
-        here_KR = trained_K.layers_R == layer
-        by_K = jnp.any(here_KR, axis=1) & counted_K
-        slot_K = jnp.argmax(here_KR, axis=1)
-
-        def own_row(leaf_KR: jax.Array) -> jax.Array:
-            return leaf_KR[jnp.arange(len(slot_K)), slot_K]
-
-        return rule(jax.tree.map(own_row, changes_K.rows), by_K), jnp.any(by_K)
+    def combine_layer(layer: jax.Array) -> tuple[Change, jax.Array]:
+        rows_K, by_K = of_layer(changes_K.rows, trained_K.layers_R, counted_K, layer)
+        return rule(rows_K, by_K), jnp.any(by_K)
 
     def of_head(head_K: Params, own_K: jax.Array) -> Params:
         counts_K = own_K & counted_K
         return rule(few_trainers.limit_head(head_K, counts_K, ratio=outlier_ratio), counts_K)
 
-    rows_L, trained_L = jax.lax.map(of_layer, jnp.arange(num_layers))
+    rows_L, trained_L = jax.lax.map(combine_layer, jnp.arange(num_layers))
     heads = map_heads(of_head, changes_K.heads, trained_K.heads)
     trained = map_heads(lambda own_K: jnp.any(own_K & counted_K), trained_K.heads)
     return AggregatedUpdate(Change(rows_L, heads), trained_L, trained)

@@ -319,6 +319,7 @@ def make_server_step(settings: AggregationConfig, apply: server_optimizer.Apply,
         return apply_update(state, layerwise.weighted_mean(total))
 
     @jax.jit
+    @jax.named_scope("aggregate")
     def step_by_products(state: ServerState, total: WeightedSum, held_K: Any) -> ServerState:
         update = layerwise.weighted_mean(total)
         rows = low_rank.mean_products(state.rows_L, *held_K)
