@@ -8,12 +8,13 @@ answers. The blocks of the language model or of the image encoder can be selecta
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from f3ocus_jax.data.tokenizer import IMAGE_TOKEN
 from f3ocus_jax.models import base, head as head_lib, stacks
 from f3ocus_jax.models.base import Model
 from f3ocus_jax.models.blocks import adapters, bert, llama, vision
@@ -28,6 +29,30 @@ from f3ocus_jax.types import Batch, Params, Rows
 
 Spec = ModelSpec[Any]
 """Specification of a model whose config is an `ImageTokensConfig`."""
+
+
+VocabularySizes = Callable[[int, Callable[[str], int]], Mapping[str, Any]]
+"""(entries of a vocabulary, id of a token) -> settings of a model that depend on it."""
+
+
+def make_vocabulary_sizes(image_token: str) -> VocabularySizes:
+    """Makes `Family.vocabulary_sizes` of a family.
+
+    Args:
+      image_token: Setting that holds the id of the image's token.
+
+    Returns:
+      The function.
+    """
+
+    def vocabulary_sizes(entries: int, token_id: Callable[[str], int]) -> Mapping[str, Any]:
+        tokens = {"eos_token_id": token_id("[SEP]"), "pad_token_id": token_id("[PAD]")}
+        return {
+            "text_config": {"vocab_size": entries, **tokens},
+            image_token: token_id(IMAGE_TOKEN),
+        }
+
+    return vocabulary_sizes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -67,16 +67,5 @@ def init_block(config: ClipConfig, key: jax.Array) -> Rows:
 
 
 def embed(config: ClipConfig, params: Params, images_BHWC: jax.Array) -> jax.Array:
-    """Embeds normalised images as tokens.
-
-    Args:
-      config: Sizes.
-      params: Parameters of `ClipEmbeddings`.
-      images_BHWC: Normalised images, float.
-
-    Returns:
-      hidden_BTD, of the parameters' dtype.
-    """
-    # Wider pixels would widen every hidden state after them.
-    images_BHWC = images_BHWC.astype(params["patch"]["kernel"].dtype)
-    return modules.apply(ClipEmbeddings(config), params, images_BHWC)
+    """Returns hidden_BTD, the embedded normalised images, of the parameters' dtype."""
+    return vision.embed_in_own_dtype(ClipEmbeddings(config), params, images_BHWC)

@@ -95,16 +95,5 @@ def init(config: SiglipConfig, key: jax.Array) -> Params:
 
 
 def embed(config: SiglipConfig, params: Params, images_BHWC: jax.Array) -> jax.Array:
-    """Embeds normalised images as tokens.
-
-    Args:
-      config: Sizes.
-      params: Parameters of `SiglipEmbeddings`.
-      images_BHWC: Normalised images, float.
-
-    Returns:
-      hidden_BPD, of the parameters' dtype.
-    """
-    # Wider pixels would widen every hidden state after them.
-    images_BHWC = images_BHWC.astype(params["patch"]["kernel"].dtype)
-    return modules.apply(SiglipEmbeddings(config), params, images_BHWC)
+    """Returns hidden_BPD, the embedded normalised images, of the parameters' dtype."""
+    return vision.embed_in_own_dtype(SiglipEmbeddings(config), params, images_BHWC)

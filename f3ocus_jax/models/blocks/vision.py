@@ -139,6 +139,21 @@ def embed(config: VisionConfig, parts: Params, images_BHWC: jax.Array) -> jax.Ar
     return modules.apply(VisionEmbeddings(config), parts["vision_embeddings"], images_BHWC)
 
 
+def embed_in_own_dtype(module: nn.Module, params: Params, images_BHWC: jax.Array) -> jax.Array:
+    """Embeds normalised images as tokens, in the dtype of the embedding's parameters.
+
+    Args:
+      module: Embedding whose patches have a map "patch".
+      params: Its parameters.
+      images_BHWC: Normalised images, float.
+
+    Returns:
+      Hidden states with axes B, tokens and D, of the parameters' dtype.
+    """
+    # Wider pixels would widen every hidden state after them.
+    return modules.apply(module, params, images_BHWC.astype(params["patch"]["kernel"].dtype))
+
+
 def apply_block(
     config: VisionConfig, row: Rows, hidden_BTD: jax.Array, adapt: Adapt = identity
 ) -> jax.Array:

@@ -1,10 +1,10 @@
 """LLaVA-1.5 (Liu et al., 2023)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from f3ocus_jax.data.tokenizer import IMAGE_TOKEN, QUESTION
-from f3ocus_jax.models import sizes
+from f3ocus_jax.models import image_tokens, sizes
 from f3ocus_jax.models.family import Family, Published
 from f3ocus_jax.models.llava import model, tensors
 from f3ocus_jax.models.llava.config import LARGE_VISION, LlavaConfig, standardise
@@ -28,14 +28,6 @@ PUBLISHED = {
         question_length=64,
     )
 }
-
-
-def _vocabulary_sizes(entries: int, token_id: Callable[[str], int]) -> Mapping[str, Any]:
-    tokens = {"eos_token_id": token_id("[SEP]"), "pad_token_id": token_id("[PAD]")}
-    return {
-        "text_config": {"vocab_size": entries, **tokens},
-        "image_token_index": token_id(IMAGE_TOKEN),
-    }
 
 
 def _image_processor(config: LlavaConfig) -> Mapping[str, Any]:
@@ -64,7 +56,7 @@ FAMILY = Family(
     image_processor=_image_processor,
     processor=_processor,
     position_embeddings=(("vision_embeddings", "position"), "bicubic"),
-    vocabulary_sizes=_vocabulary_sizes,
+    vocabulary_sizes=image_tokens.make_vocabulary_sizes("image_token_index"),
     tiny={"": sizes.tiny_encoders},
     published=PUBLISHED,
     layout=model.layout,
